@@ -1,1 +1,11 @@
-//! jaula-plan
+//! Deciding, as data: what the user asks ([`spec`]) and what the host is ([`facts`]) become a plan that can be
+//! printed, explained and compared before anything happens. Nothing here reads the host, the clock or chance.
+#![forbid(unsafe_code)]
+
+pub mod facts;
+pub mod jail;
+pub mod names;
+pub mod rootfs;
+pub mod setup_op;
+pub mod spec;
+pub mod step;

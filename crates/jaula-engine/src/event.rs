@@ -1,0 +1,91 @@
+//! What happens while the engine works, told as it happens to one observer.
+
+use std::path::PathBuf;
+
+/// A phase of long work, in the order in which a build passes through them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Reading and verifying the archives' indices.
+    Indices,
+    /// Choosing packages.
+    Solve,
+    /// Fetching packages.
+    Fetch,
+    /// Unpacking packages into the stage.
+    Unpack,
+    /// Running the packages' own scripts in a jail.
+    Configure,
+    /// Making the tree the same for the same inputs, and registering it.
+    Finish,
+    /// Writing an archive or a directory.
+    Export,
+}
+
+/// One thing that happened. Bytes and counts are totals so far, never increments.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A phase began; totals are 0 when they are not known yet.
+    Started {
+        /// The phase.
+        phase: Phase,
+        /// Items to do.
+        items: u64,
+        /// Bytes to do.
+        bytes: u64,
+    },
+    /// A phase went on.
+    Progress {
+        /// The phase.
+        phase: Phase,
+        /// Items done.
+        items: u64,
+        /// Bytes done.
+        bytes: u64,
+        /// What is being worked on.
+        item: String,
+    },
+    /// A phase ended.
+    Finished {
+        /// The phase.
+        phase: Phase,
+        /// Items done.
+        items: u64,
+        /// Bytes done.
+        bytes: u64,
+        /// How long it took, in milliseconds.
+        millis: u64,
+    },
+    /// Something the user should know that is no failure: a protection done without on request, a retry.
+    Note {
+        /// One sentence.
+        text: String,
+    },
+    /// A line that a package's script wrote.
+    Output {
+        /// The line.
+        line: String,
+    },
+    /// Something lasting came to be.
+    Made {
+        /// What: `image`, `jail`, `archive`, `directory`.
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+    },
+}
+
+/// Who is told. Called from the thread that works; must not block for long.
+pub trait Observer: Sync {
+    /// Something happened.
+    fn event(&self, event: Event);
+}
+
+/// Tells nobody.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Observer for Silent {
+    fn event(&self, _event: Event) {}
+}

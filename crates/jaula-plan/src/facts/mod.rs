@@ -1,0 +1,4 @@
+//! What was observed of the host and of the archives, read once by the engine's probes.
+
+pub mod archive;
+pub mod host;

@@ -1,0 +1,1 @@
+//! One change inside the new namespaces.

@@ -1,0 +1,179 @@
+//! What a jail is to be: its root, what it sees, who runs in it, what is kept from it.
+
+use crate::names::HostName;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Where the root file system comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RootSpec {
+    /// The host's own programs, read-only, in a fresh private tree.
+    HostPrograms,
+    /// A tree that is never written: changes go to `changes`.
+    Tree {
+        /// The tree.
+        dir: PathBuf,
+        /// Who owns the files as stored: identifiers on disk are those of the jail (0 is root), or shifted by the
+        /// caller's subordinate range already (an ordinary user's store).
+        changes: Changes,
+    },
+}
+
+/// What becomes of what is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Changes {
+    /// Kept in memory and gone with the run.
+    Ephemeral,
+    /// Kept in an overlay layer: `upper` and `work` are directories on one file system.
+    Layer {
+        /// The layer.
+        upper: PathBuf,
+        /// The overlay's work directory.
+        work: PathBuf,
+    },
+    /// Written into the tree itself (a stage being built, or a user's own directory on request).
+    Direct,
+    /// Refused: the tree is mounted read-only.
+    ReadOnly,
+}
+
+/// The namespaces a jail may have of its own; the mount namespace always is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Namespaces {
+    /// uts_namespaces(7)
+    pub uts: bool,
+    /// ipc_namespaces(7)
+    pub ipc: bool,
+    /// pid_namespaces(7)
+    pub pid: bool,
+    /// network_namespaces(7)
+    pub net: bool,
+    /// user_namespaces(7)
+    pub user: bool,
+    /// cgroup_namespaces(7)
+    pub cgroup: bool,
+    /// time_namespaces(7)
+    pub time: bool,
+}
+
+/// Which identifiers the jail's users are outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IdSpec {
+    /// A range of their own: root's runs take a private range and an id-mapped view, an ordinary user's take the
+    /// subordinate range; with none, only the caller's own identifier is mapped (to root inside).
+    #[default]
+    Private,
+    /// Only the caller's own identifier is mapped, to root inside.
+    CallerAsRoot,
+    /// Only the caller's own identifier is mapped, to itself.
+    CallerAsSelf,
+    /// Those of the host: no user namespace. Said aloud, shown in `Enforced`.
+    Host,
+}
+
+/// Who the program runs as inside.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum UserSpec {
+    /// Root of the jail (identifier 0).
+    #[default]
+    Root,
+    /// By name or number, looked up in the jail's own passwd(5).
+    Named(String),
+    /// By numbers.
+    Ids {
+        /// User.
+        uid: u32,
+        /// Primary group.
+        gid: u32,
+        /// Supplementary groups.
+        groups: Vec<u32>,
+    },
+}
+
+/// The network a jail sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NetSpec {
+    /// A loopback interface of its own and nothing else.
+    #[default]
+    None,
+    /// The host's network.
+    Host,
+}
+
+/// One more thing to be seen at a place in the jail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MountSpec {
+    /// A path of the host.
+    Bind {
+        /// In the host.
+        from: PathBuf,
+        /// In the jail.
+        to: PathBuf,
+        /// Not writable.
+        read_only: bool,
+    },
+    /// Memory.
+    Tmpfs {
+        /// In the jail.
+        at: PathBuf,
+    },
+}
+
+/// Which system calls are kept from the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SeccompSpec {
+    /// The default list (class 19 of SECURITY.md).
+    #[default]
+    Default,
+    /// The default list, and fsync(2) and its relatives answer success at once (a build).
+    DefaultNoSync,
+    /// None. Said aloud.
+    Off,
+}
+
+/// Standard input, output and error of the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Terminal {
+    /// A pseudo-terminal of the jail's own when all three are a terminal, else those of the caller.
+    #[default]
+    Auto,
+    /// Always those of the caller.
+    Inherit,
+    /// Input from nothing, output and error to one pipe that the engine reads (a build).
+    Captured,
+}
+
+/// A jail to be started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JailSpec {
+    /// The root file system.
+    pub root: RootSpec,
+    /// Namespaces of its own.
+    pub namespaces: Namespaces,
+    /// Identifiers outside.
+    pub ids: IdSpec,
+    /// Identifiers inside.
+    pub user: UserSpec,
+    /// Host name; the mark of the jail when absent.
+    pub hostname: Option<HostName>,
+    /// Network.
+    pub net: NetSpec,
+    /// More mounts, in order.
+    pub mounts: Vec<MountSpec>,
+    /// Working directory inside; the user's home or `/` when absent.
+    pub cwd: Option<PathBuf>,
+    /// Environment, whole: nothing is inherited that is not here.
+    pub env: Vec<(OsString, OsString)>,
+    /// System calls.
+    pub seccomp: SeccompSpec,
+    /// Capabilities kept beyond the default set, by name without `CAP_`.
+    pub cap_add: Vec<String>,
+    /// Capabilities taken from the default set.
+    pub cap_drop: Vec<String>,
+    /// prctl(2) PR_SET_NO_NEW_PRIVS; off only when said aloud.
+    pub no_new_privs: bool,
+    /// Terminal.
+    pub terminal: Terminal,
+    /// Program and arguments; the user's shell when empty.
+    pub command: Vec<OsString>,
+}

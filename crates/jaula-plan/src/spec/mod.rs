@@ -1,0 +1,4 @@
+//! What the user asks, before anything is known of the host.
+
+pub mod jail;
+pub mod rootfs;

@@ -1,0 +1,1 @@
+//! One lasting change to the host, with its undo.
