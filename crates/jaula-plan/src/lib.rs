@@ -2,6 +2,7 @@
 //! printed, explained and compared before anything happens. Nothing here reads the host, the clock or chance.
 #![forbid(unsafe_code)]
 
+pub mod explain;
 pub mod facts;
 pub mod jail;
 pub mod names;
