@@ -2,4 +2,23 @@
 //! Never prints, never reads arguments or the environment, never asks.
 #![forbid(unsafe_code)]
 
+pub mod engine;
+pub mod error;
 pub mod event;
+pub mod export;
+pub mod import;
+pub mod named;
+pub mod outcome;
+pub mod plan;
+pub mod spec;
+pub mod store;
+pub mod view;
+
+pub use engine::{Config, Dry, Engine};
+pub use error::{EngineError, Kind};
+pub use event::{Event, Observer, Phase, Silent};
+pub use export::ExportTarget;
+pub use outcome::{Gate, Io, Outcome, Status};
+pub use plan::{ImagePlan, Preview, RunPlan, StepPlan};
+pub use spec::{ExecSpec, ImageOptions, JailSettings, NewSpec, RunChanges, RunSpec};
+pub use view::{Image, ImageInfo, Jail};

@@ -1,0 +1,275 @@
+//! The engine: the verbs, in pairs `plan_x` and `x`.
+
+use crate::error::EngineError;
+use crate::event::Observer;
+use crate::export::ExportTarget;
+use crate::outcome::{Gate, Io, Outcome};
+use crate::plan::{ImagePlan, RunPlan, StepPlan};
+use crate::spec::{ExecSpec, NewSpec, RunSpec};
+use crate::view::{Image, ImageInfo, Jail};
+use jaula_plan::names::{Digest, JailName, Tag};
+use jaula_plan::spec::rootfs::{ImageSpec, Reference};
+use std::path::{Path, PathBuf};
+
+/// How an engine is opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Config {
+    /// Where everything is kept; made when it is not there yet.
+    pub store: PathBuf,
+    /// A file that adds to the table of distributions.
+    pub distros: Option<PathBuf>,
+    /// Never use the network.
+    pub offline: bool,
+}
+
+impl Config {
+    /// Everything as usual, kept in this directory.
+    pub fn new(store: impl Into<PathBuf>) -> Self {
+        Self {
+            store: store.into(),
+            distros: None,
+            offline: false,
+        }
+    }
+}
+
+/// Whether a plan of an image may fill the store's caches on the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dry {
+    /// Nothing is written (`--plan`, `--explain`).
+    ReadOnly,
+    /// Verified indices may be kept for the next time.
+    MayCache,
+}
+
+/// An open store and what works on it.
+#[derive(Debug)]
+pub struct Engine {
+    config: Config,
+}
+
+impl Engine {
+    /// Opens the store. Cheap: nothing is read until it is needed.
+    pub fn open(config: Config) -> Result<Self, EngineError> {
+        Ok(Self { config })
+    }
+
+    /// How it was opened.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Fetches and verifies indices, chooses packages, and says what making the image takes.
+    pub fn plan_image(
+        &self,
+        _spec: &ImageSpec,
+        _observer: &dyn Observer,
+        _dry: Dry,
+    ) -> Result<ImagePlan, EngineError> {
+        Err(EngineError::Absent {
+            what: "making images",
+        })
+    }
+
+    /// Makes the image, unless it is there.
+    pub fn image(&self, _plan: &ImagePlan, _observer: &dyn Observer) -> Result<Image, EngineError> {
+        Err(EngineError::Absent {
+            what: "making images",
+        })
+    }
+
+    /// The image a reference names, from the store alone; microseconds. None for a distribution that has no image
+    /// yet, and for a directory or an archive.
+    pub fn find(&self, _reference: &Reference) -> Result<Option<Image>, EngineError> {
+        Ok(None)
+    }
+
+    /// What a run takes: the image when it is missing, and the jail.
+    pub fn plan_run(
+        &self,
+        _spec: &RunSpec,
+        _observer: &dyn Observer,
+        _dry: Dry,
+    ) -> Result<RunPlan, EngineError> {
+        Err(EngineError::Absent { what: "running" })
+    }
+
+    /// Makes the image when it is missing, and runs the jail.
+    pub fn run(
+        &self,
+        _plan: &RunPlan,
+        _io: Io<'_>,
+        _observer: &dyn Observer,
+    ) -> Result<Outcome, EngineError> {
+        Err(EngineError::Absent { what: "running" })
+    }
+
+    /// What making a named jail takes.
+    pub fn plan_new(
+        &self,
+        _spec: &NewSpec,
+        _observer: &dyn Observer,
+        _dry: Dry,
+    ) -> Result<StepPlan, EngineError> {
+        Err(EngineError::Absent {
+            what: "named jails",
+        })
+    }
+
+    /// Makes a named jail.
+    pub fn new_jail(
+        &self,
+        _plan: &StepPlan,
+        _observer: &dyn Observer,
+    ) -> Result<Jail, EngineError> {
+        Err(EngineError::Absent {
+            what: "named jails",
+        })
+    }
+
+    /// What removing a named jail takes; a running one only when `force`.
+    pub fn plan_rm_jail(&self, _name: &JailName, _force: bool) -> Result<StepPlan, EngineError> {
+        Err(EngineError::Absent {
+            what: "named jails",
+        })
+    }
+
+    /// Removes a named jail.
+    pub fn rm_jail(&self, _plan: &StepPlan, _observer: &dyn Observer) -> Result<(), EngineError> {
+        Err(EngineError::Absent {
+            what: "named jails",
+        })
+    }
+
+    /// The named jails, by name. A jail whose settings cannot be read is left out and noted.
+    pub fn jails(&self, _observer: &dyn Observer) -> Result<Vec<Jail>, EngineError> {
+        Ok(Vec::new())
+    }
+
+    /// One named jail.
+    pub fn jail(&self, _name: &JailName) -> Result<Jail, EngineError> {
+        Err(EngineError::Absent {
+            what: "named jails",
+        })
+    }
+
+    /// What running a program in a named jail takes.
+    pub fn plan_exec(&self, _name: &JailName, _spec: &ExecSpec) -> Result<RunPlan, EngineError> {
+        Err(EngineError::Absent {
+            what: "named jails",
+        })
+    }
+
+    /// Runs a program in a named jail; joins it when it runs already.
+    pub fn exec(
+        &self,
+        _plan: &RunPlan,
+        _io: Io<'_>,
+        _observer: &dyn Observer,
+    ) -> Result<Outcome, EngineError> {
+        Err(EngineError::Absent {
+            what: "named jails",
+        })
+    }
+
+    /// What copying from the host into a jail takes.
+    pub fn plan_copy_in(
+        &self,
+        _name: &JailName,
+        _from: &Path,
+        _to: &Path,
+    ) -> Result<StepPlan, EngineError> {
+        Err(EngineError::Absent {
+            what: "named jails",
+        })
+    }
+
+    /// Copies from the host into a jail.
+    pub fn copy_in(&self, _plan: &StepPlan, _observer: &dyn Observer) -> Result<(), EngineError> {
+        Err(EngineError::Absent {
+            what: "named jails",
+        })
+    }
+
+    /// What copying out of a jail takes.
+    pub fn plan_copy_out(
+        &self,
+        _name: &JailName,
+        _from: &Path,
+        _to: &Path,
+    ) -> Result<StepPlan, EngineError> {
+        Err(EngineError::Absent {
+            what: "named jails",
+        })
+    }
+
+    /// Copies out of a jail.
+    pub fn copy_out(&self, _plan: &StepPlan, _observer: &dyn Observer) -> Result<(), EngineError> {
+        Err(EngineError::Absent {
+            what: "named jails",
+        })
+    }
+
+    /// The images, newest first. One that cannot be read is left out and noted.
+    pub fn images(&self, _observer: &dyn Observer) -> Result<Vec<ImageInfo>, EngineError> {
+        Ok(Vec::new())
+    }
+
+    /// Everything the store knows of one image.
+    pub fn image_info(&self, reference: &Reference) -> Result<ImageInfo, EngineError> {
+        Err(EngineError::NoSuchImage {
+            reference: crate::view::reference_text(reference),
+            nearest: Vec::new(),
+        })
+    }
+
+    /// What removing an image, or only a tag of several, takes. Refused while a named jail stands on the image.
+    pub fn plan_rm_image(&self, reference: &Reference) -> Result<StepPlan, EngineError> {
+        Err(EngineError::NoSuchImage {
+            reference: crate::view::reference_text(reference),
+            nearest: Vec::new(),
+        })
+    }
+
+    /// Removes an image or a tag.
+    pub fn rm_image(&self, _plan: &StepPlan, _observer: &dyn Observer) -> Result<(), EngineError> {
+        Err(EngineError::Absent {
+            what: "removing images",
+        })
+    }
+
+    /// Gives an image a further tag.
+    pub fn tag(&self, _image: &Digest, _tag: &Tag) -> Result<(), EngineError> {
+        Err(EngineError::Absent { what: "tags" })
+    }
+
+    /// What writing an image as a directory or an archive takes.
+    pub fn plan_export(
+        &self,
+        _image: &Digest,
+        _target: &ExportTarget,
+    ) -> Result<StepPlan, EngineError> {
+        Err(EngineError::Absent { what: "export" })
+    }
+
+    /// Writes an image as a directory or an archive.
+    pub fn export(&self, _plan: &StepPlan, _observer: &dyn Observer) -> Result<(), EngineError> {
+        Err(EngineError::Absent { what: "export" })
+    }
+
+    /// What interrupted runs left, and what removing it takes.
+    pub fn plan_recover(&self) -> Result<StepPlan, EngineError> {
+        Ok(StepPlan::empty("recover"))
+    }
+
+    /// Removes what interrupted runs left.
+    pub fn recover(&self, _plan: &StepPlan, _observer: &dyn Observer) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    /// What this host allows, each probed by doing the real next step.
+    pub fn doctor(&self) -> Vec<Gate> {
+        Vec::new()
+    }
+}

@@ -1,0 +1,146 @@
+//! What can go wrong, by area, with what the user may do about it.
+
+use crate::export::ExportError;
+use crate::import::ImportError;
+use crate::named::NamedError;
+use crate::store::StoreError;
+use std::path::PathBuf;
+
+/// What sort of failure it is; the faces make exit codes and colours from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// What was asked cannot be meant: another wording works.
+    User,
+    /// There is no such image, jail, package, file or suite.
+    NotFound,
+    /// A server did not answer, or not as it should.
+    Network,
+    /// A signature, digest or size is not the expected one.
+    Verification,
+    /// The kernel, or a right the caller lacks, stands against it.
+    KernelRefused,
+    /// No space, or a quota, on some file system.
+    DiskFull,
+    /// Anything else.
+    Internal,
+}
+
+/// A verb of the engine failed. Nothing it began is left half-made.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Writing a directory or an archive.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// Reading a directory or an archive as an image.
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    /// A named jail.
+    #[error(transparent)]
+    Named(#[from] NamedError),
+    /// Nothing in the store is called so.
+    #[error("there is no image {reference} in the store")]
+    NoSuchImage {
+        /// As asked.
+        reference: String,
+        /// What is there and looks alike.
+        nearest: Vec<String>,
+    },
+    /// The verb does not apply to that kind of reference.
+    #[error("{reference} cannot be used here: {why}")]
+    BadReference {
+        /// As asked.
+        reference: String,
+        /// Why not.
+        why: &'static str,
+    },
+    /// This build of the engine lacks the part.
+    #[error("{what} is not part of this build")]
+    Absent {
+        /// The part.
+        what: &'static str,
+    },
+}
+
+impl EngineError {
+    /// What sort of failure it is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Store(error) => error.kind(),
+            Self::Export(error) => error.kind(),
+            Self::Import(error) => error.kind(),
+            Self::Named(error) => error.kind(),
+            Self::NoSuchImage { .. } => Kind::NotFound,
+            Self::BadReference { .. } => Kind::User,
+            Self::Absent { .. } => Kind::Internal,
+        }
+    }
+
+    /// What the user may do, each a sentence; none when nothing is known to help.
+    pub fn hints(&self) -> Vec<String> {
+        match self {
+            Self::NoSuchImage { nearest, .. } if !nearest.is_empty() => {
+                vec![format!("the store has {}", nearest.join(", "))]
+            }
+            Self::NoSuchImage { .. } => vec!["jaula image ls lists what the store has".to_owned()],
+            Self::Named(error) => error.hints(),
+            Self::Export(error) => error.hints(),
+            Self::Import(error) => error.hints(),
+            _ if self.kind() == Kind::DiskFull => {
+                vec!["free space, or use another place with --store DIR".to_owned()]
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// The sort of an I/O error.
+pub(crate) fn kind_of_io(error: &std::io::Error) -> Kind {
+    use std::io::ErrorKind as E;
+    match error.kind() {
+        E::StorageFull | E::QuotaExceeded | E::FileTooLarge => Kind::DiskFull,
+        E::PermissionDenied | E::ReadOnlyFilesystem | E::Unsupported => Kind::KernelRefused,
+        E::NotFound => Kind::NotFound,
+        E::AlreadyExists | E::DirectoryNotEmpty | E::NotADirectory | E::IsADirectory => Kind::User,
+        _ => Kind::Internal,
+    }
+}
+
+/// An I/O error and where it happened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {}", jaula_plan::explain::shown(.path))]
+pub struct PathError {
+    /// What was attempted: `open`, `write`.
+    pub action: &'static str,
+    /// On what.
+    pub path: PathBuf,
+    /// What the kernel said.
+    #[source]
+    pub source: std::io::Error,
+}
+
+impl PathError {
+    /// The sort of failure.
+    pub fn kind(&self) -> Kind {
+        kind_of_io(&self.source)
+    }
+}
+
+/// Names the action and the path of an I/O result.
+pub(crate) trait At<T> {
+    /// `cannot ACTION PATH: …`
+    fn at(self, action: &'static str, path: impl Into<PathBuf>) -> Result<T, PathError>;
+}
+
+impl<T, E: Into<std::io::Error>> At<T> for Result<T, E> {
+    fn at(self, action: &'static str, path: impl Into<PathBuf>) -> Result<T, PathError> {
+        self.map_err(|source| PathError {
+            action,
+            path: path.into(),
+            source: source.into(),
+        })
+    }
+}

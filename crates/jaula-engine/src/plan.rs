@@ -1,0 +1,95 @@
+//! The plans that the faces print and hand back.
+
+use jaula_plan::explain::ExplainLine;
+use jaula_plan::step::Plan;
+use serde_json::{Value, json};
+use std::fmt;
+
+/// Every plan can be printed (`--plan`), serialised (`--json`) and explained (`--explain`).
+pub trait Preview: fmt::Display {
+    /// The plan as data, with a `version`.
+    fn to_json(&self) -> Value;
+
+    /// The plan as commands of the classic tools.
+    fn explain(&self) -> Vec<ExplainLine>;
+}
+
+/// A plan of lasting changes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StepPlan {
+    plan: Plan,
+}
+
+impl StepPlan {
+    /// Nothing to do.
+    pub fn empty(title: &str) -> Self {
+        Self {
+            plan: Plan::new(title, Vec::new()),
+        }
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.plan.steps.is_empty()
+    }
+}
+
+impl fmt::Display for StepPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.plan.fmt(f)
+    }
+}
+
+impl Preview for StepPlan {
+    fn to_json(&self) -> Value {
+        json!({ "version": 1, "plan": &self.plan })
+    }
+
+    fn explain(&self) -> Vec<ExplainLine> {
+        self.plan.explain()
+    }
+}
+
+/// What making an image takes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ImagePlan {
+    steps: StepPlan,
+}
+
+impl fmt::Display for ImagePlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.steps.fmt(f)
+    }
+}
+
+impl Preview for ImagePlan {
+    fn to_json(&self) -> Value {
+        self.steps.to_json()
+    }
+
+    fn explain(&self) -> Vec<ExplainLine> {
+        self.steps.explain()
+    }
+}
+
+/// What a run takes: an image when it is missing, and a jail.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RunPlan {
+    image: Option<ImagePlan>,
+}
+
+impl fmt::Display for RunPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.image.iter().try_for_each(|image| image.fmt(f))
+    }
+}
+
+impl Preview for RunPlan {
+    fn to_json(&self) -> Value {
+        json!({ "version": 1, "image": self.image.as_ref().map(Preview::to_json) })
+    }
+
+    fn explain(&self) -> Vec<ExplainLine> {
+        self.image.iter().flat_map(Preview::explain).collect()
+    }
+}

@@ -1,0 +1,111 @@
+//! What the faces ask of the engine.
+
+use jaula_plan::names::{Arch, Component, HostName, JailName, PackageName};
+use jaula_plan::spec::jail::{IdSpec, JailSpec, NetSpec, Terminal, UserSpec};
+use jaula_plan::spec::rootfs::{ImageSpec, Reference, Variant, Want};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// How an image is to be made when the store does not have it: everything of
+/// [`ImageSpec`] but the distribution and suite, which the reference names.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ImageOptions {
+    /// Architecture; the host's when absent.
+    pub arch: Option<Arch>,
+    /// How much goes in.
+    pub variant: Variant,
+    /// Packages besides.
+    pub include: Vec<Want>,
+    /// Packages that may not be chosen.
+    pub exclude: Vec<PackageName>,
+    /// Mirror URL instead of the host's or the table's.
+    pub mirror: Option<String>,
+    /// Components instead of the table's.
+    pub components: Vec<Component>,
+    /// A keyring file instead of the host's or the table's.
+    pub keyring: Option<PathBuf>,
+}
+
+impl ImageOptions {
+    /// The specification of an image of this distribution; none when the reference names no distribution.
+    pub fn spec(&self, reference: &Reference) -> Option<ImageSpec> {
+        let Reference::Distro { distro, suite } = reference else {
+            return None;
+        };
+        Some(ImageSpec {
+            distro: distro.clone(),
+            suite: suite.clone(),
+            arch: self.arch.clone(),
+            variant: self.variant,
+            include: self.include.clone(),
+            exclude: self.exclude.clone(),
+            mirror: self.mirror.clone(),
+            components: self.components.clone(),
+            keyring: self.keyring.clone(),
+        })
+    }
+}
+
+/// What becomes of what a run writes in its root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RunChanges {
+    /// Gone with the run.
+    #[default]
+    Ephemeral,
+    /// Refused: the root is read-only.
+    ReadOnly,
+    /// Written into the directory itself; only for [`Reference::Directory`].
+    Direct,
+}
+
+/// A run: an image, made when it is missing, and a jail on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunSpec {
+    /// What the root is; the host's own programs when absent.
+    pub reference: Option<Reference>,
+    /// How a missing image is made.
+    pub image: ImageOptions,
+    /// What becomes of what is written.
+    pub changes: RunChanges,
+    /// The jail; its `root` is replaced by what `reference` names.
+    pub jail: JailSpec,
+}
+
+/// A named jail to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewSpec {
+    /// Its name.
+    pub name: JailName,
+    /// What it starts from; the default distribution of the table is the face's affair.
+    pub from: Reference,
+    /// How a missing image is made.
+    pub image: ImageOptions,
+    /// What lasts of its settings.
+    pub settings: JailSettings,
+}
+
+/// The lasting settings of a named jail.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct JailSettings {
+    /// Host name; the jail's name when absent.
+    pub hostname: Option<HostName>,
+    /// Network.
+    pub net: NetSpec,
+    /// Identifiers outside.
+    pub ids: IdSpec,
+}
+
+/// A program to be run in a named jail.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ExecSpec {
+    /// Program and arguments; the user's shell when empty.
+    pub command: Vec<OsString>,
+    /// As whom.
+    pub user: UserSpec,
+    /// Working directory inside; the user's home or `/` when absent.
+    pub cwd: Option<PathBuf>,
+    /// Environment, whole.
+    pub env: Vec<(OsString, OsString)>,
+    /// Terminal.
+    pub terminal: Terminal,
+}
