@@ -7,5 +7,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::print_stderr))]
 
+pub mod compress;
 pub mod deb;
 pub mod hex;
+pub mod tar;

@@ -1,6 +1,7 @@
 //! Debian's formats: versions, control stanzas, relations, indices, archives, the dpkg database.
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
+pub mod archive;
 pub mod control;
 pub mod packages;
 pub mod relation;
