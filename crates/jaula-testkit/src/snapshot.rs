@@ -1,0 +1,192 @@
+//! What a host looks like to those who share it, to show that a run left nothing behind.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::path::Path;
+
+/// Links, mounts, loop devices, accounts, control groups and processes of this host.
+///
+/// Take one before, one after, and call [`HostSnapshot::assert_same`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostSnapshot {
+    /// Kind of thing → the sorted things.
+    facts: BTreeMap<&'static str, Vec<String>>,
+}
+
+impl HostSnapshot {
+    /// Reads the host as this process sees it. What cannot be read counts as empty.
+    #[must_use]
+    pub fn take() -> Self {
+        let mut facts = BTreeMap::new();
+        facts.insert("links", names("/sys/class/net"));
+        facts.insert("mounts", mounts());
+        facts.insert("loop devices", loops());
+        facts.insert("accounts", accounts());
+        facts.insert("control groups", groups());
+        facts.insert("processes", processes());
+        for list in facts.values_mut() {
+            list.sort();
+        }
+        HostSnapshot { facts }
+    }
+
+    /// The differences, one line each: `+ mounts: …` appeared, `- links: …` went.
+    #[must_use]
+    pub fn difference(&self, after: &HostSnapshot) -> Vec<String> {
+        let empty = Vec::new();
+        let mut lines = Vec::new();
+        for (kind, before) in &self.facts {
+            let now = after.facts.get(kind).unwrap_or(&empty);
+            lines.extend(surplus(before, now).map(|thing| format!("- {kind}: {thing}")));
+            lines.extend(surplus(now, before).map(|thing| format!("+ {kind}: {thing}")));
+        }
+        lines
+    }
+
+    /// # Panics
+    /// When `after` differs, with the differences.
+    pub fn assert_same(&self, after: &HostSnapshot) {
+        let lines = self.difference(after);
+        assert!(lines.is_empty(), "the host changed:\n{}", lines.join("\n"));
+    }
+}
+
+impl fmt::Display for HostSnapshot {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (kind, list) in &self.facts {
+            writeln!(out, "{kind}: {}", list.len())?;
+        }
+        Ok(())
+    }
+}
+
+/// What `list` has more of than `other`.
+fn surplus<'a>(list: &'a [String], other: &'a [String]) -> impl Iterator<Item = &'a String> {
+    let mut left: Vec<&String> = other.iter().collect();
+    list.iter().filter(
+        move |thing| match left.iter().position(|known| known == thing) {
+            Some(place) => {
+                left.swap_remove(place);
+                false
+            }
+            None => true,
+        },
+    )
+}
+
+fn names(dir: &str) -> Vec<String> {
+    fs::read_dir(dir).map_or_else(
+        |_| Vec::new(),
+        |entries| {
+            entries
+                .filter_map(Result::ok)
+                .map(|entry| entry.file_name().to_string_lossy().into_owned())
+                .collect()
+        },
+    )
+}
+
+/// Root, mount point, type and source: ids change when nothing else does.
+fn mounts() -> Vec<String> {
+    fs::read_to_string("/proc/self/mountinfo")
+        .unwrap_or_default()
+        .lines()
+        .map(|line| line.split(' ').skip(3).collect::<Vec<_>>().join(" "))
+        .collect()
+}
+
+fn loops() -> Vec<String> {
+    names("/sys/block")
+        .into_iter()
+        .filter_map(|name| {
+            let file = Path::new("/sys/block")
+                .join(&name)
+                .join("loop/backing_file");
+            fs::read_to_string(file)
+                .ok()
+                .map(|back| format!("{name} {}", back.trim()))
+        })
+        .collect()
+}
+
+fn accounts() -> Vec<String> {
+    [
+        "/etc/passwd",
+        "/etc/group",
+        "/etc/shadow",
+        "/etc/subuid",
+        "/etc/subgid",
+    ]
+    .iter()
+    .filter_map(|path| {
+        let bytes = fs::read(path).ok()?;
+        Some(format!("{path} {}", crate::digest::sha256(&bytes)))
+    })
+    .collect()
+}
+
+fn groups() -> Vec<String> {
+    let mut found = Vec::new();
+    let mut queue = vec![Path::new("/sys/fs/cgroup").to_path_buf()];
+    while let Some(dir) = queue.pop() {
+        for entry in fs::read_dir(&dir)
+            .into_iter()
+            .flatten()
+            .filter_map(Result::ok)
+        {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                found.push(entry.path().to_string_lossy().into_owned());
+                queue.push(entry.path());
+            }
+        }
+    }
+    found
+}
+
+/// Processes whose program is called `jaula` something, by their command line.
+fn processes() -> Vec<String> {
+    names("/proc")
+        .into_iter()
+        .filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
+        .filter_map(|pid| {
+            let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+            (name.trim() == "jaula").then(|| {
+                let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+                format!(
+                    "{pid} {}",
+                    String::from_utf8_lossy(&line).replace('\0', " ")
+                )
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_mount_is_seen_and_named() {
+        crate::kernel_test!();
+        let before = HostSnapshot::take();
+        let dir = tempfile::tempdir().unwrap();
+        let done = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "probe"])
+            .arg(dir.path())
+            .status()
+            .unwrap();
+        assert!(done.success());
+        let lines = before.difference(&HostSnapshot::take());
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(lines[0].starts_with("+ mounts:"), "{lines:?}");
+        assert!(
+            std::process::Command::new("umount")
+                .arg(dir.path())
+                .status()
+                .unwrap()
+                .success()
+        );
+        before.assert_same(&HostSnapshot::take());
+    }
+}
