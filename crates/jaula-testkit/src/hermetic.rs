@@ -46,11 +46,21 @@ impl Ran {
 #[macro_export]
 macro_rules! hermetic {
     () => {
-        $crate::Hermetic::new(env!("CARGO_BIN_EXE_jaula"))
+        $crate::Hermetic::of_test(env!("CARGO_BIN_EXE_jaula"))
     };
 }
 
+/// The variable that names the program where the one cargo built cannot be reached, as in the run
+/// of the tests by an ordinary user.
+pub const PROGRAM: &str = "JAULA_TEST_PROGRAM";
+
 impl Hermetic {
+    /// [`Hermetic::new`] for the program that [`PROGRAM`] names, else `built`.
+    #[must_use]
+    pub fn of_test(built: &str) -> Self {
+        Hermetic::new(std::env::var_os(PROGRAM).unwrap_or_else(|| built.into()))
+    }
+
     /// A fresh home with an empty store for `program`.
     ///
     /// # Panics
