@@ -1,1 +1,2 @@
 //! jaula-sys
+pub mod dir;

@@ -1,0 +1,694 @@
+//! Directories as descriptors. Every operation names its object by an open directory and a path beneath it; no
+//! operation here follows a link out of that directory, and those that say so do not cross a mount either
+//! (openat2(2), statx(2), and for kernels or filters without openat2 a walk by single components).
+
+use rustix::fs::{
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, RawDir, RenameFlags, ResolveFlags, StatxAttributes,
+    StatxFlags, Timespec, Timestamps, Uid, XattrFlags,
+};
+use rustix::io::Errno;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, Path};
+
+/// What a name in a directory is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Link,
+    /// A character device.
+    CharDevice,
+    /// A block device.
+    BlockDevice,
+    /// A named pipe.
+    Fifo,
+    /// A socket.
+    Socket,
+    /// Something this kernel has and inode(7) does not.
+    Unknown,
+}
+
+impl From<FileType> for Kind {
+    fn from(kind: FileType) -> Self {
+        match kind {
+            FileType::RegularFile => Self::File,
+            FileType::Directory => Self::Directory,
+            FileType::Symlink => Self::Link,
+            FileType::CharacterDevice => Self::CharDevice,
+            FileType::BlockDevice => Self::BlockDevice,
+            FileType::Fifo => Self::Fifo,
+            FileType::Socket => Self::Socket,
+            FileType::Unknown => Self::Unknown,
+        }
+    }
+}
+
+/// What statx(2) says of a name, links not followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Meta {
+    /// Type.
+    pub kind: Kind,
+    /// Permission bits, set-id and sticky included (`0o7777`).
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Bytes.
+    pub size: u64,
+    /// Bytes on disk.
+    pub disk: u64,
+    /// Modified: seconds since 1970.
+    pub mtime: i64,
+    /// And nanoseconds.
+    pub mtime_nanos: u32,
+    /// Names of the same file.
+    pub links: u32,
+    /// Number of the file on its file system.
+    pub inode: u64,
+    /// The file system: major and minor.
+    pub device: (u32, u32),
+    /// Of a device node: major and minor.
+    pub node: (u32, u32),
+    /// Whether something is mounted exactly here (`STATX_ATTR_MOUNT_ROOT`).
+    pub mount_root: bool,
+}
+
+/// An open directory.
+#[derive(Debug)]
+pub struct Dir(OwnedFd);
+
+const WALK: ResolveFlags = ResolveFlags::BENEATH
+    .union(ResolveFlags::NO_SYMLINKS)
+    .union(ResolveFlags::NO_MAGICLINKS)
+    .union(ResolveFlags::NO_XDEV);
+
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl From<OwnedFd> for Dir {
+    fn from(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+}
+
+impl Dir {
+    /// A directory of the host, by path; links on the way are followed, as for any path a user types.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self(rustix::fs::openat(
+            CWD,
+            path,
+            OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?))
+    }
+
+    /// A second descriptor of the same directory.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self(self.0.try_clone()?))
+    }
+
+    /// Opens a path beneath this directory without following any link and without crossing a mount.
+    fn walk(&self, path: &Path, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
+        let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        match rustix::fs::openat2(&self.0, path, flags, mode, WALK) {
+            Err(Errno::NOSYS | Errno::PERM | Errno::INVAL) => {
+                self.walk_by_component(path, flags, mode)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// The same where openat2(2) is missing or filtered: one component at a time.
+    fn walk_by_component(&self, path: &Path, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
+        let mut at = self.0.try_clone()?;
+        let mut names = path.components().peekable();
+        let mut reached = None;
+        while let Some(component) = names.next() {
+            let name = match component {
+                Component::Normal(name) => name,
+                Component::CurDir => OsStr::new("."),
+                _ => return Err(Errno::XDEV.into()),
+            };
+            let last = names.peek().is_none();
+            let how = if last {
+                flags
+            } else {
+                OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW
+            };
+            if !(last && flags.contains(OFlags::CREATE))
+                && meta_at(at.as_fd(), Path::new(name))?.mount_root
+            {
+                return Err(Errno::XDEV.into());
+            }
+            let next = rustix::fs::openat(&at, name, how, if last { mode } else { Mode::empty() })?;
+            if last {
+                reached = Some(next);
+                break;
+            }
+            at = next;
+        }
+        reached.ok_or_else(|| Errno::NOENT.into())
+    }
+
+    /// A directory beneath this one: no link followed, no mount crossed (`EXDEV`).
+    pub fn open_dir(&self, path: impl AsRef<Path>) -> io::Result<Self> {
+        Ok(Self(self.walk(
+            path.as_ref(),
+            OFlags::DIRECTORY | OFlags::RDONLY,
+            Mode::empty(),
+        )?))
+    }
+
+    /// A regular file beneath this directory, to be read: no link followed, no mount crossed. Does not hang on a
+    /// pipe: anything but a regular file is an error.
+    pub fn open_file(&self, path: impl AsRef<Path>) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let file = File::from(self.walk(path.as_ref(), flags, Mode::empty())?);
+        if file.metadata()?.is_file() {
+            Ok(file)
+        } else {
+            Err(io::Error::from(io::ErrorKind::InvalidInput))
+        }
+    }
+
+    /// A new regular file beneath this directory; an error when the name is taken. The mode is exactly this.
+    pub fn create_file(&self, path: impl AsRef<Path>, mode: u32) -> io::Result<File> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+        Ok(File::from(self.walk(
+            path.as_ref(),
+            flags,
+            Mode::from_raw_mode(mode & 0o7777),
+        )?))
+    }
+
+    /// Opens a path as a process would whose root this directory is: links are followed, but only inside, and no
+    /// magic link of proc(5). Mounts are crossed.
+    pub fn open_in_root(&self, path: &Path, directory: bool) -> io::Result<OwnedFd> {
+        let mut flags = OFlags::PATH | OFlags::CLOEXEC;
+        if directory {
+            flags |= OFlags::DIRECTORY;
+        }
+        let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        Ok(rustix::fs::openat2(
+            &self.0,
+            path,
+            flags,
+            Mode::empty(),
+            how,
+        )?)
+    }
+
+    /// The same for a directory that is to be read.
+    pub fn open_dir_in_root(&self, path: &Path) -> io::Result<Self> {
+        let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+        let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        Ok(Self(rustix::fs::openat2(
+            &self.0,
+            path,
+            flags,
+            Mode::empty(),
+            how,
+        )?))
+    }
+
+    /// The names in this directory with their types as far as the file system tells (`Unknown` otherwise), in no
+    /// order, without `.` and `..`. Reading starts at the beginning each time.
+    pub fn entries(&self) -> io::Result<Vec<(OsString, Kind)>> {
+        let fd = rustix::fs::openat(
+            &self.0,
+            ".",
+            OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        let mut space = vec![MaybeUninit::<u8>::uninit(); 32 << 10];
+        let mut reader = RawDir::new(fd, &mut space);
+        let mut names = Vec::new();
+        while let Some(entry) = reader.next() {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if name != b"." && name != b".." {
+                names.push((
+                    OsString::from_vec(name.to_vec()),
+                    Kind::from(entry.file_type()),
+                ));
+            }
+        }
+        Ok(names)
+    }
+
+    /// What a name beneath this directory is; links not followed at the last component.
+    pub fn meta(&self, path: impl AsRef<Path>) -> io::Result<Meta> {
+        meta_at(self.0.as_fd(), path.as_ref())
+    }
+
+    /// What this directory itself is.
+    pub fn own_meta(&self) -> io::Result<Meta> {
+        meta_of(self.0.as_fd())
+    }
+
+    /// Where a link leads, as written.
+    pub fn read_link(&self, path: impl AsRef<Path>) -> io::Result<OsString> {
+        let target = rustix::fs::readlinkat(&self.0, path.as_ref(), Vec::new())?;
+        Ok(OsString::from_vec(target.into_bytes()))
+    }
+
+    /// A new directory; an error when the name is taken.
+    pub fn make_dir(&self, path: impl AsRef<Path>, mode: u32) -> io::Result<()> {
+        Ok(rustix::fs::mkdirat(
+            &self.0,
+            path.as_ref(),
+            Mode::from_raw_mode(mode & 0o7777),
+        )?)
+    }
+
+    /// A new symbolic link.
+    pub fn make_link(&self, target: &OsStr, path: impl AsRef<Path>) -> io::Result<()> {
+        Ok(rustix::fs::symlinkat(target, &self.0, path.as_ref())?)
+    }
+
+    /// A further name for a file beneath this directory; a link is linked, not followed.
+    pub fn hard_link(&self, from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<()> {
+        Ok(rustix::fs::linkat(
+            &self.0,
+            from.as_ref(),
+            &self.0,
+            to.as_ref(),
+            AtFlags::empty(),
+        )?)
+    }
+
+    /// A pipe, socket or device node. `node` is major and minor, of a device only.
+    pub fn make_node(
+        &self,
+        path: impl AsRef<Path>,
+        kind: Kind,
+        mode: u32,
+        node: (u32, u32),
+    ) -> io::Result<()> {
+        let kind = match kind {
+            Kind::Fifo => FileType::Fifo,
+            Kind::Socket => FileType::Socket,
+            Kind::CharDevice => FileType::CharacterDevice,
+            Kind::BlockDevice => FileType::BlockDevice,
+            _ => return Err(Errno::INVAL.into()),
+        };
+        let device = rustix::fs::makedev(node.0, node.1);
+        Ok(rustix::fs::mknodat(
+            &self.0,
+            path.as_ref(),
+            kind,
+            Mode::from_raw_mode(mode & 0o7777),
+            device,
+        )?)
+    }
+
+    /// Removes a name that is no directory.
+    pub fn unlink(&self, path: impl AsRef<Path>) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(
+            &self.0,
+            path.as_ref(),
+            AtFlags::empty(),
+        )?)
+    }
+
+    /// Removes an empty directory.
+    pub fn remove_dir(&self, path: impl AsRef<Path>) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(
+            &self.0,
+            path.as_ref(),
+            AtFlags::REMOVEDIR,
+        )?)
+    }
+
+    /// Renames into another directory of the same file system; what is there is replaced as rename(2) does.
+    pub fn rename(
+        &self,
+        from: impl AsRef<Path>,
+        to_dir: &Dir,
+        to: impl AsRef<Path>,
+    ) -> io::Result<()> {
+        Ok(rustix::fs::renameat(
+            &self.0,
+            from.as_ref(),
+            &to_dir.0,
+            to.as_ref(),
+        )?)
+    }
+
+    /// Renames; an error (`EEXIST`) when the new name is taken. Where the file system lacks RENAME_NOREPLACE the
+    /// name is looked up first.
+    pub fn rename_new(
+        &self,
+        from: impl AsRef<Path>,
+        to_dir: &Dir,
+        to: impl AsRef<Path>,
+    ) -> io::Result<()> {
+        let (from, to) = (from.as_ref(), to.as_ref());
+        match rustix::fs::renameat_with(&self.0, from, &to_dir.0, to, RenameFlags::NOREPLACE) {
+            Err(Errno::INVAL | Errno::NOSYS) => match to_dir.meta(to) {
+                Ok(_) => Err(Errno::EXIST.into()),
+                Err(_) => self.rename(from, to_dir, to),
+            },
+            other => Ok(other?),
+        }
+    }
+
+    /// Sets owner and group of a name; a link itself, not what it leads to.
+    pub fn set_owner(&self, path: impl AsRef<Path>, uid: u32, gid: u32) -> io::Result<()> {
+        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+        Ok(rustix::fs::chownat(
+            &self.0,
+            path.as_ref(),
+            Some(uid),
+            Some(gid),
+            AtFlags::SYMLINK_NOFOLLOW,
+        )?)
+    }
+
+    /// Sets the mode of a name that is known to be no link.
+    pub fn set_mode(&self, path: impl AsRef<Path>, mode: u32) -> io::Result<()> {
+        Ok(rustix::fs::chmodat(
+            &self.0,
+            path.as_ref(),
+            Mode::from_raw_mode(mode & 0o7777),
+            AtFlags::empty(),
+        )?)
+    }
+
+    /// Sets the time of modification of a name, and that of access to the same; a link's own.
+    pub fn set_mtime(&self, path: impl AsRef<Path>, seconds: i64, nanos: u32) -> io::Result<()> {
+        let time = Timespec {
+            tv_sec: seconds,
+            tv_nsec: nanos.into(),
+        };
+        let times = Timestamps {
+            last_access: time,
+            last_modification: time,
+        };
+        Ok(rustix::fs::utimensat(
+            &self.0,
+            path.as_ref(),
+            &times,
+            AtFlags::SYMLINK_NOFOLLOW,
+        )?)
+    }
+
+    /// Writes to disk all that the file system of this directory holds (syncfs(2)).
+    pub fn sync_file_system(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(&self.0)?)
+    }
+}
+
+fn meta_at(dir: BorrowedFd<'_>, path: &Path) -> io::Result<Meta> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    convert(&rustix::fs::statx(
+        dir,
+        path,
+        flags,
+        StatxFlags::BASIC_STATS,
+    )?)
+}
+
+/// What an open descriptor is.
+pub fn meta_of(fd: BorrowedFd<'_>) -> io::Result<Meta> {
+    convert(&rustix::fs::statx(
+        fd,
+        "",
+        AtFlags::EMPTY_PATH,
+        StatxFlags::BASIC_STATS,
+    )?)
+}
+
+fn convert(found: &rustix::fs::Statx) -> io::Result<Meta> {
+    Ok(Meta {
+        kind: FileType::from_raw_mode(found.stx_mode.into()).into(),
+        mode: u32::from(found.stx_mode) & 0o7777,
+        uid: found.stx_uid,
+        gid: found.stx_gid,
+        size: found.stx_size,
+        disk: found.stx_blocks.saturating_mul(512),
+        mtime: found.stx_mtime.tv_sec,
+        mtime_nanos: found.stx_mtime.tv_nsec,
+        links: found.stx_nlink,
+        inode: found.stx_ino,
+        device: (found.stx_dev_major, found.stx_dev_minor),
+        node: (found.stx_rdev_major, found.stx_rdev_minor),
+        mount_root: found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT),
+    })
+}
+
+/// The extended attributes of an open file or directory, sorted by name (listxattr(2)). A file system without
+/// them has none.
+pub fn xattrs(fd: BorrowedFd<'_>) -> io::Result<Vec<(OsString, Vec<u8>)>> {
+    let mut names: Vec<u8> = Vec::new();
+    loop {
+        let need = match rustix::fs::flistxattr(fd, &mut [0u8; 0][..]) {
+            Ok(0) | Err(Errno::NOTSUP) => return Ok(Vec::new()),
+            other => other?,
+        };
+        names.resize(need, 0);
+        match rustix::fs::flistxattr(fd, &mut names[..]) {
+            Ok(got) => {
+                names.truncate(got);
+                break;
+            }
+            // It grew between the two calls.
+            Err(Errno::RANGE) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let mut found = Vec::new();
+    for name in names
+        .split(|byte| *byte == 0)
+        .filter(|name| !name.is_empty())
+    {
+        let name = OsStr::from_bytes(name);
+        let mut value = vec![0u8; 64 << 10];
+        match rustix::fs::fgetxattr(fd, name, &mut value[..]) {
+            Ok(length) => {
+                value.truncate(length);
+                found.push((name.to_owned(), value));
+            }
+            Err(Errno::NODATA | Errno::NOTSUP) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Sets an extended attribute of an open file or directory.
+pub fn set_xattr(fd: BorrowedFd<'_>, name: &OsStr, value: &[u8]) -> io::Result<()> {
+    Ok(rustix::fs::fsetxattr(fd, name, value, XattrFlags::empty())?)
+}
+
+/// Sets owner and group of an open file.
+pub fn set_owner(fd: BorrowedFd<'_>, uid: u32, gid: u32) -> io::Result<()> {
+    Ok(rustix::fs::fchown(
+        fd,
+        Some(Uid::from_raw(uid)),
+        Some(Gid::from_raw(gid)),
+    )?)
+}
+
+/// Sets the mode of an open file.
+pub fn set_mode(fd: BorrowedFd<'_>, mode: u32) -> io::Result<()> {
+    Ok(rustix::fs::fchmod(fd, Mode::from_raw_mode(mode & 0o7777))?)
+}
+
+/// Sets the times of an open file.
+pub fn set_mtime(fd: BorrowedFd<'_>, seconds: i64, nanos: u32) -> io::Result<()> {
+    let time = Timespec {
+        tv_sec: seconds,
+        tv_nsec: nanos.into(),
+    };
+    Ok(rustix::fs::futimens(
+        fd,
+        &Timestamps {
+            last_access: time,
+            last_modification: time,
+        },
+    )?)
+}
+
+/// Makes `to`, empty so far, share the blocks of `from` where the file system can (ioctl_ficlone(2)), else copies
+/// the bytes, holes kept.
+pub fn copy_contents(from: &File, to: &File, size: u64) -> io::Result<()> {
+    if size == 0 || rustix::fs::ioctl_ficlone(to, from).is_ok() {
+        return Ok(());
+    }
+    let mut at = 0u64;
+    while at < size {
+        let data = match rustix::fs::seek(from, rustix::fs::SeekFrom::Data(at)) {
+            Ok(data) => data,
+            // Only a hole is left.
+            Err(Errno::NXIO) => break,
+            Err(_) => at,
+        };
+        let end = rustix::fs::seek(from, rustix::fs::SeekFrom::Hole(data))
+            .unwrap_or(size)
+            .min(size);
+        copy_range(from, to, data, end)?;
+        at = end.max(data.saturating_add(1));
+    }
+    to.set_len(size)
+}
+
+fn copy_range(from: &File, to: &File, start: u64, end: u64) -> io::Result<()> {
+    use std::os::unix::fs::FileExt;
+    let (mut read_at, mut write_at) = (start, start);
+    let mut space = Vec::new();
+    while read_at < end {
+        let rest = usize::try_from(end.saturating_sub(read_at))
+            .unwrap_or(usize::MAX)
+            .min(64 << 20);
+        if space.is_empty() {
+            match rustix::fs::copy_file_range(
+                from,
+                Some(&mut read_at),
+                to,
+                Some(&mut write_at),
+                rest,
+            ) {
+                Ok(0) => return Ok(()),
+                Ok(_) => continue,
+                Err(Errno::INTR) => continue,
+                Err(Errno::XDEV | Errno::NOSYS | Errno::INVAL | Errno::OPNOTSUPP | Errno::PERM) => {
+                    space.resize(256 << 10, 0u8);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let rest = rest.min(space.len());
+        let got = from.read_at(space.get_mut(..rest).unwrap_or_default(), read_at)?;
+        if got == 0 {
+            return Ok(());
+        }
+        to.write_all_at(space.get(..got).unwrap_or_default(), write_at)?;
+        read_at = read_at.saturating_add(got as u64);
+        write_at = read_at;
+    }
+    Ok(())
+}
+
+/// The next hole or datum: the extents of a file that hold data, as (start, end) in bytes. A file without holes
+/// is one extent.
+pub fn data_extents(file: &File, size: u64) -> io::Result<Vec<(u64, u64)>> {
+    let mut extents = Vec::new();
+    let mut at = 0u64;
+    while at < size {
+        let data = match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(at)) {
+            Ok(data) => data,
+            Err(Errno::NXIO) => break,
+            Err(_) => return Ok(vec![(0, size)]),
+        };
+        let end = rustix::fs::seek(file, rustix::fs::SeekFrom::Hole(data))
+            .unwrap_or(size)
+            .min(size);
+        extents.push((data, end));
+        at = end.max(data.saturating_add(1));
+    }
+    rustix::fs::seek(file, rustix::fs::SeekFrom::Start(0))?;
+    Ok(extents)
+}
+
+/// Bytes from the kernel's generator (getrandom(2)).
+pub fn random() -> io::Result<[u8; 16]> {
+    let mut bytes = [0u8; 16];
+    let mut filled = 0usize;
+    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match rustix::rand::getrandom(rest, rustix::rand::GetRandomFlags::empty()) {
+            Ok(got) => filled = filled.saturating_add(got),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(bytes)
+}
+
+/// Ends this process at once, as `kill -9` does. For tests of what is left behind.
+pub fn kill_self() -> ! {
+    let own = rustix::process::getpid();
+    if rustix::process::kill_process(own, rustix::process::Signal::KILL).is_err() {
+        std::process::abort();
+    }
+    loop {
+        std::thread::park();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_link_is_followed_out() -> io::Result<()> {
+        let base = std::env::temp_dir().join(format!("jaula-dir-{}", std::process::id()));
+        std::fs::create_dir(&base)?;
+        let dir = Dir::open(&base)?;
+        dir.make_dir("inside", 0o755)?;
+        dir.make_link(OsStr::new("/etc"), "out")?;
+        dir.make_link(OsStr::new("../../../etc"), "up")?;
+        for walk in [true, false] {
+            for path in [
+                "out",
+                "up",
+                "out/hosts",
+                "../etc",
+                "/etc",
+                "inside/../../etc",
+            ] {
+                let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::DIRECTORY;
+                let opened = match walk {
+                    true => dir.walk(Path::new(path), flags, Mode::empty()),
+                    false => dir.walk_by_component(Path::new(path), flags, Mode::empty()),
+                };
+                assert!(opened.is_err(), "{path} was opened (openat2: {walk})");
+            }
+        }
+        assert!(dir.open_dir("inside").is_ok());
+        assert!(
+            dir.walk_by_component(Path::new("inside"), OFlags::PATH, Mode::empty())
+                .is_ok()
+        );
+        assert_eq!(
+            dir.open_dir_in_root(Path::new("out"))
+                .err()
+                .and_then(|e| e.raw_os_error()),
+            Some(2)
+        );
+        std::fs::remove_dir_all(&base)
+    }
+
+    #[test]
+    fn holes_are_kept() -> io::Result<()> {
+        use std::os::unix::fs::FileExt;
+        let base = std::env::temp_dir().join(format!("jaula-holes-{}", std::process::id()));
+        std::fs::create_dir(&base)?;
+        let dir = Dir::open(&base)?;
+        let file = dir.create_file("a", 0o600)?;
+        file.write_all_at(b"start", 0)?;
+        file.write_all_at(b"end", 8 << 20)?;
+        let size = file.metadata()?.len();
+        let to = dir.create_file("b", 0o600)?;
+        copy_contents(&dir.open_file("a")?, &to, size)?;
+        assert_eq!(
+            std::fs::read(base.join("a"))?,
+            std::fs::read(base.join("b"))?
+        );
+        assert!(dir.meta("b")?.disk < 1 << 20);
+        std::fs::remove_dir_all(&base)
+    }
+}
