@@ -10,4 +10,5 @@
 pub mod compress;
 pub mod deb;
 pub mod hex;
+pub mod solve;
 pub mod tar;
