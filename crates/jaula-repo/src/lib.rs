@@ -8,7 +8,9 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::print_stderr))]
 
 pub mod compress;
+pub mod date;
 pub mod deb;
+pub mod elf;
 pub mod hex;
 pub mod solve;
 pub mod tar;

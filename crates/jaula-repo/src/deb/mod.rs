@@ -5,6 +5,7 @@ pub mod archive;
 pub mod control;
 pub mod packages;
 pub mod relation;
+pub mod release;
 pub mod version;
 
 /// Whether `name` can be a package name.

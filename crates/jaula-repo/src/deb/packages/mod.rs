@@ -6,7 +6,6 @@ mod parse;
 #[cfg(test)]
 mod tests;
 
-#[allow(unused_imports)] // used by `deb::release`
 pub(crate) use parse::is_safe_path;
 
 use layout::{Parts, Text};
