@@ -14,3 +14,4 @@ pub mod elf;
 pub mod hex;
 pub mod solve;
 pub mod tar;
+pub mod verify;
