@@ -1,0 +1,278 @@
+//! The only reader of the environment, the working directory and the terminal. What it finds, with what was typed,
+//! becomes the engine's configuration and specifications.
+
+use crate::args::low::{Global, ProcessArgs};
+use crate::args::nearest::nearest;
+use crate::args::reference;
+use crate::error::CommandError;
+use jaula_engine::{Config, ExecSpec, Io};
+use jaula_plan::spec::jail::{Namespaces, NetSpec, Terminal, UserSpec};
+use jaula_plan::spec::rootfs::Reference;
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Colour {
+    /// On a terminal, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The PATH of a jail's program: Debian's login.defs(5) ENV_SUPATH.
+const JAIL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What surrounds the process, read once.
+#[derive(Debug, Clone, Default)]
+pub struct Surroundings {
+    /// `JAULA_STORE`
+    pub store: Option<PathBuf>,
+    /// `XDG_DATA_HOME`, when absolute (XDG Base Directory Specification 0.8).
+    pub data_home: Option<PathBuf>,
+    /// `XDG_CONFIG_HOME`, when absolute.
+    pub config_home: Option<PathBuf>,
+    /// `HOME`, when absolute.
+    pub home: Option<PathBuf>,
+    /// Is `NO_COLOR` set and not empty, or `TERM` `dumb`?
+    pub no_colour: bool,
+    /// Are standard input, output and error all terminals?
+    pub all_terminals: bool,
+    /// Is standard error a terminal?
+    pub stderr_terminal: bool,
+    /// The working directory; none when it is gone.
+    pub cwd: Option<PathBuf>,
+}
+
+impl Surroundings {
+    /// Looks around.
+    pub fn read() -> Self {
+        let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
+        let absolute = |name: &str| set(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let stderr_terminal = io::stderr().is_terminal();
+        Self {
+            store: set("JAULA_STORE").map(PathBuf::from),
+            data_home: absolute("XDG_DATA_HOME"),
+            config_home: absolute("XDG_CONFIG_HOME"),
+            home: absolute("HOME"),
+            no_colour: set("NO_COLOR").is_some() || set("TERM").is_some_and(|term| term == "dumb"),
+            all_terminals: stderr_terminal && io::stdin().is_terminal() && io::stdout().is_terminal(),
+            stderr_terminal,
+            cwd: env::current_dir().ok(),
+        }
+    }
+
+    /// A path as typed, made absolute.
+    ///
+    /// # Errors
+    /// When it is relative and the working directory is gone.
+    pub fn absolute(&self, path: &Path) -> Result<PathBuf, CommandError> {
+        if path.is_absolute() {
+            return Ok(path.to_owned());
+        }
+        match &self.cwd {
+            Some(cwd) => Ok(cwd.join(path)),
+            None => Err(CommandError::failed(format!("cannot find {}", path.display()))
+                .hint("the working directory is gone: write an absolute path")),
+        }
+    }
+
+    /// Where everything is kept: `--store`, `JAULA_STORE`, `/var/lib/jaula` for root (FHS 3.0, 5.8), else
+    /// `$XDG_DATA_HOME/jaula` or `~/.local/share/jaula`.
+    ///
+    /// # Errors
+    /// When an ordinary user has no home.
+    pub fn store(&self, global: &Global, root: bool) -> Result<PathBuf, CommandError> {
+        if let Some(path) = global.store.as_ref().or(self.store.as_ref()) {
+            if path.as_os_str().is_empty() {
+                return Err(CommandError::usage("cannot use an empty path for --store"));
+            }
+            return self.absolute(path);
+        }
+        if root {
+            return Ok(PathBuf::from("/var/lib/jaula"));
+        }
+        let data = self.data_home.clone().or_else(|| Some(self.home.as_ref()?.join(".local/share")));
+        data.map(|dir| dir.join("jaula")).ok_or_else(|| {
+            CommandError::failed("cannot find a place for the store: HOME is not set")
+                .hint("set HOME, or name a place with --store DIR")
+        })
+    }
+
+    /// The files that may add to the table of distributions, the likeliest first: the user's, then the host's.
+    pub fn distros(&self, root: bool) -> Option<PathBuf> {
+        let users = self.config_home.clone().or_else(|| Some(self.home.as_ref()?.join(".config")));
+        let users = users.filter(|_| !root).map(|dir| dir.join("jaula/distros.toml"));
+        let host = PathBuf::from("/etc/jaula/distros.toml");
+        users.into_iter().chain([host]).find(|file| file.is_file())
+    }
+
+    /// The engine's configuration.
+    ///
+    /// # Errors
+    /// When no place for the store can be found.
+    pub fn config(&self, global: &Global, root: bool, offline: bool) -> Result<Config, CommandError> {
+        let mut config = Config::new(self.store(global, root)?);
+        config.distros = self.distros(root);
+        config.offline = offline;
+        Ok(config)
+    }
+
+    /// Where a jail's program reads and writes: a pseudo-terminal of its own when all three are a terminal.
+    pub fn io(&self) -> Io<'static> {
+        if self.all_terminals { Io::Pty } else { Io::Inherit }
+    }
+
+    /// A REF, with its path made absolute.
+    ///
+    /// # Errors
+    /// When it is in none of the forms.
+    pub fn reference(&self, text: &OsStr) -> Result<Reference, CommandError> {
+        let parsed = reference::parse(text, known_distro).map_err(|error| {
+            CommandError::usage(format!("cannot use {:?} as REF", text.to_string_lossy()))
+                .because(error)
+                .hint("a REF is DISTRO[:SUITE], a tag, a digest, a directory (with a slash) or a tar archive")
+        })?;
+        Ok(match parsed {
+            Reference::Directory(path) => Reference::Directory(self.absolute(&path)?),
+            Reference::Archive(path) => Reference::Archive(self.absolute(&path)?),
+            other => other,
+        })
+    }
+}
+
+/// The environment of a jail's program, whole: the defaults (none with `--clean-env` but PATH), then what was typed;
+/// a variable named without a value is the caller's, if he has it.
+pub fn environment(args: &ProcessArgs, host_programs: bool) -> Vec<(OsString, OsString)> {
+    compose(args, host_programs, |name| env::var_os(name))
+}
+
+fn compose(
+    args: &ProcessArgs,
+    host_programs: bool,
+    caller: impl Fn(&OsStr) -> Option<OsString>,
+) -> Vec<(OsString, OsString)> {
+    let mut composed: Vec<(OsString, OsString)> = vec![("PATH".into(), JAIL_PATH.into())];
+    let mut set = |name: &OsStr, value: OsString| match composed.iter_mut().find(|(known, _)| known == name) {
+        Some(known) => known.1 = value,
+        None => composed.push((name.to_owned(), value)),
+    };
+    if !args.clean_env {
+        if args.user == UserSpec::Root {
+            set(OsStr::new("HOME"), "/root".into());
+            set(OsStr::new("USER"), "root".into());
+            set(OsStr::new("LOGNAME"), "root".into());
+        }
+        // A small image has no locale but C; the host's programs have the host's.
+        set(OsStr::new("LANG"), "C.UTF-8".into());
+        let passed: &[&str] = if host_programs { &["TERM", "COLORTERM", "LANG", "LC_ALL"] } else { &["TERM", "COLORTERM"] };
+        for name in passed {
+            if let Some(value) = caller(OsStr::new(name)) {
+                set(OsStr::new(name), value);
+            }
+        }
+    }
+    for (name, value) in &args.env {
+        if let Some(value) = value.clone().or_else(|| caller(name)) {
+            set(name, value);
+        }
+    }
+    composed
+}
+
+/// The specification of a program to be run in a named jail.
+pub fn exec_spec(args: &ProcessArgs) -> ExecSpec {
+    ExecSpec {
+        command: args.command.clone(),
+        user: args.user.clone(),
+        cwd: args.cwd.clone(),
+        env: environment(args, false),
+        terminal: Terminal::Auto,
+    }
+}
+
+/// The namespaces of a run: all but time, and the network's only when it is not the host's. (The user namespace goes
+/// with `--ids host`.)
+pub fn namespaces(net: NetSpec, user: bool) -> Namespaces {
+    Namespaces { uts: true, ipc: true, pid: true, net: net == NetSpec::None, user, cgroup: true, time: false }
+}
+
+const DISTROS: [&str; 4] = ["debian", "ubuntu", "devuan", "kali"];
+
+/// Is it a distribution of the table?
+fn known_distro(word: &str) -> bool {
+    DISTROS.contains(&word)
+}
+
+/// The distribution that a mistyped tag may have meant, with the suite kept.
+pub fn meant_distro(reference: &Reference) -> Option<String> {
+    let Reference::Tag(tag) = reference else { return None };
+    let (word, suite) = match tag.as_str().split_once(':') {
+        Some((word, suite)) => (word, format!(":{suite}")),
+        None => (tag.as_str(), String::new()),
+    };
+    Some(format!("{}{suite}", nearest(word, DISTROS.iter().copied())?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn around() -> Surroundings {
+        Surroundings { home: Some("/home/ana".into()), cwd: Some("/work".into()), ..Surroundings::default() }
+    }
+
+    #[test]
+    fn the_store_is_found_in_order() {
+        let mut around = around();
+        let mut global = Global::default();
+        let store = |around: &Surroundings, global: &Global, root| around.store(global, root).ok();
+        assert_eq!(store(&around, &global, true), Some("/var/lib/jaula".into()));
+        assert_eq!(store(&around, &global, false), Some("/home/ana/.local/share/jaula".into()));
+        around.data_home = Some("/data".into());
+        assert_eq!(store(&around, &global, false), Some("/data/jaula".into()));
+        around.store = Some("mine".into());
+        assert_eq!(store(&around, &global, true), Some("/work/mine".into()));
+        global.store = Some("/typed".into());
+        assert_eq!(store(&around, &global, true), Some("/typed".into()));
+        let nowhere = Surroundings::default();
+        assert!(nowhere.store(&Global::default(), false).is_err());
+    }
+
+    #[test]
+    fn the_environment_is_whole() {
+        let caller = |name: &OsStr| match name.to_str() {
+            Some("TERM") => Some("xterm".into()),
+            Some("SECRET") => Some("s".into()),
+            Some("LANG") => Some("es_AR.UTF-8".into()),
+            _ => None,
+        };
+        let value = |env: &[(OsString, OsString)], name: &str| {
+            env.iter().find(|(known, _)| known == name).and_then(|(_, value)| value.to_str().map(str::to_owned))
+        };
+        let mut args = ProcessArgs::default();
+        let env = compose(&args, false, caller);
+        assert_eq!(value(&env, "TERM").as_deref(), Some("xterm"));
+        assert_eq!(value(&env, "LANG").as_deref(), Some("C.UTF-8"));
+        assert_eq!(value(&env, "HOME").as_deref(), Some("/root"));
+        assert_eq!(value(&env, "SECRET"), None);
+        assert_eq!(value(&compose(&args, true, caller), "LANG").as_deref(), Some("es_AR.UTF-8"));
+        args.clean_env = true;
+        args.env = vec![("SECRET".into(), None), ("ABSENT".into(), None), ("PATH".into(), Some("/x".into()))];
+        let env = compose(&args, false, caller);
+        assert_eq!(env, [("PATH".into(), "/x".into()), ("SECRET".into(), "s".into())]);
+    }
+
+    #[test]
+    fn references_become_absolute() {
+        let read = |text: &str| around().reference(OsStr::new(text)).ok();
+        assert_eq!(read("./x"), Some(Reference::Directory("/work/./x".into())));
+        assert_eq!(read("d.tar"), Some(Reference::Archive("/work/d.tar".into())));
+        assert!(around().reference(OsStr::new("a\nb")).is_err());
+    }
+}

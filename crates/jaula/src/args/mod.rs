@@ -1,0 +1,9 @@
+//! From words to structures: [`options`] names them, [`low`] reads them without looking at the host, [`high`]
+//! resolves them with the environment, the terminal and the configuration.
+
+pub mod complaint;
+pub mod high;
+pub mod low;
+pub mod nearest;
+pub mod options;
+pub mod reference;

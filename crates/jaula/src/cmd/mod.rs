@@ -1,0 +1,339 @@
+//! The verbs, one file each, and the way from the first word to one of them.
+
+pub mod build;
+pub mod completions;
+pub mod cp;
+pub mod doctor;
+pub mod exec;
+pub mod help;
+pub mod image;
+pub mod ls;
+pub mod man;
+pub mod new;
+pub mod recover;
+pub mod rm;
+pub mod run;
+pub mod sh;
+pub mod show;
+
+use crate::args::complaint::{Refused, complain};
+use crate::args::high::Surroundings;
+use crate::args::low::{Global, Shown};
+use crate::args::nearest::nearest;
+use crate::args::options;
+use crate::bars::Progress;
+use crate::error::CommandError;
+use crate::output::{Done, Output, write_stderr, write_stdout};
+use clap::{ArgMatches, Command};
+use jaula_engine::{Engine, EngineError, Kind, Outcome, Preview, Status};
+use jaula_plan::explain::script;
+use serde_json::json;
+use std::ffi::OsString;
+
+/// One verb.
+pub struct Verb {
+    /// What is typed after `jaula`: one word, or a group and a word.
+    pub name: &'static str,
+    /// Its operands and options, without the global ones.
+    pub command: fn(Command) -> Command,
+    /// Does it.
+    pub run: fn(&ArgMatches, &Context) -> Done,
+}
+
+/// Every verb, in the order of the help text.
+pub const VERBS: &[Verb] = &[
+    Verb { name: "run", command: run::command, run: run::run },
+    Verb { name: "build", command: build::command, run: build::run },
+    Verb { name: "new", command: new::command, run: new::run },
+    Verb { name: "exec", command: exec::command, run: exec::run },
+    Verb { name: "sh", command: sh::command, run: sh::run },
+    Verb { name: "cp", command: cp::command, run: cp::run },
+    Verb { name: "ls", command: ls::command, run: ls::run },
+    Verb { name: "show", command: show::command, run: show::run },
+    Verb { name: "rm", command: rm::command, run: rm::run },
+    Verb { name: "image ls", command: image::ls_command, run: image::ls },
+    Verb { name: "image show", command: image::show_command, run: image::show },
+    Verb { name: "image rm", command: image::rm_command, run: image::rm },
+    Verb { name: "recover", command: recover::command, run: recover::run },
+    Verb { name: "doctor", command: doctor::command, run: doctor::run },
+    Verb { name: "completions", command: completions::command, run: completions::run },
+    Verb { name: "man", command: man::command, run: man::run },
+    Verb { name: "help", command: help::command, run: help::run },
+];
+
+/// The verbs that stand in a group, with what the group is about.
+pub const GROUPS: &[(&str, &str)] = &[("image", "Images of the store")];
+
+impl Verb {
+    /// `jaula run`
+    pub fn called(&self) -> String {
+        format!("jaula {}", self.name)
+    }
+
+    /// The last word of its name.
+    fn word(&self) -> &'static str {
+        self.name.rsplit(' ').next().unwrap_or(self.name)
+    }
+
+    /// The whole command, as it stands below its parent.
+    pub fn build(&self) -> Command {
+        options::global((self.command)(Command::new(self.word())))
+            .bin_name(self.called())
+            .display_name(self.called().replace(' ', "-"))
+            .max_term_width(100)
+    }
+}
+
+/// The whole tree: for help, completions and manual pages only.
+pub fn tree() -> Command {
+    let mut root = options::global(Command::new("jaula"))
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Makes, isolates, connects, shares and exports jails")
+        .disable_help_subcommand(true)
+        .max_term_width(100)
+        .after_help("jaula help VERB tells more of a verb; jaula man VERB prints its manual page.");
+    for verb in VERBS.iter().filter(|verb| !verb.name.contains(' ')) {
+        if verb.name == "recover" {
+            for (name, about) in GROUPS {
+                root = root.subcommand(group(name, about));
+            }
+        }
+        root = root.subcommand(verb.build());
+    }
+    root
+}
+
+fn group(name: &'static str, about: &'static str) -> Command {
+    let members = VERBS.iter().filter(|verb| verb.name.split_once(' ').is_some_and(|(group, _)| group == name));
+    options::global(Command::new(name))
+        .about(about)
+        .bin_name(format!("jaula {name}"))
+        .display_name(format!("jaula-{name}"))
+        .subcommand_required(true)
+        .disable_help_subcommand(true)
+        .max_term_width(100)
+        .subcommands(members.map(Verb::build))
+}
+
+/// What a verb works with.
+#[derive(Debug)]
+pub struct Context {
+    /// The options of every verb.
+    pub global: Global,
+    /// What surrounds the process.
+    pub around: Surroundings,
+    /// Where results and errors go.
+    pub out: Output,
+    /// Where events go.
+    pub progress: Progress,
+}
+
+impl Context {
+    fn new(global: Global, around: Surroundings) -> Self {
+        let out = Output::new(&global, &around);
+        let bars = around.stderr_terminal;
+        let progress = Progress::new(global.json, global.quiet, global.verbose, bars);
+        Self { global, around, out, progress }
+    }
+
+    /// The store's engine. The process becomes root of the caller's own identifiers on the way, so this comes
+    /// first and while there is one thread.
+    ///
+    /// # Errors
+    /// When the session or the store cannot be opened.
+    pub fn engine(&self, offline: bool) -> Result<Engine, CommandError> {
+        let root = is_root();
+        let config = self.around.config(&self.global, root, offline)?;
+        Engine::open(config).map_err(|error| failed("cannot open the store", error))
+    }
+
+    /// An engine that works as the caller himself, for the doctor: he asks why a session cannot be had.
+    ///
+    /// # Errors
+    /// When no place for the store can be found.
+    pub fn engine_as_caller(&self, offline: bool) -> Result<Engine, CommandError> {
+        let config = self.around.config(&self.global, is_root(), offline)?;
+        Engine::open(config).map_err(|error| failed("cannot open the store", error))
+    }
+
+    /// Prints a plan as `--plan` or `--explain` want it.
+    ///
+    /// # Errors
+    /// When standard output cannot be written.
+    pub fn show(&self, shown: Shown, plan: &dyn Preview) -> Done {
+        self.progress.clear();
+        if shown == Shown::Explain {
+            let lines = plan.explain();
+            let text = || format!("#!/bin/sh\n{}", script(&lines));
+            return self.out.result("explanation", || json!({ "lines": lines }), text);
+        }
+        let text = || plan.to_string().lines().map(crate::output::clean).collect::<Vec<_>>().join("\n");
+        self.out.result("plan", || plan.to_json(), text)
+    }
+
+    /// The exit code of a program that ran, as chroot(1) has it; with `--json` also what was enforced, on standard
+    /// error: standard output belongs to the program.
+    pub fn outcome(&self, outcome: &Outcome) -> u8 {
+        self.progress.clear();
+        if self.out.json() {
+            let version = crate::output::JSON_VERSION;
+            let shape = json!({
+                "version": version, "event": "outcome", "status": outcome.status, "enforced": outcome.enforced,
+            });
+            write_stderr(&format!("{shape}\n"));
+        }
+        match outcome.status {
+            Status::Exited(code) => code,
+            Status::Signalled(signal) => u8::try_from(128i64 + i64::from(signal)).unwrap_or(255),
+        }
+    }
+}
+
+/// The engine's error below what the verb attempted, with the engine's hints.
+pub fn failed(attempt: impl Into<String>, error: EngineError) -> CommandError {
+    let hints = error.hints();
+    let mut failed = CommandError::failed(attempt);
+    if error.kind() == Kind::User {
+        failed.kind = crate::error::Kind::Usage;
+    }
+    failed.hints = hints;
+    failed.because(error)
+}
+
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").is_ok_and(|owner| owner.uid() == 0)
+}
+
+/// From the words after the program's name to the exit code.
+pub fn dispatch(words: &[OsString]) -> u8 {
+    let around = Surroundings::read();
+    let early = Output::early(&around);
+    let answer = match find(words) {
+        Ok(Found::Verb(verb, words)) => start(verb, words, around),
+        Ok(Found::Version) => write_stdout(&format!("jaula {}\n", env!("CARGO_PKG_VERSION"))),
+        Ok(Found::Help(words)) => help::text(&words).and_then(|text| write_stdout(&text)),
+        Err(error) => Err(error),
+    };
+    answer.unwrap_or_else(|error| early.error(&error))
+}
+
+fn start(verb: &'static Verb, words: Vec<OsString>, around: Surroundings) -> Done {
+    let command = verb.build().no_binary_name(true);
+    let takes_program = matches!(verb.name, "run" | "exec");
+    let matches = match command.try_get_matches_from(words) {
+        Ok(matches) => matches,
+        Err(error) => {
+            return match complain(&verb.called(), takes_program, &error) {
+                Refused::Help(text) => write_stdout(&text),
+                Refused::Wrong(error) => Err(error),
+            };
+        }
+    };
+    let context = Context::new(Global::read(&matches), around);
+    let answer = (verb.run)(&matches, &context);
+    context.progress.clear();
+    Ok(answer.unwrap_or_else(|error| context.out.error(&error)))
+}
+
+/// What the words ask for.
+enum Found {
+    /// A verb, with all other words in their order.
+    Verb(&'static Verb, Vec<OsString>),
+    /// The help text of these words.
+    Help(Vec<OsString>),
+    /// `--version`
+    Version,
+}
+
+/// Finds the verb: the first word that is neither a global option nor the value of one.
+fn find(words: &[OsString]) -> Result<Found, CommandError> {
+    let mut before: Vec<OsString> = Vec::new();
+    let mut rest = words.iter();
+    while let Some(word) = rest.next() {
+        match word.to_str() {
+            Some("-h" | "--help") => return Ok(Found::Help(Vec::new())),
+            Some("-V" | "--version") => return Ok(Found::Version),
+            Some(option) if option.starts_with('-') && option.len() > 1 => {
+                before.push(word.clone());
+                if options::GLOBAL_WITH_VALUE.contains(&option) {
+                    before.extend(rest.next().cloned());
+                }
+            }
+            _ => {
+                let shown = word.to_string_lossy();
+                if let Some(verb) = VERBS.iter().find(|verb| verb.name == shown) {
+                    before.extend(rest.cloned());
+                    return Ok(Found::Verb(verb, before));
+                }
+                return member(&shown, before, rest.as_slice());
+            }
+        }
+    }
+    if before.is_empty() {
+        return Ok(Found::Help(Vec::new()));
+    }
+    Err(CommandError::usage("cannot start jaula: a verb is missing").hint("jaula help lists the verbs"))
+}
+
+/// Finds the verb of a group, or says what there is instead.
+fn member(group: &str, mut before: Vec<OsString>, rest: &[OsString]) -> Result<Found, CommandError> {
+    if !GROUPS.iter().any(|(name, _)| *name == group) {
+        let known = VERBS.iter().filter_map(|verb| verb.name.split(' ').next());
+        let error = CommandError::usage(format!("cannot understand {group:?}: jaula has no such verb"));
+        return Err(match nearest(group, known) {
+            Some(meant) => error.hint(format!("did you mean jaula {meant}?")),
+            None => error.hint("jaula help lists the verbs"),
+        });
+    }
+    let members = || VERBS.iter().filter_map(|verb| verb.name.strip_prefix(group)?.strip_prefix(' ').map(|w| (w, verb)));
+    let words: Vec<&str> = members().map(|(word, _)| word).collect();
+    let Some((word, after)) = rest.split_first() else {
+        return Err(CommandError::usage(format!("cannot start jaula {group}: a verb is missing"))
+            .hint(format!("jaula {group} takes {}", words.join(", "))));
+    };
+    let word = word.to_string_lossy();
+    if matches!(&*word, "-h" | "--help") {
+        return Ok(Found::Help(vec![group.into()]));
+    }
+    if let Some((_, verb)) = members().find(|(name, _)| *name == word) {
+        before.extend(after.iter().cloned());
+        return Ok(Found::Verb(verb, before));
+    }
+    let error = CommandError::usage(format!("cannot understand {word:?}: jaula {group} has no such verb"));
+    Err(match nearest(&word, words.iter().copied()) {
+        Some(meant) => error.hint(format!("did you mean jaula {group} {meant}?")),
+        None => error.hint(format!("jaula {group} takes {}", words.join(", "))),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_whole_tree_is_sound() {
+        tree().debug_assert();
+        for verb in VERBS {
+            verb.build().debug_assert();
+        }
+    }
+
+    #[test]
+    fn the_verb_is_found_among_global_options() {
+        let words = |text: &str| text.split(' ').map(OsString::from).collect::<Vec<_>>();
+        for (text, name, left) in [
+            ("run -- x", "run", "-- x"),
+            ("--store run ls --json", "ls", "--store run --json"),
+            ("-q --color never image rm x", "image rm", "-q --color never x"),
+            ("--store=/x show a", "show", "--store=/x a"),
+        ] {
+            let Ok(Found::Verb(verb, rest)) = find(&words(text)) else { panic!("{text}") };
+            assert_eq!((verb.name, rest), (name, words(left)));
+        }
+        for (text, hint) in [("rnu", "run"), ("image lss", "image ls"), ("image", "ls"), ("-q", "help")] {
+            let error = find(&words(text)).err().expect("no verb");
+            assert!(error.hints.iter().any(|line| line.contains(hint)), "{text}: {:?}", error.hints);
+        }
+    }
+}

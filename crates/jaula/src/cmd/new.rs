@@ -1,0 +1,58 @@
+//! `jaula new`: a named jail.
+
+use crate::args::{low, options};
+use crate::cmd::run::{missing, only_for_distros};
+use crate::cmd::{Context, failed};
+use crate::output::Done;
+use clap::{Arg, ArgMatches, Command, ValueHint, value_parser};
+use jaula_engine::view::reference_text;
+use jaula_engine::{Dry, EngineError, NewSpec};
+use jaula_plan::names::JailName;
+use serde_json::json;
+use std::ffi::{OsStr, OsString};
+
+/// What a jail starts from when nothing is said.
+const DEFAULT_FROM: &str = "debian";
+
+/// Its operands and options.
+pub fn command(command: Command) -> Command {
+    let command = command
+        .about("Make a named jail whose changes last")
+        .long_about(
+            "Make a named jail: an image, a writable layer that lasts, and settings. An image that the store does \
+             not have yet is made first.",
+        )
+        .after_help("Examples:\n  jaula new web --from debian:bookworm --include nginx-light\n  jaula sh web")
+        .arg(Arg::new("name").value_name("NAME").required(true).help("The jail's name, also its host name"))
+        .arg(
+            Arg::new("from")
+                .long("from")
+                .value_name("REF")
+                .value_parser(value_parser!(OsString))
+                .value_hint(ValueHint::AnyPath)
+                .help("What it starts from [default: debian]"),
+        );
+    options::image(options::settings(options::preview(command)))
+}
+
+/// Does it.
+pub fn run(matches: &ArgMatches, context: &Context) -> Done {
+    let name: JailName = low::parse("the name of a jail", low::text(matches, "name").unwrap_or_default())?;
+    let from = matches.get_one::<OsString>("from").map_or(OsStr::new(DEFAULT_FROM), OsString::as_os_str);
+    let from = context.around.reference(from)?;
+    only_for_distros(matches, Some(&from))?;
+    let spec = NewSpec { name, image: low::image(matches)?, settings: low::settings(matches)?, from };
+    let shown = low::Shown::read(matches);
+    let dry = if shown == low::Shown::Done { Dry::MayCache } else { Dry::ReadOnly };
+    let attempt = format!("cannot make jail {} from {}", spec.name, reference_text(&spec.from));
+    let explained = |error: EngineError| missing(failed(attempt.clone(), error), Some(&spec.from));
+
+    let engine = context.engine(matches.get_flag("offline"))?;
+    let plan = engine.plan_new(&spec, &context.progress, dry).map_err(explained)?;
+    if shown != low::Shown::Done {
+        return context.show(shown, &plan);
+    }
+    let jail = engine.new_jail(&plan, &context.progress).map_err(explained)?;
+    context.progress.clear();
+    context.out.did("jail", || json!({ "jail": jail }), || jail.name.to_string())
+}

@@ -1,0 +1,131 @@
+//! `jaula run`: a program in a jail that goes with it.
+
+use crate::args::{high, low, options};
+use crate::cmd::{Context, failed};
+use crate::error::CommandError;
+use crate::output::Done;
+use clap::{ArgMatches, Command};
+use jaula_engine::view::reference_text;
+use jaula_engine::{Dry, EngineError, Kind, RunChanges, RunSpec};
+use jaula_plan::spec::jail::{Changes, IdSpec, JailSpec, MountSpec, RootSpec, SeccompSpec, Terminal};
+use jaula_plan::spec::rootfs::Reference;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Its operands and options.
+pub fn command(command: Command) -> Command {
+    let command = command
+        .about("Run a program in a jail that goes with it")
+        .long_about(
+            "Run a program, or an interactive shell, in a jail of its own. REF says what its root is; an image that \
+             the store does not have yet is made first. Without REF the root is the host's own programs, read-only, \
+             in a fresh private tree. What the program changes goes when it ends.",
+        )
+        .after_help(
+            "Examples:\n  \
+             jaula run debian:bookworm -- cat /etc/os-release\n  \
+             jaula run debian:bookworm --include nginx-light -- nginx -v\n  \
+             jaula run -- sh -c 'id -u; hostname'\n\n\
+             The exit code is the program's; 125 when jaula fails, 126 when the program cannot be executed, 127 when \
+             it is not found, 128 + n when signal n ended it.",
+        )
+        .arg(options::reference(false))
+        .arg(options::program("Program and arguments [default: an interactive shell]"));
+    let command = options::preview(command);
+    let command = options::settings(command);
+    let command = options::process(command);
+    let command = options::mounts(command);
+    options::image(command)
+}
+
+/// Does it.
+pub fn run(matches: &ArgMatches, context: &Context) -> Done {
+    let spec = spec(matches, context)?;
+    let shown = low::Shown::read(matches);
+    let dry = if shown == low::Shown::Done { Dry::MayCache } else { Dry::ReadOnly };
+    let attempt = match &spec.reference {
+        Some(reference) => format!("cannot run {}", reference_text(reference)),
+        None => "cannot run the host's programs in a jail".to_owned(),
+    };
+    let explained = |error: EngineError| missing(failed(attempt.clone(), error), spec.reference.as_ref());
+    let engine = context.engine(matches.get_flag("offline"))?;
+    let plan = engine.plan_run(&spec, &context.progress, dry).map_err(explained)?;
+    if shown != low::Shown::Done {
+        return context.show(shown, &plan);
+    }
+    let outcome = engine.run(&plan, context.around.io(), &context.progress).map_err(explained)?;
+    Ok(context.outcome(&outcome))
+}
+
+fn spec(matches: &ArgMatches, context: &Context) -> Result<RunSpec, CommandError> {
+    let reference = matches.get_one::<OsString>("ref").map(|text| context.around.reference(text)).transpose()?;
+    let image = low::image(matches)?;
+    only_for_distros(matches, reference.as_ref())?;
+    let settings = low::settings(matches)?;
+    let process = low::process(matches)?;
+    let changes = low::changes(matches);
+    if changes == RunChanges::Direct && !matches!(reference, Some(Reference::Directory(_))) {
+        return Err(CommandError::usage("cannot use --write: only a directory can be written into")
+            .hint("jaula new NAME --from REF makes a jail whose changes last"));
+    }
+    let mut mounts = low::mounts(matches)?;
+    for mount in &mut mounts {
+        if let MountSpec::Bind { from, .. } = mount {
+            *from = context.around.absolute(from)?;
+        }
+    }
+    let own_ids = settings.ids != IdSpec::Host;
+    let jail = JailSpec {
+        // The engine puts what REF names in this place.
+        root: match &reference {
+            None => RootSpec::HostPrograms,
+            Some(_) => RootSpec::Tree { dir: PathBuf::from("/"), changes: Changes::ReadOnly },
+        },
+        namespaces: high::namespaces(settings.net, own_ids),
+        ids: settings.ids,
+        env: high::environment(&process, reference.is_none()),
+        user: process.user,
+        hostname: settings.hostname,
+        net: settings.net,
+        mounts,
+        cwd: process.cwd,
+        seccomp: SeccompSpec::Default,
+        cap_add: Vec::new(),
+        cap_drop: Vec::new(),
+        no_new_privs: true,
+        terminal: Terminal::Auto,
+        command: process.command,
+    };
+    Ok(RunSpec { reference, image, changes, jail })
+}
+
+/// Options that say how an image is made need a REF that is a distribution.
+///
+/// # Errors
+/// When one was typed with another REF or none.
+pub fn only_for_distros(matches: &ArgMatches, reference: Option<&Reference>) -> Result<(), CommandError> {
+    if matches!(reference, Some(Reference::Distro { .. })) {
+        return Ok(());
+    }
+    let Some(option) = low::typed_image_options(matches).first().copied() else { return Ok(()) };
+    let what = match reference {
+        Some(reference) => format!("{} is no distribution", reference_text(reference)),
+        None => "there is no REF".to_owned(),
+    };
+    let error = CommandError::usage(format!("cannot use --{option}: {what}"));
+    Err(match reference.and_then(high::meant_distro) {
+        Some(meant) => error.hint(format!("did you mean {meant}?")),
+        None => error.hint("name a distribution to make the image from, as in debian:bookworm"),
+    })
+}
+
+/// A tag that the store does not have may be a mistyped distribution.
+pub fn missing(mut error: CommandError, reference: Option<&Reference>) -> CommandError {
+    let source = error.source.as_deref().and_then(|source| source.downcast_ref::<EngineError>());
+    if source.is_some_and(|source| source.kind() == Kind::NotFound)
+        && let Some(meant) = reference.and_then(high::meant_distro)
+    {
+        error.hints.insert(0, format!("did you mean {meant}?"));
+    }
+    error
+}
