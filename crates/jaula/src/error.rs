@@ -43,12 +43,22 @@ pub struct CommandError {
 impl CommandError {
     /// The arguments make no sense.
     pub fn usage(attempt: impl Into<String>) -> Self {
-        Self { kind: Kind::Usage, attempt: attempt.into(), source: None, hints: Vec::new() }
+        Self {
+            kind: Kind::Usage,
+            attempt: attempt.into(),
+            source: None,
+            hints: Vec::new(),
+        }
     }
 
     /// jaula could not do what was asked.
     pub fn failed(attempt: impl Into<String>) -> Self {
-        Self { kind: Kind::Failed, attempt: attempt.into(), source: None, hints: Vec::new() }
+        Self {
+            kind: Kind::Failed,
+            attempt: attempt.into(),
+            source: None,
+            hints: Vec::new(),
+        }
     }
 
     /// With the error that caused it.
@@ -115,11 +125,23 @@ mod tests {
 
     #[test]
     fn each_cause_is_said_once() {
-        let inner = Link { said: "permission denied", below: None };
-        let middle = Link { said: "open /x: permission denied", below: Some(Box::new(inner)) };
-        let outer = Link { said: "read the index", below: Some(Box::new(middle)) };
+        let inner = Link {
+            said: "permission denied",
+            below: None,
+        };
+        let middle = Link {
+            said: "open /x: permission denied",
+            below: Some(Box::new(inner)),
+        };
+        let outer = Link {
+            said: "read the index",
+            below: Some(Box::new(middle)),
+        };
         let error = CommandError::failed("cannot build debian").because(outer);
-        assert_eq!(error.causes(), ["read the index", "open /x: permission denied"]);
+        assert_eq!(
+            error.causes(),
+            ["read the index", "open /x: permission denied"]
+        );
         assert_eq!(error.kind.code(), 125);
     }
 }

@@ -1,11 +1,12 @@
 //! The only place that writes to standard output, and with [`crate::bars`] the only one that writes to standard
 //! error. What comes from outside (a package's script, a name, a path) passes [`clean`] before a terminal sees it.
 
-use crate::args::low::Global;
 use crate::args::high::{Colour, Surroundings};
+use crate::args::low::Global;
 use crate::error::CommandError;
 use serde_json::{Value, json};
 use std::borrow::Cow;
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{self, Write};
 
@@ -31,12 +32,23 @@ impl Output {
             Colour::Never => false,
             Colour::Auto => terminal && !around.no_colour,
         };
-        Self { json: global.json, quiet: global.quiet, colour_stderr: on(around.stderr_terminal) }
+        Self {
+            json: global.json,
+            quiet: global.quiet,
+            colour_stderr: on(around.stderr_terminal),
+        }
     }
 
-    /// Before the arguments are understood.
-    pub fn early(around: &Surroundings) -> Self {
-        Self { json: false, quiet: false, colour_stderr: around.stderr_terminal && !around.no_colour }
+    /// Before the arguments are understood; `words` are they.
+    pub fn early(around: &Surroundings, words: &[OsString]) -> Self {
+        Self {
+            json: words
+                .iter()
+                .take_while(|word| *word != "--")
+                .any(|word| word == "--json"),
+            quiet: false,
+            colour_stderr: around.stderr_terminal && !around.no_colour,
+        }
     }
 
     /// Is the result to be JSON?
@@ -46,7 +58,12 @@ impl Output {
 
     /// Writes a result: `text` for a person, or the fields of `shape` as one JSON object headed by its version and
     /// kind. A text that ends without a newline is given one.
-    pub fn result(&self, kind: &str, shape: impl FnOnce() -> Value, text: impl FnOnce() -> String) -> Done {
+    pub fn result(
+        &self,
+        kind: &str,
+        shape: impl FnOnce() -> Value,
+        text: impl FnOnce() -> String,
+    ) -> Done {
         if self.json {
             let mut object = serde_json::Map::new();
             object.insert("version".to_owned(), json!(JSON_VERSION));
@@ -67,14 +84,16 @@ impl Output {
     }
 
     /// One line for a person about what was done; nothing with `--quiet`.
-    pub fn did(&self, kind: &str, shape: impl FnOnce() -> Value, text: impl FnOnce() -> String) -> Done {
-        if self.quiet && !self.json { Ok(0) } else { self.result(kind, shape, text) }
-    }
-
-    /// A line on standard error that is neither result nor error; nothing with `--quiet` or `--json`.
-    pub fn note(&self, text: &str) {
-        if !self.quiet && !self.json {
-            write_stderr(&format!("{}: {}\n", self.paint("36", "note"), clean(text)));
+    pub fn did(
+        &self,
+        kind: &str,
+        shape: impl FnOnce() -> Value,
+        text: impl FnOnce() -> String,
+    ) -> Done {
+        if self.quiet && !self.json {
+            Ok(0)
+        } else {
+            self.result(kind, shape, text)
         }
     }
 
@@ -93,21 +112,33 @@ impl Output {
             write_stderr(&format!("{shape}\n"));
             return code;
         }
-        let mut text = format!("{}: {}\n", self.paint("1;31", "error"), clean_lines(error.headline(), "  "));
+        let mut text = format!(
+            "{}: {}\n",
+            self.paint("1;31", "error"),
+            clean_lines(error.headline(), "  ")
+        );
         for cause in error.causes() {
             text.push_str("  ");
             text.push_str(&clean_lines(&cause, "  "));
             text.push('\n');
         }
         for hint in &error.hints {
-            text.push_str(&format!("{}: {}\n", self.paint("1;36", "hint"), clean_lines(hint, "  ")));
+            text.push_str(&format!(
+                "{}: {}\n",
+                self.paint("1;36", "hint"),
+                clean_lines(hint, "  ")
+            ));
         }
         write_stderr(&text);
         code
     }
 
     fn paint(&self, sgr: &str, word: &str) -> String {
-        if self.colour_stderr { format!("\x1b[{sgr}m{word}\x1b[0m") } else { word.to_owned() }
+        if self.colour_stderr {
+            format!("\x1b[{sgr}m{word}\x1b[0m")
+        } else {
+            word.to_owned()
+        }
     }
 }
 
@@ -140,7 +171,11 @@ pub fn clean(text: &str) -> Cow<'_, str> {
     }
     let mut cleaned = String::with_capacity(text.len() + 16);
     for c in text.chars() {
-        if dangerous(c) { cleaned.extend(c.escape_unicode()) } else { cleaned.push(c) }
+        if dangerous(c) {
+            cleaned.extend(c.escape_unicode())
+        } else {
+            cleaned.push(c)
+        }
     }
     Cow::Owned(cleaned)
 }
@@ -164,12 +199,19 @@ pub struct Table {
 impl Table {
     /// With these headings.
     pub fn new(head: &[&str]) -> Self {
-        Self { rows: vec![head.iter().map(|word| (*word).to_owned()).collect()] }
+        Self {
+            rows: vec![head.iter().map(|word| (*word).to_owned()).collect()],
+        }
     }
 
     /// One more row.
     pub fn row<const N: usize>(&mut self, cells: [&dyn Display; N]) {
-        self.rows.push(cells.iter().map(|cell| clean(&cell.to_string()).into_owned()).collect());
+        self.rows.push(
+            cells
+                .iter()
+                .map(|cell| clean(&cell.to_string()).into_owned())
+                .collect(),
+        );
     }
 
     /// The text.
@@ -195,11 +237,20 @@ impl Table {
 
 /// Facts about one thing, `name: value` with the values aligned.
 pub fn facts(pairs: &[(&str, String)]) -> String {
-    let width = pairs.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0) + 1;
+    let width = pairs
+        .iter()
+        .map(|(name, _)| name.chars().count())
+        .max()
+        .unwrap_or(0)
+        + 1;
     let mut text = String::new();
     for (name, value) in pairs {
         let indent = " ".repeat(width + 1);
-        text.push_str(&format!("{:<width$} {}\n", format!("{name}:"), clean_lines(value, &indent)));
+        text.push_str(&format!(
+            "{:<width$} {}\n",
+            format!("{name}:"),
+            clean_lines(value, &indent)
+        ));
     }
     text
 }
@@ -215,7 +266,11 @@ pub fn bytes(count: u64) -> String {
         value /= 1024.0;
         unit = larger;
     }
-    if unit == "B" { format!("{count} B") } else { format!("{value:.1} {unit}") }
+    if unit == "B" {
+        format!("{count} B")
+    } else {
+        format!("{value:.1} {unit}")
+    }
 }
 
 /// A time in seconds since 1970 as `YYYY-MM-DD HH:MM:SS UTC` (the proleptic Gregorian calendar; H. Hinnant,
@@ -224,7 +279,8 @@ pub fn utc(seconds: i64) -> String {
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     let days = days.saturating_add(719_468);
     let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month + 2) / 5 + 1;
@@ -240,7 +296,10 @@ mod tests {
 
     #[test]
     fn a_terminal_never_sees_a_control_character() {
-        assert_eq!(clean("a\x1b[31mb\u{9b}c\u{202e}"), "a\\u{1b}[31mb\\u{9b}c\\u{202e}");
+        assert_eq!(
+            clean("a\x1b[31mb\u{9b}c\u{202e}"),
+            "a\\u{1b}[31mb\\u{9b}c\\u{202e}"
+        );
         assert!(matches!(clean("plain"), Cow::Borrowed(_)));
         assert_eq!(clean_lines("one\ntwo\x07\n", "  "), "one\n  two\\u{7}");
     }
@@ -250,7 +309,10 @@ mod tests {
         let mut table = Table::new(&["NAME", "IMAGE"]);
         table.row([&"a", &"debian:bookworm"]);
         table.row([&"longer", &"x"]);
-        assert_eq!(table.text(), "NAME    IMAGE\na       debian:bookworm\nlonger  x\n");
+        assert_eq!(
+            table.text(),
+            "NAME    IMAGE\na       debian:bookworm\nlonger  x\n"
+        );
     }
 
     #[test]
@@ -271,6 +333,9 @@ mod tests {
 
     #[test]
     fn facts_align() {
-        assert_eq!(facts(&[("a", "1".into()), ("long", "2\n3".into())]), "a:    1\nlong: 2\n      3\n");
+        assert_eq!(
+            facts(&[("a", "1".into()), ("long", "2\n3".into())]),
+            "a:    1\nlong: 2\n      3\n"
+        );
     }
 }

@@ -14,7 +14,10 @@ pub enum Refused {
 
 /// Says it. `called` is the verb with the program's name, `jaula run`; `takes_program`: the verb has `-- COMMAND`.
 pub fn complain(called: &str, takes_program: bool, error: &clap::Error) -> Refused {
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    ) {
         return Refused::Help(error.render().to_string());
     }
     let one = |kind: ContextKind| match error.get(kind) {
@@ -28,19 +31,22 @@ pub fn complain(called: &str, takes_program: bool, error: &clap::Error) -> Refus
     let option = option_name(&argument);
     let wrong = match error.kind() {
         ErrorKind::UnknownArgument if argument.starts_with('-') => {
-            let error = CommandError::usage(format!("cannot understand {argument:?}: {called} has no such option"));
+            let error = CommandError::usage(format!(
+                "cannot understand {argument:?}: {called} has no such option"
+            ));
             match one(ContextKind::SuggestedArg) {
                 Some(meant) => error.hint(format!("did you mean {meant}?")),
                 None => error.hint(help),
             }
         }
-        ErrorKind::UnknownArgument if takes_program => {
-            CommandError::usage(format!("cannot understand {argument:?}: {called} takes its command after --"))
-                .hint(format!("write {called} … -- {}", quoted(&argument)))
-        }
-        ErrorKind::UnknownArgument => {
-            CommandError::usage(format!("cannot understand {argument:?}: {called} takes no more operands")).hint(help)
-        }
+        ErrorKind::UnknownArgument if takes_program => CommandError::usage(format!(
+            "cannot understand {argument:?}: {called} takes its command after --"
+        ))
+        .hint(format!("write {called} … -- {}", quoted(&argument))),
+        ErrorKind::UnknownArgument => CommandError::usage(format!(
+            "cannot understand {argument:?}: {called} takes no more operands"
+        ))
+        .hint(help),
         ErrorKind::InvalidValue => {
             let value = one(ContextKind::InvalidValue).unwrap_or_default();
             let valid = match error.get(ContextKind::ValidValue) {
@@ -56,15 +62,25 @@ pub fn complain(called: &str, takes_program: bool, error: &clap::Error) -> Refus
                 Some(meant) => error.hint(format!("did you mean {meant}?")),
                 None => error,
             };
-            if valid.is_empty() { error.hint(help) } else { error.hint(format!("{option} takes {}", either(&valid))) }
+            if valid.is_empty() {
+                error.hint(help)
+            } else {
+                error.hint(format!("{option} takes {}", either(&valid)))
+            }
         }
         ErrorKind::MissingRequiredArgument => {
             let missing = match error.get(ContextKind::InvalidArg) {
-                Some(ContextValue::Strings(names)) => names.iter().map(|name| operand(name)).collect::<Vec<_>>(),
+                Some(ContextValue::Strings(names)) => {
+                    names.iter().map(|name| operand(name)).collect::<Vec<_>>()
+                }
                 _ => vec![operand(&argument)],
             };
             let verb = if missing.len() > 1 { "are" } else { "is" };
-            CommandError::usage(format!("cannot start {called}: {} {verb} missing", missing.join(" and "))).hint(help)
+            CommandError::usage(format!(
+                "cannot start {called}: {} {verb} missing",
+                missing.join(" and ")
+            ))
+            .hint(help)
         }
         ErrorKind::ArgumentConflict => {
             let prior = one(ContextKind::PriorArg).map(|prior| option_name(&prior));
@@ -75,7 +91,9 @@ pub fn complain(called: &str, takes_program: bool, error: &clap::Error) -> Refus
                 _ => CommandError::usage(format!("cannot use {option} twice")),
             }
         }
-        ErrorKind::InvalidUtf8 => CommandError::usage(format!("cannot read the arguments of {called}: not UTF-8")),
+        ErrorKind::InvalidUtf8 => {
+            CommandError::usage(format!("cannot read the arguments of {called}: not UTF-8"))
+        }
         _ => {
             let text = error.render().to_string();
             let line = text.lines().next().unwrap_or_default();
@@ -88,12 +106,21 @@ pub fn complain(called: &str, takes_program: bool, error: &clap::Error) -> Refus
 
 /// `--variant <VARIANT>` is `--variant`.
 fn option_name(argument: &str) -> String {
-    argument.split(['=', ' ']).next().unwrap_or_default().trim_matches(['<', '>']).to_owned()
+    argument
+        .split(['=', ' '])
+        .next()
+        .unwrap_or_default()
+        .trim_matches(['<', '>'])
+        .to_owned()
 }
 
 /// `<REF>` is `REF`; `--output <OUT>` stays.
 fn operand(argument: &str) -> String {
-    argument.split_whitespace().map(|word| word.trim_end_matches("...").trim_matches(['<', '>'])).collect::<Vec<_>>().join(" ")
+    argument
+        .split_whitespace()
+        .map(|word| word.trim_end_matches("...").trim_matches(['<', '>']))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// `a, b or c`.

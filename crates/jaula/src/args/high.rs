@@ -53,7 +53,11 @@ impl Surroundings {
     /// Looks around.
     pub fn read() -> Self {
         let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
-        let absolute = |name: &str| set(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let absolute = |name: &str| {
+            set(name)
+                .map(PathBuf::from)
+                .filter(|path| path.is_absolute())
+        };
         let stderr_terminal = io::stderr().is_terminal();
         Self {
             store: set("JAULA_STORE").map(PathBuf::from),
@@ -61,7 +65,9 @@ impl Surroundings {
             config_home: absolute("XDG_CONFIG_HOME"),
             home: absolute("HOME"),
             no_colour: set("NO_COLOR").is_some() || set("TERM").is_some_and(|term| term == "dumb"),
-            all_terminals: stderr_terminal && io::stdin().is_terminal() && io::stdout().is_terminal(),
+            all_terminals: stderr_terminal
+                && io::stdin().is_terminal()
+                && io::stdout().is_terminal(),
             stderr_terminal,
             cwd: env::current_dir().ok(),
         }
@@ -77,8 +83,10 @@ impl Surroundings {
         }
         match &self.cwd {
             Some(cwd) => Ok(cwd.join(path)),
-            None => Err(CommandError::failed(format!("cannot find {}", path.display()))
-                .hint("the working directory is gone: write an absolute path")),
+            None => Err(
+                CommandError::failed(format!("cannot find {}", path.display()))
+                    .hint("the working directory is gone: write an absolute path"),
+            ),
         }
     }
 
@@ -97,7 +105,10 @@ impl Surroundings {
         if root {
             return Ok(PathBuf::from("/var/lib/jaula"));
         }
-        let data = self.data_home.clone().or_else(|| Some(self.home.as_ref()?.join(".local/share")));
+        let data = self
+            .data_home
+            .clone()
+            .or_else(|| Some(self.home.as_ref()?.join(".local/share")));
         data.map(|dir| dir.join("jaula")).ok_or_else(|| {
             CommandError::failed("cannot find a place for the store: HOME is not set")
                 .hint("set HOME, or name a place with --store DIR")
@@ -106,8 +117,13 @@ impl Surroundings {
 
     /// The files that may add to the table of distributions, the likeliest first: the user's, then the host's.
     pub fn distros(&self, root: bool) -> Option<PathBuf> {
-        let users = self.config_home.clone().or_else(|| Some(self.home.as_ref()?.join(".config")));
-        let users = users.filter(|_| !root).map(|dir| dir.join("jaula/distros.toml"));
+        let users = self
+            .config_home
+            .clone()
+            .or_else(|| Some(self.home.as_ref()?.join(".config")));
+        let users = users
+            .filter(|_| !root)
+            .map(|dir| dir.join("jaula/distros.toml"));
         let host = PathBuf::from("/etc/jaula/distros.toml");
         users.into_iter().chain([host]).find(|file| file.is_file())
     }
@@ -116,7 +132,12 @@ impl Surroundings {
     ///
     /// # Errors
     /// When no place for the store can be found.
-    pub fn config(&self, global: &Global, root: bool, offline: bool) -> Result<Config, CommandError> {
+    pub fn config(
+        &self,
+        global: &Global,
+        root: bool,
+        offline: bool,
+    ) -> Result<Config, CommandError> {
         let mut config = Config::new(self.store(global, root)?);
         config.distros = self.distros(root);
         config.offline = offline;
@@ -125,7 +146,11 @@ impl Surroundings {
 
     /// Where a jail's program reads and writes: a pseudo-terminal of its own when all three are a terminal.
     pub fn io(&self) -> Io<'static> {
-        if self.all_terminals { Io::Pty } else { Io::Inherit }
+        if self.all_terminals {
+            Io::Pty
+        } else {
+            Io::Inherit
+        }
     }
 
     /// A REF, with its path made absolute.
@@ -158,7 +183,10 @@ fn compose(
     caller: impl Fn(&OsStr) -> Option<OsString>,
 ) -> Vec<(OsString, OsString)> {
     let mut composed: Vec<(OsString, OsString)> = vec![("PATH".into(), JAIL_PATH.into())];
-    let mut set = |name: &OsStr, value: OsString| match composed.iter_mut().find(|(known, _)| known == name) {
+    let mut set = |name: &OsStr, value: OsString| match composed
+        .iter_mut()
+        .find(|(known, _)| known == name)
+    {
         Some(known) => known.1 = value,
         None => composed.push((name.to_owned(), value)),
     };
@@ -170,7 +198,11 @@ fn compose(
         }
         // A small image has no locale but C; the host's programs have the host's.
         set(OsStr::new("LANG"), "C.UTF-8".into());
-        let passed: &[&str] = if host_programs { &["TERM", "COLORTERM", "LANG", "LC_ALL"] } else { &["TERM", "COLORTERM"] };
+        let passed: &[&str] = if host_programs {
+            &["TERM", "COLORTERM", "LANG", "LC_ALL"]
+        } else {
+            &["TERM", "COLORTERM"]
+        };
         for name in passed {
             if let Some(value) = caller(OsStr::new(name)) {
                 set(OsStr::new(name), value);
@@ -199,7 +231,15 @@ pub fn exec_spec(args: &ProcessArgs) -> ExecSpec {
 /// The namespaces of a run: all but time, and the network's only when it is not the host's. (The user namespace goes
 /// with `--ids host`.)
 pub fn namespaces(net: NetSpec, user: bool) -> Namespaces {
-    Namespaces { uts: true, ipc: true, pid: true, net: net == NetSpec::None, user, cgroup: true, time: false }
+    Namespaces {
+        uts: true,
+        ipc: true,
+        pid: true,
+        net: net == NetSpec::None,
+        user,
+        cgroup: true,
+        time: false,
+    }
 }
 
 const DISTROS: [&str; 4] = ["debian", "ubuntu", "devuan", "kali"];
@@ -211,12 +251,17 @@ fn known_distro(word: &str) -> bool {
 
 /// The distribution that a mistyped tag may have meant, with the suite kept.
 pub fn meant_distro(reference: &Reference) -> Option<String> {
-    let Reference::Tag(tag) = reference else { return None };
+    let Reference::Tag(tag) = reference else {
+        return None;
+    };
     let (word, suite) = match tag.as_str().split_once(':') {
         Some((word, suite)) => (word, format!(":{suite}")),
         None => (tag.as_str(), String::new()),
     };
-    Some(format!("{}{suite}", nearest(word, DISTROS.iter().copied())?))
+    Some(format!(
+        "{}{suite}",
+        nearest(word, DISTROS.iter().copied())?
+    ))
 }
 
 #[cfg(test)]
@@ -224,7 +269,11 @@ mod tests {
     use super::*;
 
     fn around() -> Surroundings {
-        Surroundings { home: Some("/home/ana".into()), cwd: Some("/work".into()), ..Surroundings::default() }
+        Surroundings {
+            home: Some("/home/ana".into()),
+            cwd: Some("/work".into()),
+            ..Surroundings::default()
+        }
     }
 
     #[test]
@@ -233,7 +282,10 @@ mod tests {
         let mut global = Global::default();
         let store = |around: &Surroundings, global: &Global, root| around.store(global, root).ok();
         assert_eq!(store(&around, &global, true), Some("/var/lib/jaula".into()));
-        assert_eq!(store(&around, &global, false), Some("/home/ana/.local/share/jaula".into()));
+        assert_eq!(
+            store(&around, &global, false),
+            Some("/home/ana/.local/share/jaula".into())
+        );
         around.data_home = Some("/data".into());
         assert_eq!(store(&around, &global, false), Some("/data/jaula".into()));
         around.store = Some("mine".into());
@@ -253,7 +305,9 @@ mod tests {
             _ => None,
         };
         let value = |env: &[(OsString, OsString)], name: &str| {
-            env.iter().find(|(known, _)| known == name).and_then(|(_, value)| value.to_str().map(str::to_owned))
+            env.iter()
+                .find(|(known, _)| known == name)
+                .and_then(|(_, value)| value.to_str().map(str::to_owned))
         };
         let mut args = ProcessArgs::default();
         let env = compose(&args, false, caller);
@@ -261,18 +315,31 @@ mod tests {
         assert_eq!(value(&env, "LANG").as_deref(), Some("C.UTF-8"));
         assert_eq!(value(&env, "HOME").as_deref(), Some("/root"));
         assert_eq!(value(&env, "SECRET"), None);
-        assert_eq!(value(&compose(&args, true, caller), "LANG").as_deref(), Some("es_AR.UTF-8"));
+        assert_eq!(
+            value(&compose(&args, true, caller), "LANG").as_deref(),
+            Some("es_AR.UTF-8")
+        );
         args.clean_env = true;
-        args.env = vec![("SECRET".into(), None), ("ABSENT".into(), None), ("PATH".into(), Some("/x".into()))];
+        args.env = vec![
+            ("SECRET".into(), None),
+            ("ABSENT".into(), None),
+            ("PATH".into(), Some("/x".into())),
+        ];
         let env = compose(&args, false, caller);
-        assert_eq!(env, [("PATH".into(), "/x".into()), ("SECRET".into(), "s".into())]);
+        assert_eq!(
+            env,
+            [("PATH".into(), "/x".into()), ("SECRET".into(), "s".into())]
+        );
     }
 
     #[test]
     fn references_become_absolute() {
         let read = |text: &str| around().reference(OsStr::new(text)).ok();
         assert_eq!(read("./x"), Some(Reference::Directory("/work/./x".into())));
-        assert_eq!(read("d.tar"), Some(Reference::Archive("/work/d.tar".into())));
+        assert_eq!(
+            read("d.tar"),
+            Some(Reference::Archive("/work/d.tar".into()))
+        );
         assert!(around().reference(OsStr::new("a\nb")).is_err());
     }
 }

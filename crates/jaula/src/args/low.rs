@@ -95,7 +95,10 @@ pub fn path(matches: &ArgMatches, name: &str) -> Option<PathBuf> {
 
 /// The words of an operand as the system gave them.
 pub fn words(matches: &ArgMatches, name: &str) -> Vec<OsString> {
-    matches.get_many::<OsString>(name).map(|words| words.cloned().collect()).unwrap_or_default()
+    matches
+        .get_many::<OsString>(name)
+        .map(|words| words.cloned().collect())
+        .unwrap_or_default()
 }
 
 /// A value of one of the validated types.
@@ -107,7 +110,9 @@ where
     T: FromStr,
     T::Err: std::error::Error + 'static,
 {
-    text.parse::<T>().map_err(|error| CommandError::usage(format!("cannot use {text:?} for {what}")).because(error))
+    text.parse::<T>().map_err(|error| {
+        CommandError::usage(format!("cannot use {text:?} for {what}")).because(error)
+    })
 }
 
 fn parsed<T>(matches: &ArgMatches, name: &str) -> Result<Option<T>, CommandError>
@@ -115,7 +120,9 @@ where
     T: FromStr,
     T::Err: std::error::Error + 'static,
 {
-    text(matches, name).map(|text| parse(&format!("--{name}"), text)).transpose()
+    text(matches, name)
+        .map(|text| parse(&format!("--{name}"), text))
+        .transpose()
 }
 
 fn many<T>(
@@ -124,7 +131,11 @@ fn many<T>(
     read: impl Fn(&str) -> Result<T, CommandError>,
 ) -> Result<Vec<T>, CommandError> {
     let given = matches.get_many::<String>(name).into_iter().flatten();
-    given.map(|word| word.trim()).filter(|word| !word.is_empty()).map(read).collect()
+    given
+        .map(|word| word.trim())
+        .filter(|word| !word.is_empty())
+        .map(read)
+        .collect()
 }
 
 /// The image options.
@@ -136,7 +147,9 @@ pub fn image(matches: &ArgMatches) -> Result<ImageOptions, CommandError> {
         arch: parsed(matches, "arch")?,
         variant: parsed::<Variant>(matches, "variant")?.unwrap_or_default(),
         include: many(matches, "include", want)?,
-        exclude: many(matches, "exclude", |word| parse::<PackageName>("--exclude", word))?,
+        exclude: many(matches, "exclude", |word| {
+            parse::<PackageName>("--exclude", word)
+        })?,
         mirror: text(matches, "mirror").map(mirror).transpose()?,
         components: many(matches, "components", |word| parse("--components", word))?,
         keyring: path(matches, "keyring"),
@@ -145,8 +158,19 @@ pub fn image(matches: &ArgMatches) -> Result<ImageOptions, CommandError> {
 
 /// The image options that were typed, to say which of them make no sense with a REF that is no distribution.
 pub fn typed_image_options(matches: &ArgMatches) -> Vec<&'static str> {
-    let names = ["variant", "include", "exclude", "arch", "mirror", "components", "keyring"];
-    names.into_iter().filter(|name| matches.contains_id(name)).collect()
+    let names = [
+        "variant",
+        "include",
+        "exclude",
+        "arch",
+        "mirror",
+        "components",
+        "keyring",
+    ];
+    names
+        .into_iter()
+        .filter(|name| matches.contains_id(name))
+        .collect()
 }
 
 fn want(word: &str) -> Result<Want, CommandError> {
@@ -159,10 +183,15 @@ fn want(word: &str) -> Result<Want, CommandError> {
     if let Some(version) = version
         && (version.is_empty() || !version.chars().all(allowed))
     {
-        return Err(CommandError::usage(format!("cannot use {word:?} for --include"))
-            .hint("write PACKAGE or PACKAGE=VERSION"));
+        return Err(
+            CommandError::usage(format!("cannot use {word:?} for --include"))
+                .hint("write PACKAGE or PACKAGE=VERSION"),
+        );
     }
-    Ok(Want { name: parse("--include", name)?, version: version.map(str::to_owned) })
+    Ok(Want {
+        name: parse("--include", name)?,
+        version: version.map(str::to_owned),
+    })
 }
 
 fn mirror(url: &str) -> Result<String, CommandError> {
@@ -174,7 +203,10 @@ fn mirror(url: &str) -> Result<String, CommandError> {
         return Ok(format!("file:{url}"));
     }
     let lower = url.to_ascii_lowercase();
-    if ["http://", "https://", "file:/"].iter().any(|scheme| lower.starts_with(scheme)) {
+    if ["http://", "https://", "file:/"]
+        .iter()
+        .any(|scheme| lower.starts_with(scheme))
+    {
         Ok(url.to_owned())
     } else {
         Err(usage().hint("write http://…, https://…, file:/… or an absolute path"))
@@ -210,9 +242,15 @@ pub fn process(matches: &ArgMatches) -> Result<ProcessArgs, CommandError> {
         inside(dir, "--cwd")?;
     }
     Ok(ProcessArgs {
-        user: text(matches, "user").map(user).transpose()?.unwrap_or_default(),
+        user: text(matches, "user")
+            .map(user)
+            .transpose()?
+            .unwrap_or_default(),
         cwd,
-        env: words(matches, "env").iter().map(|word| variable(word)).collect::<Result<_, _>>()?,
+        env: words(matches, "env")
+            .iter()
+            .map(|word| variable(word))
+            .collect::<Result<_, _>>()?,
         clean_env: matches.get_flag("clean-env"),
         command: words(matches, "command"),
     })
@@ -221,26 +259,46 @@ pub fn process(matches: &ArgMatches) -> Result<ProcessArgs, CommandError> {
 /// `NAME`, `UID`, `UID:GID` or `UID:GID,GID…`.
 fn user(word: &str) -> Result<UserSpec, CommandError> {
     let usage = || {
-        CommandError::usage(format!("cannot use {word:?} for --user")).hint("write NAME, UID or UID:GID[,GID…]")
+        CommandError::usage(format!("cannot use {word:?} for --user"))
+            .hint("write NAME, UID or UID:GID[,GID…]")
     };
     if !word.starts_with(|c: char| c.is_ascii_digit()) {
         // As useradd(8) allows names, and a final `$`.
         let bad = |c: char| !c.is_ascii_alphanumeric() && !"-_.$".contains(c);
-        let named = !word.is_empty() && word.len() <= 255 && !word.starts_with('-') && !word.contains(bad);
-        return if named { Ok(UserSpec::Named(word.to_owned())) } else { Err(usage()) };
+        let named =
+            !word.is_empty() && word.len() <= 255 && !word.starts_with('-') && !word.contains(bad);
+        return if named {
+            Ok(UserSpec::Named(word.to_owned()))
+        } else {
+            Err(usage())
+        };
     }
     let (uid, rest) = match word.split_once(':') {
         Some((uid, rest)) => (uid, Some(rest)),
         None => (word, None),
     };
-    let number = |digits: &str| digits.parse::<u32>().ok().filter(|id| *id != u32::MAX).ok_or_else(usage);
+    let number = |digits: &str| {
+        digits
+            .parse::<u32>()
+            .ok()
+            .filter(|id| *id != u32::MAX)
+            .ok_or_else(usage)
+    };
     let uid = number(uid)?;
     let Some(rest) = rest else {
-        return Ok(UserSpec::Ids { uid, gid: uid, groups: Vec::new() });
+        return Ok(UserSpec::Ids {
+            uid,
+            gid: uid,
+            groups: Vec::new(),
+        });
     };
     let mut gids = rest.split(',').map(number);
     let gid = gids.next().unwrap_or_else(|| Err(usage()))?;
-    Ok(UserSpec::Ids { uid, gid, groups: gids.collect::<Result<_, _>>()? })
+    Ok(UserSpec::Ids {
+        uid,
+        gid,
+        groups: gids.collect::<Result<_, _>>()?,
+    })
 }
 
 fn variable(word: &OsStr) -> Result<(OsString, Option<OsString>), CommandError> {
@@ -250,8 +308,11 @@ fn variable(word: &OsStr) -> Result<(OsString, Option<OsString>), CommandError> 
         None => (bytes, None),
     };
     if name.is_empty() {
-        return Err(CommandError::usage(format!("cannot use {:?} for --env", word.to_string_lossy()))
-            .hint("write NAME=VALUE, or NAME to pass on the caller's value"));
+        return Err(CommandError::usage(format!(
+            "cannot use {:?} for --env",
+            word.to_string_lossy()
+        ))
+        .hint("write NAME=VALUE, or NAME to pass on the caller's value"));
     }
     let owned = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
     Ok((owned(name), value.map(owned)))
@@ -259,12 +320,17 @@ fn variable(word: &OsStr) -> Result<(OsString, Option<OsString>), CommandError> 
 
 /// A path in the jail must be absolute and without `..`.
 fn inside(dir: &Path, option: &str) -> Result<(), CommandError> {
-    let up = dir.components().any(|part| part == std::path::Component::ParentDir);
+    let up = dir
+        .components()
+        .any(|part| part == std::path::Component::ParentDir);
     if dir.is_absolute() && !up {
         return Ok(());
     }
-    Err(CommandError::usage(format!("cannot use {:?} for {option}", dir.to_string_lossy()))
-        .hint("a path inside the jail is absolute and has no \"..\""))
+    Err(CommandError::usage(format!(
+        "cannot use {:?} for {option}",
+        dir.to_string_lossy()
+    ))
+    .hint("a path inside the jail is absolute and has no \"..\""))
 }
 
 /// The further mounts: binds first, then memory, each in the order typed.
@@ -285,8 +351,11 @@ pub fn mounts(matches: &ArgMatches) -> Result<Vec<MountSpec>, CommandError> {
 
 fn bind(word: &OsStr) -> Result<MountSpec, CommandError> {
     let usage = || {
-        CommandError::usage(format!("cannot use {:?} for --bind", word.to_string_lossy()))
-            .hint("write SRC:DST or SRC:DST:ro")
+        CommandError::usage(format!(
+            "cannot use {:?} for --bind",
+            word.to_string_lossy()
+        ))
+        .hint("write SRC:DST or SRC:DST:ro")
     };
     let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
     let parts: Vec<&[u8]> = word.as_bytes().split(|b| *b == b':').collect();
@@ -301,7 +370,11 @@ fn bind(word: &OsStr) -> Result<MountSpec, CommandError> {
     }
     let to = path(to);
     inside(&to, "--bind")?;
-    Ok(MountSpec::Bind { from: path(from), to, read_only })
+    Ok(MountSpec::Bind {
+        from: path(from),
+        to,
+        read_only,
+    })
 }
 
 /// What becomes of what a run writes.
@@ -355,12 +428,14 @@ pub fn copy(from: &OsStr, to: &OsStr) -> Result<Copy, CommandError> {
     match (side(from)?, side(to)?) {
         (Side::Host(from), Side::Jail(name, to)) => Ok(Copy::In { from, name, to }),
         (Side::Jail(name, from), Side::Host(to)) => Ok(Copy::Out { name, from, to }),
-        (Side::Host(_), Side::Host(_)) => {
-            Err(CommandError::usage("cannot copy: neither operand is in a jail")
-                .hint("write NAME:PATH for the one that is"))
-        }
-        (Side::Jail(..), Side::Jail(..)) => Err(CommandError::usage("cannot copy: both operands are in a jail")
-            .hint("copy to the host first, then into the other jail")),
+        (Side::Host(_), Side::Host(_)) => Err(CommandError::usage(
+            "cannot copy: neither operand is in a jail",
+        )
+        .hint("write NAME:PATH for the one that is")),
+        (Side::Jail(..), Side::Jail(..)) => Err(CommandError::usage(
+            "cannot copy: both operands are in a jail",
+        )
+        .hint("copy to the host first, then into the other jail")),
     }
 }
 
@@ -376,10 +451,20 @@ fn side(word: &OsStr) -> Result<Side, CommandError> {
         return Ok(Side::Host(PathBuf::from(word)));
     };
     let name = String::from_utf8_lossy(bytes.get(..colon).unwrap_or_default()).into_owned();
-    let path = PathBuf::from(OsStr::from_bytes(bytes.get(colon + 1..).unwrap_or_default()));
-    let name: JailName = parse("the jail of a copy", &name)
-        .map_err(|error| error.hint(format!("a file of the host with a colon is written ./{}", word.to_string_lossy())))?;
-    let path = if path.is_absolute() { path } else { Path::new("/").join(path) };
+    let path = PathBuf::from(OsStr::from_bytes(
+        bytes.get(colon + 1..).unwrap_or_default(),
+    ));
+    let name: JailName = parse("the jail of a copy", &name).map_err(|error| {
+        error.hint(format!(
+            "a file of the host with a colon is written ./{}",
+            word.to_string_lossy()
+        ))
+    })?;
+    let path = if path.is_absolute() {
+        path
+    } else {
+        Path::new("/").join(path)
+    };
     Ok(Side::Jail(name, path))
 }
 
@@ -393,27 +478,70 @@ mod tests {
 
     #[test]
     fn users_in_every_form() {
-        assert_eq!(user("www-data").ok(), Some(UserSpec::Named("www-data".into())));
-        assert_eq!(user("7").ok(), Some(UserSpec::Ids { uid: 7, gid: 7, groups: vec![] }));
-        assert_eq!(user("7:8,9,10").ok(), Some(UserSpec::Ids { uid: 7, gid: 8, groups: vec![9, 10] }));
-        for bad in ["", "-x", "7:", "7:x", "4294967295", "99999999999", "a b", "7,8", "a\x1b"] {
+        assert_eq!(
+            user("www-data").ok(),
+            Some(UserSpec::Named("www-data".into()))
+        );
+        assert_eq!(
+            user("7").ok(),
+            Some(UserSpec::Ids {
+                uid: 7,
+                gid: 7,
+                groups: vec![]
+            })
+        );
+        assert_eq!(
+            user("7:8,9,10").ok(),
+            Some(UserSpec::Ids {
+                uid: 7,
+                gid: 8,
+                groups: vec![9, 10]
+            })
+        );
+        for bad in [
+            "",
+            "-x",
+            "7:",
+            "7:x",
+            "4294967295",
+            "99999999999",
+            "a b",
+            "7,8",
+            "a\x1b",
+        ] {
             assert!(user(bad).is_err(), "{bad:?}");
         }
     }
 
     #[test]
     fn binds_in_every_form() {
-        let made = |from: &str, to: &str, read_only| MountSpec::Bind { from: from.into(), to: to.into(), read_only };
+        let made = |from: &str, to: &str, read_only| MountSpec::Bind {
+            from: from.into(),
+            to: to.into(),
+            read_only,
+        };
         assert_eq!(bind(os("/a:/b")).ok(), Some(made("/a", "/b", false)));
         assert_eq!(bind(os("a:/b:ro")).ok(), Some(made("a", "/b", true)));
-        for bad in ["", "/a", ":/b", "/a:", "/a:b", "/a:/b:x", "/a:/b:ro:", "/a:/b/../c"] {
+        for bad in [
+            "",
+            "/a",
+            ":/b",
+            "/a:",
+            "/a:b",
+            "/a:/b:x",
+            "/a:/b:ro:",
+            "/a:/b/../c",
+        ] {
             assert!(bind(os(bad)).is_err(), "{bad:?}");
         }
     }
 
     #[test]
     fn variables_in_every_form() {
-        assert_eq!(variable(os("A=b=c")).ok(), Some(("A".into(), Some("b=c".into()))));
+        assert_eq!(
+            variable(os("A=b=c")).ok(),
+            Some(("A".into(), Some("b=c".into())))
+        );
         assert_eq!(variable(os("A=")).ok(), Some(("A".into(), Some("".into()))));
         assert_eq!(variable(os("A")).ok(), Some(("A".into(), None)));
         assert!(variable(os("=b")).is_err());
@@ -422,11 +550,25 @@ mod tests {
     #[test]
     fn a_copy_has_one_side_in_a_jail() {
         let name: JailName = "web".parse().expect("a name");
-        let into = Copy::In { from: "x".into(), name: name.clone(), to: "/srv".into() };
+        let into = Copy::In {
+            from: "x".into(),
+            name: name.clone(),
+            to: "/srv".into(),
+        };
         assert_eq!(copy(os("x"), os("web:srv")).ok(), Some(into));
-        let out = Copy::Out { name, from: "/etc/a:b".into(), to: "./c:d".into() };
+        let out = Copy::Out {
+            name,
+            from: "/etc/a:b".into(),
+            to: "./c:d".into(),
+        };
         assert_eq!(copy(os("web:/etc/a:b"), os("./c:d")).ok(), Some(out));
-        for (from, to) in [("a", "b"), ("web:/a", "db:/b"), ("", "web:/a"), ("we b:/a", "x"), (":/a", "x")] {
+        for (from, to) in [
+            ("a", "b"),
+            ("web:/a", "db:/b"),
+            ("", "web:/a"),
+            ("we b:/a", "x"),
+            (":/a", "x"),
+        ] {
             assert!(copy(os(from), os(to)).is_err(), "{from} {to}");
         }
     }
@@ -434,11 +576,17 @@ mod tests {
     #[test]
     fn mirrors_and_packages() {
         assert_eq!(mirror("/srv/m").ok().as_deref(), Some("file:/srv/m"));
-        assert_eq!(mirror("https://deb.debian.org/debian").ok().as_deref(), Some("https://deb.debian.org/debian"));
+        assert_eq!(
+            mirror("https://deb.debian.org/debian").ok().as_deref(),
+            Some("https://deb.debian.org/debian")
+        );
         for bad in ["", "ftp://x", "http:// x", "deb.debian.org", "http://a\nb"] {
             assert!(mirror(bad).is_err(), "{bad:?}");
         }
-        assert_eq!(want("nginx=1:2~a").ok().and_then(|w| w.version).as_deref(), Some("1:2~a"));
+        assert_eq!(
+            want("nginx=1:2~a").ok().and_then(|w| w.version).as_deref(),
+            Some("1:2~a")
+        );
         for bad in ["nginx=", "=1", "a/b", "nginx=1 2", "../x"] {
             assert!(want(bad).is_err(), "{bad:?}");
         }

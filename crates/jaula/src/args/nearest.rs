@@ -10,7 +10,10 @@ pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Opti
         .into_iter()
         .map(|candidate| {
             let starts = word.len() >= 2 && candidate.starts_with(word);
-            (if starts { 0 } else { distance(word, candidate) }, candidate)
+            (
+                if starts { 0 } else { distance(word, candidate) },
+                candidate,
+            )
         })
         .min_by_key(|(distance, _)| *distance)
         .filter(|(distance, candidate)| *distance <= (candidate.chars().count() / 3).max(1))
@@ -29,7 +32,8 @@ fn distance(left: &str, right: &str) -> usize {
         for (j, b) in right.iter().enumerate() {
             let replaced = at(&above, j) + usize::from(a != b);
             let mut best = replaced.min(at(&above, j + 1) + 1).min(at(&row, j) + 1);
-            let swapped = i > 0 && j > 0 && left.get(i - 1) == Some(b) && right.get(j - 1) == Some(a);
+            let swapped =
+                i > 0 && j > 0 && left.get(i - 1) == Some(b) && right.get(j - 1) == Some(a);
             if swapped {
                 best = best.min(at(&before, j - 1) + 1);
             }

@@ -19,33 +19,48 @@ fn value(name: &'static str, placeholder: &'static str, help: &'static str) -> A
 
 /// A switch.
 fn switch(name: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+    Arg::new(name)
+        .long(name)
+        .action(ArgAction::SetTrue)
+        .help(help)
 }
 
 /// An option with a comma-separated list, to be given once or often.
 fn list(name: &'static str, placeholder: &'static str, help: &'static str) -> Arg {
-    value(name, placeholder, help).action(ArgAction::Append).value_delimiter(',')
+    value(name, placeholder, help)
+        .action(ArgAction::Append)
+        .value_delimiter(',')
 }
 
 /// The options that every verb takes, before or after its name.
 pub fn global(command: Command) -> Command {
     command.args([
-        value("store", "DIR", "Keep images, jails and packages in DIR [env: JAULA_STORE]")
-            .value_parser(value_parser!(PathBuf))
-            .value_hint(ValueHint::DirPath)
-            .help_heading(GLOBAL),
+        value(
+            "store",
+            "DIR",
+            "Keep images, jails and packages in DIR [env: JAULA_STORE]",
+        )
+        .value_parser(value_parser!(PathBuf))
+        .value_hint(ValueHint::DirPath)
+        .help_heading(GLOBAL),
         switch("json", "Write results and events as JSON").help_heading(GLOBAL),
-        switch("quiet", "Say nothing but errors").short('q').help_heading(GLOBAL),
+        switch("quiet", "Say nothing but errors")
+            .short('q')
+            .help_heading(GLOBAL),
         Arg::new("verbose")
             .long("verbose")
             .short('v')
             .action(ArgAction::Count)
             .help("Say more; twice, everything")
             .help_heading(GLOBAL),
-        value("color", "WHEN", "Colour on standard error: auto, always or never")
-            .value_parser(["auto", "always", "never"])
-            .hide_possible_values(true)
-            .help_heading(GLOBAL),
+        value(
+            "color",
+            "WHEN",
+            "Colour on standard error: auto, always or never",
+        )
+        .value_parser(["auto", "always", "never"])
+        .hide_possible_values(true)
+        .help_heading(GLOBAL),
     ])
 }
 
@@ -56,7 +71,10 @@ pub const GLOBAL_WITH_VALUE: [&str; 2] = ["--store", "--color"];
 pub fn preview(command: Command) -> Command {
     command.args([
         switch("plan", "Print what would be done, and stop").conflicts_with("explain"),
-        switch("explain", "Print the same as a script of the classic tools, and stop"),
+        switch(
+            "explain",
+            "Print the same as a script of the classic tools, and stop",
+        ),
     ])
 }
 
@@ -84,13 +102,29 @@ pub fn program(help: &'static str) -> Arg {
 /// How an image is made that the store does not have.
 pub fn image(command: Command) -> Command {
     command.next_help_heading(IMAGE).args([
-        value("variant", "VARIANT", "How much of the distribution goes in [default: minbase]")
-            .value_parser(Variant::ALL.map(Variant::as_str)),
-        list("include", "PKG[=VERSION],…", "Packages besides those of the variant"),
+        value(
+            "variant",
+            "VARIANT",
+            "How much of the distribution goes in [default: minbase]",
+        )
+        .value_parser(Variant::ALL.map(Variant::as_str)),
+        list(
+            "include",
+            "PKG[=VERSION],…",
+            "Packages besides those of the variant",
+        ),
         list("exclude", "PKG,…", "Packages that may not be chosen"),
-        value("arch", "ARCH", "Debian architecture, if this CPU can run it [default: the host's]"),
-        value("mirror", "URL", "Archive to fetch from (http:, https:, file:) [default: the host's APT sources]")
-            .value_hint(ValueHint::Url),
+        value(
+            "arch",
+            "ARCH",
+            "Debian architecture, if this CPU can run it [default: the host's]",
+        ),
+        value(
+            "mirror",
+            "URL",
+            "Archive to fetch from (http:, https:, file:) [default: the host's APT sources]",
+        )
+        .value_hint(ValueHint::Url),
         list("components", "NAME,…", "Components of the archive"),
         value("keyring", "FILE", "OpenPGP keys that may sign the archive")
             .value_parser(value_parser!(PathBuf))
@@ -106,21 +140,36 @@ pub fn settings(command: Command) -> Command {
             .value_parser(["none", "host"])
             .hide_possible_values(true),
         value("hostname", "NAME", "Host name inside"),
-        value("ids", "IDS", "Identifiers outside: private, caller or host [default: private]")
-            .value_parser(["private", "caller", "host"])
-            .hide_possible_values(true),
+        value(
+            "ids",
+            "IDS",
+            "Identifiers outside: private, caller or host [default: private]",
+        )
+        .value_parser(["private", "caller", "host"])
+        .hide_possible_values(true),
     ])
 }
 
 /// Who runs, where, and with what around it.
 pub fn process(command: Command) -> Command {
     command.next_help_heading(JAIL).args([
-        value("user", "USER", "Run as USER: NAME or UID[:GID[,GID…]] [default: root]"),
+        value(
+            "user",
+            "USER",
+            "Run as USER: NAME or UID[:GID[,GID…]] [default: root]",
+        ),
         value("cwd", "DIR", "Working directory inside").value_parser(ValueParser::path_buf()),
-        value("env", "NAME[=VALUE]", "Set a variable, or pass on the caller's")
-            .action(ArgAction::Append)
-            .value_parser(value_parser!(OsString)),
-        switch("clean-env", "Start from an empty environment: only PATH and what --env says"),
+        value(
+            "env",
+            "NAME[=VALUE]",
+            "Set a variable, or pass on the caller's",
+        )
+        .action(ArgAction::Append)
+        .value_parser(value_parser!(OsString)),
+        switch(
+            "clean-env",
+            "Start from an empty environment: only PATH and what --env says",
+        ),
     ])
 }
 
@@ -133,7 +182,11 @@ pub fn mounts(command: Command) -> Command {
         value("tmpfs", "DIR", "An empty directory in memory at DIR inside")
             .action(ArgAction::Append)
             .value_parser(value_parser!(PathBuf)),
-        switch("read-only", "Mount the root read-only: nothing can be changed").conflicts_with("write"),
+        switch(
+            "read-only",
+            "Mount the root read-only: nothing can be changed",
+        )
+        .conflicts_with("write"),
         switch("write", "Write changes into the directory that REF names"),
     ])
 }

@@ -36,8 +36,9 @@ pub enum ReferenceError {
 }
 
 /// The endings by which an archive is known.
-pub const ARCHIVE_ENDINGS: [&str; 7] =
-    [".tar", ".tar.gz", ".tar.xz", ".tar.zst", ".tgz", ".txz", ".tzst"];
+pub const ARCHIVE_ENDINGS: [&str; 7] = [
+    ".tar", ".tar.gz", ".tar.xz", ".tar.zst", ".tgz", ".txz", ".tzst",
+];
 
 /// Reads a REF. `known` says which words are distributions of the table.
 ///
@@ -56,7 +57,9 @@ pub fn parse(text: &OsStr, known: impl Fn(&str) -> bool) -> Result<Reference, Re
     if control {
         return Err(ReferenceError::Control { shown: shown() });
     }
-    let archive = ARCHIVE_ENDINGS.iter().any(|ending| bytes.ends_with(ending.as_bytes()));
+    let archive = ARCHIVE_ENDINGS
+        .iter()
+        .any(|ending| bytes.ends_with(ending.as_bytes()));
     if archive {
         return Ok(Reference::Archive(PathBuf::from(text)));
     }
@@ -101,7 +104,10 @@ mod tests {
         };
         assert_eq!(read("debian"), Ok(distro(None)));
         assert_eq!(read("debian:bookworm"), Ok(distro(Some("bookworm"))));
-        assert_eq!(read("web:1"), Ok(Reference::Tag("web:1".parse().expect("a tag"))));
+        assert_eq!(
+            read("web:1"),
+            Ok(Reference::Tag("web:1".parse().expect("a tag")))
+        );
         for path in [".", "..", "./x", "/srv/../x", "a/b", "debian/"] {
             assert_eq!(read(path), Ok(Reference::Directory(path.into())), "{path}");
         }
@@ -123,12 +129,26 @@ mod tests {
             assert!(!refused.to_string().contains(char::is_control), "{refused}");
         }
         for text in ["debian:..", "..debian", "a..b"] {
-            assert!(matches!(read(text), Err(ReferenceError::DotDot { .. })), "{text}");
+            assert!(
+                matches!(read(text), Err(ReferenceError::DotDot { .. })),
+                "{text}"
+            );
         }
-        for text in ["-x", "debian:", "debian: x", "sha256:12", "sha256:zz", "a b", "é"] {
+        for text in [
+            "-x",
+            "debian:",
+            "debian: x",
+            "sha256:12",
+            "sha256:zz",
+            "a b",
+            "é",
+        ] {
             assert!(matches!(read(text), Err(ReferenceError::Name(_))), "{text}");
         }
         let raw = OsStr::from_bytes(b"a\xff");
-        assert!(matches!(parse(raw, |_| false), Err(ReferenceError::NotText { .. })));
+        assert!(matches!(
+            parse(raw, |_| false),
+            Err(ReferenceError::NotText { .. })
+        ));
     }
 }

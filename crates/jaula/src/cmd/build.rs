@@ -45,7 +45,10 @@ pub fn command(command: Command) -> Command {
 
 /// Does it.
 pub fn run(matches: &ArgMatches, context: &Context) -> Done {
-    let word = matches.get_one::<OsString>("ref").cloned().unwrap_or_default();
+    let word = matches
+        .get_one::<OsString>("ref")
+        .cloned()
+        .unwrap_or_default();
     let reference = context.around.reference(&word)?;
     only_for_distros(matches, Some(&reference))?;
     if let Reference::Directory(_) | Reference::Archive(_) = reference {
@@ -53,8 +56,12 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
             .hint("REF is a distribution, or a tag or digest of the store; jaula new NAME --from takes a tree or an archive"));
     }
     let options = low::image(matches)?;
-    let tag = low::text(matches, "tag").map(|tag| low::parse::<Tag>("--tag", tag)).transpose()?;
-    let output = low::path(matches, "output").map(|path| context.around.absolute(&path)).transpose()?;
+    let tag = low::text(matches, "tag")
+        .map(|tag| low::parse::<Tag>("--tag", tag))
+        .transpose()?;
+    let output = low::path(matches, "output")
+        .map(|path| context.around.absolute(&path))
+        .transpose()?;
     let shown = low::Shown::read(matches);
     let attempt = format!("cannot build {}", reference_text(&reference));
     let explained = |error: EngineError| missing(failed(attempt.clone(), error), Some(&reference));
@@ -62,8 +69,14 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
     let engine = context.engine(matches.get_flag("offline"))?;
     let image = match options.spec(&reference) {
         Some(spec) => {
-            let dry = if shown == low::Shown::Done { Dry::MayCache } else { Dry::ReadOnly };
-            let plan = engine.plan_image(&spec, &context.progress, dry).map_err(explained)?;
+            let dry = if shown == low::Shown::Done {
+                Dry::MayCache
+            } else {
+                Dry::ReadOnly
+            };
+            let plan = engine
+                .plan_image(&spec, &context.progress, dry)
+                .map_err(explained)?;
             if shown != low::Shown::Done {
                 return context.show(shown, &plan);
             }
@@ -72,8 +85,12 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
         None => {
             // Says what is there instead, when it is not.
             let info = engine.image_info(&reference).map_err(explained)?;
-            let found = engine.find(&Reference::Digest(info.digest)).map_err(explained)?;
-            found.ok_or_else(|| CommandError::failed(attempt.clone()).hint("jaula image ls lists the images"))?
+            let found = engine
+                .find(&Reference::Digest(info.digest))
+                .map_err(explained)?;
+            found.ok_or_else(|| {
+                CommandError::failed(attempt.clone()).hint("jaula image ls lists the images")
+            })?
         }
     };
     if let Some(tag) = &tag {
@@ -81,7 +98,9 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
     }
     if let Some(path) = &output {
         let target = target(path)?;
-        let plan = engine.plan_export(image.digest(), &target).map_err(explained)?;
+        let plan = engine
+            .plan_export(image.digest(), &target)
+            .map_err(explained)?;
         if shown != low::Shown::Done {
             return context.show(shown, &plan);
         }
@@ -101,13 +120,22 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
 
 /// What to write, by the ending of its name.
 fn target(path: &Path) -> Result<ExportTarget, CommandError> {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
     let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
     if let Some(compression) = Compression::of_name(name) {
-        Ok(ExportTarget::Archive { path: path.to_owned(), compression })
+        Ok(ExportTarget::Archive {
+            path: path.to_owned(),
+            compression,
+        })
     } else if name.contains(".tar.") || ends(&[".zip", ".iso", ".img", ".squashfs"]) {
-        Err(CommandError::usage(format!("cannot write {}: jaula does not write that kind of file", path.display()))
-            .hint("end it in .tar, .tar.zst, .tar.xz or .tar.gz, or name a directory"))
+        Err(CommandError::usage(format!(
+            "cannot write {}: jaula does not write that kind of file",
+            path.display()
+        ))
+        .hint("end it in .tar, .tar.zst, .tar.xz or .tar.gz, or name a directory"))
     } else {
         Ok(ExportTarget::Directory(path.to_owned()))
     }
@@ -120,7 +148,12 @@ mod tests {
     #[test]
     fn the_ending_says_what_is_written() {
         let kind = |name: &str| target(Path::new(name)).ok();
-        let archive = |name: &str, compression| Some(ExportTarget::Archive { path: name.into(), compression });
+        let archive = |name: &str, compression| {
+            Some(ExportTarget::Archive {
+                path: name.into(),
+                compression,
+            })
+        };
         assert_eq!(kind("/x/d.tar"), archive("/x/d.tar", Compression::None));
         assert_eq!(kind("d.tar.zst"), archive("d.tar.zst", Compression::Zstd));
         assert_eq!(kind("d.txz"), archive("d.txz", Compression::Xz));

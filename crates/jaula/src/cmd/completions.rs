@@ -16,13 +16,21 @@ pub fn command(command: Command) -> Command {
              jaula completions zsh > ~/.zfunc/_jaula\n  \
              jaula completions fish > ~/.config/fish/completions/jaula.fish",
         )
-        .arg(Arg::new("shell").value_name("SHELL").required(true).value_parser(value_parser!(Shell)).help("The shell"))
+        .arg(
+            Arg::new("shell")
+                .value_name("SHELL")
+                .required(true)
+                .value_parser(value_parser!(Shell))
+                .help("The shell"),
+        )
 }
 
 /// Does it.
 pub fn run(matches: &ArgMatches, _context: &Context) -> Done {
     let Some(shell) = matches.get_one::<Shell>("shell").copied() else {
-        return Err(CommandError::usage("cannot start jaula completions: SHELL is missing"));
+        return Err(CommandError::usage(
+            "cannot start jaula completions: SHELL is missing",
+        ));
     };
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut tree(), "jaula", &mut script);

@@ -33,15 +33,32 @@ pub fn command(command: Command) -> Command {
 
 /// Does it.
 pub fn run(matches: &ArgMatches, context: &Context) -> Done {
-    let word = |name: &str| matches.get_one::<OsString>(name).cloned().unwrap_or_default();
+    let word = |name: &str| {
+        matches
+            .get_one::<OsString>(name)
+            .cloned()
+            .unwrap_or_default()
+    };
     let (from, to) = (word("from"), word("to"));
     let copy = low::copy(&from, &to)?;
     let shown = low::Shown::read(matches);
-    let attempt = format!("cannot copy {} to {}", from.to_string_lossy(), to.to_string_lossy());
+    let attempt = format!(
+        "cannot copy {} to {}",
+        from.to_string_lossy(),
+        to.to_string_lossy()
+    );
     let explained = |error: EngineError| failed(attempt.clone(), error);
     let copy = match copy {
-        Copy::In { from, name, to } => Copy::In { from: context.around.absolute(&from)?, name, to },
-        Copy::Out { name, from, to } => Copy::Out { name, from, to: context.around.absolute(&to)? },
+        Copy::In { from, name, to } => Copy::In {
+            from: context.around.absolute(&from)?,
+            name,
+            to,
+        },
+        Copy::Out { name, from, to } => Copy::Out {
+            name,
+            from,
+            to: context.around.absolute(&to)?,
+        },
     };
     let engine = context.engine(false)?;
     let plan = match &copy {

@@ -19,7 +19,11 @@ pub fn command(command: Command) -> Command {
 pub fn run(_matches: &ArgMatches, context: &Context) -> Done {
     let gates = context.engine_as_caller(false)?.doctor();
     let refused = gates.iter().filter(|gate| !gate.open).count();
-    let width = gates.iter().map(|gate| gate.name.chars().count()).max().unwrap_or(0);
+    let width = gates
+        .iter()
+        .map(|gate| gate.name.chars().count())
+        .max()
+        .unwrap_or(0);
     context.out.result(
         "gates",
         || json!({ "gates": gates, "refused": refused }),
@@ -27,7 +31,11 @@ pub fn run(_matches: &ArgMatches, context: &Context) -> Done {
             let mut text = String::new();
             for gate in &gates {
                 let mark = if gate.open { "ok" } else { "no" };
-                text.push_str(&format!("{mark}  {:<width$}  {}\n", gate.name, crate::output::clean(&gate.found)));
+                text.push_str(&format!(
+                    "{mark}  {:<width$}  {}\n",
+                    gate.name,
+                    crate::output::clean(&gate.found)
+                ));
                 if !gate.open {
                     for (word, what) in [("so", &gate.follows), ("fix", &gate.fix)] {
                         if !what.is_empty() {

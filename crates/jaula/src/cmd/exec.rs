@@ -23,7 +23,10 @@ pub fn command(command: Command) -> Command {
 
 /// NAME.
 pub fn name() -> Arg {
-    Arg::new("name").value_name("NAME").required(true).help("The jail")
+    Arg::new("name")
+        .value_name("NAME")
+        .required(true)
+        .help("The jail")
 }
 
 /// The jail of the operand NAME.
@@ -31,7 +34,10 @@ pub fn name() -> Arg {
 /// # Errors
 /// When it is no name.
 pub fn named(matches: &ArgMatches) -> Result<JailName, crate::error::CommandError> {
-    low::parse("the name of a jail", low::text(matches, "name").unwrap_or_default())
+    low::parse(
+        "the name of a jail",
+        low::text(matches, "name").unwrap_or_default(),
+    )
 }
 
 /// Does it.
@@ -39,12 +45,15 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
     let name = named(matches)?;
     let spec = high::exec_spec(&low::process(matches)?);
     let shown = low::Shown::read(matches);
-    let explained = |error: EngineError| failed(format!("cannot run a program in jail {name}"), error);
+    let explained =
+        |error: EngineError| failed(format!("cannot run a program in jail {name}"), error);
     let engine = context.engine(false)?;
     let plan = engine.plan_exec(&name, &spec).map_err(explained)?;
     if shown != low::Shown::Done {
         return context.show(shown, &plan);
     }
-    let outcome = engine.exec(&plan, context.around.io(), &context.progress).map_err(explained)?;
+    let outcome = engine
+        .exec(&plan, context.around.io(), &context.progress)
+        .map_err(explained)?;
     Ok(context.outcome(&outcome))
 }

@@ -32,7 +32,15 @@ pub fn text(words: &[OsString]) -> Result<String, CommandError> {
     if words.is_empty() {
         return Ok(tree().render_help().to_string());
     }
-    Ok(find(words)?.render_long_help().to_string())
+    let mut command = find(words)?;
+    // A group has nothing more to say at length.
+    let long = !command.has_subcommands();
+    Ok(if long {
+        command.render_long_help()
+    } else {
+        command.render_help()
+    }
+    .to_string())
 }
 
 /// The command that the words name.
@@ -40,7 +48,11 @@ pub fn text(words: &[OsString]) -> Result<String, CommandError> {
 /// # Errors
 /// When they name none.
 pub fn find(words: &[OsString]) -> Result<Command, CommandError> {
-    let name = words.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
+    let name = words
+        .iter()
+        .map(|word| word.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ");
     if let Some(verb) = VERBS.iter().find(|verb| verb.name == name) {
         return Ok(verb.build());
     }

@@ -15,14 +15,18 @@ pub fn command(command: Command) -> Command {
 /// Does it.
 pub fn run(_matches: &ArgMatches, context: &Context) -> Done {
     let engine = context.engine(false)?;
-    let jails = engine.jails(&context.progress).map_err(|error| failed("cannot list the jails", error))?;
+    let jails = engine
+        .jails(&context.progress)
+        .map_err(|error| failed("cannot list the jails", error))?;
     context.out.result(
         "jails",
         || json!({ "jails": jails }),
         || {
             let mut table = Table::new(&["NAME", "FROM", "NET", "PID"]);
             for jail in &jails {
-                let pid = jail.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
+                let pid = jail
+                    .pid
+                    .map_or_else(|| "-".to_owned(), |pid| pid.to_string());
                 table.row([&jail.name, &jail.from, &jail.net, &pid]);
             }
             table.text()

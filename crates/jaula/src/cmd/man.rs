@@ -14,7 +14,9 @@ use std::path::{Path, PathBuf};
 pub fn command(command: Command) -> Command {
     command
         .about("Print a manual page, or write them all")
-        .after_help("Examples:\n  jaula man run | man -l -\n  jaula man --dir /usr/local/share/man/man1")
+        .after_help(
+            "Examples:\n  jaula man run | man -l -\n  jaula man --dir /usr/local/share/man/man1",
+        )
         .arg(
             Arg::new("verb")
                 .value_name("VERB")
@@ -39,7 +41,11 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
         return write_all(&context.around.absolute(&dir)?);
     }
     let words = low::words(matches, "verb");
-    let command = if words.is_empty() { tree() } else { help::find(&words)? };
+    let command = if words.is_empty() {
+        tree()
+    } else {
+        help::find(&words)?
+    };
     write_stdout_bytes(&page(command)?.1)
 }
 
@@ -47,13 +53,16 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
 fn page(command: Command) -> Result<(String, Vec<u8>), CommandError> {
     let name = command.get_display_name().unwrap_or("jaula").to_owned();
     let called = command.get_bin_name().unwrap_or("jaula").to_owned();
-    let command = command.bin_name(called).version(env!("CARGO_PKG_VERSION"));
+    let command = command.bin_name(called);
     let mut text = Vec::new();
     Man::new(command)
         .title(name.to_uppercase())
         .manual("jaula")
+        .source(concat!("jaula ", env!("CARGO_PKG_VERSION")))
         .render(&mut text)
-        .map_err(|error| CommandError::failed(format!("cannot write the page of {name}")).because(error))?;
+        .map_err(|error| {
+            CommandError::failed(format!("cannot write the page of {name}")).because(error)
+        })?;
     Ok((format!("{name}.1"), text))
 }
 
@@ -65,7 +74,8 @@ fn write_all(dir: &Path) -> Done {
     for command in commands {
         let (name, text) = page(command)?;
         let path = dir.join(&name);
-        fs::write(&path, text).map_err(|error| CommandError::failed(attempt(&path)).because(error))?;
+        fs::write(&path, text)
+            .map_err(|error| CommandError::failed(attempt(&path)).because(error))?;
         written.push_str(&format!("{}\n", jaula_plan::explain::shown(&path)));
     }
     write_stdout(&written)

@@ -42,23 +42,91 @@ pub struct Verb {
 
 /// Every verb, in the order of the help text.
 pub const VERBS: &[Verb] = &[
-    Verb { name: "run", command: run::command, run: run::run },
-    Verb { name: "build", command: build::command, run: build::run },
-    Verb { name: "new", command: new::command, run: new::run },
-    Verb { name: "exec", command: exec::command, run: exec::run },
-    Verb { name: "sh", command: sh::command, run: sh::run },
-    Verb { name: "cp", command: cp::command, run: cp::run },
-    Verb { name: "ls", command: ls::command, run: ls::run },
-    Verb { name: "show", command: show::command, run: show::run },
-    Verb { name: "rm", command: rm::command, run: rm::run },
-    Verb { name: "image ls", command: image::ls_command, run: image::ls },
-    Verb { name: "image show", command: image::show_command, run: image::show },
-    Verb { name: "image rm", command: image::rm_command, run: image::rm },
-    Verb { name: "recover", command: recover::command, run: recover::run },
-    Verb { name: "doctor", command: doctor::command, run: doctor::run },
-    Verb { name: "completions", command: completions::command, run: completions::run },
-    Verb { name: "man", command: man::command, run: man::run },
-    Verb { name: "help", command: help::command, run: help::run },
+    Verb {
+        name: "run",
+        command: run::command,
+        run: run::run,
+    },
+    Verb {
+        name: "build",
+        command: build::command,
+        run: build::run,
+    },
+    Verb {
+        name: "new",
+        command: new::command,
+        run: new::run,
+    },
+    Verb {
+        name: "exec",
+        command: exec::command,
+        run: exec::run,
+    },
+    Verb {
+        name: "sh",
+        command: sh::command,
+        run: sh::run,
+    },
+    Verb {
+        name: "cp",
+        command: cp::command,
+        run: cp::run,
+    },
+    Verb {
+        name: "ls",
+        command: ls::command,
+        run: ls::run,
+    },
+    Verb {
+        name: "show",
+        command: show::command,
+        run: show::run,
+    },
+    Verb {
+        name: "rm",
+        command: rm::command,
+        run: rm::run,
+    },
+    Verb {
+        name: "image ls",
+        command: image::ls_command,
+        run: image::ls,
+    },
+    Verb {
+        name: "image show",
+        command: image::show_command,
+        run: image::show,
+    },
+    Verb {
+        name: "image rm",
+        command: image::rm_command,
+        run: image::rm,
+    },
+    Verb {
+        name: "recover",
+        command: recover::command,
+        run: recover::run,
+    },
+    Verb {
+        name: "doctor",
+        command: doctor::command,
+        run: doctor::run,
+    },
+    Verb {
+        name: "completions",
+        command: completions::command,
+        run: completions::run,
+    },
+    Verb {
+        name: "man",
+        command: man::command,
+        run: man::run,
+    },
+    Verb {
+        name: "help",
+        command: help::command,
+        run: help::run,
+    },
 ];
 
 /// The verbs that stand in a group, with what the group is about.
@@ -104,7 +172,11 @@ pub fn tree() -> Command {
 }
 
 fn group(name: &'static str, about: &'static str) -> Command {
-    let members = VERBS.iter().filter(|verb| verb.name.split_once(' ').is_some_and(|(group, _)| group == name));
+    let members = VERBS.iter().filter(|verb| {
+        verb.name
+            .split_once(' ')
+            .is_some_and(|(group, _)| group == name)
+    });
     options::global(Command::new(name))
         .about(about)
         .bin_name(format!("jaula {name}"))
@@ -133,7 +205,12 @@ impl Context {
         let out = Output::new(&global, &around);
         let bars = around.stderr_terminal;
         let progress = Progress::new(global.json, global.quiet, global.verbose, bars);
-        Self { global, around, out, progress }
+        Self {
+            global,
+            around,
+            out,
+            progress,
+        }
     }
 
     /// The store's engine. The process becomes root of the caller's own identifiers on the way, so this comes
@@ -165,9 +242,17 @@ impl Context {
         if shown == Shown::Explain {
             let lines = plan.explain();
             let text = || format!("#!/bin/sh\n{}", script(&lines));
-            return self.out.result("explanation", || json!({ "lines": lines }), text);
+            return self
+                .out
+                .result("explanation", || json!({ "lines": lines }), text);
         }
-        let text = || plan.to_string().lines().map(crate::output::clean).collect::<Vec<_>>().join("\n");
+        let text = || {
+            plan.to_string()
+                .lines()
+                .map(crate::output::clean)
+                .collect::<Vec<_>>()
+                .join("\n")
+        };
         self.out.result("plan", || plan.to_json(), text)
     }
 
@@ -208,7 +293,7 @@ fn is_root() -> bool {
 /// From the words after the program's name to the exit code.
 pub fn dispatch(words: &[OsString]) -> u8 {
     let around = Surroundings::read();
-    let early = Output::early(&around);
+    let early = Output::early(&around, words);
     let answer = match find(words) {
         Ok(Found::Verb(verb, words)) => start(verb, words, around),
         Ok(Found::Version) => write_stdout(&format!("jaula {}\n", env!("CARGO_PKG_VERSION"))),
@@ -273,24 +358,40 @@ fn find(words: &[OsString]) -> Result<Found, CommandError> {
     if before.is_empty() {
         return Ok(Found::Help(Vec::new()));
     }
-    Err(CommandError::usage("cannot start jaula: a verb is missing").hint("jaula help lists the verbs"))
+    Err(CommandError::usage("cannot start jaula: a verb is missing")
+        .hint("jaula help lists the verbs"))
 }
 
 /// Finds the verb of a group, or says what there is instead.
-fn member(group: &str, mut before: Vec<OsString>, rest: &[OsString]) -> Result<Found, CommandError> {
+fn member(
+    group: &str,
+    mut before: Vec<OsString>,
+    rest: &[OsString],
+) -> Result<Found, CommandError> {
     if !GROUPS.iter().any(|(name, _)| *name == group) {
         let known = VERBS.iter().filter_map(|verb| verb.name.split(' ').next());
-        let error = CommandError::usage(format!("cannot understand {group:?}: jaula has no such verb"));
+        let error = CommandError::usage(format!(
+            "cannot understand {group:?}: jaula has no such verb"
+        ));
         return Err(match nearest(group, known) {
             Some(meant) => error.hint(format!("did you mean jaula {meant}?")),
             None => error.hint("jaula help lists the verbs"),
         });
     }
-    let members = || VERBS.iter().filter_map(|verb| verb.name.strip_prefix(group)?.strip_prefix(' ').map(|w| (w, verb)));
+    let members = || {
+        VERBS.iter().filter_map(|verb| {
+            verb.name
+                .strip_prefix(group)?
+                .strip_prefix(' ')
+                .map(|w| (w, verb))
+        })
+    };
     let words: Vec<&str> = members().map(|(word, _)| word).collect();
     let Some((word, after)) = rest.split_first() else {
-        return Err(CommandError::usage(format!("cannot start jaula {group}: a verb is missing"))
-            .hint(format!("jaula {group} takes {}", words.join(", "))));
+        return Err(
+            CommandError::usage(format!("cannot start jaula {group}: a verb is missing"))
+                .hint(format!("jaula {group} takes {}", words.join(", "))),
+        );
     };
     let word = word.to_string_lossy();
     if matches!(&*word, "-h" | "--help") {
@@ -300,7 +401,9 @@ fn member(group: &str, mut before: Vec<OsString>, rest: &[OsString]) -> Result<F
         before.extend(after.iter().cloned());
         return Ok(Found::Verb(verb, before));
     }
-    let error = CommandError::usage(format!("cannot understand {word:?}: jaula {group} has no such verb"));
+    let error = CommandError::usage(format!(
+        "cannot understand {word:?}: jaula {group} has no such verb"
+    ));
     Err(match nearest(&word, words.iter().copied()) {
         Some(meant) => error.hint(format!("did you mean jaula {group} {meant}?")),
         None => error.hint(format!("jaula {group} takes {}", words.join(", "))),
@@ -325,15 +428,30 @@ mod tests {
         for (text, name, left) in [
             ("run -- x", "run", "-- x"),
             ("--store run ls --json", "ls", "--store run --json"),
-            ("-q --color never image rm x", "image rm", "-q --color never x"),
+            (
+                "-q --color never image rm x",
+                "image rm",
+                "-q --color never x",
+            ),
             ("--store=/x show a", "show", "--store=/x a"),
         ] {
-            let Ok(Found::Verb(verb, rest)) = find(&words(text)) else { panic!("{text}") };
+            let Ok(Found::Verb(verb, rest)) = find(&words(text)) else {
+                panic!("{text}")
+            };
             assert_eq!((verb.name, rest), (name, words(left)));
         }
-        for (text, hint) in [("rnu", "run"), ("image lss", "image ls"), ("image", "ls"), ("-q", "help")] {
+        for (text, hint) in [
+            ("rnu", "run"),
+            ("image lss", "image ls"),
+            ("image", "ls"),
+            ("-q", "help"),
+        ] {
             let error = find(&words(text)).err().expect("no verb");
-            assert!(error.hints.iter().any(|line| line.contains(hint)), "{text}: {:?}", error.hints);
+            assert!(
+                error.hints.iter().any(|line| line.contains(hint)),
+                "{text}: {:?}",
+                error.hints
+            );
         }
     }
 }

@@ -37,22 +37,46 @@ pub fn command(command: Command) -> Command {
 
 /// Does it.
 pub fn run(matches: &ArgMatches, context: &Context) -> Done {
-    let name: JailName = low::parse("the name of a jail", low::text(matches, "name").unwrap_or_default())?;
-    let from = matches.get_one::<OsString>("from").map_or(OsStr::new(DEFAULT_FROM), OsString::as_os_str);
+    let name: JailName = low::parse(
+        "the name of a jail",
+        low::text(matches, "name").unwrap_or_default(),
+    )?;
+    let from = matches
+        .get_one::<OsString>("from")
+        .map_or(OsStr::new(DEFAULT_FROM), OsString::as_os_str);
     let from = context.around.reference(from)?;
     only_for_distros(matches, Some(&from))?;
-    let spec = NewSpec { name, image: low::image(matches)?, settings: low::settings(matches)?, from };
+    let spec = NewSpec {
+        name,
+        image: low::image(matches)?,
+        settings: low::settings(matches)?,
+        from,
+    };
     let shown = low::Shown::read(matches);
-    let dry = if shown == low::Shown::Done { Dry::MayCache } else { Dry::ReadOnly };
-    let attempt = format!("cannot make jail {} from {}", spec.name, reference_text(&spec.from));
+    let dry = if shown == low::Shown::Done {
+        Dry::MayCache
+    } else {
+        Dry::ReadOnly
+    };
+    let attempt = format!(
+        "cannot make jail {} from {}",
+        spec.name,
+        reference_text(&spec.from)
+    );
     let explained = |error: EngineError| missing(failed(attempt.clone(), error), Some(&spec.from));
 
     let engine = context.engine(matches.get_flag("offline"))?;
-    let plan = engine.plan_new(&spec, &context.progress, dry).map_err(explained)?;
+    let plan = engine
+        .plan_new(&spec, &context.progress, dry)
+        .map_err(explained)?;
     if shown != low::Shown::Done {
         return context.show(shown, &plan);
     }
-    let jail = engine.new_jail(&plan, &context.progress).map_err(explained)?;
+    let jail = engine
+        .new_jail(&plan, &context.progress)
+        .map_err(explained)?;
     context.progress.clear();
-    context.out.did("jail", || json!({ "jail": jail }), || jail.name.to_string())
+    context
+        .out
+        .did("jail", || json!({ "jail": jail }), || jail.name.to_string())
 }

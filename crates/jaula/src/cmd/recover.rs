@@ -24,12 +24,20 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
     if shown != low::Shown::Done {
         return context.show(shown, &plan);
     }
-    engine.recover(&plan, &context.progress).map_err(explained)?;
+    engine
+        .recover(&plan, &context.progress)
+        .map_err(explained)?;
     context.progress.clear();
     let nothing = plan.is_empty();
     context.out.did(
         "recovered",
         || json!({ "nothing_to_do": nothing }),
-        || if nothing { "nothing to recover".to_owned() } else { plan.to_string() },
+        || {
+            if nothing {
+                "nothing to recover".to_owned()
+            } else {
+                plan.to_string()
+            }
+        },
     )
 }

@@ -30,8 +30,9 @@ pub fn command(command: Command) -> Command {
 /// Does it.
 pub fn run(matches: &ArgMatches, context: &Context) -> Done {
     let words = matches.get_many::<String>("name").into_iter().flatten();
-    let names: Vec<JailName> =
-        words.map(|word| low::parse("the name of a jail", word)).collect::<Result<_, CommandError>>()?;
+    let names: Vec<JailName> = words
+        .map(|word| low::parse("the name of a jail", word))
+        .collect::<Result<_, CommandError>>()?;
     let force = matches.get_flag("force");
     let shown = low::Shown::read(matches);
     let engine = context.engine(false)?;
@@ -39,7 +40,10 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
     // All are looked at before one is touched.
     for name in &names {
         let plan = engine.plan_rm_jail(name, force);
-        plans.push((name, plan.map_err(|error| failed(format!("cannot remove jail {name}"), error))?));
+        plans.push((
+            name,
+            plan.map_err(|error| failed(format!("cannot remove jail {name}"), error))?,
+        ));
     }
     for (name, plan) in &plans {
         if shown != low::Shown::Done {
@@ -53,5 +57,7 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
         return Ok(0);
     }
     context.progress.clear();
-    context.out.did("removed", || json!({ "jails": names }), String::new)
+    context
+        .out
+        .did("removed", || json!({ "jails": names }), String::new)
 }

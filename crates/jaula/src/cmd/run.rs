@@ -7,7 +7,9 @@ use crate::output::Done;
 use clap::{ArgMatches, Command};
 use jaula_engine::view::reference_text;
 use jaula_engine::{Dry, EngineError, Kind, RunChanges, RunSpec};
-use jaula_plan::spec::jail::{Changes, IdSpec, JailSpec, MountSpec, RootSpec, SeccompSpec, Terminal};
+use jaula_plan::spec::jail::{
+    Changes, IdSpec, JailSpec, MountSpec, RootSpec, SeccompSpec, Terminal,
+};
 use jaula_plan::spec::rootfs::Reference;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -42,31 +44,45 @@ pub fn command(command: Command) -> Command {
 pub fn run(matches: &ArgMatches, context: &Context) -> Done {
     let spec = spec(matches, context)?;
     let shown = low::Shown::read(matches);
-    let dry = if shown == low::Shown::Done { Dry::MayCache } else { Dry::ReadOnly };
+    let dry = if shown == low::Shown::Done {
+        Dry::MayCache
+    } else {
+        Dry::ReadOnly
+    };
     let attempt = match &spec.reference {
         Some(reference) => format!("cannot run {}", reference_text(reference)),
         None => "cannot run the host's programs in a jail".to_owned(),
     };
-    let explained = |error: EngineError| missing(failed(attempt.clone(), error), spec.reference.as_ref());
+    let explained =
+        |error: EngineError| missing(failed(attempt.clone(), error), spec.reference.as_ref());
     let engine = context.engine(matches.get_flag("offline"))?;
-    let plan = engine.plan_run(&spec, &context.progress, dry).map_err(explained)?;
+    let plan = engine
+        .plan_run(&spec, &context.progress, dry)
+        .map_err(explained)?;
     if shown != low::Shown::Done {
         return context.show(shown, &plan);
     }
-    let outcome = engine.run(&plan, context.around.io(), &context.progress).map_err(explained)?;
+    let outcome = engine
+        .run(&plan, context.around.io(), &context.progress)
+        .map_err(explained)?;
     Ok(context.outcome(&outcome))
 }
 
 fn spec(matches: &ArgMatches, context: &Context) -> Result<RunSpec, CommandError> {
-    let reference = matches.get_one::<OsString>("ref").map(|text| context.around.reference(text)).transpose()?;
+    let reference = matches
+        .get_one::<OsString>("ref")
+        .map(|text| context.around.reference(text))
+        .transpose()?;
     let image = low::image(matches)?;
     only_for_distros(matches, reference.as_ref())?;
     let settings = low::settings(matches)?;
     let process = low::process(matches)?;
     let changes = low::changes(matches);
     if changes == RunChanges::Direct && !matches!(reference, Some(Reference::Directory(_))) {
-        return Err(CommandError::usage("cannot use --write: only a directory can be written into")
-            .hint("jaula new NAME --from REF makes a jail whose changes last"));
+        return Err(CommandError::usage(
+            "cannot use --write: only a directory can be written into",
+        )
+        .hint("jaula new NAME --from REF makes a jail whose changes last"));
     }
     let mut mounts = low::mounts(matches)?;
     for mount in &mut mounts {
@@ -79,7 +95,10 @@ fn spec(matches: &ArgMatches, context: &Context) -> Result<RunSpec, CommandError
         // The engine puts what REF names in this place.
         root: match &reference {
             None => RootSpec::HostPrograms,
-            Some(_) => RootSpec::Tree { dir: PathBuf::from("/"), changes: Changes::ReadOnly },
+            Some(_) => RootSpec::Tree {
+                dir: PathBuf::from("/"),
+                changes: Changes::ReadOnly,
+            },
         },
         namespaces: high::namespaces(settings.net, own_ids),
         ids: settings.ids,
@@ -96,18 +115,28 @@ fn spec(matches: &ArgMatches, context: &Context) -> Result<RunSpec, CommandError
         terminal: Terminal::Auto,
         command: process.command,
     };
-    Ok(RunSpec { reference, image, changes, jail })
+    Ok(RunSpec {
+        reference,
+        image,
+        changes,
+        jail,
+    })
 }
 
 /// Options that say how an image is made need a REF that is a distribution.
 ///
 /// # Errors
 /// When one was typed with another REF or none.
-pub fn only_for_distros(matches: &ArgMatches, reference: Option<&Reference>) -> Result<(), CommandError> {
+pub fn only_for_distros(
+    matches: &ArgMatches,
+    reference: Option<&Reference>,
+) -> Result<(), CommandError> {
     if matches!(reference, Some(Reference::Distro { .. })) {
         return Ok(());
     }
-    let Some(option) = low::typed_image_options(matches).first().copied() else { return Ok(()) };
+    let Some(option) = low::typed_image_options(matches).first().copied() else {
+        return Ok(());
+    };
     let what = match reference {
         Some(reference) => format!("{} is no distribution", reference_text(reference)),
         None => "there is no REF".to_owned(),
@@ -121,7 +150,10 @@ pub fn only_for_distros(matches: &ArgMatches, reference: Option<&Reference>) -> 
 
 /// A tag that the store does not have may be a mistyped distribution.
 pub fn missing(mut error: CommandError, reference: Option<&Reference>) -> CommandError {
-    let source = error.source.as_deref().and_then(|source| source.downcast_ref::<EngineError>());
+    let source = error
+        .source
+        .as_deref()
+        .and_then(|source| source.downcast_ref::<EngineError>());
     if source.is_some_and(|source| source.kind() == Kind::NotFound)
         && let Some(meant) = reference.and_then(high::meant_distro)
     {
