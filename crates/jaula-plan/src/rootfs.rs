@@ -1,1 +1,10 @@
-//! How an image is planned.
+//! Where an image's packages come from: what the user asked, what the host's own APT sources say, and the table of
+//! distributions, made into a list of signed suites.
+
+mod table;
+mod sources;
+#[cfg(test)]
+mod tests;
+
+pub use sources::{Keyring, Kind, Origin, Source, Sources, SourcesError, resolve_sources};
+pub use table::{Distro, Release, Table, TableError};
