@@ -1,2 +1,3 @@
 //! jaula-sys
 pub mod dir;
+pub mod tree;

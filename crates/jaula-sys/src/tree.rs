@@ -1,0 +1,555 @@
+//! Work beneath a directory descriptor: nothing here follows a link, leaves the directory or takes a path apart by
+//! text. A name given to a [`Dir`] is one component; the caller walks.
+//!
+//! Sources: openat2(2), linkat(2), renameat2(2), utimensat(2), fchmodat2(2), copy_file_range(2), ioctl_ficlone(2).
+
+use rustix::fs::{self as sys, AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, ResolveFlags, Uid};
+use rustix::io::Errno;
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+/// An open directory.
+#[derive(Debug)]
+pub struct Dir {
+    fd: OwnedFd,
+}
+
+/// What kind of thing a name is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Regular file.
+    File,
+    /// Directory.
+    Dir,
+    /// Symbolic link.
+    Symlink,
+    /// Named pipe.
+    Fifo,
+    /// Socket.
+    Socket,
+    /// Character device.
+    Char,
+    /// Block device.
+    Block,
+}
+
+/// What stat(2) tells of a name, the link itself if it is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// Kind.
+    pub kind: Kind,
+    /// Permission bits with set-id and sticky (07777).
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Bytes.
+    pub size: u64,
+    /// Last change of content, seconds since the epoch.
+    pub mtime: i64,
+    /// And its nanoseconds.
+    pub mtime_nsec: u32,
+    /// Device of the file system.
+    pub dev: u64,
+    /// Inode.
+    pub ino: u64,
+    /// Names that the inode has.
+    pub nlink: u64,
+    /// The device a device node stands for.
+    pub rdev: u64,
+}
+
+/// One entry of a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name: never `.` or `..`, never with a slash.
+    pub name: CString,
+    /// Its kind, where the file system tells it with the name.
+    pub kind: Option<Kind>,
+}
+
+fn kind_of(kind: FileType) -> Option<Kind> {
+    Some(match kind {
+        FileType::RegularFile => Kind::File,
+        FileType::Directory => Kind::Dir,
+        FileType::Symlink => Kind::Symlink,
+        FileType::Fifo => Kind::Fifo,
+        FileType::Socket => Kind::Socket,
+        FileType::CharacterDevice => Kind::Char,
+        FileType::BlockDevice => Kind::Block,
+        FileType::Unknown => return None,
+    })
+}
+
+fn stat_of(stat: &sys::Stat) -> io::Result<Stat> {
+    let kind = kind_of(FileType::from_raw_mode(stat.st_mode)).ok_or(Errno::INVAL)?;
+    Ok(Stat {
+        kind,
+        mode: stat.st_mode & 0o7777,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        size: u64::try_from(stat.st_size).unwrap_or(0),
+        mtime: stat.st_mtime,
+        mtime_nsec: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
+        dev: stat.st_dev,
+        ino: stat.st_ino,
+        // The width differs between architectures.
+        #[allow(clippy::useless_conversion, clippy::unnecessary_cast)]
+        nlink: stat.st_nlink as u64,
+        rdev: stat.st_rdev,
+    })
+}
+
+fn times(mtime: i64, nsec: u32) -> sys::Timestamps {
+    let time = sys::Timespec { tv_sec: mtime, tv_nsec: nsec.into() };
+    sys::Timestamps { last_access: time, last_modification: time }
+}
+
+/// One component, and no way out.
+fn checked(name: &CStr) -> io::Result<&CStr> {
+    let bytes = name.to_bytes();
+    if bytes.is_empty() || bytes == b"." || bytes == b".." || bytes.contains(&b'/') {
+        return Err(Errno::INVAL.into());
+    }
+    Ok(name)
+}
+
+const DIR: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
+
+impl Dir {
+    /// Opens a directory by path; the last component may not be a link.
+    ///
+    /// # Errors
+    /// open(2).
+    pub fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self { fd: sys::open(path, DIR, Mode::empty())? })
+    }
+
+    /// A directory from a descriptor that is one.
+    pub fn from_fd(fd: OwnedFd) -> Self {
+        Self { fd }
+    }
+
+    /// Opens a directory several components below; no link is followed and `..` is refused.
+    ///
+    /// # Errors
+    /// openat2(2); `ELOOP` for a link, `EXDEV` for a way out.
+    pub fn open_beneath(&self, path: &Path) -> io::Result<Self> {
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        match sys::openat2(&self.fd, path, DIR, Mode::empty(), resolve) {
+            Ok(fd) => Ok(Self { fd }),
+            // Filtered or old: the same, one step at a time.
+            Err(Errno::NOSYS | Errno::PERM) => {
+                let mut here = self.try_clone()?;
+                for part in path.components() {
+                    let std::path::Component::Normal(name) = part else { return Err(Errno::XDEV.into()) };
+                    here = here.dir(&CString::new(std::os::unix::ffi::OsStrExt::as_bytes(name))?)?;
+                }
+                Ok(here)
+            }
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Another descriptor of the same directory.
+    ///
+    /// # Errors
+    /// fcntl(2) F_DUPFD_CLOEXEC.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { fd: self.fd.try_clone()? })
+    }
+
+    /// Opens the directory `name`; a link to one is refused.
+    ///
+    /// # Errors
+    /// openat(2).
+    pub fn dir(&self, name: &CStr) -> io::Result<Self> {
+        Ok(Self { fd: sys::openat(&self.fd, checked(name)?, DIR, Mode::empty())? })
+    }
+
+    /// Makes the directory `name`, exactly with `mode`.
+    ///
+    /// # Errors
+    /// mkdirat(2); `EEXIST`.
+    pub fn make_dir(&self, name: &CStr, mode: u32) -> io::Result<()> {
+        Ok(sys::mkdirat(&self.fd, checked(name)?, Mode::from_raw_mode(mode))?)
+    }
+
+    /// Makes the file `name`, which may not exist, for writing.
+    ///
+    /// # Errors
+    /// openat(2) with `O_CREAT | O_EXCL`.
+    pub fn create(&self, name: &CStr, mode: u32) -> io::Result<File> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        Ok(sys::openat(&self.fd, checked(name)?, flags, Mode::from_raw_mode(mode))?.into())
+    }
+
+    /// Opens the regular file `name` for reading; anything else is refused, nothing blocks.
+    ///
+    /// # Errors
+    /// openat(2); `EINVAL` if it is no regular file.
+    pub fn read(&self, name: &CStr) -> io::Result<File> {
+        self.regular(name, OFlags::RDONLY)
+    }
+
+    /// Opens the regular file `name` for reading and writing.
+    ///
+    /// # Errors
+    /// As [`Dir::read`].
+    pub fn write(&self, name: &CStr) -> io::Result<File> {
+        self.regular(name, OFlags::RDWR)
+    }
+
+    fn regular(&self, name: &CStr, access: OFlags) -> io::Result<File> {
+        let flags = access | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let fd = sys::openat(&self.fd, checked(name)?, flags, Mode::empty())?;
+        if FileType::from_raw_mode(sys::fstat(&fd)?.st_mode) != FileType::RegularFile {
+            return Err(Errno::INVAL.into());
+        }
+        Ok(fd.into())
+    }
+
+    /// Makes a symbolic link.
+    ///
+    /// # Errors
+    /// symlinkat(2).
+    pub fn symlink(&self, target: &CStr, name: &CStr) -> io::Result<()> {
+        Ok(sys::symlinkat(target, &self.fd, checked(name)?)?)
+    }
+
+    /// What the symbolic link `name` holds.
+    ///
+    /// # Errors
+    /// readlinkat(2).
+    pub fn read_link(&self, name: &CStr) -> io::Result<CString> {
+        Ok(sys::readlinkat(&self.fd, checked(name)?, Vec::new())?)
+    }
+
+    /// Gives the file `name` a further name; a link is linked itself.
+    ///
+    /// # Errors
+    /// linkat(2).
+    pub fn link(&self, name: &CStr, into: &Self, new: &CStr) -> io::Result<()> {
+        Ok(sys::linkat(&self.fd, checked(name)?, &into.fd, checked(new)?, AtFlags::empty())?)
+    }
+
+    /// Makes a named pipe.
+    ///
+    /// # Errors
+    /// mknodat(2).
+    pub fn fifo(&self, name: &CStr, mode: u32) -> io::Result<()> {
+        Ok(sys::mknodat(&self.fd, checked(name)?, FileType::Fifo, Mode::from_raw_mode(mode), 0)?)
+    }
+
+    /// Sets owner and group, of the link itself if it is one. Clears set-id bits: set the mode afterwards.
+    ///
+    /// # Errors
+    /// fchownat(2).
+    pub fn chown(&self, name: &CStr, uid: u32, gid: u32) -> io::Result<()> {
+        let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+        Ok(sys::chownat(&self.fd, checked(name)?, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
+    /// Sets the mode of a file, directory or pipe, never through a link.
+    ///
+    /// # Errors
+    /// fchmodat2(2), or open(2) and fchmod(2) by /proc where the kernel lacks it; `ELOOP` or `EOPNOTSUPP` for a link.
+    pub fn chmod(&self, name: &CStr, mode: u32) -> io::Result<()> {
+        let name = checked(name)?;
+        match sys::chmodat(&self.fd, name, Mode::from_raw_mode(mode), AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+                // Before Linux 6.6: pin the inode, see that it is no link, and go by its descriptor.
+                let fd = sys::openat(&self.fd, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+                if FileType::from_raw_mode(sys::fstat(&fd)?.st_mode) == FileType::Symlink {
+                    return Err(Errno::LOOP.into());
+                }
+                let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fd));
+                Ok(sys::chmod(path, Mode::from_raw_mode(mode))?)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// Sets the times, of the link itself if it is one.
+    ///
+    /// # Errors
+    /// utimensat(2).
+    pub fn set_mtime(&self, name: &CStr, mtime: i64, nsec: u32) -> io::Result<()> {
+        Ok(sys::utimensat(&self.fd, checked(name)?, &times(mtime, nsec), AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
+    /// Renames within or between directories, replacing what has the new name.
+    ///
+    /// # Errors
+    /// renameat(2).
+    pub fn rename(&self, name: &CStr, into: &Self, new: &CStr) -> io::Result<()> {
+        Ok(sys::renameat(&self.fd, checked(name)?, &into.fd, checked(new)?)?)
+    }
+
+    /// Renames where nothing has the new name.
+    ///
+    /// # Errors
+    /// renameat2(2) RENAME_NOREPLACE; `EEXIST`.
+    pub fn rename_new(&self, name: &CStr, into: &Self, new: &CStr) -> io::Result<()> {
+        Ok(sys::renameat_with(&self.fd, checked(name)?, &into.fd, checked(new)?, RenameFlags::NOREPLACE)?)
+    }
+
+    /// Exchanges two names at once.
+    ///
+    /// # Errors
+    /// renameat2(2) RENAME_EXCHANGE.
+    pub fn exchange(&self, name: &CStr, with: &Self, other: &CStr) -> io::Result<()> {
+        Ok(sys::renameat_with(&self.fd, checked(name)?, &with.fd, checked(other)?, RenameFlags::EXCHANGE)?)
+    }
+
+    /// Removes a name that is no directory.
+    ///
+    /// # Errors
+    /// unlinkat(2).
+    pub fn unlink(&self, name: &CStr) -> io::Result<()> {
+        Ok(sys::unlinkat(&self.fd, checked(name)?, AtFlags::empty())?)
+    }
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// unlinkat(2) AT_REMOVEDIR.
+    pub fn remove_dir(&self, name: &CStr) -> io::Result<()> {
+        Ok(sys::unlinkat(&self.fd, checked(name)?, AtFlags::REMOVEDIR)?)
+    }
+
+    /// Tells of a name, the link itself if it is one.
+    ///
+    /// # Errors
+    /// fstatat(2).
+    pub fn stat(&self, name: &CStr) -> io::Result<Stat> {
+        stat_of(&sys::statat(&self.fd, checked(name)?, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
+    /// Tells of the directory itself.
+    ///
+    /// # Errors
+    /// fstat(2).
+    pub fn stat_self(&self) -> io::Result<Stat> {
+        stat_of(&sys::fstat(&self.fd)?)
+    }
+
+    /// Sets owner, mode and times of the directory itself, in this order.
+    ///
+    /// # Errors
+    /// fchown(2), fchmod(2), futimens(3).
+    pub fn set_self(&self, uid: u32, gid: u32, mode: u32, mtime: i64, nsec: u32) -> io::Result<()> {
+        sys::fchown(&self.fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+        sys::fchmod(&self.fd, Mode::from_raw_mode(mode))?;
+        Ok(sys::futimens(&self.fd, &times(mtime, nsec))?)
+    }
+
+    /// Every entry, in the file system's order, without `.` and `..`.
+    ///
+    /// # Errors
+    /// getdents64(2).
+    pub fn entries(&self) -> io::Result<Vec<Entry>> {
+        // A fresh descriptor: the offset of this one is not touched, so two threads may list at once.
+        let fd = sys::openat(&self.fd, c".", DIR, Mode::empty())?;
+        let mut buffer = Vec::with_capacity(32 * 1024);
+        let mut entries = Vec::new();
+        let mut raw = sys::RawDir::new(fd, buffer.spare_capacity_mut());
+        while let Some(entry) = raw.next() {
+            let entry = entry?;
+            let name = entry.file_name();
+            if name != c"." && name != c".." {
+                entries.push(Entry { name: name.to_owned(), kind: kind_of(entry.file_type()) });
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Sets an extended attribute of the file or directory `name`, which may not be a link.
+    ///
+    /// # Errors
+    /// fsetxattr(2).
+    pub fn set_xattr(&self, name: &CStr, key: &CStr, value: &[u8]) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let fd = sys::openat(&self.fd, checked(name)?, flags, Mode::empty())?;
+        Ok(sys::fsetxattr(&fd, key, value, sys::XattrFlags::empty())?)
+    }
+
+    /// Writes everything of this file system that waits to its disk.
+    ///
+    /// # Errors
+    /// syncfs(2).
+    pub fn sync_fs(&self) -> io::Result<()> {
+        Ok(sys::syncfs(&self.fd)?)
+    }
+}
+
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Owner, mode and times of an open file, in this order, so that set-id bits stay.
+///
+/// # Errors
+/// fchown(2), fchmod(2), futimens(3).
+pub fn set_file(file: &File, uid: u32, gid: u32, mode: u32, mtime: i64, nsec: u32) -> io::Result<()> {
+    sys::fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+    sys::fchmod(file, Mode::from_raw_mode(mode))?;
+    Ok(sys::futimens(file, &times(mtime, nsec))?)
+}
+
+/// An extended attribute of an open file.
+///
+/// # Errors
+/// fsetxattr(2).
+pub fn set_file_xattr(file: &File, key: &CStr, value: &[u8]) -> io::Result<()> {
+    Ok(sys::fsetxattr(file, key, value, sys::XattrFlags::empty())?)
+}
+
+/// Names and values of the extended attributes of an open file, sorted by name. A file system without any has none.
+///
+/// # Errors
+/// flistxattr(2), fgetxattr(2).
+pub fn file_xattrs(file: impl AsFd) -> io::Result<Vec<(CString, Vec<u8>)>> {
+    let mut names = vec![0u8; 64 * 1024];
+    let length = match sys::flistxattr(&file, &mut names[..]) {
+        Ok(length) => length,
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => 0,
+        Err(errno) => return Err(errno.into()),
+    };
+    names.truncate(length);
+    let mut found = Vec::new();
+    for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        let name = CString::new(name)?;
+        let mut value = vec![0u8; 64 * 1024];
+        let length = match sys::fgetxattr(&file, &name, &mut value[..]) {
+            Ok(length) => length,
+            Err(Errno::NODATA) => continue,
+            Err(errno) => return Err(errno.into()),
+        };
+        value.truncate(length);
+        found.push((name, value));
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Tells the file system how long the file will be. A file system that cannot is no error.
+///
+/// # Errors
+/// fallocate(2); `ENOSPC` above all.
+pub fn allocate(file: &File, size: u64) -> io::Result<()> {
+    match sys::fallocate(file, sys::FallocateFlags::KEEP_SIZE, 0, size) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+/// Copies the content of `from` into the empty file `to`: shares the blocks where the file system can, else lets the
+/// kernel copy.
+///
+/// # Errors
+/// ioctl_ficlone(2), copy_file_range(2), read(2), write(2).
+pub fn copy_content(from: &File, to: &File, size: u64) -> io::Result<()> {
+    if size == 0 || sys::ioctl_ficlone(to, from).is_ok() {
+        return Ok(());
+    }
+    let mut left = size;
+    while left > 0 {
+        let step = usize::try_from(left.min(1 << 30)).unwrap_or(1 << 30);
+        match sys::copy_file_range(from, None, to, None, step) {
+            Ok(0) => return Ok(()),
+            Ok(done) => left = left.saturating_sub(done as u64),
+            Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) if left == size => {
+                let (mut from, mut to) = (from, to);
+                io::copy(&mut from, &mut to)?;
+                return Ok(());
+            }
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn scratch(name: &str) -> (std::path::PathBuf, Dir) {
+        let path = std::env::temp_dir().join(format!("jaula-tree-{}-{name}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        let dir = Dir::open(&path).unwrap();
+        (path, dir)
+    }
+
+    #[test]
+    fn names_are_one_component() {
+        let (path, dir) = scratch("names");
+        for bad in [c"", c".", c"..", c"a/b", c"/", c"../x"] {
+            assert!(dir.make_dir(bad, 0o755).is_err(), "{bad:?}");
+            assert!(dir.create(bad, 0o644).is_err(), "{bad:?}");
+            assert!(dir.symlink(c"x", bad).is_err(), "{bad:?}");
+        }
+        assert!(dir.entries().unwrap().is_empty());
+        std::fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn links_are_not_followed() {
+        let (path, dir) = scratch("links");
+        dir.make_dir(c"real", 0o755).unwrap();
+        dir.symlink(c"real", c"way").unwrap();
+        dir.symlink(c"/", c"out").unwrap();
+        assert!(dir.dir(c"real").is_ok());
+        assert!(dir.dir(c"way").is_err());
+        assert!(dir.open_beneath(Path::new("way")).is_err());
+        assert!(dir.open_beneath(Path::new("out/etc")).is_err());
+        assert!(dir.open_beneath(Path::new("real/../../..")).is_err());
+        assert!(dir.open_beneath(Path::new("/")).is_err());
+        dir.create(c"file", 0o600).unwrap();
+        dir.symlink(c"file", c"to-file").unwrap();
+        assert!(dir.chmod(c"to-file", 0o777).is_err());
+        assert_eq!(dir.stat(c"file").unwrap().mode, 0o600);
+        assert!(dir.read(c"to-file").is_err());
+        assert!(dir.create(c"to-file", 0o600).is_err());
+        std::fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn a_pipe_is_no_regular_file_and_does_not_block() {
+        let (path, dir) = scratch("pipe");
+        dir.fifo(c"pipe", 0o600).unwrap();
+        assert!(dir.read(c"pipe").is_err());
+        std::fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn content_is_copied() {
+        let (path, dir) = scratch("copy");
+        let mut from = dir.create(c"a", 0o644).unwrap();
+        let text = vec![7u8; 300_000];
+        from.write_all(&text).unwrap();
+        let from = dir.read(c"a").unwrap();
+        let to = dir.create(c"b", 0o644).unwrap();
+        copy_content(&from, &to, 300_000).unwrap();
+        assert_eq!(std::fs::read(path.join("b")).unwrap(), text);
+        std::fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn set_id_bits_survive_the_owner() {
+        let (path, dir) = scratch("setid");
+        let file = dir.create(c"a", 0o600).unwrap();
+        let own = dir.stat(c"a").unwrap();
+        set_file(&file, own.uid, own.gid, 0o4755, 1_000_000_000, 5).unwrap();
+        let stat = dir.stat(c"a").unwrap();
+        assert_eq!((stat.mode, stat.mtime, stat.mtime_nsec), (0o4755, 1_000_000_000, 5));
+        std::fs::remove_dir_all(path).unwrap();
+    }
+}
