@@ -12,6 +12,7 @@ pub mod outcome;
 pub mod plan;
 pub mod spec;
 pub mod store;
+pub mod unpack;
 pub mod view;
 
 pub use engine::{Config, Dry, Engine};

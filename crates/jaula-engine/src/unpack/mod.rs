@@ -1,0 +1,21 @@
+//! From archives to a tree, without trust: one extractor beneath a directory descriptor, and above it the unpacking of
+//! many packages at once with the outcome that dpkg(1) would have, whatever the timing of the threads.
+
+mod aliases;
+mod error;
+mod extractor;
+mod hash;
+mod packages;
+mod registry;
+mod rules;
+mod writer;
+#[cfg(test)]
+mod tests;
+
+pub use aliases::Aliases;
+pub use error::UnpackError;
+pub use extractor::{Devices, Extracted, Extractor};
+pub use hash::HashReader;
+pub use packages::{Before, Deb, Deferred, Unpacked, Unpacker, Wave};
+pub use rules::{Diversions, StatOverrides};
+pub(crate) use writer::c_name;

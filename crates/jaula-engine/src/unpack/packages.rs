@@ -1,0 +1,502 @@
+//! Many packages at once into one tree.
+
+use super::aliases::Aliases;
+use super::error::UnpackError;
+use super::hash::HashReader;
+use super::registry::{Party, Registry, Verdict};
+use super::rules::{Diversions, StatOverrides};
+use super::writer::{Attributes, FillError, Writer, c_name, failed, shown};
+use jaula_repo::deb::archive::{self, Control};
+use jaula_repo::tar::{Kind, Meta, TarError};
+use jaula_sys::tree::{Dir, Kind as Made};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// One package to be unpacked, as the verified index describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deb {
+    /// Name.
+    pub name: String,
+    /// Version.
+    pub version: String,
+    /// Architecture.
+    pub arch: String,
+    /// `Replaces`.
+    pub replaces: String,
+    /// The archive file.
+    pub path: PathBuf,
+    /// Its bytes.
+    pub size: u64,
+    /// Its SHA-256.
+    pub sha256: [u8; 32],
+}
+
+/// What is kept of an unpacked package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unpacked {
+    /// Its place in the unpack order.
+    pub index: usize,
+    /// Its control part.
+    pub control: Control,
+    /// The configuration files it brought and that wait as `.dpkg-new`, absolute, in the order of its list.
+    pub conffiles: Vec<String>,
+    /// The lines of its `.list`.
+    pub list: Vec<Vec<u8>>,
+}
+
+/// A package whose preinst diverts files: its files wait until the preinsts ran.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deferred {
+    /// Its place in the unpack order.
+    pub index: usize,
+    /// Its control part.
+    pub control: Control,
+}
+
+/// What one wave gave.
+#[derive(Debug, Default)]
+pub struct Wave {
+    /// Unpacked, in unpack order.
+    pub unpacked: Vec<Unpacked>,
+    /// To be unpacked after the preinsts.
+    pub deferred: Vec<Deferred>,
+}
+
+/// Unpacks packages into a tree, in parallel.
+pub struct Unpacker<'a> {
+    root: &'a Dir,
+    debs: &'a [Deb],
+    /// How many packages were there before; theirs are the first numbers of the registry.
+    before: u32,
+    aliases: Aliases,
+    diversions: Diversions,
+    overrides: StatOverrides,
+    /// Directories without an entry, and our own links, have this.
+    default: Attributes,
+    registry: Registry<'a>,
+    linked: Mutex<HashSet<&'static str>>,
+    threads: usize,
+}
+
+/// Who was there before, for [`Unpacker::new`]: packages as (name, version, Replaces), and who brought which path
+/// (relative, as in its list).
+#[derive(Debug, Default)]
+pub struct Before {
+    parties: Vec<Party>,
+    paths: HashMap<Vec<u8>, u32>,
+    before: u32,
+}
+
+impl Before {
+    /// The installed packages, each with the lines of its list, and then those that are to come.
+    pub fn new<'d>(
+        installed: impl IntoIterator<Item = (String, String, String, Vec<Vec<u8>>)>,
+        debs: impl IntoIterator<Item = &'d Deb>,
+    ) -> Self {
+        let mut this = Self::default();
+        for (name, version, replaces, list) in installed {
+            for line in list {
+                let path = line.strip_prefix(b"/").unwrap_or(&line).to_vec();
+                this.paths.insert(path, this.before);
+            }
+            this.parties.push(Party { name, version, replaces });
+            this.before += 1;
+        }
+        for deb in debs {
+            let (name, version, replaces) = (deb.name.clone(), deb.version.clone(), deb.replaces.clone());
+            this.parties.push(Party { name, version, replaces });
+        }
+        this
+    }
+}
+
+impl<'a> Unpacker<'a> {
+    /// `debs` in unpack order; `time` for what no archive gives a time.
+    pub fn new(root: &'a Dir, debs: &'a [Deb], before: &'a Before, aliases: Aliases, time: i64, threads: usize) -> Self {
+        let registry = Registry::new(&before.parties, &before.paths);
+        if before.before == 0 {
+            registry.made(b"");
+        }
+        Self {
+            root,
+            debs,
+            before: before.before,
+            aliases,
+            diversions: Diversions::default(),
+            overrides: StatOverrides::default(),
+            default: Attributes { uid: 0, gid: 0, mode: 0o755, mtime: time },
+            registry,
+            linked: Mutex::default(),
+            threads: threads.max(1),
+        }
+    }
+
+    /// From now on these hold.
+    pub fn set_rules(&mut self, diversions: Diversions, overrides: StatOverrides) {
+        self.diversions = diversions;
+        self.overrides = overrides;
+    }
+
+    /// Unpacks the packages of these numbers (into `debs`), the largest first, with several threads. Those whose
+    /// preinst diverts are only read, unless `all`. `tell` hears of each package done: name and bytes.
+    ///
+    /// # Errors
+    /// [`UnpackError`] of the first package in unpack order that failed; the tree is then to be discarded.
+    pub fn unpack(&self, which: &[usize], all: bool, tell: &(dyn Fn(&str, u64) + Sync)) -> Result<Wave, UnpackError> {
+        let mut queue: Vec<(usize, &Deb)> = which.iter().filter_map(|i| Some((*i, self.debs.get(*i)?))).collect();
+        queue.sort_by_key(|(index, deb)| (std::cmp::Reverse(deb.size), *index));
+        let next = AtomicUsize::new(0);
+        let stop = AtomicBool::new(false);
+        let wave = Mutex::new(Wave::default());
+        let errors: Mutex<BTreeMap<usize, UnpackError>> = Mutex::default();
+        let work = || {
+            let mut writer = Writer::new(self.root);
+            while !stop.load(Ordering::Relaxed) {
+                let Some((index, deb)) = queue.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
+                match self.package(*index, deb, all, &mut writer) {
+                    Ok(Done::Unpacked(done)) => {
+                        tell(&deb.name, deb.size);
+                        wave.lock().unwrap_or_else(PoisonError::into_inner).unpacked.push(*done);
+                    }
+                    Ok(Done::Deferred(control)) => {
+                        let deferred = Deferred { index: *index, control: *control };
+                        wave.lock().unwrap_or_else(PoisonError::into_inner).deferred.push(deferred);
+                    }
+                    Err(error) => {
+                        stop.store(true, Ordering::Relaxed);
+                        errors.lock().unwrap_or_else(PoisonError::into_inner).insert(*index, error);
+                    }
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..self.threads.min(queue.len()) {
+                scope.spawn(work);
+            }
+            work();
+        });
+        if let Some((_, error)) = errors.into_inner().unwrap_or_else(PoisonError::into_inner).pop_first() {
+            return Err(error);
+        }
+        self.registry.check_links()?;
+        self.finish_dirs()?;
+        let mut wave = wave.into_inner().unwrap_or_else(PoisonError::into_inner);
+        wave.unpacked.sort_by_key(|done| done.index);
+        wave.deferred.sort_by_key(|deferred| deferred.index);
+        Ok(wave)
+    }
+
+    /// The lines of an unpacked package's list that it did not lose to another.
+    pub fn kept(&self, unpacked: &Unpacked) -> Vec<u8> {
+        let lost = self.registry.lost(self.number(unpacked.index));
+        let mut text = Vec::new();
+        for line in &unpacked.list {
+            let path = line.strip_prefix(b"/").unwrap_or(line);
+            if !lost.iter().any(|lost| lost == path) {
+                text.extend_from_slice(line);
+                text.push(b'\n');
+            }
+        }
+        text
+    }
+
+    /// The paths (relative) that a package that was there before lost.
+    pub fn lost_before(&self, installed: usize) -> Vec<Vec<u8>> {
+        self.registry.lost(u32::try_from(installed).unwrap_or(u32::MAX))
+    }
+
+    fn number(&self, index: usize) -> u32 {
+        u32::try_from(index).unwrap_or(u32::MAX).saturating_add(self.before)
+    }
+
+    fn finish_dirs(&self) -> Result<(), UnpackError> {
+        let mut writer = Writer::new(self.root);
+        for (path, a) in self.registry.take_made(self.default).iter().rev() {
+            let dir = writer.dir(path, &mut |_| {})?;
+            dir.set_self(a.uid, a.gid, a.mode, a.mtime, 0).map_err(failed("set the mode of", path))?;
+        }
+        Ok(())
+    }
+
+    fn package(&self, index: usize, deb: &Deb, all: bool, writer: &mut Writer<'_>) -> Result<Done, UnpackError> {
+        let archive_error = |source| UnpackError::Archive { path: deb.path.clone(), source };
+        let altered = |what| UnpackError::Altered { package: deb.name.clone(), what, path: deb.path.clone() };
+        let file = File::open(&deb.path).map_err(archive_error)?;
+        if file.metadata().map_err(archive_error)?.len() != deb.size {
+            return Err(altered("size"));
+        }
+        let mut reader = HashReader::new(file);
+        let deb_error = |source| UnpackError::Deb { package: deb.name.clone(), source };
+        let result = self.stream(index, deb, all, writer, &mut reader);
+        let (bytes, sha256) = reader.finish().map_err(archive_error)?;
+        if sha256 != deb.sha256 || bytes != deb.size {
+            // An altered package fails in many ways: this is the reason.
+            return Err(altered("SHA-256"));
+        }
+        let done = result?;
+        let control = match &done {
+            Done::Unpacked(done) => &done.control,
+            Done::Deferred(control) => control,
+        };
+        let stanza = control.stanza().map_err(|error| deb_error(error.into()))?;
+        for (field, want) in [("Package", &deb.name), ("Version", &deb.version), ("Architecture", &deb.arch)] {
+            if stanza.field(field) != Some(want) {
+                return Err(altered(match field {
+                    "Package" => "name",
+                    "Version" => "version",
+                    _ => "architecture",
+                }));
+            }
+        }
+        Ok(done)
+    }
+
+    fn stream(
+        &self,
+        index: usize,
+        deb: &Deb,
+        all: bool,
+        writer: &mut Writer<'_>,
+        reader: &mut HashReader<File>,
+    ) -> Result<Done, UnpackError> {
+        let deb_error = |source| UnpackError::Deb { package: deb.name.clone(), source };
+        let (control, mut data) = archive::open(reader).map_err(deb_error)?;
+        let diverts = |script: &[u8]| script.windows(11).any(|window| window == b"dpkg-divert");
+        if !all && control.file("preinst").is_some_and(diverts) {
+            return Ok(Done::Deferred(Box::new(control)));
+        }
+        let mut conffiles: HashMap<Vec<u8>, bool> = HashMap::new();
+        for conffile in control.conffiles().map_err(deb_error)? {
+            if !conffile.remove_on_upgrade {
+                conffiles.insert(conffile.path.trim_start_matches('/').as_bytes().to_vec(), false);
+            }
+        }
+        let mut package = OnePackage {
+            unpacker: self,
+            number: self.number(index),
+            name: &deb.name,
+            writer,
+            conffiles,
+            list: Vec::new(),
+            listed: HashSet::new(),
+        };
+        let mut count = 0;
+        let tar = |source| UnpackError::Tar { package: Some(deb.name.clone()), source };
+        while let Some(mut entry) = data.next_entry().map_err(tar)? {
+            let meta = entry.meta().clone();
+            package.entry(&meta, &mut entry, count)?;
+            count += 1;
+        }
+        let OnePackage { conffiles: laid, list, .. } = package;
+        let declared = control.conffiles().map_err(deb_error)?;
+        let conffiles = declared
+            .iter()
+            .filter(|conffile| laid.get(conffile.path.trim_start_matches('/').as_bytes()) == Some(&true))
+            .map(|conffile| conffile.path.to_owned())
+            .collect();
+        Ok(Done::Unpacked(Box::new(Unpacked { index, control, conffiles, list })))
+    }
+
+    /// Makes one of our own links with what it leads to, once.
+    fn ensure_link(&self, writer: &mut Writer<'_>, link: &'static str, to: &'static str) -> Result<(), UnpackError> {
+        let mut linked = self.linked.lock().unwrap_or_else(PoisonError::into_inner);
+        if linked.contains(link) {
+            return Ok(());
+        }
+        let path = link.as_bytes();
+        writer.dir(to.as_bytes(), &mut |path| self.registry.made(path))?;
+        let (dir, name) = writer.place(path, &mut |path| self.registry.made(path))?;
+        let target = Aliases::target(link, to);
+        match dir.symlink(&c_name(target.as_bytes()), &name) {
+            Ok(()) => Writer::finish_link(&dir, &name, path, self.default)?,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                let there = dir.read_link(&name).map_err(failed("read the link", path))?;
+                if !self.aliases.means(path, there.as_bytes()) {
+                    return Err(failed("make the link", path)(error));
+                }
+            }
+            Err(error) => return Err(failed("make the link", path)(error)),
+        }
+        linked.insert(link);
+        Ok(())
+    }
+}
+
+enum Done {
+    Unpacked(Box<Unpacked>),
+    Deferred(Box<Control>),
+}
+
+struct OnePackage<'p, 'a, 'w> {
+    unpacker: &'p Unpacker<'a>,
+    number: u32,
+    name: &'p str,
+    writer: &'p mut Writer<'w>,
+    /// By path: whether it came.
+    conffiles: HashMap<Vec<u8>, bool>,
+    list: Vec<Vec<u8>>,
+    listed: HashSet<Vec<u8>>,
+}
+
+impl OnePackage<'_, '_, '_> {
+    /// Where a path of the archive really is: diverted, led through our links, and with the ending of a new
+    /// configuration file.
+    fn locate(&mut self, as_written: &[u8], conffile: bool) -> Result<Vec<u8>, UnpackError> {
+        let diverted = self.unpacker.diversions.of(as_written, self.name).unwrap_or(as_written);
+        let mut path = match self.unpacker.aliases.rewrite(diverted) {
+            Some((link, to, path)) => {
+                self.unpacker.ensure_link(self.writer, link, to)?;
+                path
+            }
+            None => diverted.to_vec(),
+        };
+        if conffile {
+            path.extend_from_slice(b".dpkg-new");
+        }
+        Ok(path)
+    }
+
+    fn entry(&mut self, meta: &Meta, content: &mut impl Read, count: u64) -> Result<(), UnpackError> {
+        let as_written = meta.path.as_bytes();
+        if as_written.contains(&b'\n') {
+            // The list of files could not hold it; dpkg refuses it too.
+            return Err(failed("list", as_written)(ErrorKind::InvalidInput.into()));
+        }
+        if self.listed.insert(as_written.to_vec()) {
+            self.list.push(if meta.path.is_root() { b"/.".to_vec() } else { [b"/", as_written].concat() });
+        }
+        let mut attributes = Attributes { uid: meta.uid, gid: meta.gid, mode: meta.mode, mtime: meta.mtime };
+        if let Some((uid, gid, mode)) = self.unpacker.overrides.of(as_written) {
+            attributes = Attributes { uid, gid, mode, ..attributes };
+        }
+        if meta.kind == Kind::Directory {
+            return self.directory(as_written, attributes);
+        }
+        if let (Kind::Symlink(target), Some(to)) = (&meta.kind, self.unpacker.aliases.is_link(as_written))
+            && self.unpacker.aliases.means(as_written, target)
+        {
+            let link = self.unpacker.aliases.link(as_written).unwrap_or(to);
+            return self.unpacker.ensure_link(self.writer, link, to);
+        }
+        let conffile = meta.kind == Kind::File && self.conffiles.contains_key(as_written);
+        let path = self.locate(as_written, conffile)?;
+        if conffile {
+            self.conffiles.insert(as_written.to_vec(), true);
+        }
+        match self.unpacker.registry.claim(&path, as_written, self.number)? {
+            Verdict::Leave => Ok(()),
+            Verdict::Make | Verdict::TakeOver => self.make(&path, meta, content, attributes, count),
+        }
+    }
+
+    fn directory(&mut self, as_written: &[u8], attributes: Attributes) -> Result<(), UnpackError> {
+        if self.unpacker.aliases.is_link(as_written).is_some() {
+            // `/bin` as a directory: it is the link, which is made when something is in it.
+            return Ok(());
+        }
+        let path = self.locate(as_written, false)?;
+        let registry = &self.unpacker.registry;
+        registry.dir(&path, self.number, Some(attributes))?;
+        self.writer.dir(&path, &mut |path| registry.made(path))?;
+        Ok(())
+    }
+
+    fn make(
+        &mut self,
+        path: &[u8],
+        meta: &Meta,
+        content: &mut impl Read,
+        attributes: Attributes,
+        count: u64,
+    ) -> Result<(), UnpackError> {
+        let registry = &self.unpacker.registry;
+        // Parents that have no entry of their own still exclude anything else at their path.
+        let (parent, _) = Writer::split(path);
+        if !parent.is_empty() {
+            registry.dir(parent, self.number, None)?;
+        }
+        // Another thread may be making the same path for a package that lost it, once; more rounds are not needed.
+        for _ in 0..16 {
+            let (dir, name) = self.writer.place(path, &mut |path| registry.made(path))?;
+            // What is finished by name and not by descriptor is made by one thread at a time, so that a package that
+            // lost the path meanwhile cannot touch what the winner made.
+            let by_name = (meta.kind != Kind::File).then(|| registry.by_name());
+            if by_name.is_some() && !registry.holds(path, self.number) {
+                return Ok(());
+            }
+            let made = match &meta.kind {
+                Kind::File => dir.create(&name, 0o600).map(Some),
+                Kind::Symlink(target) => dir.symlink(&c_name(target), &name).map(|()| None),
+                Kind::Fifo => dir.fifo(&name, 0o600).map(|()| None),
+                Kind::Hardlink(target) => {
+                    let target = target.as_bytes();
+                    let conffile = self.conffiles.get(target) == Some(&true);
+                    let real = self.locate(target, conffile)?;
+                    let (from, old) = self.writer.place(&real, &mut |path| registry.made(path))?;
+                    registry.linked(self.number, path, &real);
+                    from.link(&old, &dir, &name).map(|()| None)
+                }
+                Kind::Directory => return Ok(()),
+                Kind::CharDevice { .. } | Kind::BlockDevice { .. } => {
+                    return Err(UnpackError::Device { path: shown(path), package: Some(self.name.to_owned()) });
+                }
+            };
+            match made {
+                Ok(Some(mut file)) => {
+                    let filled = self.writer.fill(&mut file, path, meta.size, content, attributes, &meta.xattrs);
+                    return filled.map_err(|error| match error {
+                        FillError::Tree(error) => error,
+                        FillError::Content(source) => {
+                            let source = TarError::Read { entry: count, source };
+                            UnpackError::Tar { package: Some(self.name.to_owned()), source }
+                        }
+                    });
+                }
+                Ok(None) => return Self::finish(path, meta, &dir, &name, attributes),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                    if !registry.holds(path, self.number) {
+                        return Ok(());
+                    }
+                    match dir.stat(&name) {
+                        // A directory that was there before stays (dpkg does the same).
+                        Ok(stat) if stat.kind == Made::Dir && matches!(meta.kind, Kind::Symlink(_)) => return Ok(()),
+                        Ok(stat) if stat.kind == Made::Dir => return Err(failed("replace the directory", path)(error)),
+                        Ok(_) => match dir.unlink(&name) {
+                            Err(error) if error.kind() != ErrorKind::NotFound => {
+                                return Err(failed("replace", path)(error));
+                            }
+                            _ => {}
+                        },
+                        Err(error) if error.kind() == ErrorKind::NotFound => {}
+                        Err(error) => return Err(failed("look at", path)(error)),
+                    }
+                }
+                Err(error) => return Err(failed("make", path)(error)),
+            }
+        }
+        Err(failed("make", path)(ErrorKind::AlreadyExists.into()))
+    }
+
+    /// Owner, mode and time of what was not filled by descriptor.
+    fn finish(
+        path: &[u8],
+        meta: &Meta,
+        dir: &Dir,
+        name: &std::ffi::CStr,
+        attributes: Attributes,
+    ) -> Result<(), UnpackError> {
+        match meta.kind {
+            Kind::Symlink(_) => Writer::finish_link(dir, name, path, attributes),
+            Kind::Fifo => dir
+                .chown(name, attributes.uid, attributes.gid)
+                .and_then(|()| dir.chmod(name, attributes.mode))
+                .and_then(|()| dir.set_mtime(name, attributes.mtime, 0))
+                .map_err(failed("set the owner of", path)),
+            _ => Ok(()),
+        }
+    }
+}
