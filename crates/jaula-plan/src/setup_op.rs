@@ -1,1 +1,355 @@
-//! One change inside the new namespaces.
+//! One change inside the new namespaces, as data.
+
+use crate::names::HostName;
+use crate::spec::jail::{Changes, Namespaces};
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+
+/// Which identifiers exist inside, and what they are outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdPlan {
+    /// A free block of identifiers that no other jail has; the tree is seen through an id-mapped mount.
+    PrivateBlock {
+        /// How many identifiers.
+        count: u32,
+    },
+    /// The first identifiers of the caller's own user namespace, one to one.
+    Nested {
+        /// How many identifiers.
+        count: u32,
+    },
+    /// One user and one group.
+    Single {
+        /// User and group inside.
+        inside: (u32, u32),
+        /// User and group outside.
+        outside: (u32, u32),
+    },
+    /// No user namespace: those of the host.
+    Host,
+}
+
+impl fmt::Display for IdPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PrivateBlock { count } => write!(f, "{count} identifiers from 0 to a block no other jail has"),
+            Self::Nested { count } => write!(f, "{count} identifiers from 0 to the caller's own range"),
+            Self::Single { inside: (uid, gid), outside: (out_uid, out_gid) } => {
+                write!(f, "user {uid} to {out_uid} and group {gid} to {out_gid}")
+            }
+            Self::Host => f.write_str("none: the identifiers are those of the host"),
+        }
+    }
+}
+
+/// Where the root comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RootPlan {
+    /// A new, empty tree in memory.
+    Memory,
+    /// A directory of the host.
+    Tree {
+        /// The directory.
+        dir: PathBuf,
+        /// What becomes of writes.
+        changes: Changes,
+        /// Seen through the jail's identifier map, so that root's files on disk are root's inside.
+        id_mapped: bool,
+    },
+}
+
+/// A capability set, one bit a capability (capabilities(7)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CapSet(pub u64);
+
+/// The capabilities by number, as `linux/capability.h` numbers them.
+pub const CAPABILITIES: [&str; 41] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_ADMIN",
+    "NET_RAW",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "SYS_CHROOT",
+    "SYS_PTRACE",
+    "SYS_PACCT",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_NICE",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "MKNOD",
+    "LEASE",
+    "AUDIT_WRITE",
+    "AUDIT_CONTROL",
+    "SETFCAP",
+    "MAC_OVERRIDE",
+    "MAC_ADMIN",
+    "SYSLOG",
+    "WAKE_ALARM",
+    "BLOCK_SUSPEND",
+    "AUDIT_READ",
+    "PERFMON",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+];
+
+impl CapSet {
+    /// What root of a jail keeps: enough to install packages and run daemons, nothing that configures the kernel
+    /// (the set that OCI runtimes give).
+    pub const DEFAULT: Self = Self(
+        1 | 1 << 1 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 13 | 1 << 18 | 1 << 27
+            | 1 << 29
+            | 1 << 31,
+    );
+
+    /// The number of a capability, with or without `CAP_`, in any case.
+    pub fn number(name: &str) -> Option<u32> {
+        let upper = name.to_ascii_uppercase();
+        let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
+        CAPABILITIES.iter().position(|c| *c == bare).and_then(|n| u32::try_from(n).ok())
+    }
+
+    /// Whether a capability is in the set.
+    pub fn has(self, number: u32) -> bool {
+        self.0.checked_shr(number).unwrap_or(0) & 1 == 1
+    }
+
+    /// The names in the set, in the order of their numbers.
+    pub fn names(self) -> Vec<&'static str> {
+        (0u32..).zip(CAPABILITIES).filter(|(n, _)| self.has(*n)).map(|(_, name)| name).collect()
+    }
+}
+
+impl fmt::Display for CapSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == 0 {
+            return f.write_str("none");
+        }
+        f.write_str(&self.names().join(" "))
+    }
+}
+
+/// What the seccomp filter keeps away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FilterPlan {
+    /// fsync(2) and its relatives answer success at once.
+    pub no_sync: bool,
+    /// Calls that mount are left to the kernel's own checks (the jail was given `SYS_ADMIN`).
+    pub mounts: bool,
+}
+
+/// Where standard input, output and error lead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StdioPlan {
+    /// A pseudo-terminal of the jail's own if the caller's are a terminal, else those of the caller.
+    Auto,
+    /// Those of the caller.
+    Inherit,
+    /// Nothing in, one pipe out.
+    Captured,
+}
+
+/// One change inside the new namespaces. The order in a plan is the order of execution.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SetupOp {
+    /// A process in new namespaces.
+    Namespaces(Namespaces),
+    /// Give them identifiers.
+    MapIds(IdPlan),
+    /// End with the supervisor.
+    DieWithParent,
+    /// The loopback interface.
+    Loopback,
+    /// The host name.
+    HostName(HostName),
+    /// Keep mounts from travelling back.
+    PrivateMounts,
+    /// The tree that becomes the root.
+    Root(RootPlan),
+    /// A directory in it, if there is none.
+    Directory {
+        /// Where, from the root.
+        at: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// A symbolic link in it.
+    Link {
+        /// Where, from the root.
+        at: PathBuf,
+        /// Its text.
+        to: PathBuf,
+    },
+    /// Something of the host in it.
+    Bind {
+        /// In the host.
+        from: PathBuf,
+        /// In the jail.
+        to: PathBuf,
+        /// Not writable.
+        read_only: bool,
+        /// Whether what is bound is a directory, as far as it is known.
+        kind: BindKind,
+    },
+    /// Memory in it.
+    Tmpfs {
+        /// Where, from the root.
+        at: PathBuf,
+        /// Mode of its top directory.
+        mode: u32,
+    },
+    /// A new `/dev`.
+    Dev {
+        /// Whether group `tty` (5) exists inside.
+        tty_group: bool,
+    },
+    /// A new `/proc`.
+    Proc,
+    /// A new, read-only `/sys`.
+    Sys {
+        /// An empty directory instead, because the network (and with it what sysfs shows) is the host's.
+        empty: bool,
+    },
+    /// Hide a path of `/proc` or `/sys` under something empty.
+    Mask(PathBuf),
+    /// Make a path of `/proc` read-only.
+    ReadOnly(PathBuf),
+    /// The host's resolv.conf(5), for a jail on the host's network.
+    ResolvConf,
+    /// Make the tree the root and let go of the old one.
+    PivotRoot,
+    /// A new session, and standard input, output and error.
+    Stdio(StdioPlan),
+    /// Who the program runs as.
+    User {
+        /// User.
+        uid: u32,
+        /// Group.
+        gid: u32,
+        /// Supplementary groups.
+        groups: Vec<u32>,
+        /// Whether setgroups(2) is possible here (not with a single identifier).
+        set_groups: bool,
+    },
+    /// The capabilities that stay; bounding set and all others lose the rest.
+    Capabilities(CapSet),
+    /// prctl(2) PR_SET_NO_NEW_PRIVS.
+    NoNewPrivs,
+    /// The working directory: the first that exists.
+    Chdir(Vec<PathBuf>),
+    /// Close everything but standard input, output and error.
+    CloseDescriptors,
+    /// The system call filter.
+    Seccomp(FilterPlan),
+    /// The program.
+    Exec {
+        /// Program and arguments.
+        command: Vec<OsString>,
+        /// Its whole environment.
+        env: Vec<(OsString, OsString)>,
+    },
+}
+
+/// What a bound path is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BindKind {
+    /// A directory.
+    Directory,
+    /// Anything else.
+    File,
+    /// To be looked at when it is bound.
+    Unknown,
+}
+
+/// A word as a shell would need it.
+pub(crate) fn quoted(word: &std::ffi::OsStr) -> String {
+    let text = word.to_string_lossy();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:+,@%".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.into_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+impl fmt::Display for SetupOp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = |p: &PathBuf| quoted(p.as_os_str());
+        match self {
+            Self::Namespaces(ns) => write!(f, "start a process in new namespaces: {}", ns.names().join(" ")),
+            Self::MapIds(ids) => write!(f, "map {ids}"),
+            Self::DieWithParent => f.write_str("end when the supervisor ends"),
+            Self::Loopback => f.write_str("bring up the loopback interface"),
+            Self::HostName(name) => write!(f, "set the host name to {name}"),
+            Self::PrivateMounts => f.write_str("keep every mount private to the jail"),
+            Self::Root(RootPlan::Memory) => f.write_str("make an empty root in memory"),
+            Self::Root(RootPlan::Tree { dir, changes, id_mapped }) => {
+                let how = match changes {
+                    Changes::Ephemeral => "under a layer in memory",
+                    Changes::Layer { .. } => "under its own layer",
+                    Changes::Direct => "writable",
+                    Changes::ReadOnly => "read-only",
+                };
+                write!(f, "take {} as root, {how}", path(dir))?;
+                if let Changes::Layer { upper, .. } = changes {
+                    write!(f, " {}", path(upper))?;
+                }
+                f.write_str(if *id_mapped { ", identifiers mapped" } else { "" })
+            }
+            Self::Directory { at, mode } => write!(f, "make directory {} (mode {mode:o})", path(at)),
+            Self::Link { at, to } => write!(f, "make link {} to {}", path(at), path(to)),
+            Self::Bind { from, to, read_only, .. } => {
+                write!(f, "bind {} at {}{}", path(from), path(to), if *read_only { ", read-only" } else { "" })
+            }
+            Self::Tmpfs { at, mode } => write!(f, "mount memory at {} (mode {mode:o})", path(at)),
+            Self::Dev { .. } => f.write_str("make a fresh /dev"),
+            Self::Proc => f.write_str("mount a fresh /proc"),
+            Self::Sys { empty: false } => f.write_str("mount a read-only /sys"),
+            Self::Sys { empty: true } => f.write_str("leave /sys empty"),
+            Self::Mask(at) => write!(f, "hide {}", path(at)),
+            Self::ReadOnly(at) => write!(f, "make {} read-only", path(at)),
+            Self::ResolvConf => f.write_str("bind the host's /etc/resolv.conf, read-only"),
+            Self::PivotRoot => f.write_str("change the root and let go of the old one"),
+            Self::Stdio(StdioPlan::Auto) => {
+                f.write_str("start a session, on a terminal of its own if the caller is on one")
+            }
+            Self::Stdio(StdioPlan::Inherit) => f.write_str("start a session with the caller's input and output"),
+            Self::Stdio(StdioPlan::Captured) => f.write_str("start a session with captured output and no input"),
+            Self::User { uid, gid, groups, .. } => {
+                write!(f, "become user {uid}, group {gid}")?;
+                let list: Vec<String> = groups.iter().map(u32::to_string).collect();
+                if list.is_empty() { Ok(()) } else { write!(f, ", groups {}", list.join(" ")) }
+            }
+            Self::Capabilities(set) => write!(f, "keep these capabilities only: {set}"),
+            Self::NoNewPrivs => f.write_str("let no program gain privileges"),
+            Self::Chdir(dirs) => {
+                let list: Vec<String> = dirs.iter().map(path).collect();
+                write!(f, "work in {}", list.join(" or else "))
+            }
+            Self::CloseDescriptors => f.write_str("close every descriptor but input, output and error"),
+            Self::Seccomp(plan) => {
+                f.write_str("filter system calls: the default list")?;
+                f.write_str(if plan.mounts { ", mounting left to the kernel" } else { "" })?;
+                f.write_str(if plan.no_sync { ", syncing answered at once" } else { "" })
+            }
+            Self::Exec { command, .. } => {
+                let words: Vec<String> = command.iter().map(|w| quoted(w)).collect();
+                write!(f, "run {}", words.join(" "))
+            }
+        }
+    }
+}

@@ -56,6 +56,27 @@ pub struct Namespaces {
     pub time: bool,
 }
 
+impl Namespaces {
+    /// What a jail has unless asked otherwise: all but the time namespace, which keeps nothing away from anybody.
+    pub const DEFAULT: Self =
+        Self { uts: true, ipc: true, pid: true, net: true, user: true, cgroup: true, time: false };
+
+    /// The names of those that are set, as unshare(1) spells its options; the mount namespace first.
+    pub fn names(&self) -> Vec<&'static str> {
+        let all = [
+            (true, "mount"),
+            (self.user, "user"),
+            (self.pid, "pid"),
+            (self.ipc, "ipc"),
+            (self.uts, "uts"),
+            (self.net, "net"),
+            (self.cgroup, "cgroup"),
+            (self.time, "time"),
+        ];
+        all.into_iter().filter(|(set, _)| *set).map(|(_, name)| name).collect()
+    }
+}
+
 /// Which identifiers the jail's users are outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum IdSpec {
@@ -176,4 +197,33 @@ pub struct JailSpec {
     pub terminal: Terminal,
     /// Program and arguments; the user's shell when empty.
     pub command: Vec<OsString>,
+}
+
+impl JailSpec {
+    /// A jail with every default: namespaces of its own, a private range of identifiers, root inside, no network,
+    /// the default filter and capabilities, a small environment, and `command` to run (a shell when empty).
+    pub fn new(root: RootSpec, command: Vec<OsString>) -> Self {
+        let env = [
+            ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+            ("HOME", "/root"),
+            ("LANG", "C.UTF-8"),
+        ];
+        Self {
+            root,
+            namespaces: Namespaces::DEFAULT,
+            ids: IdSpec::default(),
+            user: UserSpec::default(),
+            hostname: None,
+            net: NetSpec::default(),
+            mounts: Vec::new(),
+            cwd: None,
+            env: env.iter().map(|(k, v)| (OsString::from(k), OsString::from(v))).collect(),
+            seccomp: SeccompSpec::default(),
+            cap_add: Vec::new(),
+            cap_drop: Vec::new(),
+            no_new_privs: true,
+            terminal: Terminal::default(),
+            command,
+        }
+    }
 }
