@@ -1,1 +1,445 @@
-//! How a jail is planned: [`crate::spec::jail::JailSpec`] and facts become an ordered list of setup operations.
+//! Planning a jail: [`JailSpec`] and [`HostFacts`] become an ordered list of [`SetupOp`]s.
+
+mod explain;
+
+pub use explain::explain;
+
+use crate::explain::shown;
+use crate::facts::host::{CallerKind, EntryKind, HostFacts, ProgramsFacts};
+use crate::setup_op::{BindKind, CapSet, FilterPlan, IdPlan, RootPlan, SetupOp, StdioPlan};
+use crate::spec::jail::{
+    Changes, IdSpec, JailSpec, MountSpec, NetSpec, RootSpec, SeccompSpec, Terminal, UserSpec,
+};
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+/// How many identifiers a jail has when there are enough: 0 to 65535, so that `nobody` (65534) is one of them.
+pub const ID_COUNT: u32 = 65536;
+
+/// Paths of procfs and sysfs that tell about the whole machine or reach into it, and that a user namespace alone
+/// does not close (the list of the OCI runtimes).
+pub const MASKED: [&str; 12] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+];
+
+/// Paths of procfs through which the kernel is changed.
+pub const READ_ONLY: [&str; 5] =
+    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// Why there can be no such jail.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JailPlanError {
+    /// Only root has the host's identifiers to give.
+    #[error("only root can run a jail with the identifiers of the host")]
+    HostIdsNeedRoot,
+    /// A user that does not exist where only one does.
+    #[error("there is only user {only} in this jail, because the caller has no subordinate identifiers")]
+    OneUserOnly {
+        /// The one there is.
+        only: u32,
+    },
+    /// An identifier past the last one mapped.
+    #[error("identifier {id} does not exist in this jail: it has 0 to {}", .count.saturating_sub(1))]
+    NoSuchId {
+        /// As asked.
+        id: u32,
+        /// How many there are.
+        count: u32,
+    },
+    /// Not in the jail's passwd(5).
+    #[error("there is no user {name:?} in the jail's /etc/passwd")]
+    UnknownUser {
+        /// As asked.
+        name: String,
+    },
+    /// Not in capabilities(7).
+    #[error("there is no capability {name:?}")]
+    UnknownCapability {
+        /// As asked.
+        name: String,
+    },
+    /// A path that cannot be used as it is.
+    #[error("cannot use {} as {what}: {why}", shown(.path))]
+    BadPath {
+        /// The path as given.
+        path: PathBuf,
+        /// What it was to be.
+        what: &'static str,
+        /// Why not.
+        why: &'static str,
+    },
+    /// The kernel wants both in one mount.
+    #[error("{} and {} are not in the same directory", shown(.upper), shown(.work))]
+    LayerSplit {
+        /// The layer.
+        upper: PathBuf,
+        /// Its work directory.
+        work: PathBuf,
+    },
+    /// A word with a NUL byte can be handed to no program.
+    #[error("the {what} holds a NUL byte")]
+    Nul {
+        /// `command`, `environment`.
+        what: &'static str,
+    },
+    /// An environment name that is none.
+    #[error("{name:?} cannot be the name of an environment variable")]
+    BadVariable {
+        /// As given.
+        name: OsString,
+    },
+    /// The host's programs were to be used, but nothing is known of them.
+    #[error("the host has no /usr to take programs from")]
+    NoPrograms,
+    /// The combination would leave the jail's processes running when the supervisor is killed.
+    #[error("a jail on its own layer needs a pid namespace of its own, or its processes could outlive it")]
+    PidNamespaceNeeded,
+}
+
+/// A fault to be made on purpose, so that tests see every step fail. No face can ask for one.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fault {
+    /// Index in [`JailPlan::ops`].
+    pub op: usize,
+    /// errno(3) to fail with; 0 kills the process that sets the jail up instead.
+    pub errno: i32,
+}
+
+/// Everything that will be done to start a jail, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JailPlan {
+    /// The operations.
+    pub ops: Vec<SetupOp>,
+    #[doc(hidden)]
+    pub fault: Option<Fault>,
+}
+
+impl fmt::Display for JailPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.ops.iter().try_for_each(|op| writeln!(f, "{op}"))
+    }
+}
+
+impl JailPlan {
+    /// The same jail with another command: for the verbs that only change what runs.
+    pub fn with_command(mut self, new: Vec<OsString>) -> Self {
+        for op in &mut self.ops {
+            if let SetupOp::Exec { command, .. } = op {
+                command.clone_from(&new);
+            }
+        }
+        self
+    }
+
+    /// The plan as data: its operations in words.
+    pub fn to_json(&self) -> serde_json::Value {
+        let ops: Vec<String> = self.ops.iter().map(ToString::to_string).collect();
+        serde_json::json!({ "version": 1, "setup": ops })
+    }
+}
+
+/// Whether absent directories may be made and wrong ones replaced: only where the change is ours to make.
+pub fn replaceable(changes: &Changes) -> bool {
+    matches!(changes, Changes::Ephemeral | Changes::Layer { .. })
+}
+
+/// Plans a jail. Pure.
+pub fn plan_jail(spec: &JailSpec, facts: &HostFacts) -> Result<JailPlan, JailPlanError> {
+    let mut namespaces = spec.namespaces;
+    namespaces.net &= spec.net == NetSpec::None;
+    let ids = plan_ids(spec.ids, facts)?;
+    namespaces.user = ids != IdPlan::Host;
+    if !namespaces.pid && matches!(&spec.root, RootSpec::Tree { changes: Changes::Layer { .. }, .. }) {
+        return Err(JailPlanError::PidNamespaceNeeded);
+    }
+    let mut ops = vec![SetupOp::Namespaces(namespaces)];
+    if namespaces.net {
+        ops.push(SetupOp::Loopback);
+    }
+    if namespaces.uts {
+        let name = match &spec.hostname {
+            Some(name) => Some(name.clone()),
+            None => "jaula".parse().ok(),
+        };
+        ops.extend(name.map(SetupOp::HostName));
+    }
+    ops.push(SetupOp::PrivateMounts);
+    ops.push(SetupOp::MapIds(ids));
+    ops.push(SetupOp::DieWithParent);
+    match &spec.root {
+        RootSpec::HostPrograms => {
+            ops.push(SetupOp::Root(RootPlan::Memory));
+            plan_programs(facts.programs.as_ref().ok_or(JailPlanError::NoPrograms)?, &mut ops)?;
+        }
+        RootSpec::Tree { dir, changes } => {
+            plan_tree(dir, changes, ids, &mut ops)?;
+        }
+    }
+    ops.push(SetupOp::Dev { tty_group: !matches!(ids, IdPlan::Single { .. }) });
+    // Without a pid namespace of its own a fresh procfs shows what the host's shows; that is what was asked.
+    ops.push(SetupOp::Proc);
+    ops.push(SetupOp::Sys { empty: !namespaces.net && namespaces.user });
+    let hidden = MASKED.into_iter().filter(|p| namespaces.net || !namespaces.user || !p.starts_with("/sys/"));
+    ops.push(SetupOp::Mask(hidden.collect()));
+    ops.push(SetupOp::ReadOnly(READ_ONLY.to_vec()));
+    if spec.net == NetSpec::Host && facts.resolv_conf {
+        ops.push(SetupOp::ResolvConf);
+    }
+    for mount in &spec.mounts {
+        ops.push(plan_mount(mount)?);
+    }
+    ops.push(SetupOp::PivotRoot);
+    ops.push(SetupOp::Stdio(match spec.terminal {
+        Terminal::Auto => StdioPlan::Auto,
+        Terminal::Inherit => StdioPlan::Inherit,
+        Terminal::Captured => StdioPlan::Captured,
+    }));
+    plan_program(spec, facts, ids, &mut ops)?;
+    Ok(JailPlan { ops, fault: None })
+}
+
+/// The last part, which also a program that joins a running jail goes through: user, capabilities, filter, program.
+fn plan_program(
+    spec: &JailSpec,
+    facts: &HostFacts,
+    ids: IdPlan,
+    ops: &mut Vec<SetupOp>,
+) -> Result<(), JailPlanError> {
+    let caps = plan_caps(&spec.cap_add, &spec.cap_drop)?;
+    let (user, kept) = plan_user(spec, facts, ids, caps)?;
+    ops.push(user);
+    ops.push(SetupOp::Capabilities(kept));
+    if spec.no_new_privs {
+        ops.push(SetupOp::NoNewPrivs);
+    }
+    ops.push(SetupOp::Chdir(match (&spec.cwd, &facts.account) {
+        (Some(cwd), _) => vec![inside(cwd, "working directory")?],
+        (None, Some(account)) if account.home.is_absolute() => vec![account.home.clone(), "/".into()],
+        (None, _) => vec!["/root".into(), "/".into()],
+    }));
+    ops.push(SetupOp::CloseDescriptors);
+    let mounts = CapSet::number("SYS_ADMIN").is_some_and(|n| caps.has(n));
+    match spec.seccomp {
+        SeccompSpec::Default => ops.push(SetupOp::Seccomp(FilterPlan { no_sync: false, mounts })),
+        SeccompSpec::DefaultNoSync => ops.push(SetupOp::Seccomp(FilterPlan { no_sync: true, mounts })),
+        SeccompSpec::Off => {}
+    }
+    ops.push(plan_exec(spec, facts)?);
+    Ok(())
+}
+
+fn plan_ids(ids: IdSpec, facts: &HostFacts) -> Result<IdPlan, JailPlanError> {
+    let caller = facts.caller;
+    Ok(match (ids, caller.kind) {
+        (IdSpec::Private, CallerKind::Root) => IdPlan::PrivateBlock { count: ID_COUNT },
+        (IdSpec::Private, CallerKind::Session { ids }) => IdPlan::Nested { count: ids.min(ID_COUNT) },
+        (IdSpec::Private, CallerKind::Single) | (IdSpec::CallerAsRoot, _) => {
+            IdPlan::Single { inside: (0, 0), outside: (caller.uid, caller.gid) }
+        }
+        (IdSpec::CallerAsSelf, _) => {
+            let own = (caller.uid, caller.gid);
+            IdPlan::Single { inside: own, outside: own }
+        }
+        (IdSpec::Host, CallerKind::Single) => return Err(JailPlanError::HostIdsNeedRoot),
+        (IdSpec::Host, _) => IdPlan::Host,
+    })
+}
+
+fn plan_tree(
+    dir: &Path,
+    changes: &Changes,
+    ids: IdPlan,
+    ops: &mut Vec<SetupOp>,
+) -> Result<(), JailPlanError> {
+    absolute(dir, "root of a jail")?;
+    if let Changes::Layer { upper, work } = changes {
+        absolute(upper, "layer of a jail")?;
+        absolute(work, "work directory of a layer")?;
+        if upper.parent() != work.parent() || upper == work {
+            return Err(JailPlanError::LayerSplit { upper: upper.clone(), work: work.clone() });
+        }
+    }
+    ops.push(SetupOp::Root(RootPlan::Tree {
+        dir: dir.to_owned(),
+        changes: changes.clone(),
+        id_mapped: matches!(ids, IdPlan::PrivateBlock { .. }),
+    }));
+    Ok(())
+}
+
+fn plan_programs(programs: &ProgramsFacts, ops: &mut Vec<SetupOp>) -> Result<(), JailPlanError> {
+    if !programs.top.iter().any(|e| e.name == "usr") {
+        return Err(JailPlanError::NoPrograms);
+    }
+    let root = Path::new("/");
+    for entry in &programs.top {
+        plan_entry(&root.join(&entry.name), &entry.kind, ops);
+    }
+    let etc = Path::new("/etc");
+    ops.push(SetupOp::Directory { at: etc.to_owned(), mode: 0o755 });
+    for entry in &programs.etc {
+        plan_entry(&etc.join(&entry.name), &entry.kind, ops);
+    }
+    for (dir, mode) in [("/var", 0o755), ("/home", 0o755)] {
+        ops.push(SetupOp::Directory { at: dir.into(), mode });
+    }
+    for (dir, mode) in [("/run", 0o755), ("/tmp", 0o1777), ("/var/tmp", 0o1777), ("/root", 0o700)] {
+        ops.push(SetupOp::Tmpfs { at: dir.into(), mode });
+    }
+    Ok(())
+}
+
+fn plan_entry(at: &Path, kind: &EntryKind, ops: &mut Vec<SetupOp>) {
+    let bind = |kind| SetupOp::Bind { from: at.to_owned(), to: at.to_owned(), read_only: true, kind };
+    ops.push(match kind {
+        EntryKind::Link(to) => SetupOp::Link { at: at.to_owned(), to: to.clone() },
+        EntryKind::Directory => bind(BindKind::Directory),
+        EntryKind::File => bind(BindKind::File),
+    });
+}
+
+fn plan_mount(mount: &MountSpec) -> Result<SetupOp, JailPlanError> {
+    let target = |to: &Path| {
+        let to = inside(to, "mount point")?;
+        // What is put over /proc and /sys would undo their masks.
+        let kept = ["/proc", "/sys"].iter().any(|kept| to.starts_with(kept));
+        if kept || to == Path::new("/") || to == Path::new("/dev") {
+            let why = "the jail has its own there";
+            return Err(JailPlanError::BadPath { path: to, what: "mount point", why });
+        }
+        Ok(to)
+    };
+    match mount {
+        MountSpec::Bind { from, to, read_only } => {
+            absolute(from, "source of a mount")?;
+            let (from, to) = (from.clone(), target(to)?);
+            Ok(SetupOp::Bind { from, to, read_only: *read_only, kind: BindKind::Unknown })
+        }
+        MountSpec::Tmpfs { at } => Ok(SetupOp::Tmpfs { at: target(at)?, mode: 0o1777 }),
+    }
+}
+
+fn plan_user(
+    spec: &JailSpec,
+    facts: &HostFacts,
+    ids: IdPlan,
+    caps: CapSet,
+) -> Result<(SetupOp, CapSet), JailPlanError> {
+    let (uid, gid, groups) = match (&spec.user, ids) {
+        // Root is who the jail belongs to; where the caller stays himself, that is he.
+        (UserSpec::Root, IdPlan::Single { inside: (uid, gid), .. }) => (uid, gid, Vec::new()),
+        (UserSpec::Root, _) => (0, 0, Vec::new()),
+        (UserSpec::Ids { uid, gid, groups }, _) => (*uid, *gid, groups.clone()),
+        (UserSpec::Named(name), _) => match &facts.account {
+            Some(account) => (account.uid, account.gid, account.groups.clone()),
+            None => return Err(JailPlanError::UnknownUser { name: name.clone() }),
+        },
+    };
+    match ids {
+        IdPlan::Single { inside: (only, only_gid), .. } if uid != only || gid != only_gid => {
+            return Err(JailPlanError::OneUserOnly { only });
+        }
+        IdPlan::PrivateBlock { count } | IdPlan::Nested { count } => {
+            let all = groups.iter().chain([&uid, &gid]);
+            if let Some(id) = all.copied().find(|id| *id >= count) {
+                return Err(JailPlanError::NoSuchId { id, count });
+            }
+        }
+        IdPlan::Single { .. } | IdPlan::Host => {}
+    }
+    // Only root keeps capabilities; the bounding set is cut to the same for everyone else's set-uid programs.
+    let set_groups = !matches!(ids, IdPlan::Single { .. });
+    Ok((SetupOp::User { uid, gid, groups, set_groups }, caps))
+}
+
+fn plan_caps(add: &[String], drop: &[String]) -> Result<CapSet, JailPlanError> {
+    let bits = |names: &[String]| {
+        names.iter().try_fold(0u64, |set, name| {
+            if name.eq_ignore_ascii_case("all") {
+                return Ok((1u64 << crate::setup_op::CAPABILITIES.len()) - 1);
+            }
+            match CapSet::number(name) {
+                Some(number) => Ok(set | 1u64 << number),
+                None => Err(JailPlanError::UnknownCapability { name: name.clone() }),
+            }
+        })
+    };
+    // A capability that is named is added even when all are dropped: `--cap-drop all --cap-add chown`.
+    let (added, dropped) = (bits(add)?, bits(drop)?);
+    Ok(CapSet((CapSet::DEFAULT.0 & !dropped) | added))
+}
+
+fn plan_exec(spec: &JailSpec, facts: &HostFacts) -> Result<SetupOp, JailPlanError> {
+    let nul = |word: &OsStr| word.as_bytes().contains(&0);
+    let mut command = spec.command.clone();
+    if command.is_empty() {
+        let shell = facts.account.as_ref().map(|a| a.shell.clone().into_os_string());
+        command.push(shell.filter(|s| !s.is_empty()).unwrap_or_else(|| "/bin/sh".into()));
+    }
+    if command.iter().any(|word| nul(word)) {
+        return Err(JailPlanError::Nul { what: "command" });
+    }
+    let mut env = spec.env.clone();
+    for (name, value) in &env {
+        if name.is_empty() || name.as_bytes().contains(&b'=') {
+            return Err(JailPlanError::BadVariable { name: name.clone() });
+        }
+        if nul(name) || nul(value) {
+            return Err(JailPlanError::Nul { what: "environment" });
+        }
+    }
+    let mut offer = |name: &str, value: OsString| {
+        if !env.iter().any(|(have, _)| have == name) {
+            env.push((name.into(), value));
+        }
+    };
+    match &facts.account {
+        Some(account) => {
+            offer("HOME", account.home.clone().into_os_string());
+            offer("USER", account.name.clone().into());
+            offer("LOGNAME", account.name.clone().into());
+        }
+        None => offer("HOME", "/root".into()),
+    }
+    // The name by which programs learn that they are in a container (systemd's container interface).
+    offer("container", "jaula".into());
+    Ok(SetupOp::Exec { command, env })
+}
+
+fn absolute(path: &Path, what: &'static str) -> Result<(), JailPlanError> {
+    let refuse = |why| JailPlanError::BadPath { path: path.to_owned(), what, why };
+    if !path.is_absolute() {
+        return Err(refuse("it is not absolute"));
+    }
+    if path.as_os_str().as_bytes().contains(&0) {
+        return Err(refuse("it holds a NUL byte"));
+    }
+    Ok(())
+}
+
+/// A path inside the jail: absolute, without `..`, normalised.
+fn inside(path: &Path, what: &'static str) -> Result<PathBuf, JailPlanError> {
+    absolute(path, what)?;
+    if path.components().any(|c| c == Component::ParentDir) {
+        let why = "it holds ..";
+        return Err(JailPlanError::BadPath { path: path.to_owned(), what, why });
+    }
+    Ok(path.components().collect())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! One change inside the new namespaces, as data.
 
+use crate::explain::{shown, word};
 use crate::names::HostName;
 use crate::spec::jail::{Changes, Namespaces};
 use std::ffi::OsString;
@@ -225,10 +226,10 @@ pub enum SetupOp {
         /// An empty directory instead, because the network (and with it what sysfs shows) is the host's.
         empty: bool,
     },
-    /// Hide a path of `/proc` or `/sys` under something empty.
-    Mask(PathBuf),
-    /// Make a path of `/proc` read-only.
-    ReadOnly(PathBuf),
+    /// Hide paths of `/proc` and `/sys` under something empty of our own, where the kernel has them.
+    Mask(Vec<&'static str>),
+    /// Make paths of `/proc` read-only, where the kernel has them.
+    ReadOnly(Vec<&'static str>),
     /// The host's resolv.conf(5), for a jail on the host's network.
     ResolvConf,
     /// Make the tree the root and let go of the old one.
@@ -276,19 +277,9 @@ pub enum BindKind {
     Unknown,
 }
 
-/// A word as a shell would need it.
-pub(crate) fn quoted(word: &std::ffi::OsStr) -> String {
-    let text = word.to_string_lossy();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:+,@%".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        return text.into_owned();
-    }
-    format!("'{}'", text.replace('\'', "'\\''"))
-}
-
 impl fmt::Display for SetupOp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = |p: &PathBuf| quoted(p.as_os_str());
+        let path = |p: &PathBuf| shown(p);
         match self {
             Self::Namespaces(ns) => write!(f, "start a process in new namespaces: {}", ns.names().join(" ")),
             Self::MapIds(ids) => write!(f, "map {ids}"),
@@ -320,8 +311,8 @@ impl fmt::Display for SetupOp {
             Self::Proc => f.write_str("mount a fresh /proc"),
             Self::Sys { empty: false } => f.write_str("mount a read-only /sys"),
             Self::Sys { empty: true } => f.write_str("leave /sys empty"),
-            Self::Mask(at) => write!(f, "hide {}", path(at)),
-            Self::ReadOnly(at) => write!(f, "make {} read-only", path(at)),
+            Self::Mask(paths) => write!(f, "hide {}", paths.join(" ")),
+            Self::ReadOnly(paths) => write!(f, "make read-only: {}", paths.join(" ")),
             Self::ResolvConf => f.write_str("bind the host's /etc/resolv.conf, read-only"),
             Self::PivotRoot => f.write_str("change the root and let go of the old one"),
             Self::Stdio(StdioPlan::Auto) => {
@@ -347,7 +338,7 @@ impl fmt::Display for SetupOp {
                 f.write_str(if plan.no_sync { ", syncing answered at once" } else { "" })
             }
             Self::Exec { command, .. } => {
-                let words: Vec<String> = command.iter().map(|w| quoted(w)).collect();
+                let words: Vec<String> = command.iter().map(word).collect();
                 write!(f, "run {}", words.join(" "))
             }
         }

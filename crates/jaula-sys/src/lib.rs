@@ -1,3 +1,9 @@
-//! jaula-sys
+//! The kernel: the only crate with `unsafe` and raw system calls. No policy.
+
+pub mod beneath;
 pub mod dir;
+pub mod error;
+pub mod process;
 pub mod tree;
+
+pub use error::SysError;

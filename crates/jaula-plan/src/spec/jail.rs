@@ -205,7 +205,6 @@ impl JailSpec {
     pub fn new(root: RootSpec, command: Vec<OsString>) -> Self {
         let env = [
             ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
-            ("HOME", "/root"),
             ("LANG", "C.UTF-8"),
         ];
         Self {

@@ -1,0 +1,69 @@
+//! Reading the host.
+
+use jaula_plan::facts::host::{Account, CallerFacts, CallerKind, ETC_ENTRIES, Entry, EntryKind, HostFacts};
+use jaula_plan::facts::host::{PROGRAM_DIRS, ProgramsFacts};
+use jaula_plan::spec::jail::{Changes, IdSpec, JailSpec, NetSpec, RootSpec, UserSpec};
+use std::path::{Path, PathBuf};
+
+mod account;
+
+/// What a plan of this jail needs to know of the host, and no more: it is on the way of every start.
+pub fn host(spec: &JailSpec) -> HostFacts {
+    let programs = matches!(spec.root, RootSpec::HostPrograms).then(programs);
+    // The resolver's file may be a link to anywhere on the host; what it leads to is what is bound.
+    let resolv_conf = spec.net == NetSpec::Host && Path::new("/etc/resolv.conf").is_file();
+    let needs_account = matches!(spec.user, UserSpec::Named(_)) || spec.command.is_empty();
+    HostFacts { caller: caller(), programs, resolv_conf, account: if needs_account { account(spec) } else { None } }
+}
+
+/// Who calls.
+pub fn caller() -> CallerFacts {
+    let (uid, gid) = jaula_sys::process::effective_ids();
+    let kind = match (uid, crate::session::ids()) {
+        (0, Some(ids)) => CallerKind::Session { ids },
+        (0, None) => CallerKind::Root,
+        _ => CallerKind::Single,
+    };
+    CallerFacts { uid, gid, kind }
+}
+
+fn programs() -> ProgramsFacts {
+    let look = |dir: &str, names: &[&str]| {
+        let entry = |name: &&str| {
+            let path = Path::new(dir).join(name);
+            let meta = std::fs::symlink_metadata(&path).ok()?;
+            let kind = if meta.is_symlink() {
+                EntryKind::Link(std::fs::read_link(&path).ok()?)
+            } else if meta.is_dir() {
+                EntryKind::Directory
+            } else if meta.is_file() {
+                EntryKind::File
+            } else {
+                return None;
+            };
+            Some(Entry { name: name.into(), kind })
+        };
+        names.iter().filter_map(entry).collect()
+    };
+    ProgramsFacts { top: look("/", &PROGRAM_DIRS), etc: look("/etc", &ETC_ENTRIES) }
+}
+
+/// The account the program is to run as, from the tree that the jail will see: its layer first.
+fn account(spec: &JailSpec) -> Option<Account> {
+    let trees: Vec<PathBuf> = match &spec.root {
+        RootSpec::HostPrograms => vec![PathBuf::from("/")],
+        RootSpec::Tree { dir, changes: Changes::Layer { upper, .. } } => vec![upper.clone(), dir.clone()],
+        RootSpec::Tree { dir, .. } => vec![dir.clone()],
+    };
+    let own = spec.ids == IdSpec::CallerAsSelf;
+    let wanted = match &spec.user {
+        UserSpec::Named(name) => account::Wanted::Name(name.clone()),
+        UserSpec::Ids { uid, .. } => account::Wanted::Id(*uid),
+        UserSpec::Root => account::Wanted::Id(if own { caller().uid } else { 0 }),
+    };
+    let read = |path: &str| {
+        let file = trees.iter().find_map(|tree| jaula_sys::beneath::read_in_root(tree, path, account::LIMIT).ok());
+        file.unwrap_or_default()
+    };
+    account::find(&read("etc/passwd"), &wanted, || read("etc/group"))
+}

@@ -1,0 +1,206 @@
+//! The plan of a jail as commands of util-linux: a script that works, given the rights to run it.
+
+use super::JailPlan;
+use crate::explain::{ExplainLine, word};
+use crate::setup_op::{CapSet, IdPlan, RootPlan, SetupOp, StdioPlan};
+use crate::spec::jail::{Changes, Namespaces};
+use std::path::Path;
+
+/// Where the script puts its own mounts, seen by nobody else. Another when the tree itself is beneath it.
+fn base(plan: &JailPlan) -> &'static str {
+    let beneath = |dir: &str| {
+        plan.ops.iter().any(|op| match op {
+            SetupOp::Root(RootPlan::Tree { dir: tree, .. }) => tree.starts_with(dir),
+            SetupOp::Bind { from, .. } => from.starts_with(dir),
+            _ => false,
+        })
+    };
+    if beneath("/mnt") { "/media" } else { "/mnt" }
+}
+
+/// Every operation as a command and a reason. Joined by [`crate::explain::script`] they are a shell script that does
+/// the same with unshare(1), mount(8), pivot_root(8) and setpriv(1), but for what no classic tool does.
+pub fn explain(plan: &JailPlan) -> Vec<ExplainLine> {
+    let base = base(plan);
+    let ids = plan.ops.iter().find_map(|op| match op {
+        SetupOp::MapIds(ids) => Some(*ids),
+        _ => None,
+    });
+    let mut setpriv = vec!["setpriv".to_owned()];
+    let mut lines = Vec::new();
+    for op in &plan.ops {
+        lines.push(line(op, base, ids.unwrap_or(IdPlan::Host), &mut setpriv));
+    }
+    lines.push(ExplainLine::new("JAULA", "the end of what the new process does"));
+    lines
+}
+
+fn in_root(path: &Path) -> String {
+    let relative = path.strip_prefix("/").unwrap_or(path);
+    word(Path::new(".").join(relative))
+}
+
+fn unshare(ns: &Namespaces, ids: IdPlan) -> String {
+    let mut command = String::from("unshare --mount --propagation private");
+    let rest = [
+        (ns.pid, " --pid --fork --kill-child"),
+        (ns.ipc, " --ipc"),
+        (ns.uts, " --uts"),
+        (ns.net, " --net"),
+        (ns.cgroup, " --cgroup"),
+        (ns.time, " --time"),
+    ];
+    if ns.user {
+        command.push_str(" --user");
+        command.push_str(&match ids {
+            IdPlan::PrivateBlock { count } => {
+                format!(" --map-users 0:1879048192:{count} --map-groups 0:1879048192:{count} --setuid 0 --setgid 0")
+            }
+            IdPlan::Nested { count } => {
+                format!(" --map-users 0:0:{count} --map-groups 0:0:{count} --setuid 0 --setgid 0")
+            }
+            IdPlan::Single { inside: (0, _), .. } => " --map-root-user".to_owned(),
+            IdPlan::Single { .. } => " --map-current-user --keep-caps".to_owned(),
+            IdPlan::Host => String::new(),
+        });
+    }
+    rest.iter().filter(|(set, _)| *set).for_each(|(_, option)| command.push_str(option));
+    // The script of the new process comes by descriptor 3, so that standard input stays the program's.
+    command.push_str(" sh -e /dev/fd/3 3<<'JAULA'");
+    command
+}
+
+fn root(root: &RootPlan, base: &str) -> ExplainLine {
+    let memory = format!("mount -t tmpfs -o mode=755 tmpfs {base}\n");
+    match root {
+        RootPlan::Memory => ExplainLine::new(
+            format!("{memory}mkdir {base}/root {base}/empty.d\n: > {base}/empty\nmount --bind {base}/root {base}/root\ncd {base}/root"),
+            "an empty tree that is gone with its last process",
+        ),
+        RootPlan::Tree { dir, changes, id_mapped } => {
+            let tree = word(dir);
+            let map = if *id_mapped { ",X-mount.idmap=/proc/self/ns/user" } else { "" };
+            let made = format!("{memory}mkdir {base}/root {base}/lower {base}/upper {base}/work {base}/empty.d\n: > {base}/empty\n");
+            let lower = format!("mount --bind -o bind{map} {tree} {base}/lower\n");
+            let (command, reason) = match changes {
+                Changes::Ephemeral => (
+                    format!("{made}{lower}mount -t overlay -o lowerdir={base}/lower,upperdir={base}/upper,workdir={base}/work,userxattr overlay {base}/root\ncd {base}/root"),
+                    "the tree is never written: changes go to memory and end with the jail",
+                ),
+                Changes::Layer { upper, work } => (
+                    format!("{made}{lower}mount -t overlay -o lowerdir={base}/lower,upperdir={},workdir={},userxattr overlay {base}/root\ncd {base}/root", word(upper), word(work)),
+                    "the tree is never written: changes go to the jail's own layer",
+                ),
+                Changes::Direct => (format!("{made}mount --bind -o bind{map} {tree} {base}/root\ncd {base}/root"), "the tree itself is written"),
+                Changes::ReadOnly => (format!("{made}mount --bind -o bind{map} {tree} {base}/root\nmount -o remount,bind,ro {base}/root\ncd {base}/root"), "the tree can be read only"),
+            };
+            let note = if *id_mapped {
+                "; X-mount.idmap needs the rights of the host's root, so by hand this line comes before unshare"
+            } else {
+                ""
+            };
+            ExplainLine::new(command, format!("{reason}{note}"))
+        }
+    }
+}
+
+fn dev(tty_group: bool) -> String {
+    let mut text = String::from("mkdir -p dev\nmount -t tmpfs -o mode=755,nosuid,noexec tmpfs dev\n");
+    text.push_str("for n in null zero full random urandom tty; do : > dev/$n; mount --bind /dev/$n dev/$n; done\n");
+    text.push_str("mkdir -m 1777 dev/shm\nmkdir dev/pts\n");
+    let gid = if tty_group { ",gid=5" } else { "" };
+    text.push_str(&format!("mount -t devpts -o newinstance,ptmxmode=0666,mode=0620{gid},nosuid,noexec devpts dev/pts\n"));
+    text.push_str("ln -s pts/ptmx dev/ptmx\nln -s /proc/self/fd dev/fd\n");
+    text.push_str("ln -s /proc/self/fd/0 dev/stdin\nln -s /proc/self/fd/1 dev/stdout\nln -s /proc/self/fd/2 dev/stderr");
+    text
+}
+
+fn line(op: &SetupOp, base: &str, ids: IdPlan, setpriv: &mut Vec<String>) -> ExplainLine {
+    let say = |command: String, reason: &str| ExplainLine::new(command, reason);
+    match op {
+        SetupOp::Namespaces(ns) => say(unshare(ns, ids), "a process that sees none of the host's processes, mounts, names or links"),
+        SetupOp::MapIds(_) => say(String::new(), "done by unshare above: nobody inside is anybody outside"),
+        SetupOp::DieWithParent => say(String::new(), "done by --kill-child above"),
+        SetupOp::Loopback => say("ip link set lo up".into(), "programs expect to reach themselves"),
+        SetupOp::HostName(name) => say(format!("hostname {}", word(name.as_str())), "prompts and logs say where they are"),
+        SetupOp::PrivateMounts => say("mount --make-rprivate /".into(), "nothing mounted here is seen outside, nor the other way round"),
+        SetupOp::Root(plan) => root(plan, base),
+        SetupOp::Directory { at, mode } => say(format!("mkdir -p -m {mode:o} {}", in_root(at)), "a place the tree lacks"),
+        SetupOp::Link { at, to } => say(format!("ln -s {} {}", word(to), in_root(at)), "as the host has it"),
+        SetupOp::Bind { from, to, read_only, .. } => {
+            let (from, to) = (word(from), in_root(to));
+            let mut command = format!("if [ -d {from} ]; then mkdir -p {to}; else mkdir -p \"$(dirname {to})\"; : > {to}; fi\nmount --rbind {from} {to}");
+            if *read_only {
+                command.push_str(&format!("\nmount -o remount,bind,ro {to}"));
+            }
+            say(command, "asked for, or needed by the host's programs")
+        }
+        SetupOp::Tmpfs { at, mode } => {
+            let at = in_root(at);
+            say(format!("mkdir -p {at}\nmount -t tmpfs -o mode={mode:o},nosuid,nodev tmpfs {at}"), "written, and gone with the jail")
+        }
+        SetupOp::Dev { tty_group } => say(dev(*tty_group), "device nodes that hold no data, and terminals of its own"),
+        SetupOp::Proc => say("mkdir -p proc\nmount -t proc -o nosuid,nodev,noexec proc proc".into(), "shows the jail's processes only"),
+        SetupOp::Sys { empty: false } => say("mkdir -p sys\nmount -t sysfs -o ro,nosuid,nodev,noexec sysfs sys".into(), "shows the jail's network, changes nothing"),
+        SetupOp::Sys { empty: true } => say("mkdir -p sys\nmount -t tmpfs -o ro,mode=555 tmpfs sys".into(), "sysfs would show the host's network"),
+        SetupOp::Mask(paths) => {
+            let list: Vec<&str> = paths.iter().map(|p| p.trim_start_matches('/')).collect();
+            say(format!("for p in {}; do\n  if [ -d $p ]; then mount --bind {base}/empty.d $p; elif [ -e $p ]; then mount --bind {base}/empty $p; fi\ndone", list.join(" ")), "they tell about, or reach into, the whole machine")
+        }
+        SetupOp::ReadOnly(paths) => {
+            let list: Vec<&str> = paths.iter().map(|p| p.trim_start_matches('/')).collect();
+            say(format!("for p in {}; do\n  [ ! -e $p ] || {{ mount --bind $p $p; mount -o remount,bind,ro $p; }}\ndone", list.join(" ")), "through them the kernel is changed")
+        }
+        SetupOp::ResolvConf => say("rm -f etc/resolv.conf\n: > etc/resolv.conf\nmount --bind /etc/resolv.conf etc/resolv.conf".into(), "names are resolved as on the host, whose network it is"),
+        SetupOp::PivotRoot => say("pivot_root . .\numount -l .\ncd /".into(), "unlike after chroot, there is no way back to the old root"),
+        SetupOp::Stdio(stdio) => say(String::new(), match stdio {
+            StdioPlan::Auto => "a terminal of its own: script(1) comes near",
+            StdioPlan::Inherit => "a session of its own, so that nothing can be typed into the caller's terminal: setsid below",
+            StdioPlan::Captured => "input from nothing, output to the caller",
+        }),
+        SetupOp::User { uid, gid, groups, set_groups } => {
+            if (*uid, *gid) != (0, 0) {
+                setpriv.extend([format!("--reuid {uid}"), format!("--regid {gid}")]);
+            }
+            if *set_groups {
+                let list: Vec<String> = groups.iter().map(u32::to_string).collect();
+                setpriv.push(if list.is_empty() { "--clear-groups".into() } else { format!("--groups {}", list.join(",")) });
+            }
+            say(String::new(), "who the program is: setpriv below")
+        }
+        SetupOp::Capabilities(set) => {
+            setpriv.push(format!("--bounding-set {}", caps(*set)));
+            setpriv.push("--inh-caps -all".into());
+            say(String::new(), "root inside can do no more than these: setpriv below")
+        }
+        SetupOp::NoNewPrivs => {
+            setpriv.push("--no-new-privs".into());
+            say(String::new(), "set-user-id programs gain nothing: setpriv below")
+        }
+        SetupOp::Chdir(dirs) => {
+            let tries: Vec<String> = dirs.iter().map(|d| format!("cd {} 2>/dev/null", word(d))).collect();
+            say(tries.join(" || "), "a directory inside")
+        }
+        SetupOp::CloseDescriptors => say(String::new(), "the shell closes 3 below; jaula closes everything past 2"),
+        SetupOp::Seccomp(_) => say(String::new(), "no classic tool loads a system call filter"),
+        SetupOp::Exec { command, env } => {
+            let env: Vec<String> = env.iter().map(|(n, v)| {
+                let mut pair = n.clone();
+                pair.push("=");
+                pair.push(v);
+                word(pair)
+            }).collect();
+            let words: Vec<String> = command.iter().map(word).collect();
+            say(format!("exec {} env -i {} {} 3<&-", setpriv.join(" "), env.join(" "), words.join(" ")), "the program")
+        }
+    }
+}
+
+fn caps(set: CapSet) -> String {
+    let mut text = String::from("-all");
+    for name in set.names() {
+        text.push_str(",+");
+        text.push_str(&name.to_ascii_lowercase());
+    }
+    text
+}
