@@ -82,7 +82,8 @@ impl Surroundings {
             return Ok(path.to_owned());
         }
         match &self.cwd {
-            Some(cwd) => Ok(cwd.join(path)),
+            // Without `.` parts, so that messages and mounts name the path plainly.
+            Some(cwd) => Ok(cwd.join(path).components().collect()),
             None => Err(
                 CommandError::failed(format!("cannot find {}", path.display()))
                     .hint("the working directory is gone: write an absolute path"),
@@ -335,7 +336,7 @@ mod tests {
     #[test]
     fn references_become_absolute() {
         let read = |text: &str| around().reference(OsStr::new(text)).ok();
-        assert_eq!(read("./x"), Some(Reference::Directory("/work/./x".into())));
+        assert_eq!(read("./x"), Some(Reference::Directory("/work/x".into())));
         assert_eq!(
             read("d.tar"),
             Some(Reference::Archive("/work/d.tar".into()))

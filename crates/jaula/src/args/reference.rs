@@ -30,6 +30,12 @@ pub enum ReferenceError {
         /// The REF, quoted and escaped.
         shown: String,
     },
+    /// A digest of another length.
+    #[error("{shown} is no digest: after \"sha256:\" stand 64 hexadecimal digits")]
+    Digest {
+        /// The REF, quoted and escaped.
+        shown: String,
+    },
     /// A name breaks its rules.
     #[error(transparent)]
     Name(#[from] NameError),
@@ -74,7 +80,10 @@ pub fn parse(text: &OsStr, known: impl Fn(&str) -> bool) -> Result<Reference, Re
     }
     let all_hex = name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit());
     if name.starts_with("sha256:") || all_hex {
-        return Ok(Reference::Digest(name.parse::<Digest>()?));
+        let digest = name.parse::<Digest>();
+        return digest
+            .map(Reference::Digest)
+            .map_err(|_| ReferenceError::Digest { shown: shown() });
     }
     let (first, rest) = match name.split_once(':') {
         Some((first, rest)) => (first, Some(rest)),
@@ -134,15 +143,13 @@ mod tests {
                 "{text}"
             );
         }
-        for text in [
-            "-x",
-            "debian:",
-            "debian: x",
-            "sha256:12",
-            "sha256:zz",
-            "a b",
-            "é",
-        ] {
+        for text in ["sha256:", "sha256:12", "sha256:zz"] {
+            assert!(
+                matches!(read(text), Err(ReferenceError::Digest { .. })),
+                "{text}"
+            );
+        }
+        for text in ["-x", "debian:", "debian: x", "a b", "é"] {
             assert!(matches!(read(text), Err(ReferenceError::Name(_))), "{text}");
         }
         let raw = OsStr::from_bytes(b"a\xff");
