@@ -1,14 +1,16 @@
 //! The engine: the verbs, in pairs `plan_x` and `x`.
 
 use crate::error::EngineError;
-use crate::event::Observer;
+use crate::event::{Event, Observer};
 use crate::export::ExportTarget;
 use crate::outcome::{Gate, Io, Outcome};
 use crate::plan::{ImagePlan, RunPlan, StepPlan};
 use crate::spec::{ExecSpec, NewSpec, RunSpec};
+use crate::store::{Store, StoreError};
 use crate::view::{Image, ImageInfo, Jail};
 use jaula_plan::names::{Digest, JailName, Tag};
 use jaula_plan::spec::rootfs::{ImageSpec, Reference};
+use jaula_plan::step::Step;
 use std::path::{Path, PathBuf};
 
 /// How an engine is opened.
@@ -47,12 +49,30 @@ pub enum Dry {
 #[derive(Debug)]
 pub struct Engine {
     config: Config,
+    store: Store,
 }
 
 impl Engine {
+    /// The store it works on.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The image a reference names, or an error that says what there is.
+    fn known(&self, reference: &Reference) -> Result<Image, EngineError> {
+        match self.store.find(reference)? {
+            Some(image) => Ok(image),
+            None => Err(EngineError::NoSuchImage {
+                reference: crate::view::reference_text(reference),
+                nearest: self.store.tags()?.into_iter().map(|(tag, _)| tag.to_string()).take(8).collect(),
+            }),
+        }
+    }
+
     /// Opens the store. Cheap: nothing is read until it is needed.
     pub fn open(config: Config) -> Result<Self, EngineError> {
-        Ok(Self { config })
+        let store = Store::open(&config.store)?;
+        Ok(Self { config, store })
     }
 
     /// How it was opened.
@@ -81,8 +101,8 @@ impl Engine {
 
     /// The image a reference names, from the store alone; microseconds. None for a distribution that has no image
     /// yet, and for a directory or an archive.
-    pub fn find(&self, _reference: &Reference) -> Result<Option<Image>, EngineError> {
-        Ok(None)
+    pub fn find(&self, reference: &Reference) -> Result<Option<Image>, EngineError> {
+        Ok(self.store.find(reference)?)
     }
 
     /// What a run takes: the image when it is missing, and the jail.
@@ -143,15 +163,15 @@ impl Engine {
     }
 
     /// The named jails, by name. A jail whose settings cannot be read is left out and noted.
-    pub fn jails(&self, _observer: &dyn Observer) -> Result<Vec<Jail>, EngineError> {
-        Ok(Vec::new())
+    pub fn jails(&self, observer: &dyn Observer) -> Result<Vec<Jail>, EngineError> {
+        let (records, notes) = crate::named::records(&self.store)?;
+        notes.into_iter().for_each(|text| observer.event(Event::Note { text }));
+        Ok(records.iter().map(|record| record.view(&self.store)).collect())
     }
 
     /// One named jail.
-    pub fn jail(&self, _name: &JailName) -> Result<Jail, EngineError> {
-        Err(EngineError::Absent {
-            what: "named jails",
-        })
+    pub fn jail(&self, name: &JailName) -> Result<Jail, EngineError> {
+        Ok(crate::named::record(&self.store, name)?.view(&self.store))
     }
 
     /// What running a program in a named jail takes.
@@ -212,36 +232,47 @@ impl Engine {
     }
 
     /// The images, newest first. One that cannot be read is left out and noted.
-    pub fn images(&self, _observer: &dyn Observer) -> Result<Vec<ImageInfo>, EngineError> {
-        Ok(Vec::new())
+    pub fn images(&self, observer: &dyn Observer) -> Result<Vec<ImageInfo>, EngineError> {
+        let (images, notes) = self.store.images()?;
+        notes.into_iter().for_each(|text| observer.event(Event::Note { text }));
+        Ok(images)
     }
 
     /// Everything the store knows of one image.
     pub fn image_info(&self, reference: &Reference) -> Result<ImageInfo, EngineError> {
-        Err(EngineError::NoSuchImage {
-            reference: crate::view::reference_text(reference),
-            nearest: Vec::new(),
-        })
+        let image = self.known(reference)?;
+        Ok(self.store.info(image.digest())?)
     }
 
     /// What removing an image, or only a tag of several, takes. Refused while a named jail stands on the image.
     pub fn plan_rm_image(&self, reference: &Reference) -> Result<StepPlan, EngineError> {
-        Err(EngineError::NoSuchImage {
-            reference: crate::view::reference_text(reference),
-            nearest: Vec::new(),
-        })
+        let image = self.known(reference)?;
+        let title = format!("remove {}", crate::view::reference_text(reference));
+        if let Reference::Tag(tag) = reference {
+            // Of several names, only this one goes.
+            if self.store.info(image.digest())?.tags.len() > 1 {
+                let step = Step::Untag { tag: tag.clone(), path: self.store.tag_path(tag) };
+                return Ok(StepPlan::new(title, vec![step]));
+            }
+        }
+        Ok(StepPlan::new(title, self.store.plan_remove(image.digest())?))
     }
 
     /// Removes an image or a tag.
-    pub fn rm_image(&self, _plan: &StepPlan, _observer: &dyn Observer) -> Result<(), EngineError> {
-        Err(EngineError::Absent {
-            what: "removing images",
-        })
+    pub fn rm_image(&self, plan: &StepPlan, _observer: &dyn Observer) -> Result<(), EngineError> {
+        for step in plan.steps() {
+            match step {
+                Step::Untag { tag, .. } => self.store.untag(tag)?,
+                Step::RemoveImage { image, .. } => self.store.remove_image(image)?,
+                _ => return Err(EngineError::Foreign { step: step.to_string() }),
+            }
+        }
+        Ok(())
     }
 
     /// Gives an image a further tag.
-    pub fn tag(&self, _image: &Digest, _tag: &Tag) -> Result<(), EngineError> {
-        Err(EngineError::Absent { what: "tags" })
+    pub fn tag(&self, image: &Digest, tag: &Tag) -> Result<(), EngineError> {
+        Ok(self.store.label(image, std::slice::from_ref(tag), None)?)
     }
 
     /// What writing an image as a directory or an archive takes.
@@ -260,12 +291,18 @@ impl Engine {
 
     /// What interrupted runs left, and what removing it takes.
     pub fn plan_recover(&self) -> Result<StepPlan, EngineError> {
-        Ok(StepPlan::empty("recover"))
+        let left = crate::recover::leftovers(&self.store)?;
+        Ok(StepPlan::new("recover".to_owned(), left.into_iter().map(|path| Step::RemoveLeftover { path }).collect()))
     }
 
     /// Removes what interrupted runs left.
-    pub fn recover(&self, _plan: &StepPlan, _observer: &dyn Observer) -> Result<(), EngineError> {
-        Ok(())
+    pub fn recover(&self, _plan: &StepPlan, observer: &dyn Observer) -> Result<(), EngineError> {
+        // Not the plan's list but what is dead now: the living change in between.
+        let (removed, errors) = crate::recover::recover(&self.store)?;
+        for path in removed {
+            observer.event(Event::Note { text: format!("removed {}", jaula_plan::explain::shown(&path)) });
+        }
+        errors.into_iter().next().map_or(Ok(()), |error| Err(StoreError::from(error).into()))
     }
 
     /// What this host allows, each probed by doing the real next step.

@@ -57,6 +57,12 @@ pub enum EngineError {
         /// Why not.
         why: &'static str,
     },
+    /// A plan was handed to a verb that did not make it.
+    #[error("this verb does not do: {step}")]
+    Foreign {
+        /// The step that does not belong.
+        step: String,
+    },
     /// This build of the engine lacks the part.
     #[error("{what} is not part of this build")]
     Absent {
@@ -75,7 +81,7 @@ impl EngineError {
             Self::Named(error) => error.kind(),
             Self::NoSuchImage { .. } => Kind::NotFound,
             Self::BadReference { .. } => Kind::User,
-            Self::Absent { .. } => Kind::Internal,
+            Self::Absent { .. } | Self::Foreign { .. } => Kind::Internal,
         }
     }
 
@@ -86,6 +92,7 @@ impl EngineError {
                 vec![format!("the store has {}", nearest.join(", "))]
             }
             Self::NoSuchImage { .. } => vec!["jaula image ls lists what the store has".to_owned()],
+            Self::Store(error) => error.hints(),
             Self::Named(error) => error.hints(),
             Self::Export(error) => error.hints(),
             Self::Import(error) => error.hints(),

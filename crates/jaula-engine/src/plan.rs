@@ -1,7 +1,7 @@
 //! The plans that the faces print and hand back.
 
 use jaula_plan::explain::ExplainLine;
-use jaula_plan::step::Plan;
+use jaula_plan::step::{Plan, Step};
 use serde_json::{Value, json};
 use std::fmt;
 
@@ -26,6 +26,15 @@ impl StepPlan {
         Self {
             plan: Plan::new(title, Vec::new()),
         }
+    }
+
+    pub(crate) fn new(title: String, steps: Vec<Step>) -> Self {
+        Self { plan: Plan::new(title, steps) }
+    }
+
+    /// The changes, in order.
+    pub fn steps(&self) -> &[Step] {
+        &self.plan.steps
     }
 
     /// Whether there is nothing to do.

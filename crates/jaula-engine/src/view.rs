@@ -1,5 +1,6 @@
 //! What the engine shows: images and jails, in shapes that serialise with a version.
 
+use crate::store::Ids;
 use jaula_plan::names::{Digest, JailName, Tag};
 use jaula_plan::spec::rootfs::Reference;
 use std::path::{Path, PathBuf};
@@ -8,10 +9,21 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
     digest: Digest,
+    dir: PathBuf,
     root: PathBuf,
 }
 
 impl Image {
+    pub(crate) fn new(digest: Digest, dir: PathBuf) -> Self {
+        let root = dir.join("root");
+        Self { digest, dir, root }
+    }
+
+    /// Its directory in the store: the tree, the lock and the manifest.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Its digest.
     pub fn digest(&self) -> &Digest {
         &self.digest
@@ -46,6 +58,8 @@ pub struct ImageInfo {
     pub size: u64,
     /// The time all its files are no later than, seconds since 1970 UTC.
     pub created: i64,
+    /// Whose identifiers its files have on disk.
+    pub ids: Ids,
     /// Its tree.
     pub root: PathBuf,
     /// Named jails that stand on it.
@@ -61,6 +75,8 @@ pub struct Jail {
     pub name: JailName,
     /// The image it stands on; absent when it stands on a directory.
     pub image: Option<Digest>,
+    /// That directory.
+    pub directory: Option<PathBuf>,
     /// The reference it was made from, as typed.
     pub from: String,
     /// Host name.

@@ -618,6 +618,11 @@ pub fn random() -> io::Result<[u8; 16]> {
     Ok(bytes)
 }
 
+/// The effective user of this process, as its user namespace numbers it.
+pub fn effective_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
 /// Ends this process at once, as `kill -9` does. For tests of what is left behind.
 pub fn kill_self() -> ! {
     let own = rustix::process::getpid();

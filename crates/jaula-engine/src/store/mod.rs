@@ -1,20 +1,202 @@
-//! What jaula keeps.
+//! What jaula keeps, all in one directory that only its owner can enter:
+//!
+//! ```text
+//! packages/sha256/ab/<hex>   packages as fetched, named by their own SHA-256 (resumable halves in packages/part/)
+//! indices/<hex>              parsed package indices, named by the SHA-256 of the index they were parsed from
+//! releases/<hex>             the last verified InRelease of an archive, named by the SHA-256 of its URL
+//! images/<hex>/              a finished image, named by its digest; never written again
+//!     root/                  the tree
+//!     lock                   the packages that are in it
+//!     manifest.json          [`Manifest`]
+//! tags/<tag>                 link to ../images/<hex>
+//! requests/<hex>             link to ../images/<hex>, named by the SHA-256 of what was asked ([`request_key`])
+//! jails/<name>/              a named jail: jail.json, upper/ (what it wrote), work/ (the overlay's own)
+//! stages/<id>/               a tree that comes to be, or is being removed; renamed into place when whole
+//! journal/<id>               the journal of that change ([`crate::journal`]), locked by whoever makes it
+//! locks/<hex>                locked by the one who builds that image
+//! run/<name>.json            the first process of a running jail; run/<name>.lock is held by its sessions
+//! ```
+//!
+//! An image is there whole or not at all: it is synced, then renamed. Readers take no lock. What cannot be read is
+//! skipped and noted, so that one strange file does not stop the rest.
 
-use crate::error::{Kind, PathError};
+mod error;
+mod list;
+mod manifest;
+mod request;
+mod stage;
+mod tags;
 
-/// Reading or changing the store failed.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// A file operation.
-    #[error(transparent)]
-    Io(#[from] PathError),
+pub use error::StoreError;
+pub use manifest::{Ids, Manifest};
+pub use request::request_key;
+pub use stage::{Begin, Stage};
+
+use crate::error::At;
+use crate::fault::Faults;
+use crate::journal::Journal;
+use crate::view::Image;
+use jaula_plan::names::{Digest, Tag};
+use jaula_plan::spec::rootfs::{ImageSpec, Reference};
+use std::fs::{DirBuilder, Metadata};
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// An open store. Cheap to open and to clone: nothing is read before it is needed.
+#[derive(Debug, Clone)]
+pub struct Store {
+    root: PathBuf,
+    faults: Option<Arc<Faults>>,
 }
 
-impl StoreError {
-    /// The sort of failure.
-    pub fn kind(&self) -> Kind {
-        match self {
-            Self::Io(error) => error.kind(),
+impl Store {
+    /// Opens the store in this directory, which need not exist yet.
+    ///
+    /// # Errors
+    /// [`StoreError::NotOurs`] when it belongs to somebody else or others may write in it.
+    pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let root = root.into();
+        let root = if root.is_absolute() { root } else { std::path::absolute(&root).at("find", &root)? };
+        match std::fs::metadata(&root) {
+            Ok(meta) => refuse_foreign(&root, &meta)?,
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error).at("open", &root)?,
+        }
+        Ok(Self { root, faults: None })
+    }
+
+    /// The same store, with a fault made on purpose in what is changed through it.
+    #[doc(hidden)]
+    pub fn with_faults(mut self, faults: Arc<Faults>) -> Self {
+        self.faults = Some(faults);
+        self
+    }
+
+    /// Its directory, absolute.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A directory of the store by its name in the layout, made when it is not there yet.
+    pub fn made(&self, name: &str) -> Result<PathBuf, StoreError> {
+        let path = self.root.join(name);
+        if !path.is_dir() {
+            DirBuilder::new().recursive(true).mode(0o700).create(&path).at("make", &path)?;
+        }
+        Ok(path)
+    }
+
+    /// Where a package is kept, whether it is there or not.
+    pub fn package_path(&self, sha256: &[u8; 32]) -> PathBuf {
+        let hex = Digest(*sha256).to_string();
+        let first = hex.get(..2).unwrap_or_default();
+        self.root.join("packages/sha256").join(first).join(&hex)
+    }
+
+    /// A package, when it is there. Its bytes were checked before it got its name, and are checked again by whoever
+    /// unpacks them.
+    pub fn package(&self, sha256: &[u8; 32]) -> Option<PathBuf> {
+        Some(self.package_path(sha256)).filter(|path| path.is_file())
+    }
+
+    /// Where a package is put while it is fetched; a half one is resumed.
+    pub fn partial_path(&self, sha256: &[u8; 32]) -> Result<PathBuf, StoreError> {
+        Ok(self.made("packages/part")?.join(Digest(*sha256).to_string()))
+    }
+
+    /// Takes a package that was fetched whole and checked from its partial path into the store.
+    pub fn keep_package(&self, sha256: &[u8; 32]) -> Result<PathBuf, StoreError> {
+        let (from, to) = (self.partial_path(sha256)?, self.package_path(sha256));
+        if let Some(parent) = to.parent() {
+            DirBuilder::new().recursive(true).mode(0o700).create(parent).at("make", parent)?;
+        }
+        std::fs::rename(&from, &to).at("rename", &from)?;
+        Ok(to)
+    }
+
+    /// The image with this digest.
+    pub fn image(&self, digest: &Digest) -> Result<Option<Image>, StoreError> {
+        let image = Image::new(*digest, self.image_dir(digest));
+        match std::fs::symlink_metadata(image.root()) {
+            Ok(meta) if meta.is_dir() => Ok(Some(image)),
+            Ok(_) => Ok(None),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+            Err(error) => Err(error).at("look at", image.root())?,
         }
     }
+
+    /// Where an image is, or would be.
+    pub fn image_dir(&self, digest: &Digest) -> PathBuf {
+        self.root.join("images").join(digest.to_string())
+    }
+
+    /// The image that has this tag.
+    pub fn by_tag(&self, tag: &Tag) -> Result<Option<Image>, StoreError> {
+        self.by_link(&self.root.join("tags").join(tag.as_str()))
+    }
+
+    /// The image that was made for exactly this request.
+    pub fn by_request(&self, spec: &ImageSpec) -> Result<Option<Image>, StoreError> {
+        self.by_link(&self.root.join("requests").join(request_key(spec)))
+    }
+
+    /// The image a reference names: a link read and its target looked at. For a distribution: the image made for it
+    /// with no option, else one tagged so. None for a directory or an archive.
+    pub fn find(&self, reference: &Reference) -> Result<Option<Image>, StoreError> {
+        match reference {
+            Reference::Digest(digest) => self.image(digest),
+            Reference::Tag(tag) => self.by_tag(tag),
+            Reference::Distro { .. } => {
+                let spec = crate::spec::ImageOptions::default().spec(reference);
+                let found = spec.map_or(Ok(None), |spec| self.by_request(&spec))?;
+                match (found, crate::view::reference_text(reference).parse::<Tag>()) {
+                    (None, Ok(tag)) => self.by_tag(&tag),
+                    (found, _) => Ok(found),
+                }
+            }
+            Reference::Directory(_) | Reference::Archive(_) => Ok(None),
+        }
+    }
+
+    fn by_link(&self, path: &Path) -> Result<Option<Image>, StoreError> {
+        match tags::target(path)? {
+            Some(digest) => self.image(&digest),
+            None => Ok(None),
+        }
+    }
+
+    /// A name that nobody else uses, for a stage and its journal.
+    pub(crate) fn fresh_id(&self) -> Result<String, StoreError> {
+        let bytes = jaula_sys::dir::random().at("name a stage in", &self.root)?;
+        Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// Begins a change: heals what dead ones left, then opens a journal.
+    pub(crate) fn journal(&self) -> Result<(String, Journal), StoreError> {
+        self.made("journal")?;
+        // What cannot be healed now does not stop this change; `recover` reports it.
+        drop(crate::recover::recover(self));
+        let id = self.fresh_id()?;
+        let journal = Journal::create(&self.root, &id, self.faults.clone())?;
+        Ok((id, journal))
+    }
+}
+
+/// State is taken only from where nobody but its owner can write.
+fn refuse_foreign(root: &Path, meta: &Metadata) -> Result<(), StoreError> {
+    let own = jaula_sys::dir::effective_uid();
+    if !meta.is_dir() {
+        return Err(std::io::Error::from(ErrorKind::NotADirectory)).at("open", root)?;
+    }
+    if meta.uid() != own || meta.mode() & 0o022 != 0 {
+        return Err(StoreError::NotOurs { path: root.to_owned(), owner: meta.uid(), mode: meta.mode() & 0o7777, own });
+    }
+    Ok(())
+}
+
+/// Whether a name in `stages` and `journal` is one of ours.
+pub(crate) fn is_id(name: &str) -> bool {
+    name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }

@@ -1,0 +1,244 @@
+//! The journal: one append-only file for each change under way, in the store's `journal/`.
+//!
+//! An intent is written and synced before its effect. There are no records of what was done, because undo is
+//! idempotent: it takes the intents newest first and looks at what is there. Whoever makes a change holds the
+//! flock(2) of his journal for as long as he lives; a journal whose lock is free belongs to nobody any more, and
+//! [`crate::recover`] undoes it. What an intent names is created exclusively: had it existed before, the change
+//! would have failed and the intent been [disowned](Journal::disown), so undo never removes what was not ours.
+
+use crate::error::{At, PathError};
+use crate::fault::Faults;
+use crate::remove;
+use jaula_sys::dir::Dir;
+use serde::{Deserialize, Serialize};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+/// A journal is never longer than this; a longer file is garbage.
+const LIMIT: u64 = 1 << 20;
+
+/// What is about to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Intent {
+    /// This path comes to be, with all beneath it. In the store when relative.
+    Create(PathBuf),
+    /// What an earlier intent of this journal named, by its number from 0, was there already: it is not ours.
+    Disown(usize),
+}
+
+/// The line of a journal. Paths are bytes, so they are written as hexadecimal digits; `shown` is for people.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "intent", rename_all = "snake_case", deny_unknown_fields)]
+enum Line {
+    Create { path: String, shown: String },
+    Disown { intent_number: usize },
+}
+
+fn hex(path: &Path) -> String {
+    path.as_os_str().as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Option<PathBuf> {
+    let digits = text.as_bytes();
+    let pairs = digits.chunks(2).map(|pair| {
+        let pair = std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?;
+        u8::from_str_radix(pair, 16).ok()
+    });
+    let bytes: Option<Vec<u8>> = pairs.collect();
+    bytes.map(|bytes| PathBuf::from(std::ffi::OsString::from_vec(bytes)))
+}
+
+impl Line {
+    fn of(intent: &Intent) -> Self {
+        match intent {
+            Intent::Create(path) => Self::Create { path: hex(path), shown: jaula_plan::explain::shown(path) },
+            Intent::Disown(number) => Self::Disown { intent_number: *number },
+        }
+    }
+
+    fn intent(self) -> Option<Intent> {
+        match self {
+            Self::Create { path, .. } => Some(Intent::Create(unhex(&path)?)),
+            Self::Disown { intent_number } => Some(Intent::Disown(intent_number)),
+        }
+    }
+}
+
+/// The journal of one change under way.
+#[derive(Debug)]
+pub struct Journal {
+    file: File,
+    path: PathBuf,
+    store: PathBuf,
+    intents: Vec<Intent>,
+    faults: Option<Arc<Faults>>,
+}
+
+impl Journal {
+    /// A new journal in the store at `store`, locked by this process.
+    pub fn create(store: &Path, id: &str, faults: Option<Arc<Faults>>) -> Result<Self, PathError> {
+        let path = store.join("journal").join(id);
+        loop {
+            let mut options = OpenOptions::new();
+            options.append(true).read(true).create_new(true).mode(0o600);
+            let file = options.open(&path).at("create", &path)?;
+            file.lock().at("lock", &path)?;
+            // Between the two calls a recovery may have taken the empty file for a dead one and removed it.
+            if file.metadata().at("look at", &path)?.nlink() > 0 {
+                return Ok(Self { file, path, store: store.to_owned(), intents: Vec::new(), faults });
+            }
+        }
+    }
+
+    /// Opens the journal of somebody who may be dead: `None` when he lives, or when it is gone.
+    pub fn adopt(store: &Path, path: &Path) -> Result<Option<Self>, PathError> {
+        let file = match OpenOptions::new().append(true).read(true).open(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            other => other.at("open", path)?,
+        };
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(error).at("lock", path),
+        }
+        if file.metadata().at("look at", path)?.nlink() == 0 {
+            return Ok(None);
+        }
+        let mut text = Vec::new();
+        (&file).take(LIMIT).read_to_end(&mut text).at("read", path)?;
+        let intents = read_intents(&text);
+        Ok(Some(Self { file, path: path.to_owned(), store: store.to_owned(), intents, faults: None }))
+    }
+
+    /// A point at which a test may strike.
+    pub fn point(&self) -> Result<(), PathError> {
+        self.faults.as_ref().map_or(Ok(()), |faults| faults.point()).at("go on after", &self.path)
+    }
+
+    /// Writes an intent and syncs it; the effect may follow. Returns its number.
+    pub fn intend(&mut self, intent: Intent) -> Result<usize, PathError> {
+        self.point()?;
+        let mut line = serde_json::to_vec(&Line::of(&intent)).map_err(std::io::Error::from).at("write", &self.path)?;
+        line.push(b'\n');
+        self.file.write_all(&line).at("write", &self.path)?;
+        self.file.sync_data().at("sync", &self.path)?;
+        self.intents.push(intent);
+        self.point()?;
+        Ok(self.intents.len().saturating_sub(1))
+    }
+
+    /// Says that what the intent names was there before: it will not be removed.
+    pub fn disown(&mut self, number: usize) -> Result<(), PathError> {
+        self.intend(Intent::Disown(number)).map(drop)
+    }
+
+    /// The change is complete: the journal goes, and nothing will be undone.
+    pub fn finish(self) -> Result<(), PathError> {
+        self.point()?;
+        std::fs::remove_file(&self.path).at("remove", &self.path)
+    }
+
+    /// What undo would remove, newest first.
+    pub fn leftovers(&self) -> Vec<PathBuf> {
+        let disowned = |number: usize| self.intents.contains(&Intent::Disown(number));
+        let paths = self.intents.iter().enumerate().rev().filter_map(|(number, intent)| match intent {
+            Intent::Create(path) if !disowned(number) && sound(path) => Some(self.store.join(path)),
+            _ => None,
+        });
+        paths.filter(|path| path.symlink_metadata().is_ok()).collect()
+    }
+
+    /// Undoes every intent, newest first, going on after errors, and removes the journal when there were none.
+    pub fn undo(self) -> Vec<UndoError> {
+        let mut errors = Vec::new();
+        for path in self.leftovers() {
+            if let Err(error) = remove_path(&path) {
+                errors.push(error);
+            }
+        }
+        if errors.is_empty() {
+            if let Err(error) = std::fs::remove_file(&self.path).at("remove", &self.path) {
+                errors.push(UndoError::Io(error));
+            }
+        }
+        errors
+    }
+}
+
+/// A path that a journal of ours may name: absolute or inside the store, without `..`, and no root.
+fn sound(path: &Path) -> bool {
+    path.file_name().is_some() && path.components().all(|part| matches!(part, Component::Normal(_) | Component::RootDir))
+}
+
+/// The intents of a journal's text. A last line cut off by a crash was never followed by an effect, and a line that
+/// cannot be read names nothing.
+fn read_intents(text: &[u8]) -> Vec<Intent> {
+    let Some(whole) = text.iter().rposition(|byte| *byte == b'\n').and_then(|end| text.get(..end)) else {
+        return Vec::new();
+    };
+    whole
+        .split(|byte| *byte == b'\n')
+        .map(|line| serde_json::from_slice::<Line>(line).ok().and_then(Line::intent))
+        // Numbers count lines, so what cannot be read keeps its place.
+        .map(|intent| intent.unwrap_or(Intent::Disown(usize::MAX)))
+        .collect()
+}
+
+/// What was left could not be removed.
+#[derive(Debug, thiserror::Error)]
+pub enum UndoError {
+    /// A file operation.
+    #[error(transparent)]
+    Io(#[from] PathError),
+    /// Removing a tree.
+    #[error("cannot remove {}", jaula_plan::explain::shown(.path))]
+    Remove {
+        /// The tree.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: remove::RemoveError,
+    },
+}
+
+/// Removes a path with all beneath it; what is absent is removed already.
+pub fn remove_path(path: &Path) -> Result<(), UndoError> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+    let parent = match Dir::open(parent) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        other => other.at("open", parent)?,
+    };
+    remove::tree(&parent, name).map_err(|source| UndoError::Remove { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_of_any_bytes_survives_the_journal() {
+        let path = PathBuf::from(std::ffi::OsString::from_vec(b"a\n\xff\"b".to_vec()));
+        let line = serde_json::to_string(&Line::of(&Intent::Create(path.clone()))).unwrap_or_default();
+        assert!(!line.contains('\n'));
+        assert_eq!(read_intents(format!("{line}\n").as_bytes()), [Intent::Create(path)]);
+    }
+
+    #[test]
+    fn garbage_and_half_lines_name_nothing() {
+        let text = b"\xff\xfe\n{\"intent\":\"create\",\"path\":\"6\",\"shown\":\"\"}\n\n{\"intent\":\"create\",\"path\":\"61";
+        assert!(read_intents(text).iter().all(|intent| *intent == Intent::Disown(usize::MAX)));
+        assert_eq!(read_intents(b""), []);
+    }
+
+    #[test]
+    fn unsound_paths_are_never_undone() {
+        for path in ["", "/", "..", "../x", "/tmp/../etc", "stages/.."] {
+            assert!(!sound(Path::new(path)), "{path:?}");
+        }
+        assert!(sound(Path::new("stages/1")) && sound(Path::new("/srv/out.part")));
+    }
+}

@@ -1,0 +1,72 @@
+//! What can go wrong with a named jail.
+
+use crate::error::{Kind, PathError};
+use crate::store::StoreError;
+use jaula_plan::names::JailName;
+
+/// An operation on a named jail failed.
+#[derive(Debug, thiserror::Error)]
+pub enum NamedError {
+    /// A file operation.
+    #[error(transparent)]
+    Io(#[from] PathError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is no such jail.
+    #[error("there is no jail {name}")]
+    NoSuchJail {
+        /// As asked.
+        name: JailName,
+        /// Names that are there.
+        others: Vec<String>,
+    },
+    /// There is one already.
+    #[error("there is a jail {name} already")]
+    Exists {
+        /// As asked.
+        name: JailName,
+    },
+    /// It runs.
+    #[error("jail {name} is running (pid {pid})")]
+    Running {
+        /// The jail.
+        name: JailName,
+        /// Its first process.
+        pid: u32,
+    },
+    /// What it stands on is gone.
+    #[error("what jail {name} stands on is gone: {base}")]
+    BaseGone {
+        /// The jail.
+        name: JailName,
+        /// The image or directory.
+        base: String,
+    },
+}
+
+impl NamedError {
+    /// The sort of failure.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Io(error) => error.kind(),
+            Self::Store(error) => error.kind(),
+            Self::NoSuchJail { .. } | Self::BaseGone { .. } => Kind::NotFound,
+            Self::Exists { .. } | Self::Running { .. } => Kind::User,
+        }
+    }
+
+    /// What the user may do.
+    pub fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Store(error) => error.hints(),
+            Self::NoSuchJail { name, others } if others.is_empty() => {
+                vec![format!("jaula new {name} makes it")]
+            }
+            Self::NoSuchJail { others, .. } => vec![format!("there are: {}", others.join(", "))],
+            Self::Exists { name } => vec![format!("jaula sh {name} enters it; jaula rm {name} removes it")],
+            Self::Running { name, .. } => vec![format!("jaula rm --force {name} ends it first")],
+            _ => Vec::new(),
+        }
+    }
+}

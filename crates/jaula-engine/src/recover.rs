@@ -1,0 +1,57 @@
+//! Healing what a crash left: changes whose makers are dead are undone, and nothing else is touched.
+
+use crate::journal::{Journal, UndoError, remove_path};
+use crate::store::{Store, StoreError, is_id};
+use std::path::PathBuf;
+
+/// What interrupted changes left, with nothing changed.
+pub fn leftovers(store: &Store) -> Result<Vec<PathBuf>, StoreError> {
+    let mut found = Vec::new();
+    for path in journals(store)? {
+        if let Some(journal) = Journal::adopt(store.root(), &path)? {
+            found.extend(journal.leftovers());
+            found.push(path);
+        }
+    }
+    found.extend(orphans(store)?);
+    found.extend(crate::named::stale_runs(store)?);
+    Ok(found)
+}
+
+/// Undoes every interrupted change. Goes on after errors and returns what was removed, and the errors.
+pub fn recover(store: &Store) -> Result<(Vec<PathBuf>, Vec<UndoError>), StoreError> {
+    let (mut removed, mut errors) = (Vec::new(), Vec::new());
+    for path in journals(store)? {
+        // A journal that cannot be opened is left for whoever can.
+        if let Ok(Some(journal)) = Journal::adopt(store.root(), &path) {
+            removed.extend(journal.leftovers());
+            errors.extend(journal.undo());
+        }
+    }
+    for path in orphans(store)?.into_iter().chain(crate::named::stale_runs(store)?) {
+        match remove_path(&path) {
+            Ok(()) => removed.push(path),
+            Err(error) => errors.push(error),
+        }
+    }
+    Ok((removed, errors))
+}
+
+/// The files in `journal` that are ours by their names.
+fn journals(store: &Store) -> Result<Vec<PathBuf>, StoreError> {
+    let mut paths = store.paths_in("journal")?;
+    paths.retain(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(is_id));
+    paths.sort();
+    Ok(paths)
+}
+
+/// Stages without a journal. A journal is made before its stage and removed after it, and names are never used
+/// twice, so such a stage belongs to nobody (the journal's name was lost with the power).
+fn orphans(store: &Store) -> Result<Vec<PathBuf>, StoreError> {
+    let mut stages = store.paths_in("stages")?;
+    stages.retain(|path| {
+        let id = path.file_name().and_then(|name| name.to_str()).filter(|name| is_id(name));
+        id.is_some_and(|id| !store.root().join("journal").join(id).exists())
+    });
+    Ok(stages)
+}
