@@ -64,7 +64,13 @@ impl Engine {
             Some(image) => Ok(image),
             None => Err(EngineError::NoSuchImage {
                 reference: crate::view::reference_text(reference),
-                nearest: self.store.tags()?.into_iter().map(|(tag, _)| tag.to_string()).take(8).collect(),
+                nearest: self
+                    .store
+                    .tags()?
+                    .into_iter()
+                    .map(|(tag, _)| tag.to_string())
+                    .take(8)
+                    .collect(),
             }),
         }
     }
@@ -165,8 +171,13 @@ impl Engine {
     /// The named jails, by name. A jail whose settings cannot be read is left out and noted.
     pub fn jails(&self, observer: &dyn Observer) -> Result<Vec<Jail>, EngineError> {
         let (records, notes) = crate::named::records(&self.store)?;
-        notes.into_iter().for_each(|text| observer.event(Event::Note { text }));
-        Ok(records.iter().map(|record| record.view(&self.store)).collect())
+        notes
+            .into_iter()
+            .for_each(|text| observer.event(Event::Note { text }));
+        Ok(records
+            .iter()
+            .map(|record| record.view(&self.store))
+            .collect())
     }
 
     /// One named jail.
@@ -234,7 +245,9 @@ impl Engine {
     /// The images, newest first. One that cannot be read is left out and noted.
     pub fn images(&self, observer: &dyn Observer) -> Result<Vec<ImageInfo>, EngineError> {
         let (images, notes) = self.store.images()?;
-        notes.into_iter().for_each(|text| observer.event(Event::Note { text }));
+        notes
+            .into_iter()
+            .for_each(|text| observer.event(Event::Note { text }));
         Ok(images)
     }
 
@@ -251,11 +264,17 @@ impl Engine {
         if let Reference::Tag(tag) = reference {
             // Of several names, only this one goes.
             if self.store.info(image.digest())?.tags.len() > 1 {
-                let step = Step::Untag { tag: tag.clone(), path: self.store.tag_path(tag) };
+                let step = Step::Untag {
+                    tag: tag.clone(),
+                    path: self.store.tag_path(tag),
+                };
                 return Ok(StepPlan::new(title, vec![step]));
             }
         }
-        Ok(StepPlan::new(title, self.store.plan_remove(image.digest())?))
+        Ok(StepPlan::new(
+            title,
+            self.store.plan_remove(image.digest())?,
+        ))
     }
 
     /// Removes an image or a tag.
@@ -264,7 +283,11 @@ impl Engine {
             match step {
                 Step::Untag { tag, .. } => self.store.untag(tag)?,
                 Step::RemoveImage { image, .. } => self.store.remove_image(image)?,
-                _ => return Err(EngineError::Foreign { step: step.to_string() }),
+                _ => {
+                    return Err(EngineError::Foreign {
+                        step: step.to_string(),
+                    });
+                }
             }
         }
         Ok(())
@@ -292,7 +315,12 @@ impl Engine {
     /// What interrupted runs left, and what removing it takes.
     pub fn plan_recover(&self) -> Result<StepPlan, EngineError> {
         let left = crate::recover::leftovers(&self.store)?;
-        Ok(StepPlan::new("recover".to_owned(), left.into_iter().map(|path| Step::RemoveLeftover { path }).collect()))
+        Ok(StepPlan::new(
+            "recover".to_owned(),
+            left.into_iter()
+                .map(|path| Step::RemoveLeftover { path })
+                .collect(),
+        ))
     }
 
     /// Removes what interrupted runs left.
@@ -300,9 +328,14 @@ impl Engine {
         // Not the plan's list but what is dead now: the living change in between.
         let (removed, errors) = crate::recover::recover(&self.store)?;
         for path in removed {
-            observer.event(Event::Note { text: format!("removed {}", jaula_plan::explain::shown(&path)) });
+            observer.event(Event::Note {
+                text: format!("removed {}", jaula_plan::explain::shown(&path)),
+            });
         }
-        errors.into_iter().next().map_or(Ok(()), |error| Err(StoreError::from(error).into()))
+        errors
+            .into_iter()
+            .next()
+            .map_or(Ok(()), |error| Err(StoreError::from(error).into()))
     }
 
     /// What this host allows, each probed by doing the real next step.

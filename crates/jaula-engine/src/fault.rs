@@ -22,7 +22,10 @@ pub struct Faults {
 impl Faults {
     /// Strikes at the point after `points` others.
     pub fn after(points: u32, mode: Mode) -> Self {
-        Self { left: AtomicI64::new(points.into()), mode }
+        Self {
+            left: AtomicI64::new(points.into()),
+            mode,
+        }
     }
 
     /// Whether it has struck.

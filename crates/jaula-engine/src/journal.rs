@@ -39,13 +39,19 @@ enum Line {
 }
 
 fn hex(path: &Path) -> String {
-    path.as_os_str().as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+    path.as_os_str()
+        .as_bytes()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 fn unhex(text: &str) -> Option<PathBuf> {
     let digits = text.as_bytes();
     let pairs = digits.chunks(2).map(|pair| {
-        let pair = std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?;
+        let pair = std::str::from_utf8(pair)
+            .ok()
+            .filter(|pair| pair.len() == 2)?;
         u8::from_str_radix(pair, 16).ok()
     });
     let bytes: Option<Vec<u8>> = pairs.collect();
@@ -55,8 +61,13 @@ fn unhex(text: &str) -> Option<PathBuf> {
 impl Line {
     fn of(intent: &Intent) -> Self {
         match intent {
-            Intent::Create(path) => Self::Create { path: hex(path), shown: jaula_plan::explain::shown(path) },
-            Intent::Disown(number) => Self::Disown { intent_number: *number },
+            Intent::Create(path) => Self::Create {
+                path: hex(path),
+                shown: jaula_plan::explain::shown(path),
+            },
+            Intent::Disown(number) => Self::Disown {
+                intent_number: *number,
+            },
         }
     }
 
@@ -89,7 +100,13 @@ impl Journal {
             file.lock().at("lock", &path)?;
             // Between the two calls a recovery may have taken the empty file for a dead one and removed it.
             if file.metadata().at("look at", &path)?.nlink() > 0 {
-                return Ok(Self { file, path, store: store.to_owned(), intents: Vec::new(), faults });
+                return Ok(Self {
+                    file,
+                    path,
+                    store: store.to_owned(),
+                    intents: Vec::new(),
+                    faults,
+                });
             }
         }
     }
@@ -109,20 +126,34 @@ impl Journal {
             return Ok(None);
         }
         let mut text = Vec::new();
-        (&file).take(LIMIT).read_to_end(&mut text).at("read", path)?;
+        (&file)
+            .take(LIMIT)
+            .read_to_end(&mut text)
+            .at("read", path)?;
         let intents = read_intents(&text);
-        Ok(Some(Self { file, path: path.to_owned(), store: store.to_owned(), intents, faults: None }))
+        Ok(Some(Self {
+            file,
+            path: path.to_owned(),
+            store: store.to_owned(),
+            intents,
+            faults: None,
+        }))
     }
 
     /// A point at which a test may strike.
     pub fn point(&self) -> Result<(), PathError> {
-        self.faults.as_ref().map_or(Ok(()), |faults| faults.point()).at("go on after", &self.path)
+        self.faults
+            .as_ref()
+            .map_or(Ok(()), |faults| faults.point())
+            .at("go on after", &self.path)
     }
 
     /// Writes an intent and syncs it; the effect may follow. Returns its number.
     pub fn intend(&mut self, intent: Intent) -> Result<usize, PathError> {
         self.point()?;
-        let mut line = serde_json::to_vec(&Line::of(&intent)).map_err(std::io::Error::from).at("write", &self.path)?;
+        let mut line = serde_json::to_vec(&Line::of(&intent))
+            .map_err(std::io::Error::from)
+            .at("write", &self.path)?;
         line.push(b'\n');
         self.file.write_all(&line).at("write", &self.path)?;
         self.file.sync_data().at("sync", &self.path)?;
@@ -138,18 +169,28 @@ impl Journal {
 
     /// The change is complete: the journal goes, and nothing will be undone.
     pub fn finish(self) -> Result<(), PathError> {
-        self.point()?;
-        std::fs::remove_file(&self.path).at("remove", &self.path)
+        let struck = self.point();
+        std::fs::remove_file(&self.path).at("remove", &self.path)?;
+        struck
     }
 
     /// What undo would remove, newest first.
     pub fn leftovers(&self) -> Vec<PathBuf> {
         let disowned = |number: usize| self.intents.contains(&Intent::Disown(number));
-        let paths = self.intents.iter().enumerate().rev().filter_map(|(number, intent)| match intent {
-            Intent::Create(path) if !disowned(number) && sound(path) => Some(self.store.join(path)),
-            _ => None,
-        });
-        paths.filter(|path| path.symlink_metadata().is_ok()).collect()
+        let paths =
+            self.intents
+                .iter()
+                .enumerate()
+                .rev()
+                .filter_map(|(number, intent)| match intent {
+                    Intent::Create(path) if !disowned(number) && sound(path) => {
+                        Some(self.store.join(path))
+                    }
+                    _ => None,
+                });
+        paths
+            .filter(|path| path.symlink_metadata().is_ok())
+            .collect()
     }
 
     /// Undoes every intent, newest first, going on after errors, and removes the journal when there were none.
@@ -171,18 +212,29 @@ impl Journal {
 
 /// A path that a journal of ours may name: absolute or inside the store, without `..`, and no root.
 fn sound(path: &Path) -> bool {
-    path.file_name().is_some() && path.components().all(|part| matches!(part, Component::Normal(_) | Component::RootDir))
+    path.file_name().is_some()
+        && path
+            .components()
+            .all(|part| matches!(part, Component::Normal(_) | Component::RootDir))
 }
 
 /// The intents of a journal's text. A last line cut off by a crash was never followed by an effect, and a line that
 /// cannot be read names nothing.
 fn read_intents(text: &[u8]) -> Vec<Intent> {
-    let Some(whole) = text.iter().rposition(|byte| *byte == b'\n').and_then(|end| text.get(..end)) else {
+    let Some(whole) = text
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .and_then(|end| text.get(..end))
+    else {
         return Vec::new();
     };
     whole
         .split(|byte| *byte == b'\n')
-        .map(|line| serde_json::from_slice::<Line>(line).ok().and_then(Line::intent))
+        .map(|line| {
+            serde_json::from_slice::<Line>(line)
+                .ok()
+                .and_then(Line::intent)
+        })
         // Numbers count lines, so what cannot be read keeps its place.
         .map(|intent| intent.unwrap_or(Intent::Disown(usize::MAX)))
         .collect()
@@ -207,12 +259,17 @@ pub enum UndoError {
 
 /// Removes a path with all beneath it; what is absent is removed already.
 pub fn remove_path(path: &Path) -> Result<(), UndoError> {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Ok(());
+    };
     let parent = match Dir::open(parent) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         other => other.at("open", parent)?,
     };
-    remove::tree(&parent, name).map_err(|source| UndoError::Remove { path: path.to_owned(), source })
+    remove::tree(&parent, name).map_err(|source| UndoError::Remove {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 #[cfg(test)]
@@ -222,15 +279,23 @@ mod tests {
     #[test]
     fn a_path_of_any_bytes_survives_the_journal() {
         let path = PathBuf::from(std::ffi::OsString::from_vec(b"a\n\xff\"b".to_vec()));
-        let line = serde_json::to_string(&Line::of(&Intent::Create(path.clone()))).unwrap_or_default();
+        let line =
+            serde_json::to_string(&Line::of(&Intent::Create(path.clone()))).unwrap_or_default();
         assert!(!line.contains('\n'));
-        assert_eq!(read_intents(format!("{line}\n").as_bytes()), [Intent::Create(path)]);
+        assert_eq!(
+            read_intents(format!("{line}\n").as_bytes()),
+            [Intent::Create(path)]
+        );
     }
 
     #[test]
     fn garbage_and_half_lines_name_nothing() {
         let text = b"\xff\xfe\n{\"intent\":\"create\",\"path\":\"6\",\"shown\":\"\"}\n\n{\"intent\":\"create\",\"path\":\"61";
-        assert!(read_intents(text).iter().all(|intent| *intent == Intent::Disown(usize::MAX)));
+        assert!(
+            read_intents(text)
+                .iter()
+                .all(|intent| *intent == Intent::Disown(usize::MAX))
+        );
         assert_eq!(read_intents(b""), []);
     }
 

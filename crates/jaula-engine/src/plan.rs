@@ -29,7 +29,9 @@ impl StepPlan {
     }
 
     pub(crate) fn new(title: String, steps: Vec<Step>) -> Self {
-        Self { plan: Plan::new(title, steps) }
+        Self {
+            plan: Plan::new(title, steps),
+        }
     }
 
     /// The changes, in order.

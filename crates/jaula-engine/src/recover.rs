@@ -28,7 +28,10 @@ pub fn recover(store: &Store) -> Result<(Vec<PathBuf>, Vec<UndoError>), StoreErr
             errors.extend(journal.undo());
         }
     }
-    for path in orphans(store)?.into_iter().chain(crate::named::stale_runs(store)?) {
+    for path in orphans(store)?
+        .into_iter()
+        .chain(crate::named::stale_runs(store)?)
+    {
         match remove_path(&path) {
             Ok(()) => removed.push(path),
             Err(error) => errors.push(error),
@@ -40,7 +43,11 @@ pub fn recover(store: &Store) -> Result<(Vec<PathBuf>, Vec<UndoError>), StoreErr
 /// The files in `journal` that are ours by their names.
 fn journals(store: &Store) -> Result<Vec<PathBuf>, StoreError> {
     let mut paths = store.paths_in("journal")?;
-    paths.retain(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(is_id));
+    paths.retain(|path| {
+        path.file_name()
+            .and_then(|name| name.to_str())
+            .is_some_and(is_id)
+    });
     paths.sort();
     Ok(paths)
 }
@@ -50,7 +57,10 @@ fn journals(store: &Store) -> Result<Vec<PathBuf>, StoreError> {
 fn orphans(store: &Store) -> Result<Vec<PathBuf>, StoreError> {
     let mut stages = store.paths_in("stages")?;
     stages.retain(|path| {
-        let id = path.file_name().and_then(|name| name.to_str()).filter(|name| is_id(name));
+        let id = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .filter(|name| is_id(name));
         id.is_some_and(|id| !store.root().join("journal").join(id).exists())
     });
     Ok(stages)

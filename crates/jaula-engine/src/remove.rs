@@ -58,9 +58,16 @@ fn remove(
     note: &mut dyn FnMut(RemoveError),
 ) {
     let io_error = |source: io::Error| match source.kind() {
-        CROSSES => RemoveError::Mounted { name: name.to_owned() },
-        ErrorKind::ResourceBusy => RemoveError::Mounted { name: name.to_owned() },
-        _ => RemoveError::Io { name: name.to_owned(), source },
+        CROSSES => RemoveError::Mounted {
+            name: name.to_owned(),
+        },
+        ErrorKind::ResourceBusy => RemoveError::Mounted {
+            name: name.to_owned(),
+        },
+        _ => RemoveError::Io {
+            name: name.to_owned(),
+            source,
+        },
     };
     // unlinkat(2) of a directory is EISDIR on Linux; trying it first spares a stat for each file.
     match parent.unlink(name) {
@@ -82,7 +89,9 @@ fn remove(
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             // A directory without rights for its owner, in the store of somebody who is not root. It is no link
             // (unlinkat said EISDIR), and the parent is ours.
-            parent.set_mode(name, 0o700).and_then(|()| parent.open_dir(name))
+            parent
+                .set_mode(name, 0o700)
+                .and_then(|()| parent.open_dir(name))
         }
         other => other,
     };
@@ -94,7 +103,11 @@ fn remove(
     // openat2 with NO_XDEV refuses another mount, also one of the same file system; the attribute says the same
     // where the walk went by components.
     match child.own_meta() {
-        Ok(meta) if meta.mount_root && depth > 0 => return note(RemoveError::Mounted { name: name.to_owned() }),
+        Ok(meta) if meta.mount_root && depth > 0 => {
+            return note(RemoveError::Mounted {
+                name: name.to_owned(),
+            });
+        }
         Ok(_) => {}
         Err(error) => return note(io_error(error)),
     }
@@ -117,7 +130,15 @@ fn remove(
                 Err(_) => {}
             }
         }
-        remove(&child, &entry, top, depth.saturating_add(1), moved, serial, note);
+        remove(
+            &child,
+            &entry,
+            top,
+            depth.saturating_add(1),
+            moved,
+            serial,
+            note,
+        );
     }
     drop(child);
     match parent.remove_dir(name) {
@@ -133,17 +154,11 @@ fn remove(
 mod tests {
     use super::*;
     use std::fs;
-    use std::path::PathBuf;
-
-    fn scratch(name: &str) -> io::Result<PathBuf> {
-        let base = std::env::temp_dir().join(format!("jaula-remove-{name}-{}", std::process::id()));
-        fs::create_dir_all(&base)?;
-        Ok(base)
-    }
 
     #[test]
     fn a_link_is_removed_and_its_target_stays() -> Result<(), Box<dyn std::error::Error>> {
-        let base = scratch("link")?;
+        let scratch = tempfile::tempdir()?;
+        let base = scratch.path();
         fs::create_dir_all(base.join("canary/deep"))?;
         fs::write(base.join("canary/deep/file"), "sings")?;
         fs::create_dir_all(base.join("tree/etc"))?;
@@ -151,7 +166,7 @@ mod tests {
         std::os::unix::fs::symlink("../../canary/deep", base.join("tree/etc/relative"))?;
         std::os::unix::fs::symlink("/", base.join("tree/root"))?;
         std::os::unix::net::UnixListener::bind(base.join("tree/socket"))?;
-        let dir = Dir::open(&base)?;
+        let dir = Dir::open(base)?;
         tree(&dir, OsStr::new("tree"))?;
         assert!(!base.join("tree").exists());
         assert_eq!(fs::read_to_string(base.join("canary/deep/file"))?, "sings");
@@ -160,25 +175,24 @@ mod tests {
         tree(&dir, OsStr::new("tree"))?;
         tree(&dir, OsStr::new("tree"))?;
         assert_eq!(fs::read_to_string(base.join("canary/deep/file"))?, "sings");
-        fs::remove_dir_all(&base)?;
         Ok(())
     }
 
     #[test]
     fn depth_has_no_limit() -> Result<(), Box<dyn std::error::Error>> {
-        let base = scratch("deep")?;
-        let mut at = Dir::open(&base)?;
+        let scratch = tempfile::tempdir()?;
+        let base = scratch.path();
+        let mut at = Dir::open(base)?;
         at.make_dir("tree", 0o755)?;
         at = at.open_dir("tree")?;
-        for _ in 0..3000 {
+        for _ in 0..1000 {
             at.make_dir("dddddddddd", 0o755)?;
             at.create_file("file", 0o400)?;
             at = at.open_dir("dddddddddd")?;
         }
         drop(at);
-        tree(&Dir::open(&base)?, OsStr::new("tree"))?;
-        assert_eq!(fs::read_dir(&base)?.count(), 0);
-        fs::remove_dir(&base)?;
+        tree(&Dir::open(base)?, OsStr::new("tree"))?;
+        assert_eq!(fs::read_dir(base)?.count(), 0);
         Ok(())
     }
 }

@@ -1,7 +1,6 @@
 //! What a plan is in the words of the classic tools: a command and the reason for it, and the shell quoting both need.
 
 use std::ffi::OsStr;
-use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -61,8 +60,7 @@ pub fn word(text: impl AsRef<OsStr>) -> String {
                         quoted.push(char::from(*byte));
                     }
                     0x20..=0x7e => quoted.push(char::from(*byte)),
-                    // Writing into a String does not fail.
-                    _ => drop(write!(quoted, "\\{byte:03o}")),
+                    _ => quoted.push_str(&format!("\\{byte:03o}")),
                 }
             }
             quoted.push('\'');

@@ -64,7 +64,9 @@ impl NamedError {
                 vec![format!("jaula new {name} makes it")]
             }
             Self::NoSuchJail { others, .. } => vec![format!("there are: {}", others.join(", "))],
-            Self::Exists { name } => vec![format!("jaula sh {name} enters it; jaula rm {name} removes it")],
+            Self::Exists { name } => vec![format!(
+                "jaula sh {name} enters it; jaula rm {name} removes it"
+            )],
             Self::Running { name, .. } => vec![format!("jaula rm --force {name} ends it first")],
             _ => Vec::new(),
         }

@@ -54,7 +54,10 @@ impl Record {
             directory,
             from: crate::view::reference_text(&spec.from),
             settings: spec.settings.clone(),
-            created: since.ok().and_then(|since| i64::try_from(since.as_secs()).ok()).unwrap_or(0),
+            created: since
+                .ok()
+                .and_then(|since| i64::try_from(since.as_secs()).ok())
+                .unwrap_or(0),
         }
     }
 
@@ -76,8 +79,11 @@ impl Record {
     fn read(dir: &Path, name: JailName) -> Result<Self, StoreError> {
         let path = dir.join("jail.json");
         let mut text = Vec::new();
-        std::fs::File::open(&path).and_then(|file| file.take(LIMIT).read_to_end(&mut text)).at("read", &path)?;
-        let disk: OnDisk = serde_json::from_slice(&text).map_err(|source| StoreError::Damaged { path, source })?;
+        std::fs::File::open(&path)
+            .and_then(|file| file.take(LIMIT).read_to_end(&mut text))
+            .at("read", &path)?;
+        let disk: OnDisk =
+            serde_json::from_slice(&text).map_err(|source| StoreError::Damaged { path, source })?;
         Ok(Self {
             name,
             image: disk.image.and_then(|digest| digest.parse().ok()),
@@ -85,7 +91,11 @@ impl Record {
             from: disk.from.chars().filter(|c| !c.is_control()).collect(),
             settings: JailSettings {
                 hostname: disk.hostname.and_then(|name| name.parse().ok()),
-                net: if disk.net == "host" { NetSpec::Host } else { NetSpec::None },
+                net: if disk.net == "host" {
+                    NetSpec::Host
+                } else {
+                    NetSpec::None
+                },
                 ids: match disk.ids.as_str() {
                     "host" => IdSpec::Host,
                     "caller-as-root" => IdSpec::CallerAsRoot,
@@ -105,7 +115,11 @@ impl Record {
             image: self.image,
             directory: self.directory.clone(),
             from: self.from.clone(),
-            hostname: self.settings.hostname.as_ref().map_or(self.name.to_string(), |name| name.to_string()),
+            hostname: self
+                .settings
+                .hostname
+                .as_ref()
+                .map_or(self.name.to_string(), |name| name.to_string()),
             net: net_word(self.settings.net).to_owned(),
             created: self.created,
             path: jail_dir(store, &self.name),
@@ -139,11 +153,20 @@ pub fn jail_dir(store: &Store, name: &JailName) -> PathBuf {
 pub fn records(store: &Store) -> Result<(Vec<Record>, Vec<String>), StoreError> {
     let (mut found, mut notes) = (Vec::new(), Vec::new());
     for path in store.paths_in("jails")? {
-        let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<JailName>().ok());
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .and_then(|name| name.parse::<JailName>().ok());
         match name.map(|name| Record::read(&path, name)) {
             Some(Ok(record)) => found.push(record),
-            Some(Err(error)) => notes.push(format!("skipped {}: {error}", jaula_plan::explain::shown(&path))),
-            None => notes.push(format!("skipped {}: no jail", jaula_plan::explain::shown(&path))),
+            Some(Err(error)) => notes.push(format!(
+                "skipped {}: {error}",
+                jaula_plan::explain::shown(&path)
+            )),
+            None => notes.push(format!(
+                "skipped {}: no jail",
+                jaula_plan::explain::shown(&path)
+            )),
         }
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));
@@ -159,8 +182,15 @@ pub fn record(store: &Store, name: &JailName) -> Result<Record, NamedError> {
             Err(error).at("look at", &dir)?
         }
         _ => {
-            let others = records(store)?.0.into_iter().map(|record| record.name.to_string()).collect();
-            Err(NamedError::NoSuchJail { name: name.clone(), others })
+            let others = records(store)?
+                .0
+                .into_iter()
+                .map(|record| record.name.to_string())
+                .collect();
+            Err(NamedError::NoSuchJail {
+                name: name.clone(),
+                others,
+            })
         }
     }
 }
@@ -180,7 +210,11 @@ pub struct Running {
 impl Running {
     /// Of a process that is alive.
     pub fn of(pid: u32) -> Option<Self> {
-        Some(Self { version: 1, pid, start_time: start_time(pid)? })
+        Some(Self {
+            version: 1,
+            pid,
+            start_time: start_time(pid)?,
+        })
     }
 
     /// Whether that very process still lives.
@@ -208,7 +242,11 @@ pub fn run_path(store: &Store, name: &JailName) -> PathBuf {
 
 fn read_running(path: &Path) -> Option<Running> {
     let mut text = Vec::new();
-    std::fs::File::open(path).ok()?.take(LIMIT).read_to_end(&mut text).ok()?;
+    std::fs::File::open(path)
+        .ok()?
+        .take(LIMIT)
+        .read_to_end(&mut text)
+        .ok()?;
     serde_json::from_slice(&text).ok()
 }
 

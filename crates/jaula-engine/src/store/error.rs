@@ -75,7 +75,10 @@ impl StoreError {
     pub fn hints(&self) -> Vec<String> {
         let hint = match self {
             Self::NotOurs { path, .. } => {
-                format!("use another place with --store DIR, or: chmod go-w {}", jaula_plan::explain::word(path))
+                format!(
+                    "use another place with --store DIR, or: chmod go-w {}",
+                    jaula_plan::explain::word(path)
+                )
             }
             Self::UsedByJail { jail, .. } => format!("jaula rm {jail} removes the jail"),
             Self::Running { .. } => "try again when it has ended".to_owned(),

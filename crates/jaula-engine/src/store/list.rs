@@ -17,23 +17,35 @@ impl Store {
         let (mut images, mut notes) = (Vec::new(), Vec::new());
         let tags = self.tags()?;
         for path in self.paths_in("images")? {
-            let digest = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<Digest>().ok());
+            let digest = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .and_then(|name| name.parse::<Digest>().ok());
             let found = digest.map(|digest| self.info_with(&digest, &tags, &mut notes));
             match found {
                 Some(Ok(info)) => images.push(info),
                 Some(Err(error)) => {
-                    notes.push(format!("skipped {}: {error}", jaula_plan::explain::shown(&path)));
+                    notes.push(format!(
+                        "skipped {}: {error}",
+                        jaula_plan::explain::shown(&path)
+                    ));
                 }
-                None => notes.push(format!("skipped {}: no image", jaula_plan::explain::shown(&path))),
+                None => notes.push(format!(
+                    "skipped {}: no image",
+                    jaula_plan::explain::shown(&path)
+                )),
             }
         }
-        images.sort_by(|a, b| (&a.distro, &a.suite, &a.digest).cmp(&(&b.distro, &b.suite, &b.digest)));
+        images.sort_by(|a, b| {
+            (&a.distro, &a.suite, &a.digest).cmp(&(&b.distro, &b.suite, &b.digest))
+        });
         Ok((images, notes))
     }
 
     /// Everything known of one image.
     pub fn info(&self, digest: &Digest) -> Result<ImageInfo, StoreError> {
-        self.image(digest)?.ok_or(StoreError::NoImage { digest: *digest })?;
+        self.image(digest)?
+            .ok_or(StoreError::NoImage { digest: *digest })?;
         self.info_with(digest, &self.tags()?, &mut Vec::new())
     }
 
@@ -48,7 +60,11 @@ impl Store {
         Ok(ImageInfo {
             version: 1,
             digest: *digest,
-            tags: tags.iter().filter(|(_, of)| of == digest).map(|(tag, _)| tag.clone()).collect(),
+            tags: tags
+                .iter()
+                .filter(|(_, of)| of == digest)
+                .map(|(tag, _)| tag.clone())
+                .collect(),
             distro: manifest.distro,
             suite: manifest.suite,
             arch: manifest.arch,
@@ -63,14 +79,22 @@ impl Store {
     }
 
     /// The named jails that stand on an image.
-    pub fn jails_on(&self, digest: &Digest, notes: &mut Vec<String>) -> Result<Vec<JailName>, StoreError> {
+    pub fn jails_on(
+        &self,
+        digest: &Digest,
+        notes: &mut Vec<String>,
+    ) -> Result<Vec<JailName>, StoreError> {
         let (jails, skipped) = crate::named::records(self)?;
         for note in skipped {
             if !notes.contains(&note) {
                 notes.push(note);
             }
         }
-        Ok(jails.into_iter().filter(|jail| jail.image.as_ref() == Some(digest)).map(|jail| jail.name).collect())
+        Ok(jails
+            .into_iter()
+            .filter(|jail| jail.image.as_ref() == Some(digest))
+            .map(|jail| jail.name)
+            .collect())
     }
 
     /// The text of an image's lock.
@@ -81,23 +105,42 @@ impl Store {
 
     /// The steps that remove an image with all its tags.
     pub fn plan_remove(&self, digest: &Digest) -> Result<Vec<Step>, StoreError> {
-        self.image(digest)?.ok_or(StoreError::NoImage { digest: *digest })?;
+        self.image(digest)?
+            .ok_or(StoreError::NoImage { digest: *digest })?;
         if let Some(jail) = self.jails_on(digest, &mut Vec::new())?.into_iter().next() {
-            return Err(StoreError::UsedByJail { digest: *digest, jail });
+            return Err(StoreError::UsedByJail {
+                digest: *digest,
+                jail,
+            });
         }
         let tags = self.tags()?.into_iter().filter(|(_, of)| of == digest);
-        let mut steps: Vec<Step> = tags.map(|(tag, _)| Step::Untag { path: self.tag_path(&tag), tag }).collect();
-        steps.push(Step::RemoveImage { image: *digest, path: self.image_dir(digest) });
+        let mut steps: Vec<Step> = tags
+            .map(|(tag, _)| Step::Untag {
+                path: self.tag_path(&tag),
+                tag,
+            })
+            .collect();
+        steps.push(Step::RemoveImage {
+            image: *digest,
+            path: self.image_dir(digest),
+        });
         Ok(steps)
     }
 
     /// Removes an image with its tags: names first, then at once from where images are, then file by file.
     pub fn remove_image(&self, digest: &Digest) -> Result<(), StoreError> {
-        let image = self.image(digest)?.ok_or(StoreError::NoImage { digest: *digest })?;
+        let image = self
+            .image(digest)?
+            .ok_or(StoreError::NoImage { digest: *digest })?;
         if let Some(jail) = self.jails_on(digest, &mut Vec::new())?.into_iter().next() {
-            return Err(StoreError::UsedByJail { digest: *digest, jail });
+            return Err(StoreError::UsedByJail {
+                digest: *digest,
+                jail,
+            });
         }
-        let _held = image.hold_alone()?.ok_or(StoreError::Running { digest: *digest })?;
+        let _held = image
+            .hold_alone()?
+            .ok_or(StoreError::Running { digest: *digest })?;
         for link in self.links_to(digest)? {
             std::fs::remove_file(&link).at("remove", &link)?;
         }
@@ -111,15 +154,22 @@ impl Store {
         let (id, mut journal) = self.journal()?;
         let moved = (|| {
             journal.intend(Intent::Create(Path::new("stages").join(&id)))?;
-            let (from, to) = (Dir::open(&from_path).at("open", &from_path)?, Dir::open(&to_path).at("open", &to_path)?);
-            from.rename_new(name, &to, &id).at("rename", from_path.join(name))?;
+            let (from, to) = (
+                Dir::open(&from_path).at("open", &from_path)?,
+                Dir::open(&to_path).at("open", &to_path)?,
+            );
+            from.rename_new(name, &to, &id)
+                .at("rename", from_path.join(name))?;
             journal.point()?;
             Ok::<(), StoreError>(())
         })();
         // Not moved: undo finds nothing. Moved: undo is the removal.
         let errors = journal.undo();
         moved?;
-        errors.into_iter().next().map_or(Ok(()), |error| Err(error.into()))
+        errors
+            .into_iter()
+            .next()
+            .map_or(Ok(()), |error| Err(error.into()))
     }
 }
 
@@ -151,12 +201,16 @@ impl Image {
 /// Bytes on disk of a tree, a file with several names counted once. Mounts are not crossed.
 pub(crate) fn disk_usage(root: &Path) -> Result<u64, StoreError> {
     let dir = Dir::open(root).at("open", root)?;
-    let (mut total, mut seen, mut left) = (0u64, HashSet::new(), vec![std::path::PathBuf::from(".")]);
+    let (mut total, mut seen, mut left) =
+        (0u64, HashSet::new(), vec![std::path::PathBuf::from(".")]);
     while let Some(path) = left.pop() {
         let at = dir.open_dir(&path).at("open", root.join(&path))?;
         for (name, _) in at.entries().at("list", root.join(&path))? {
             let meta = at.meta(&name).at("look at", root.join(&path).join(&name))?;
-            if meta.links < 2 || meta.kind == jaula_sys::dir::Kind::Directory || seen.insert(meta.inode) {
+            if meta.links < 2
+                || meta.kind == jaula_sys::dir::Kind::Directory
+                || seen.insert(meta.inode)
+            {
                 total = total.saturating_add(meta.disk);
             }
             if meta.kind == jaula_sys::dir::Kind::Directory && !meta.mount_root {

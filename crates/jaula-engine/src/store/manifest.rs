@@ -57,7 +57,12 @@ impl Manifest {
         let mut manifest: Self =
             serde_json::from_slice(&text).map_err(|source| StoreError::Damaged { path, source })?;
         manifest.digest = digest.to_string();
-        for text in [&mut manifest.distro, &mut manifest.suite, &mut manifest.arch, &mut manifest.variant] {
+        for text in [
+            &mut manifest.distro,
+            &mut manifest.suite,
+            &mut manifest.arch,
+            &mut manifest.variant,
+        ] {
             text.retain(|c| !c.is_control());
         }
         Ok(manifest)

@@ -58,7 +58,11 @@ impl Store {
     /// [`StoreError::NotOurs`] when it belongs to somebody else or others may write in it.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let root = root.into();
-        let root = if root.is_absolute() { root } else { std::path::absolute(&root).at("find", &root)? };
+        let root = if root.is_absolute() {
+            root
+        } else {
+            std::path::absolute(&root).at("find", &root)?
+        };
         match std::fs::metadata(&root) {
             Ok(meta) => refuse_foreign(&root, &meta)?,
             Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -83,7 +87,11 @@ impl Store {
     pub fn made(&self, name: &str) -> Result<PathBuf, StoreError> {
         let path = self.root.join(name);
         if !path.is_dir() {
-            DirBuilder::new().recursive(true).mode(0o700).create(&path).at("make", &path)?;
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&path)
+                .at("make", &path)?;
         }
         Ok(path)
     }
@@ -103,14 +111,20 @@ impl Store {
 
     /// Where a package is put while it is fetched; a half one is resumed.
     pub fn partial_path(&self, sha256: &[u8; 32]) -> Result<PathBuf, StoreError> {
-        Ok(self.made("packages/part")?.join(Digest(*sha256).to_string()))
+        Ok(self
+            .made("packages/part")?
+            .join(Digest(*sha256).to_string()))
     }
 
     /// Takes a package that was fetched whole and checked from its partial path into the store.
     pub fn keep_package(&self, sha256: &[u8; 32]) -> Result<PathBuf, StoreError> {
         let (from, to) = (self.partial_path(sha256)?, self.package_path(sha256));
         if let Some(parent) = to.parent() {
-            DirBuilder::new().recursive(true).mode(0o700).create(parent).at("make", parent)?;
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(parent)
+                .at("make", parent)?;
         }
         std::fs::rename(&from, &to).at("rename", &from)?;
         Ok(to)
@@ -122,7 +136,11 @@ impl Store {
         match std::fs::symlink_metadata(image.root()) {
             Ok(meta) if meta.is_dir() => Ok(Some(image)),
             Ok(_) => Ok(None),
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                Ok(None)
+            }
             Err(error) => Err(error).at("look at", image.root())?,
         }
     }
@@ -191,12 +209,20 @@ fn refuse_foreign(root: &Path, meta: &Metadata) -> Result<(), StoreError> {
         return Err(std::io::Error::from(ErrorKind::NotADirectory)).at("open", root)?;
     }
     if meta.uid() != own || meta.mode() & 0o022 != 0 {
-        return Err(StoreError::NotOurs { path: root.to_owned(), owner: meta.uid(), mode: meta.mode() & 0o7777, own });
+        return Err(StoreError::NotOurs {
+            path: root.to_owned(),
+            owner: meta.uid(),
+            mode: meta.mode() & 0o7777,
+            own,
+        });
     }
     Ok(())
 }
 
 /// Whether a name in `stages` and `journal` is one of ours.
 pub(crate) fn is_id(name: &str) -> bool {
-    name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+    name.len() == 32
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }

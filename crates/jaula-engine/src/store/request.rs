@@ -24,9 +24,14 @@ pub fn request_key(spec: &ImageSpec) -> String {
     exclude.dedup();
     exclude.iter().for_each(|name| line("exclude", name));
     line("mirror", &spec.mirror);
-    spec.components.iter().for_each(|component| line("component", &component.as_str()));
+    spec.components
+        .iter()
+        .for_each(|component| line("component", &component.as_str()));
     line("keyring", &spec.keyring);
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(text.as_bytes())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 #[cfg(test)]
@@ -35,15 +40,22 @@ mod tests {
     use jaula_plan::spec::rootfs::{Variant, Want};
 
     #[test]
-    fn every_part_of_a_request_counts_and_order_does_not() -> Result<(), jaula_plan::names::NameError> {
+    fn every_part_of_a_request_counts_and_order_does_not()
+    -> Result<(), jaula_plan::names::NameError> {
         let plain = ImageSpec {
             distro: "debian".parse()?,
             suite: Some("bookworm".parse()?),
             arch: None,
             variant: Variant::Minbase,
             include: vec![
-                Want { name: "nginx".parse()?, version: None },
-                Want { name: "curl".parse()?, version: Some("1".into()) },
+                Want {
+                    name: "nginx".parse()?,
+                    version: None,
+                },
+                Want {
+                    name: "curl".parse()?,
+                    version: Some("1".into()),
+                },
             ],
             exclude: vec!["dash".parse()?],
             mirror: None,

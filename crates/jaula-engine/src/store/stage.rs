@@ -57,14 +57,28 @@ impl Store {
         let dir = stages.join(&id);
         let root = dir.join("root");
         // From here on, dropping the stage undoes the journal.
-        let mut stage =
-            Stage { store: self.clone(), id, dir, root, digest: None, journal: Some(journal), lock: None };
+        let mut stage = Stage {
+            store: self.clone(),
+            id,
+            dir,
+            root,
+            digest: None,
+            journal: Some(journal),
+            lock: None,
+        };
         stage.intend(Intent::Create(Path::new("stages").join(&stage.id)))?;
-        DirBuilder::new().mode(0o700).create(&stage.dir).at("make", &stage.dir)?;
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&stage.dir)
+            .at("make", &stage.dir)?;
         stage.point()?;
-        DirBuilder::new().mode(0o755).create(&stage.root).at("make", &stage.root)?;
+        DirBuilder::new()
+            .mode(0o755)
+            .create(&stage.root)
+            .at("make", &stage.root)?;
         // Whatever the umask says.
-        std::fs::set_permissions(&stage.root, PermissionsExt::from_mode(0o755)).at("change", &stage.root)?;
+        std::fs::set_permissions(&stage.root, PermissionsExt::from_mode(0o755))
+            .at("change", &stage.root)?;
         Ok(stage)
     }
 
@@ -74,7 +88,13 @@ impl Store {
         let path = self.made("locks")?.join(digest.to_string());
         loop {
             let mut options = OpenOptions::new();
-            let file = options.write(true).create(true).truncate(false).mode(0o600).open(&path).at("open", &path)?;
+            let file = options
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .open(&path)
+                .at("open", &path)?;
             file.lock().at("lock", &path)?;
             if file.metadata().at("look at", &path)?.nlink() > 0 {
                 return Ok((file, path));
@@ -96,11 +116,16 @@ impl Stage {
 
     /// A point at which a test may strike.
     pub fn point(&self) -> Result<(), StoreError> {
-        self.journal.as_ref().map_or(Ok(()), Journal::point).map_err(StoreError::from)
+        self.journal
+            .as_ref()
+            .map_or(Ok(()), Journal::point)
+            .map_err(StoreError::from)
     }
 
     fn intend(&mut self, intent: Intent) -> Result<(), StoreError> {
-        self.journal.as_mut().map_or(Ok(()), |journal| journal.intend(intent).map(drop))?;
+        self.journal
+            .as_mut()
+            .map_or(Ok(()), |journal| journal.intend(intent).map(drop))?;
         Ok(())
     }
 
@@ -123,12 +148,18 @@ impl Stage {
             self.store.label(&digest, tags, request)?;
             return Ok(image);
         }
-        let mut manifest = Manifest { version: 1, digest: digest.to_string(), ..manifest.clone() };
+        let mut manifest = Manifest {
+            version: 1,
+            digest: digest.to_string(),
+            ..manifest.clone()
+        };
         if manifest.size == 0 {
             manifest.size = super::list::disk_usage(&self.root)?;
         }
         write_new(&self.dir.join("lock"), lock_text.as_bytes())?;
-        let text = serde_json::to_vec_pretty(&manifest).map_err(std::io::Error::from).at("write", &self.dir)?;
+        let text = serde_json::to_vec_pretty(&manifest)
+            .map_err(std::io::Error::from)
+            .at("write", &self.dir)?;
         write_new(&self.dir.join("manifest.json"), &text)?;
         let links = self.store.links(tags, request)?;
         self.point()?;
@@ -136,11 +167,18 @@ impl Stage {
         stage.sync_file_system().at("sync", &self.dir)?;
         self.point()?;
         let (stages, images) = (self.store.made("stages")?, self.store.made("images")?);
-        let (from, to) = (Dir::open(&stages).at("open", &stages)?, Dir::open(&images).at("open", &images)?);
-        from.rename_new(&self.id, &to, digest.to_string()).at("rename", &self.dir)?;
+        let (from, to) = (
+            Dir::open(&stages).at("open", &stages)?,
+            Dir::open(&images).at("open", &images)?,
+        );
+        from.rename_new(&self.id, &to, digest.to_string())
+            .at("rename", &self.dir)?;
         self.point()?;
         if let Some(mut journal) = self.journal.take() {
-            match self.store.write_links(&mut journal, &self.id, &digest, &links) {
+            match self
+                .store
+                .write_links(&mut journal, &self.id, &digest, &links)
+            {
                 Ok(()) => journal.finish()?,
                 Err(error) => {
                     journal.undo();
@@ -154,7 +192,10 @@ impl Stage {
     /// Removes the stage and says whether that worked; dropping it does the same without a word.
     pub fn abandon(mut self) -> Result<(), StoreError> {
         let errors = self.journal.take().map(Journal::undo).unwrap_or_default();
-        errors.into_iter().next().map_or(Ok(()), |error| Err(error.into()))
+        errors
+            .into_iter()
+            .next()
+            .map_or(Ok(()), |error| Err(error.into()))
     }
 }
 
@@ -173,6 +214,11 @@ impl Drop for Stage {
 
 pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let mut options = OpenOptions::new();
-    let mut file = options.write(true).create_new(true).mode(0o600).open(path).at("create", path)?;
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .at("create", path)?;
     Ok(file.write_all(bytes).at("write", path)?)
 }

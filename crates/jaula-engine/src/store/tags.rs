@@ -11,8 +11,16 @@ use std::path::{Path, PathBuf};
 /// The image a link of the store names; none when there is no such link, or something else in its place.
 pub(super) fn target(path: &Path) -> Result<Option<Digest>, StoreError> {
     match std::fs::read_link(path) {
-        Ok(target) => Ok(target.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok())),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput | ErrorKind::NotADirectory) => {
+        Ok(target) => Ok(target
+            .file_name()
+            .and_then(|name| name.to_str())
+            .and_then(|name| name.parse().ok())),
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::NotFound | ErrorKind::InvalidInput | ErrorKind::NotADirectory
+            ) =>
+        {
             Ok(None)
         }
         Err(error) => Err(error).at("read", path)?,
@@ -27,12 +35,20 @@ impl Store {
 
     /// Gives an image of the store these tags, and makes it the answer to this request. What they named before they
     /// name no longer. Each is replaced at once.
-    pub fn label(&self, image: &Digest, tags: &[Tag], request: Option<&ImageSpec>) -> Result<(), StoreError> {
+    pub fn label(
+        &self,
+        image: &Digest,
+        tags: &[Tag],
+        request: Option<&ImageSpec>,
+    ) -> Result<(), StoreError> {
         let wanted = self.links(tags, request)?;
         if self.image(image)?.is_none() {
             return Err(StoreError::NoImage { digest: *image });
         }
-        let stale: Vec<_> = wanted.into_iter().filter(|path| !matches!(target(path), Ok(Some(old)) if old == *image)).collect();
+        let stale: Vec<_> = wanted
+            .into_iter()
+            .filter(|path| !matches!(target(path), Ok(Some(old)) if old == *image))
+            .collect();
         if stale.is_empty() {
             return Ok(());
         }
@@ -47,7 +63,11 @@ impl Store {
     }
 
     /// The links for these tags and this request; their directories are made.
-    pub(super) fn links(&self, tags: &[Tag], request: Option<&ImageSpec>) -> Result<Vec<PathBuf>, StoreError> {
+    pub(super) fn links(
+        &self,
+        tags: &[Tag],
+        request: Option<&ImageSpec>,
+    ) -> Result<Vec<PathBuf>, StoreError> {
         let mut links = Vec::new();
         if !tags.is_empty() {
             self.made("tags")?;
@@ -60,7 +80,13 @@ impl Store {
     }
 
     /// Replaces each link by way of a temporary one beside it. No tag and no request starts with a dot.
-    pub(super) fn write_links(&self, journal: &mut Journal, id: &str, image: &Digest, links: &[PathBuf]) -> Result<(), StoreError> {
+    pub(super) fn write_links(
+        &self,
+        journal: &mut Journal,
+        id: &str,
+        image: &Digest,
+        links: &[PathBuf],
+    ) -> Result<(), StoreError> {
         for link in links {
             let aside = link.with_file_name(format!(".{id}"));
             journal.intend(Intent::Create(aside.clone()))?;
@@ -85,7 +111,10 @@ impl Store {
     pub fn tags(&self) -> Result<Vec<(Tag, Digest)>, StoreError> {
         let mut tags = Vec::new();
         for path in self.paths_in("tags")? {
-            let tag = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<Tag>().ok());
+            let tag = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .and_then(|name| name.parse::<Tag>().ok());
             if let (Some(tag), Some(digest)) = (tag, target(&path)?) {
                 tags.push((tag, digest));
             }
