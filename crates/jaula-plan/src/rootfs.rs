@@ -7,4 +7,4 @@ mod sources;
 mod tests;
 
 pub use sources::{Keyring, Kind, Origin, Source, Sources, SourcesError, resolve_sources};
-pub use table::{Distro, Release, Table, TableError};
+pub use table::{Distro, Release, Table, TableError, builtin_names};

@@ -82,13 +82,23 @@ impl Release {
     }
 }
 
+/// The table that comes with the program.
+const BUILTIN: &str = include_str!("../distros.toml");
+
+/// The names of the table that comes with the program, told from its headings alone: every start asks what a word
+/// means, and reading the whole table would take longer than the rest of the arguments.
+pub fn builtin_names() -> impl Iterator<Item = &'static str> {
+    let heading = |line: &'static str| line.strip_prefix('[')?.strip_suffix(']').filter(|name| !name.starts_with('['));
+    BUILTIN.lines().filter_map(heading)
+}
+
 impl Table {
     /// The table that comes with the program.
     ///
     /// # Errors
     /// [`TableError`] if the built-in text were broken, which a test excludes.
     pub fn builtin() -> Result<Self, TableError> {
-        Ok(Self { distros: toml::from_str(include_str!("../distros.toml"))? })
+        Ok(Self { distros: toml::from_str(BUILTIN)? })
     }
 
     /// Adds the entries of a file of the user's; an entry of the same name is replaced whole.

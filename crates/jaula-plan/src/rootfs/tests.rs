@@ -186,3 +186,11 @@ fn a_users_table_adds_distributions() {
     assert_eq!(sources.sources_list(), "deb http://m/mine one main\n");
     assert!(table.extend("[mine]\nno-such-key = 1\n").is_err());
 }
+
+#[test]
+fn the_headings_tell_the_names_of_the_table() {
+    let table = Table::builtin().expect("the table");
+    let mut names: Vec<&str> = builtin_names().collect();
+    names.sort_unstable();
+    assert_eq!(names, table.names().collect::<Vec<_>>());
+}

@@ -6,6 +6,7 @@ use crate::args::nearest::nearest;
 use crate::args::reference;
 use crate::error::CommandError;
 use jaula_engine::{Config, ExecSpec, Io};
+use jaula_plan::rootfs::{Table, builtin_names};
 use jaula_plan::spec::jail::{Namespaces, NetSpec, Terminal, UserSpec};
 use jaula_plan::spec::rootfs::Reference;
 use std::env;
@@ -157,19 +158,42 @@ impl Surroundings {
     /// A REF, with its path made absolute.
     ///
     /// # Errors
-    /// When it is in none of the forms.
-    pub fn reference(&self, text: &OsStr) -> Result<Reference, CommandError> {
-        let parsed = reference::parse(text, known_distro).map_err(|error| {
-            CommandError::usage(format!("cannot use {:?} as REF", text.to_string_lossy()))
-                .because(error)
-                .hint("a REF is DISTRO[:SUITE], a tag, a digest, a directory (with a slash) or a tar archive")
-        })?;
+    /// When it is in none of the forms, or a file that may tell what it means cannot be read.
+    pub fn reference(&self, text: &OsStr, root: bool) -> Result<Reference, CommandError> {
+        let read = |known: &dyn Fn(&str) -> bool| {
+            reference::parse(text, known).map_err(|error| {
+                CommandError::usage(format!("cannot use {:?} as REF", text.to_string_lossy()))
+                    .because(error)
+                    .hint("a REF is DISTRO[:SUITE], a tag, a digest, a directory (with a slash) or a tar archive")
+            })
+        };
+        let mut parsed = read(&|word| builtin_names().any(|name| name == word))?;
+        // Only a name that is not in the table may be in a file that adds to it: few starts read one.
+        if let (Reference::Tag(_), Some(file)) = (&parsed, self.distros(root)) {
+            let table = more_distros(&file)?;
+            parsed = read(&|word| table.distro(word).is_some())?;
+        }
         Ok(match parsed {
             Reference::Directory(path) => Reference::Directory(self.absolute(&path)?),
             Reference::Archive(path) => Reference::Archive(self.absolute(&path)?),
             other => other,
         })
     }
+}
+
+/// The table of distributions with what a file adds.
+fn more_distros(file: &Path) -> Result<Table, CommandError> {
+    let attempt =
+        || CommandError::failed(format!("cannot read {}", jaula_plan::explain::shown(file)));
+    let text = std::fs::read_to_string(file).map_err(|error| attempt().because(error))?;
+    let mut table = Table::builtin().map_err(|error| attempt().because(error))?;
+    let added = table.extend(&text);
+    added.map_err(|error| {
+        attempt()
+            .because(error)
+            .hint("docs/cli.md tells the shape of the table")
+    })?;
+    Ok(table)
 }
 
 /// The environment of a jail's program, whole: the defaults (none with `--clean-env` but PATH), then what was typed;
@@ -243,13 +267,6 @@ pub fn namespaces(net: NetSpec, user: bool) -> Namespaces {
     }
 }
 
-const DISTROS: [&str; 4] = ["debian", "ubuntu", "devuan", "kali"];
-
-/// Is it a distribution of the table?
-fn known_distro(word: &str) -> bool {
-    DISTROS.contains(&word)
-}
-
 /// The distribution that a mistyped tag may have meant, with the suite kept.
 pub fn meant_distro(reference: &Reference) -> Option<String> {
     let Reference::Tag(tag) = reference else {
@@ -259,10 +276,7 @@ pub fn meant_distro(reference: &Reference) -> Option<String> {
         Some((word, suite)) => (word, format!(":{suite}")),
         None => (tag.as_str(), String::new()),
     };
-    Some(format!(
-        "{}{suite}",
-        nearest(word, DISTROS.iter().copied())?
-    ))
+    Some(format!("{}{suite}", nearest(word, builtin_names())?))
 }
 
 #[cfg(test)]
@@ -334,13 +348,39 @@ mod tests {
     }
 
     #[test]
+    fn a_file_adds_distributions() {
+        let home = tempfile::tempdir().expect("a directory");
+        let around = Surroundings {
+            config_home: Some(home.path().to_owned()),
+            ..around()
+        };
+        let file = home.path().join("jaula/distros.toml");
+        std::fs::create_dir(home.path().join("jaula")).expect("a directory");
+        let shape =
+            "default-suite = \"x\"\ncomponents = []\nmirror = \"http://x\"\nkeyrings = []\n";
+        std::fs::write(&file, format!("[ours]\n{shape}")).expect("a file");
+        let read = |text: &str| around.reference(OsStr::new(text), false);
+        assert!(matches!(read("ours:x"), Ok(Reference::Distro { .. })));
+        assert!(matches!(read("debian"), Ok(Reference::Distro { .. })));
+        assert!(matches!(read("other"), Ok(Reference::Tag(_))));
+        std::fs::write(&file, "[ours").expect("a file");
+        assert!(matches!(read("debian"), Ok(Reference::Distro { .. })));
+        assert!(
+            read("ours")
+                .expect_err("a broken table")
+                .to_string()
+                .contains("distros.toml")
+        );
+    }
+
+    #[test]
     fn references_become_absolute() {
-        let read = |text: &str| around().reference(OsStr::new(text)).ok();
+        let read = |text: &str| around().reference(OsStr::new(text), true).ok();
         assert_eq!(read("./x"), Some(Reference::Directory("/work/x".into())));
         assert_eq!(
             read("d.tar"),
             Some(Reference::Archive("/work/d.tar".into()))
         );
-        assert!(around().reference(OsStr::new("a\nb")).is_err());
+        assert!(around().reference(OsStr::new("a\nb"), true).is_err());
     }
 }

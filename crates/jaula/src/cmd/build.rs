@@ -49,7 +49,7 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
         .get_one::<OsString>("ref")
         .cloned()
         .unwrap_or_default();
-    let reference = context.around.reference(&word)?;
+    let reference = context.reference(&word)?;
     only_for_distros(matches, Some(&reference))?;
     if let Reference::Directory(_) | Reference::Archive(_) = reference {
         return Err(CommandError::usage(format!("cannot build {}", reference_text(&reference)))

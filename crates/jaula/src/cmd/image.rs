@@ -134,7 +134,7 @@ pub fn rm(matches: &ArgMatches, context: &Context) -> Done {
 
 /// A REF that can name an image of the store.
 fn stored(word: OsString, context: &Context) -> Result<Reference, CommandError> {
-    let reference = context.around.reference(&word)?;
+    let reference = context.reference(&word)?;
     if let Reference::Directory(_) | Reference::Archive(_) = reference {
         return Err(CommandError::usage(format!(
             "cannot use {} here: it is a path",

@@ -27,8 +27,9 @@ use crate::output::{Done, Output, write_stderr, write_stdout};
 use clap::{ArgMatches, Command};
 use jaula_engine::{Engine, EngineError, Kind, Outcome, Preview, Status};
 use jaula_plan::explain::script;
+use jaula_plan::spec::rootfs::Reference;
 use serde_json::json;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 /// One verb.
 pub struct Verb {
@@ -192,6 +193,8 @@ fn group(name: &'static str, about: &'static str) -> Command {
 pub struct Context {
     /// The options of every verb.
     pub global: Global,
+    /// Is the caller root?
+    pub root: bool,
     /// What surrounds the process.
     pub around: Surroundings,
     /// Where results and errors go.
@@ -207,10 +210,19 @@ impl Context {
         let progress = Progress::new(global.json, global.quiet, global.verbose, bars);
         Self {
             global,
+            root: jaula_engine::probe::caller().uid == 0,
             around,
             out,
             progress,
         }
+    }
+
+    /// A REF as typed.
+    ///
+    /// # Errors
+    /// When it is in none of the forms.
+    pub fn reference(&self, text: &OsStr) -> Result<Reference, CommandError> {
+        self.around.reference(text, self.root)
     }
 
     /// The store's engine. The process becomes root of the caller's own identifiers on the way, so this comes
@@ -219,8 +231,7 @@ impl Context {
     /// # Errors
     /// When the session or the store cannot be opened.
     pub fn engine(&self, offline: bool) -> Result<Engine, CommandError> {
-        let root = is_root();
-        let config = self.around.config(&self.global, root, offline)?;
+        let config = self.around.config(&self.global, self.root, offline)?;
         Engine::open(config).map_err(|error| failed("cannot open the store", error))
     }
 
@@ -229,7 +240,7 @@ impl Context {
     /// # Errors
     /// When no place for the store can be found.
     pub fn engine_as_caller(&self, offline: bool) -> Result<Engine, CommandError> {
-        let config = self.around.config(&self.global, is_root(), offline)?;
+        let config = self.around.config(&self.global, self.root, offline)?;
         Engine::open(config).map_err(|error| failed("cannot open the store", error))
     }
 
@@ -283,11 +294,6 @@ pub fn failed(attempt: impl Into<String>, error: EngineError) -> CommandError {
     }
     failed.hints = hints;
     failed.because(error)
-}
-
-fn is_root() -> bool {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata("/proc/self").is_ok_and(|owner| owner.uid() == 0)
 }
 
 /// From the words after the program's name to the exit code.

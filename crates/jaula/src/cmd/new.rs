@@ -44,7 +44,7 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
     let from = matches
         .get_one::<OsString>("from")
         .map_or(OsStr::new(DEFAULT_FROM), OsString::as_os_str);
-    let from = context.around.reference(from)?;
+    let from = context.reference(from)?;
     only_for_distros(matches, Some(&from))?;
     let spec = NewSpec {
         name,

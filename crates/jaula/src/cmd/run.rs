@@ -71,7 +71,7 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
 fn spec(matches: &ArgMatches, context: &Context) -> Result<RunSpec, CommandError> {
     let reference = matches
         .get_one::<OsString>("ref")
-        .map(|text| context.around.reference(text))
+        .map(|text| context.reference(text))
         .transpose()?;
     let image = low::image(matches)?;
     only_for_distros(matches, reference.as_ref())?;
