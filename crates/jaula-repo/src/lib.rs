@@ -13,5 +13,6 @@ pub mod deb;
 pub mod elf;
 pub mod hex;
 pub mod solve;
+pub mod lock;
 pub mod tar;
 pub mod verify;

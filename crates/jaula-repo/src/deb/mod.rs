@@ -3,6 +3,7 @@
 
 pub mod archive;
 pub mod control;
+pub mod dpkg;
 pub mod packages;
 pub mod relation;
 pub mod release;
