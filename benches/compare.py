@@ -1,0 +1,455 @@
+#!/usr/bin/env python3
+"""Compares jaula with its peers and with the bare work, on the same inputs, in turn.
+
+    benches/compare.py [build] [start] [again] [--rounds N] [--jaula PROGRAM] [--json FILE]
+
+Needs root for `build` and for `start` as root; measures `start` as an ordinary user too when
+`--user NAME` names one with subordinate ids (or when it is not started by root). Installs nothing:
+what is absent is left out and named. Uses nothing but Python's own library and public programs.
+
+Rounds are interleaved: each round runs every command once, so that a busy machine slows all alike.
+Read ratios; absolute numbers are this machine's at this hour.
+"""
+
+import argparse
+import json
+import os
+import pwd
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+TOP = HERE.parent
+SUITE = "bookworm"
+QUIET = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+CLEAN = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LC_ALL": "C.UTF-8",
+    "HOME": "/nonexistent",
+    "DEBIAN_FRONTEND": "noninteractive",
+}
+
+
+class Failed(Exception):
+    """A command did not do its work: its time means nothing."""
+
+
+STOPWATCH = None  # the compiled stopwatch.c, set by main
+
+
+def timed(command, env=None, log=None, user=None, cwd="/", inside=()):
+    """Runs a command; (wall seconds, CPU seconds, peak KiB of its largest process).
+
+    Through stopwatch.c where there is a C compiler: only then are short times and memory exact.
+    `inside` is a command that leads into another namespace; its own time is not counted.
+    """
+    more = {}
+    if user:
+        account = pwd.getpwnam(user)
+        more = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+        env = dict(env or CLEAN, HOME=account.pw_dir, USER=user)
+    command = [str(word) for word in command]
+    if STOPWATCH:
+        program = shutil.which(command[0], path=CLEAN["PATH"]) or command[0]
+        measured = [STOPWATCH, "", program, *command[1:]]
+    with open(log or os.devnull, "w") as out, tempfile.TemporaryFile("w+") as result:
+        if STOPWATCH:
+            measured[1] = f"/proc/self/fd/{result.fileno()}"
+            more["pass_fds"] = [result.fileno()]
+            os.fchmod(result.fileno(), 0o666)
+        start = time.perf_counter()
+        child = subprocess.Popen(
+            [*inside, *(measured if STOPWATCH else command)], env=env or CLEAN, stderr=out, cwd=cwd, **QUIET, **more
+        )
+        _, status, usage = os.wait4(child.pid, 0)
+        wall = time.perf_counter() - start
+        child.returncode = os.waitstatus_to_exitcode(status)
+        cpu, peak = usage.ru_utime + usage.ru_stime, usage.ru_maxrss
+        if STOPWATCH and child.returncode == 0:
+            result.seek(0)
+            nanoseconds, microseconds, peak, status = map(int, result.read().split())
+            wall, cpu = nanoseconds / 1e9, microseconds / 1e6
+            child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode != 0:
+        tail = Path(log).read_text(errors="replace")[-800:] if log else ""
+        raise Failed(f"{' '.join(command)}: status {child.returncode}\n{tail}")
+    return wall, cpu, peak
+
+
+class Table:
+    """Times of several commands, taken in turn."""
+
+    def __init__(self, title, unit, rounds):
+        self.title, self.unit, self.rounds = title, unit, rounds
+        self.runs = {}
+        self.absent = {}
+
+    def measure(self, cases, warm=1):
+        """cases: name → function that does one run and returns what `timed` returns."""
+        for name, case in list(cases.items()):
+            try:
+                for _ in range(warm):
+                    case()
+            except (Failed, OSError) as error:
+                self.absent[name] = str(error).strip().splitlines()[0:3]
+                del cases[name]
+        for _ in range(self.rounds):
+            for name, case in list(cases.items()):
+                try:
+                    self.runs.setdefault(name, []).append(case())
+                except (Failed, OSError) as error:
+                    self.absent[name] = str(error).strip().splitlines()[0:3]
+                    self.runs.pop(name, None)
+                    del cases[name]
+
+    def medians(self):
+        return {
+            name: {
+                "median": statistics.median(run[0] for run in runs),
+                "min": min(run[0] for run in runs),
+                "cpu": statistics.median(run[1] for run in runs),
+                "peak_kib": max(run[2] for run in runs),
+                "runs": len(runs),
+            }
+            for name, runs in self.runs.items()
+        }
+
+    def show(self, base):
+        scale, digits = (1e6, 0) if self.unit == "us" else (1, 2)
+        rows = self.medians()
+        print(f"\n## {self.title} ({self.rounds} rounds)\n")
+        print(f"| command | median {self.unit} | min | CPU | peak MiB | {base} takes 1, this takes |")
+        print("|---|---|---|---|---|---|")
+        one = rows.get(base, {}).get("median")
+        for name, row in sorted(rows.items(), key=lambda item: item[1]["median"]):
+            ratio = f"{row['median'] / one:.2f}" if one else "?"
+            cells = [f"{row[key] * scale:.{digits}f}" for key in ("median", "min", "cpu")]
+            print(f"| {name} | {' | '.join(cells)} | {row['peak_kib'] / 1024:.1f} | {ratio} |")
+        for name, reason in self.absent.items():
+            print(f"\nleft out: {name}: {' / '.join(reason)}")
+        sys.stdout.flush()
+
+
+def tool(name):
+    return shutil.which(name, path=CLEAN["PATH"])
+
+
+def remove(tree):
+    """Removes a tree without crossing into another file system."""
+    if Path(tree).exists():
+        subprocess.run(["rm", "-rf", "--one-file-system", "--", str(tree)], check=True)
+
+
+def mirror_at(cache):
+    """Makes the partial mirror once and serves it on the loopback; (address, directory, server)."""
+    cache.mkdir(parents=True, exist_ok=True)
+    mirror = cache / f"mirror-{SUITE}"
+    subprocess.run(
+        ["cargo", "run", "--quiet", "--package", "xtask", "--", "mirror", str(mirror)],
+        cwd=TOP, check=True, stdout=subprocess.DEVNULL,
+    )
+    script = (
+        "import http.server,functools,sys\n"
+        "class H(http.server.SimpleHTTPRequestHandler):\n"
+        "    protocol_version='HTTP/1.1'\n"
+        "    def log_message(self,*a): pass\n"
+        "s=http.server.ThreadingHTTPServer(('127.0.0.1',0),functools.partial(H,directory=sys.argv[1]))\n"
+        "print(s.server_address[1],flush=True)\n"
+        "s.serve_forever()\n"
+    )
+    server = subprocess.Popen(
+        [sys.executable, "-c", script, str(mirror)], stdout=subprocess.PIPE, text=True
+    )
+    return f"http://127.0.0.1:{server.stdout.readline().strip()}", mirror, server
+
+
+def unpacked_root(scratch, keyring, url, log):
+    """A root whose packages are all unpacked and none configured, and the names of the packages."""
+    root = scratch / "unpacked"
+    timed([tool("debootstrap"), "--foreign", "--variant=minbase", f"--keyring={keyring}", SUITE,
+           str(root), url], log=log)
+    names = (root / "debootstrap/required").read_text().split()
+    names += (root / "debootstrap/base").read_text().split()
+    # Its /proc is a link to the host's: never mount there before it is a directory of its own.
+    proc = root / "proc"
+    if proc.is_symlink():
+        proc.unlink()
+        proc.mkdir()
+    shell = (
+        "/usr/bin/dpkg --force-all --install /var/cache/apt/archives/base-passwd_*.deb &&"
+        " /usr/bin/dpkg --force-all --unpack /var/cache/apt/archives/*.deb"
+    )
+    timed(["unshare", "-mpf", "--mount-proc", "-R", str(root), "/bin/sh", "-c", shell], log=log)
+    remove(root / "var/cache/apt/archives")
+    return root, names
+
+
+def floor_of_build(mirror, scratch, keyring, url, log):
+    """The unavoidable parts with both cores: index, hash, decompress, write once, configure."""
+    prepared, names = unpacked_root(scratch, keyring, url, log)
+    debs = [deb for name in names for deb in mirror.glob(f"pool/**/{name}_*.deb")]
+    largest_first = "\n".join(str(deb) for deb in sorted(debs, key=lambda deb: -deb.stat().st_size))
+    root, copy = scratch / "floor-root", scratch / "floor-copy"
+    index = mirror / f"dists/{SUITE}/main/binary-amd64/Packages.xz"
+    steps = [
+        ["sh", "-c", 'xz -dc "$1" >/dev/null', "sh", str(index)],
+        ["sh", "-c", 'printf %s "$1" | xargs -P2 -n16 sha256sum >/dev/null', "sh", largest_first],
+        ["sh", "-c", """
+            for dir in bin sbin lib lib64; do mkdir -p "$2/usr/$dir"; ln -s "usr/$dir" "$2/$dir"; done
+            printf %s "$1" | xargs -P2 -n1 sh -c '
+                dpkg-deb --fsys-tarfile "$1" | tar -xf - --keep-directory-symlink -C "$0"' "$2"
+         """, "sh", largest_first, str(root)],
+        ["unshare", "-mpf", "--mount-proc", "-R", str(copy), "/usr/bin/dpkg", "--configure", "-a"],
+    ]
+
+    def one():
+        remove(root)
+        remove(copy)
+        root.mkdir()
+        subprocess.run(["cp", "-a", prepared, copy], check=True)
+        spent = [timed(step, log=log) for step in steps]
+        remove(copy)
+        return sum(one[0] for one in spent), sum(one[1] for one in spent), max(one[2] for one in spent)
+
+    return one
+
+
+def builds(options, jaula, url, mirror, scratch):
+    """(a) A cold minbase root on a tmpfs, packages cached on the loopback."""
+    table = Table("minbase into a tmpfs, mirror on the loopback", "s", options.rounds or 5)
+    log = scratch / "log"
+    keyring = mirror / "keyring.gpg"
+    tree = scratch / "tree"
+    count = iter(range(10**6))
+
+    def case(command):
+        def one():
+            remove(tree)
+            result = timed(command, log=log)
+            if not (tree / "var/lib/dpkg/status").is_file():
+                raise Failed(f"{command[0]} left no root")
+            return result
+        return one
+
+    def from_nothing():
+        store = scratch / f"store-{next(count)}"
+        try:
+            return case([
+                jaula, "--store", str(store), "build", f"debian:{SUITE}", "--variant", "minbase",
+                "--mirror", url, "--keyring", str(keyring), "-o", str(tree),
+            ])()
+        finally:
+            remove(store)
+
+    cases = {}
+    if jaula:
+        cases["jaula build (empty store)"] = from_nothing
+    peers = {
+        "mmdebstrap": ["--mode=root", "--variant=minbase", f"--keyring={keyring}", SUITE, tree, url],
+        "debootstrap": ["--variant=minbase", f"--keyring={keyring}", SUITE, tree, url],
+        "cdebootstrap": ["--flavour=minimal", f"--keyring={keyring}", SUITE, tree, url],
+    }
+    for name, arguments in peers.items():
+        program = tool(name)
+        if program:
+            cases[name] = case([program, *map(str, arguments)])
+        else:
+            table.absent[name] = ["not installed"]
+    # The packages of the floor are those debootstrap takes: the smallest set of all.
+    if tool("debootstrap"):
+        cases["floor: index, hash, decompress, write, configure"] = floor_of_build(
+            mirror, scratch, keyring, url, log
+        )
+    table.measure(cases, warm=1)
+    remove(tree)
+    remove(scratch / "floor-root")
+    table.show("jaula build (empty store)" if jaula else "mmdebstrap")
+    return table
+
+
+def bundle(root, where):
+    """An OCI bundle for crun and runc that does what the others do: six namespaces, proc, dev."""
+    where.mkdir()
+    spaces = ["pid", "ipc", "uts", "mount", "network", "cgroup"]
+    config = {
+        "ociVersion": "1.0.0",
+        "process": {
+            "terminal": False, "user": {"uid": 0, "gid": 0}, "args": ["/bin/true"],
+            "env": ["PATH=/usr/bin:/bin"], "cwd": "/", "noNewPrivileges": True,
+        },
+        "root": {"path": str(root), "readonly": True},
+        "hostname": "bench",
+        "mounts": [
+            {"destination": "/proc", "type": "proc", "source": "proc"},
+            {"destination": "/dev", "type": "tmpfs", "source": "tmpfs",
+             "options": ["nosuid", "mode=755"]},
+        ],
+        "linux": {"namespaces": [{"type": kind} for kind in spaces]},
+    }
+    (where / "config.json").write_text(json.dumps(config))
+    return where
+
+
+def starts(options, jaula, root, url, mirror, scratch, user, image_store):
+    """(b) /bin/true isolated in a minbase root: six namespaces, own /proc and /dev."""
+    who = user or pwd.getpwuid(os.geteuid()).pw_name
+    table = Table(f"start of /bin/true in a minbase root, as {who}", "us", options.rounds or 200)
+    log = scratch / "log"
+    plain = user or os.geteuid() != 0
+    space = "U" if plain else ""
+    cases, hidden = {}, None
+
+    def add(name, command):
+        if command[0]:
+            cases[name] = lambda: timed([str(word) for word in command], log=log, user=user)
+        else:
+            table.absent[name] = ["not installed"]
+
+    floor = scratch / "floor"
+    if tool("cc"):
+        subprocess.run(["cc", "-O2", "-static", "-o", floor, HERE / "floor.c"], check=True)
+        os.chmod(floor, 0o755)
+        add("floor (clone3, pivot_root, proc, exec)", [floor, f"{space}muipnC", root, "/bin/true"])
+        add("floor with /dev", [floor, f"{space}muipnCd", root, "/bin/true"])
+    else:
+        table.absent["floor"] = ["no C compiler"]
+    if jaula:
+        add("jaula run", [jaula, "--store", image_store, "run", f"debian:{SUITE}", "--", "/bin/true"])
+    own = ["-Ur"] if plain else []
+    add("unshare", [tool("unshare"), *own, "-muinpCf", "--mount-proc", "-R", root, "/bin/true"])
+    add("bwrap", [tool("bwrap"), "--unshare-all", "--ro-bind", root, "/", "--proc", "/proc", "--dev",
+                  "/dev", "/bin/true"])
+    if not plain:
+        oci = bundle(root, scratch / "bundle")
+        quiet = scratch / "oci-state"
+        crun = [tool("crun"), "--root", quiet, "--cgroup-manager=disabled", "run", "-b", oci, "c1"]
+        if crun[0] and Path("/sys/fs/cgroup/unified").is_mount() and tool("nsenter"):
+            # crun refuses a hybrid hierarchy: hide the unified half from it, and from it alone.
+            hidden = subprocess.Popen(
+                ["unshare", "-m", "sh", "-c", "umount -l /sys/fs/cgroup/unified && echo && exec cat"],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            )
+            hidden.stdout.readline()
+            lead = ["nsenter", f"--mount=/proc/{hidden.pid}/ns/mnt"]
+            cases["crun"] = lambda: timed(crun, log=log, inside=lead)
+        else:
+            add("crun", crun)
+        add("runc", [tool("runc"), "--root", quiet, "run", "-b", oci, "c2"])
+    add("/bin/true itself", ["/bin/true"])
+    table.measure(cases, warm=3)
+    if hidden:
+        hidden.communicate()
+    table.show("jaula run" if jaula else "floor (clone3, pivot_root, proc, exec)")
+    return table
+
+
+def again(options, jaula, scratch, image_store):
+    """(c) The second run of a stored image, as a whole command."""
+    table = Table("second run of a stored image", "us", options.rounds or 50)
+    log = scratch / "log"
+    command = [jaula, "--store", str(image_store), "run", f"debian:{SUITE}", "--"]
+    table.measure({
+        "jaula run -- true": lambda: timed([*command, "true"], log=log),
+        "jaula run -- cat /etc/os-release": lambda: timed([*command, "cat", "/etc/os-release"], log=log),
+        "jaula --version": lambda: timed([jaula, "--version"], log=log),
+    }, warm=2)
+    table.show("jaula run -- true")
+    return table
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", nargs="*", help="build, start, again; all by default")
+    parser.add_argument("--rounds", type=int, help="rounds of each table")
+    parser.add_argument("--jaula", help="the program; by default the release build, made if absent")
+    parser.add_argument("--without-jaula", action="store_true", help="peers and floor only")
+    parser.add_argument("--user", help="measure start as this ordinary user too")
+    parser.add_argument("--cache", type=Path, default=TOP / "target" / "bench-cache")
+    parser.add_argument("--json", type=Path, help="write all figures here")
+    options = parser.parse_args()
+    what = options.what or ["build", "start", "again"]
+    unknown = set(what) - {"build", "start", "again"}
+    if unknown:
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+
+    jaula = None
+    if not options.without_jaula:
+        jaula = options.jaula
+        if not jaula:
+            told = subprocess.run(
+                ["cargo", "build", "--release", "--package", "jaula", "--message-format=json"],
+                cwd=TOP, check=True, stdout=subprocess.PIPE, text=True,
+            ).stdout.splitlines()
+            programs = [json.loads(line).get("executable") for line in told if '"executable"' in line]
+            jaula = [program for program in programs if program][-1]
+        jaula = str(Path(jaula).resolve())
+
+    root = os.geteuid() == 0
+    place = "/dev/shm" if root or os.access("/dev/shm", os.W_OK) else None
+    scratch = Path(tempfile.mkdtemp(prefix="jaula-bench-", dir=place))
+    os.chmod(scratch, 0o755)
+    server = None
+    tables = {}
+    if tool("cc"):
+        global STOPWATCH
+        STOPWATCH = str(scratch / "stopwatch")
+        subprocess.run(["cc", "-O2", "-static", "-o", STOPWATCH, HERE / "stopwatch.c"], check=True)
+        os.chmod(STOPWATCH, 0o755)
+    else:
+        print("no C compiler: times and memory include the cost of starting from python")
+    try:
+        url, mirror, server = mirror_at(options.cache)
+        if "build" in what:
+            if root:
+                tables["build"] = builds(options, jaula, url, mirror, scratch)
+            else:
+                print("left out: build: the peers build as root only")
+        if "start" in what or "again" in what:
+            store = scratch / "store"
+            tree = scratch / "minbase"
+            maker = [tool("mmdebstrap"), "--variant=minbase", f"--keyring={mirror}/keyring.gpg", SUITE,
+                     str(tree), url]
+            if jaula:
+                timed([jaula, "--store", str(store), "run", f"debian:{SUITE}", "--mirror", url,
+                       "--keyring", f"{mirror}/keyring.gpg", "--", "/bin/true"], log=scratch / "log")
+                maker = [jaula, "--store", str(store), "build", f"debian:{SUITE}", "--variant",
+                         "minbase", "--mirror", url, "--keyring", f"{mirror}/keyring.gpg", "-o", str(tree)]
+            timed(maker, log=scratch / "log")
+            if "start" in what:
+                tables["start"] = starts(options, jaula, tree, url, mirror, scratch, None, store)
+                if options.user and root:
+                    theirs = scratch / "user"
+                    theirs.mkdir()
+                    shutil.chown(theirs, options.user)
+                    own = theirs / "store"
+                    if jaula:
+                        visible = scratch / "jaula"
+                        shutil.copy(jaula, visible)
+                        timed([str(visible), "--store", str(own), "run", f"debian:{SUITE}", "--mirror",
+                               url, "--keyring", f"{mirror}/keyring.gpg", "--", "/bin/true"],
+                              log=scratch / "log", user=options.user)
+                    tables["start as user"] = starts(
+                        options, str(scratch / "jaula") if jaula else None, tree, url, mirror,
+                        theirs, options.user, own,
+                    )
+            if "again" in what and jaula:
+                tables["again"] = again(options, jaula, scratch, store)
+        if options.json:
+            options.json.write_text(json.dumps({name: one.medians() for name, one in tables.items()}, indent=1))
+    finally:
+        if server:
+            server.terminate()
+            server.wait()
+        remove(scratch)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Failed as error:
+        sys.exit(f"compare: {error}")
