@@ -41,5 +41,9 @@ pub enum SolveError {
 }
 
 fn join(names: &[UnknownName]) -> String {
-    names.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    names
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
 }

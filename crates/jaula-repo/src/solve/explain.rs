@@ -41,7 +41,11 @@ impl fmt::Display for Explanation {
 fn draw(f: &mut fmt::Formatter<'_>, reasons: &[Reason], indent: &str) -> fmt::Result {
     for (i, reason) in reasons.iter().enumerate() {
         let last = i + 1 == reasons.len();
-        let (branch, below) = if last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+        let (branch, below) = if last {
+            ("└─ ", "   ")
+        } else {
+            ("├─ ", "│  ")
+        };
         write!(f, "\n{indent}{branch}{}", reason.text)?;
         draw(f, &reason.because, &format!("{indent}{below}"))?;
     }
@@ -80,7 +84,9 @@ pub(super) fn explain(
     let mut staying: BTreeSet<CandIx> = BTreeSet::new();
     let node = |at| graph.graph.node_weight(at).copied();
     for edge in graph.graph.raw_edges() {
-        let (Some(from), Some(to)) = (node(edge.source()), node(edge.target())) else { continue };
+        let (Some(from), Some(to)) = (node(edge.source()), node(edge.target())) else {
+            continue;
+        };
         match (from, edge.weight) {
             (ConflictNode::Root, ConflictEdge::Requires(requirement)) => {
                 match provider.meaning(requirement) {
@@ -108,15 +114,28 @@ pub(super) fn explain(
             }
             (ConflictNode::Solvable(s), ConflictEdge::Conflict(ConflictCause::Constrains(_))) => {
                 if let ConflictNode::Solvable(other) = to {
-                    facts.entry(cand(s)).or_default().refuses.insert(cand(other));
-                    facts.entry(cand(other)).or_default().refused_by.insert(cand(s));
+                    facts
+                        .entry(cand(s))
+                        .or_default()
+                        .refuses
+                        .insert(cand(other));
+                    facts
+                        .entry(cand(other))
+                        .or_default()
+                        .refused_by
+                        .insert(cand(s));
                 }
             }
             _ => {}
         }
     }
     let pool = &mut **provider.pool.borrow_mut();
-    let mut teller = Teller { pool, facts, told: BTreeSet::new(), lines: 0 };
+    let mut teller = Teller {
+        pool,
+        facts,
+        told: BTreeSet::new(),
+        lines: 0,
+    };
     teller.tell(wants, &root_groups, &staying)
 }
 
@@ -148,7 +167,10 @@ impl Teller<'_, '_> {
             [] => "the request cannot be fulfilled:".to_owned(),
             [one] => format!("{one} cannot be installed:"),
             [first @ .., last] => {
-                format!("{} and {last} cannot be installed together:", first.join(", "))
+                format!(
+                    "{} and {last} cannot be installed together:",
+                    first.join(", ")
+                )
             }
         };
         Explanation { head, reasons }
@@ -167,6 +189,13 @@ impl Teller<'_, '_> {
         let alts = self.pool.alts(group);
         let mut reasons = Vec::new();
         for alt in alts.iter() {
+            if self.lines >= MOST_LINES {
+                reasons.push(Reason {
+                    text: "and so on".to_owned(),
+                    because: Vec::new(),
+                });
+                break;
+            }
             let matches = self.pool.matches(*alt).to_vec();
             if matches.is_empty() {
                 let target = self.pool.alt_target(*alt);
@@ -185,8 +214,13 @@ impl Teller<'_, '_> {
 
     /// Why no source offers something of this name that would do.
     fn missing(&mut self, target: NameIx) -> String {
-        let versions: Vec<&str> =
-            self.pool.cands(target).to_vec().iter().map(|c| self.pool.version(*c)).collect();
+        let versions: Vec<&str> = self
+            .pool
+            .cands(target)
+            .to_vec()
+            .iter()
+            .map(|c| self.pool.version(*c))
+            .collect();
         let provided: BTreeSet<String> = self
             .pool
             .provs(target)
@@ -211,12 +245,15 @@ impl Teller<'_, '_> {
     fn about_cands(&mut self, cands: &[CandIx], depth: usize) -> Vec<Reason> {
         let mut merged: Vec<(NameIx, Vec<String>, String, Vec<Reason>)> = Vec::new();
         for cand in cands {
+            if self.lines >= MOST_LINES {
+                break;
+            }
             let name = self.pool.cand_name_ix(*cand);
             let version = self.pool.version(*cand).to_owned();
             for (text, because) in self.about_cand(*cand, depth) {
-                let same = merged
-                    .iter_mut()
-                    .find(|(n, v, t, b)| *n == name && *t == text && *b == because && !v.contains(&version));
+                let same = merged.iter_mut().find(|(n, v, t, b)| {
+                    *n == name && *t == text && *b == because && !v.contains(&version)
+                });
                 match same {
                     Some((_, versions, ..)) => versions.push(version.clone()),
                     None => merged.push((name, vec![version.clone()], text, because)),
@@ -225,7 +262,11 @@ impl Teller<'_, '_> {
         }
         let mut reasons = Vec::new();
         for (name, versions, text, because) in merged {
-            let line = format!("{} {} {text}", self.pool.name_text(name), versions.join(", "));
+            let line = format!(
+                "{} {} {text}",
+                self.pool.name_text(name),
+                versions.join(", ")
+            );
             reasons.push(self.line(line, because));
         }
         reasons
@@ -236,7 +277,9 @@ impl Teller<'_, '_> {
         if self.pool.is_excluded(self.pool.cand_name_ix(cand)) {
             return vec![("is excluded by the request".to_owned(), Vec::new())];
         }
-        let Some(facts) = self.facts.get(&cand) else { return Vec::new() };
+        let Some(facts) = self.facts.get(&cand) else {
+            return Vec::new();
+        };
         if facts.excluded {
             return vec![("is excluded by the request".to_owned(), Vec::new())];
         }
@@ -245,7 +288,10 @@ impl Teller<'_, '_> {
         let refused_by: Vec<CandIx> = facts.refused_by.iter().copied().collect();
         let rivals = facts.rivals;
         if !needs.is_empty() && (depth >= DEEPEST || self.lines >= MOST_LINES) {
-            return vec![("cannot be installed either (and so on)".to_owned(), Vec::new())];
+            return vec![(
+                "cannot be installed either (and so on)".to_owned(),
+                Vec::new(),
+            )];
         }
         if !needs.is_empty() && !self.told.insert(cand) {
             return vec![("cannot be installed, as said above".to_owned(), Vec::new())];
@@ -253,16 +299,28 @@ impl Teller<'_, '_> {
         let mut found = Vec::new();
         for group in needs {
             let because = self.about_group(group, depth + 1);
-            found.push((format!("depends on {}", self.pool.group_text(group)), because));
+            found.push((
+                format!("depends on {}", self.pool.group_text(group)),
+                because,
+            ));
         }
         for other in refuses {
-            found.push((format!("conflicts with {}", self.full_name(other)), Vec::new()));
+            found.push((
+                format!("conflicts with {}", self.full_name(other)),
+                Vec::new(),
+            ));
         }
         for other in refused_by {
-            found.push((format!("is refused by {}", self.full_name(other)), Vec::new()));
+            found.push((
+                format!("is refused by {}", self.full_name(other)),
+                Vec::new(),
+            ));
         }
         if found.is_empty() && rivals {
-            found.push(("would have to be there beside another version".to_owned(), Vec::new()));
+            found.push((
+                "would have to be there beside another version".to_owned(),
+                Vec::new(),
+            ));
         }
         found
     }

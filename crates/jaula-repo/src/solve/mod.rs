@@ -49,7 +49,10 @@ pub struct Want {
 impl Want {
     /// A wish for the candidate version of `name`.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), version: None }
+        Self {
+            name: name.into(),
+            version: None,
+        }
     }
 
     /// The wish as a dependency relation: `name` or `name (>= 1.2)`.
@@ -109,7 +112,9 @@ impl Solution {
         &'a self,
         universe: &'a Universe<'a>,
     ) -> impl Iterator<Item = (Package<'a>, bool)> + 'a {
-        self.chosen.iter().filter_map(|c| Some((universe.package(c.package)?, c.manual)))
+        self.chosen
+            .iter()
+            .filter_map(|c| Some((universe.package(c.package)?, c.manual)))
     }
 }
 
@@ -192,7 +197,10 @@ pub fn solve_with(
     }
     let all: Vec<_> = base.iter().chain(&roots).copied().collect();
     let picked = provider::solve(&mut pool, &all, &guide.picked, request.recommends)?;
-    let mut outcome = walk::Outcome { picked, ..walk::Outcome::default() };
+    let mut outcome = walk::Outcome {
+        picked,
+        ..walk::Outcome::default()
+    };
     walk::mark_manual(&mut pool, &mut outcome, &base, &roots);
     Ok(finish(&mut pool, outcome, FoundBy::Solver))
 }
@@ -200,13 +208,24 @@ pub fn solve_with(
 /// Turns the picked candidates into the public form.
 fn finish(pool: &mut Pool<'_>, outcome: walk::Outcome, found_by: FoundBy) -> Solution {
     let installed: BTreeSet<CandIx> = pool.installed().iter().copied().collect();
-    let mut new: Vec<CandIx> =
-        outcome.picked.iter().copied().filter(|c| !installed.contains(c)).collect();
+    let mut new: Vec<CandIx> = outcome
+        .picked
+        .iter()
+        .copied()
+        .filter(|c| !installed.contains(c))
+        .collect();
     new.sort_by(|a, b| pool.cand_name(*a).cmp(pool.cand_name(*b)).then(a.cmp(b)));
     let unpack_order = order::unpack_order(pool, &new);
     let chosen = new
         .iter()
-        .map(|c| Chosen { package: pool.package_ref(*c), manual: outcome.manual.contains(c) })
+        .map(|c| Chosen {
+            package: pool.package_ref(*c),
+            manual: outcome.manual.contains(c),
+        })
         .collect();
-    Solution { chosen, unpack_order, found_by }
+    Solution {
+        chosen,
+        unpack_order,
+        found_by,
+    }
 }

@@ -69,7 +69,10 @@ fn enforce_pre_depends(ranked: &[usize], before: &[Vec<(Kind, usize)>]) -> Vec<u
     let mut open: Vec<usize> = vec![0; ranked.len()];
     let mut dependents: Vec<Vec<usize>> = vec![Vec::new(); ranked.len()];
     for (at, edges) in before.iter().enumerate() {
-        for (_, to) in edges.iter().filter(|(k, to)| *k == Kind::PreDepends && *to != at) {
+        for (_, to) in edges
+            .iter()
+            .filter(|(k, to)| *k == Kind::PreDepends && *to != at)
+        {
             if let (Some(n), Some(d)) = (open.get_mut(at), dependents.get_mut(*to)) {
                 *n += 1;
                 d.push(at);

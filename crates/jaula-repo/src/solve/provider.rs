@@ -62,7 +62,11 @@ fn unmet_recommends(pool: &mut Pool<'_>, picked: &[CandIx], tried: &[CandIx]) ->
             if choices.iter().any(|c| set.contains(c)) {
                 continue;
             }
-            more.extend(choices.into_iter().find(|c| !tried.contains(c) && !more.contains(c)));
+            more.extend(
+                choices
+                    .into_iter()
+                    .find(|c| !tried.contains(c) && !more.contains(c)),
+            );
         }
     }
     more
@@ -83,10 +87,17 @@ fn choices(pool: &mut Pool<'_>, group: GroupIx, preferred: &BTreeSet<CandIx>) ->
                 pool.candidate(name) != Some(*c)
             })
             .collect();
-        // Stable: among versions of one package the newest stays first.
+        // Stable: among versions of one package the newest stays first, among equally good providers
+        // the one that the indices name first.
         list.sort_by(|a, b| {
-            let key = |c: &CandIx| (pool.cand_name_ix(*c) != target, older.contains(c), pool.merit(*c));
-            key(a).cmp(&key(b)).then_with(|| pool.tie(*a, *b))
+            let key = |c: &CandIx| {
+                (
+                    pool.cand_name_ix(*c) != target,
+                    older.contains(c),
+                    pool.merit(*c),
+                )
+            };
+            key(a).cmp(&key(b))
         });
         for cand in list {
             if !all.contains(&cand) {
@@ -203,16 +214,27 @@ pub(super) struct Provider<'p, 'u> {
 
 impl Provider<'_, '_> {
     pub(super) fn meaning(&self, requirement: Requirement) -> Option<Meaning> {
-        self.requirements.borrow().meaning.get(&requirement).copied()
+        self.requirements
+            .borrow()
+            .meaning
+            .get(&requirement)
+            .copied()
     }
 
     fn stays(&self, cand: CandIx) -> Requirement {
         let pool = &mut **self.pool.borrow_mut();
         let name = pool.cand_name_ix(cand);
         let members = pool.cands(name).to_vec();
-        let set = self.sets.borrow_mut().push(Set { name, members, negated: false });
+        let set = self.sets.borrow_mut().push(Set {
+            name,
+            members,
+            negated: false,
+        });
         let requirement = Requirement::Single(set);
-        self.requirements.borrow_mut().meaning.insert(requirement, Meaning::Stays(cand));
+        self.requirements
+            .borrow_mut()
+            .meaning
+            .insert(requirement, Meaning::Stays(cand));
         requirement
     }
 
@@ -238,7 +260,13 @@ impl Provider<'_, '_> {
         let mut sets = self.sets.borrow_mut();
         let mut ids: Vec<VersionSetId> = by_name
             .into_iter()
-            .map(|(name, members)| sets.push(Set { name, members, negated: false }))
+            .map(|(name, members)| {
+                sets.push(Set {
+                    name,
+                    members,
+                    negated: false,
+                })
+            })
             .collect();
         let requirement = match ids.pop() {
             Some(only) if ids.is_empty() => Requirement::Single(only),
@@ -251,7 +279,9 @@ impl Provider<'_, '_> {
         };
         let mut requirements = self.requirements.borrow_mut();
         requirements.of_group.insert(group, requirement);
-        requirements.meaning.insert(requirement, Meaning::Group(group));
+        requirements
+            .meaning
+            .insert(requirement, Meaning::Group(group));
         requirement
     }
 
@@ -272,7 +302,13 @@ impl Provider<'_, '_> {
         let mut sets = self.sets.borrow_mut();
         by_name
             .into_iter()
-            .map(|(name, members)| sets.push(Set { name, members, negated: true }))
+            .map(|(name, members)| {
+                sets.push(Set {
+                    name,
+                    members,
+                    negated: true,
+                })
+            })
             .collect()
     }
 }
@@ -311,7 +347,9 @@ impl Interner for Provider<'_, '_> {
         &self,
         union: VersionSetUnionId,
     ) -> impl Iterator<Item = VersionSetId> {
-        self.sets.borrow().unions[union.to_index()].clone().into_iter()
+        self.sets.borrow().unions[union.to_index()]
+            .clone()
+            .into_iter()
     }
 
     fn resolve_condition(&self, _: ConditionId) -> Condition {
@@ -338,7 +376,10 @@ impl DependencyProvider for Provider<'_, '_> {
         let name = name_ix(name);
         let candidates: Vec<SolvableId> = pool.cands(name).iter().map(|c| solvable(*c)).collect();
         let excluded = if pool.is_excluded(name) {
-            candidates.iter().map(|s| (*s, StringId::from_index(0))).collect()
+            candidates
+                .iter()
+                .map(|s| (*s, StringId::from_index(0)))
+                .collect()
         } else {
             Vec::new()
         };
@@ -356,7 +397,11 @@ impl DependencyProvider for Provider<'_, '_> {
         solvables.sort_by_cached_key(|s| {
             let cand = cand(*s);
             let name = pool.cand_name_ix(cand);
-            (!self.preferred.contains(&cand), pool.candidate(name) != Some(cand), cand)
+            (
+                !self.preferred.contains(&cand),
+                pool.candidate(name) != Some(cand),
+                cand,
+            )
         });
     }
 
@@ -369,7 +414,10 @@ impl DependencyProvider for Provider<'_, '_> {
             .filter(|(kind, _)| kind.critical())
             .map(|(_, group)| self.requirement(*group).into())
             .collect();
-        Dependencies::Known(KnownDependencies { requirements, constrains: self.constraints(cand) })
+        Dependencies::Known(KnownDependencies {
+            requirements,
+            constrains: self.constraints(cand),
+        })
     }
 
     fn should_cancel_with_value(&self) -> Option<Box<dyn Any>> {

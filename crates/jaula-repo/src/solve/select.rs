@@ -4,7 +4,8 @@ use super::universe::Universe;
 use super::{Request, Want};
 use crate::deb::packages::{Package, Priority};
 use crate::deb::version::cmp_versions;
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Which packages a root file system begins with (mmdebstrap(1), VARIANTS).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -26,8 +27,14 @@ pub enum Variant {
 
 impl Variant {
     /// All of them, smallest first.
-    pub const ALL: [Self; 6] =
-        [Self::Essential, Self::Apt, Self::Minbase, Self::Buildd, Self::Important, Self::Standard];
+    pub const ALL: [Self; 6] = [
+        Self::Essential,
+        Self::Apt,
+        Self::Minbase,
+        Self::Buildd,
+        Self::Important,
+        Self::Standard,
+    ];
 
     /// The word on the command line.
     pub fn as_str(self) -> &'static str {
@@ -70,7 +77,9 @@ impl std::str::FromStr for Variant {
 
 /// A word that is no variant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no variant is called {0:?}: there are essential, apt, minbase, buildd, important and standard")]
+#[error(
+    "no variant is called {0:?}: there are essential, apt, minbase, buildd, important and standard"
+)]
 pub struct UnknownVariant(pub String);
 
 /// What a variant comes to in a universe.
@@ -94,24 +103,39 @@ pub fn select(
     include: &[String],
     exclude: &[String],
 ) -> Selection {
-    // Of each name the version that would be installed decides, as in apt's patterns.
-    let mut candidates: BTreeMap<&str, (i16, Package<'_>)> = BTreeMap::new();
+    // Of each name the version that would be installed decides, as in apt's patterns. First the names
+    // that may count at all, by what is cheap to look at.
+    let mut names: BTreeSet<&str> = BTreeSet::new();
     for source in universe.sources() {
-        for package in source.index.iter().filter(|p| universe.fits(p)) {
-            let better = candidates.get(package.name()).is_none_or(|(pin, have)| {
-                (source.pin, cmp_versions(package.version(), have.version()))
-                    > (*pin, std::cmp::Ordering::Equal)
-            });
-            let counts = package.essential() || package.priority() <= Priority::Standard;
-            // A version that no longer counts also displaces an older one that did.
-            if better && (counts || candidates.contains_key(package.name())) {
-                candidates.insert(package.name(), (source.pin, package));
+        for package in source.index.iter() {
+            if package.essential() || package.priority() <= Priority::Standard {
+                names.insert(package.name());
             }
         }
     }
+    let mut candidates: BTreeMap<&str, Package<'_>> = BTreeMap::new();
+    for name in names {
+        let mut best: Option<(i16, Package<'_>)> = None;
+        for source in universe.sources() {
+            for package in source
+                .index
+                .by_name(name)
+                .map(|id| source.index.package(id))
+            {
+                let better = best.is_none_or(|(pin, have)| {
+                    (source.pin, cmp_versions(package.version(), have.version()))
+                        > (pin, Ordering::Equal)
+                });
+                if better && universe.fits(&package) {
+                    best = Some((source.pin, package));
+                }
+            }
+        }
+        candidates.extend(best.map(|(_, package)| (name, package)));
+    }
     let mut selection = Selection::default();
     let mut by_priority = Vec::new();
-    for (name, (_, package)) in &candidates {
+    for (name, package) in &candidates {
         let excluded = exclude.iter().any(|e| e == name);
         if package.essential() {
             if excluded {
@@ -119,7 +143,11 @@ pub fn select(
             } else {
                 selection.request.base.push(Want::new(*name));
             }
-        } else if !excluded && variant.least().is_some_and(|least| package.priority() <= least) {
+        } else if !excluded
+            && variant
+                .least()
+                .is_some_and(|least| package.priority() <= least)
+        {
             by_priority.push(Want::new(*name));
         }
     }
@@ -131,7 +159,11 @@ pub fn select(
     roots.extend(by_priority);
     if variant != Variant::Essential && !exclude.iter().any(|e| e == "apt") {
         // apt takes itself for essential: in the variant `apt` it belongs to the base.
-        let into = if variant == Variant::Apt { &mut selection.request.base } else { roots };
+        let into = if variant == Variant::Apt {
+            &mut selection.request.base
+        } else {
+            roots
+        };
         if !into.iter().any(|w| w.name == "apt") {
             into.push(Want::new("apt"));
         }

@@ -27,7 +27,9 @@ impl Drop for Host {
 
 fn output(command: &mut Command) -> Option<String> {
     let out = command.output().ok()?;
-    out.status.success().then(|| String::from_utf8_lossy(&out.stdout).into_owned())
+    out.status
+        .success()
+        .then(|| String::from_utf8_lossy(&out.stdout).into_owned())
 }
 
 impl Host {
@@ -51,7 +53,11 @@ impl Host {
         }
         let dir = std::env::temp_dir().join(format!("jaula-solve-{test}-{}", std::process::id()));
         std::fs::create_dir_all(dir.join("cache/archives/partial")).map_err(|e| e.to_string())?;
-        let mut host = Self { dir, architecture, indices: Vec::new() };
+        let mut host = Self {
+            dir,
+            architecture,
+            indices: Vec::new(),
+        };
         for file in files {
             let out = Command::new("/usr/lib/apt/apt-helper")
                 .args(["cat-file", file])
@@ -60,7 +66,8 @@ impl Host {
             if !out.status.success() {
                 return Err(format!("apt-helper cannot read {file}"));
             }
-            let index = Index::parse(Cursor::new(out.stdout)).map_err(|e| format!("{file}: {e}"))?;
+            let index =
+                Index::parse(Cursor::new(out.stdout)).map_err(|e| format!("{file}: {e}"))?;
             host.indices.push(index);
         }
         Ok(host)
@@ -75,7 +82,12 @@ impl Host {
     }
 
     /// Runs `apt-get -s` with `status` as the installed packages. `None`: apt finds no way.
-    fn apt(&self, status: &str, recommends: bool, arguments: &[&str]) -> Option<BTreeMap<String, String>> {
+    fn apt(
+        &self,
+        status: &str,
+        recommends: bool,
+        arguments: &[&str],
+    ) -> Option<BTreeMap<String, String>> {
         use std::hash::{DefaultHasher, Hash, Hasher};
         let mut hasher = DefaultHasher::new();
         status.hash(&mut hasher);
@@ -88,7 +100,9 @@ impl Host {
             Command::new("apt-get")
                 .args(["-s", "-q", "-y"])
                 .arg(format!("-oDir::State::status={}", file.display()))
-                .arg(format!("-oDir::State::extended_states={dir}/extended_states"))
+                .arg(format!(
+                    "-oDir::State::extended_states={dir}/extended_states"
+                ))
                 .arg(format!("-oDir::Cache={dir}/cache"))
                 .arg("-oDir::Etc::preferences=/dev/null")
                 .arg("-oDir::Etc::preferencesparts=/dev/null")
@@ -102,7 +116,9 @@ impl Host {
         )?;
         let mut found = BTreeMap::new();
         for line in out.lines() {
-            let Some(rest) = line.strip_prefix("Inst ") else { continue };
+            let Some(rest) = line.strip_prefix("Inst ") else {
+                continue;
+            };
             let name = rest.split(' ').next().unwrap_or_default();
             let name = name.split(':').next().unwrap_or_default();
             let version = rest.split_once('(').and_then(|(_, v)| v.split(' ').next());
@@ -121,9 +137,16 @@ fn set(universe: &Universe<'_>, solution: &Solution) -> BTreeMap<String, String>
 
 fn difference(apt: &BTreeMap<String, String>, ours: &BTreeMap<String, String>) -> String {
     let only = |a: &BTreeMap<String, String>, b: &BTreeMap<String, String>| -> Vec<String> {
-        a.iter().filter(|(n, v)| b.get(*n) != Some(v)).map(|(n, v)| format!("{n}={v}")).collect()
+        a.iter()
+            .filter(|(n, v)| b.get(*n) != Some(v))
+            .map(|(n, v)| format!("{n}={v}"))
+            .collect()
     };
-    format!("only apt: {:?}, only here: {:?}", only(apt, ours), only(ours, apt))
+    format!(
+        "only apt: {:?}, only here: {:?}",
+        only(apt, ours),
+        only(ours, apt)
+    )
 }
 
 /// A dpkg status file in which `set` is installed.
@@ -132,7 +155,10 @@ fn status_of(universe: &Universe<'_>, set: &Solution) -> String {
     for (p, _) in set.packages(universe) {
         text += &format!(
             "Package: {}\nStatus: install ok installed\nPriority: {}\nSection: x\nMaintainer: x\nArchitecture: {}\nVersion: {}\n",
-            p.name(), p.priority().as_str(), p.architecture(), p.version(),
+            p.name(),
+            p.priority().as_str(),
+            p.architecture(),
+            p.version(),
         );
         for (field, value) in [
             ("Provides", p.provides()),
@@ -172,15 +198,34 @@ fn variants_are_those_of_mmdebstrap() {
     // What mmdebstrap 1.3 has apt install, first into nothing and then on top.
     let rows = [
         (Variant::Essential, None),
-        (Variant::Minbase, Some(&["?and(?priority(required),?not(?essential))"][..])),
-        (Variant::Buildd, Some(&["build-essential", "?and(?priority(required),?not(?essential))"][..])),
-        (Variant::Important, Some(&["?and(?or(~prequired,~pimportant),?not(?essential))"][..])),
-        (Variant::Standard, Some(&["?and(?or(~prequired,~pimportant,~pstandard),?not(?essential))"][..])),
+        (
+            Variant::Minbase,
+            Some(&["?and(?priority(required),?not(?essential))"][..]),
+        ),
+        (
+            Variant::Buildd,
+            Some(
+                &[
+                    "build-essential",
+                    "?and(?priority(required),?not(?essential))",
+                ][..],
+            ),
+        ),
+        (
+            Variant::Important,
+            Some(&["?and(?or(~prequired,~pimportant),?not(?essential))"][..]),
+        ),
+        (
+            Variant::Standard,
+            Some(&["?and(?or(~prequired,~pimportant,~pstandard),?not(?essential))"][..]),
+        ),
     ];
     let essential = select(&universe, Variant::Essential, &[], &[]);
     let base = solve(&universe, &essential.request).expect("essential is solvable");
     let status = status_of(&universe, &base);
-    let mut apt_base = host.apt("", false, &["install", "?essential"]).expect("apt solves essential");
+    let mut apt_base = host
+        .apt("", false, &["install", "?essential"])
+        .expect("apt solves essential");
     for (variant, on_top) in rows {
         let selection = select(&universe, variant, &[], &[]);
         let started = Instant::now();
@@ -190,17 +235,35 @@ fn variants_are_those_of_mmdebstrap() {
         if let Some(wanted) = on_top {
             let mut arguments = vec!["install"];
             arguments.extend(wanted);
-            theirs.append(&mut host.apt(&status, false, &arguments).expect("apt solves the variant"));
+            theirs.append(
+                &mut host
+                    .apt(&status, false, &arguments)
+                    .expect("apt solves the variant"),
+            );
         }
         let ours = set(&universe, &solution);
-        eprintln!("{}: {} packages, {:?}, {took:?}", variant.as_str(), ours.len(), solution.found_by);
-        assert!(theirs == ours, "{}: {}", variant.as_str(), difference(&theirs, &ours));
+        eprintln!(
+            "{}: {} packages, {:?}, {took:?}",
+            variant.as_str(),
+            ours.len(),
+            solution.found_by
+        );
+        assert!(
+            theirs == ours,
+            "{}: {}",
+            variant.as_str(),
+            difference(&theirs, &ours)
+        );
     }
     // The variant `apt` is made by an upgrade of nothing, in which apt is essential.
     let selection = select(&universe, Variant::Apt, &[], &[]);
     let ours = set(&universe, &solve(&universe, &selection.request).unwrap());
     apt_base = host
-        .apt("", false, &["-opkgCacheGen::ForceEssential=apt", "dist-upgrade"])
+        .apt(
+            "",
+            false,
+            &["-opkgCacheGen::ForceEssential=apt", "dist-upgrade"],
+        )
         .expect("apt upgrades nothing");
     assert!(apt_base == ours, "apt: {}", difference(&apt_base, &ours));
 }
@@ -242,8 +305,9 @@ fn compare(test: &str, requests: usize, recommends: bool, seed: u64) -> Option<T
     let mut random = Random(seed);
     let mut tally = Tally::default();
     for _ in 0..requests {
-        let wanted: Vec<&str> =
-            (0..=random.below(3)).filter_map(|_| names.get(random.below(names.len())).copied()).collect();
+        let wanted: Vec<&str> = (0..=random.below(3))
+            .filter_map(|_| names.get(random.below(names.len())).copied())
+            .collect();
         let request = Request {
             roots: wanted.iter().map(|n| Want::new(*n)).collect(),
             recommends,
@@ -275,7 +339,10 @@ fn compare(test: &str, requests: usize, recommends: bool, seed: u64) -> Option<T
                     Some(theirs) => {
                         tally.differ += 1;
                         let found_by = solution.found_by;
-                        eprintln!("{wanted:?} ({found_by:?}, {took:?}): {}", difference(&theirs, &ours));
+                        eprintln!(
+                            "{wanted:?} ({found_by:?}, {took:?}): {}",
+                            difference(&theirs, &ours)
+                        );
                     }
                 }
             }
@@ -290,23 +357,36 @@ fn compare(test: &str, requests: usize, recommends: bool, seed: u64) -> Option<T
 
 /// Checks a solution with the code that judges the walk, which knows nothing of how it was found.
 fn assert_valid(universe: &Universe<'_>, request: &Request, solution: &Solution) {
-    let texts: Vec<String> = request.base.iter().chain(&request.roots).map(Want::relation).collect();
+    let texts: Vec<String> = request
+        .base
+        .iter()
+        .chain(&request.roots)
+        .map(Want::relation)
+        .collect();
     let mut pool = Pool::new(universe, request);
     let all: Vec<CandIx> = solution
         .chosen
         .iter()
-        .map(|c| pool.cand_of(c.package).expect("the chosen are in the universe"))
+        .map(|c| {
+            pool.cand_of(c.package)
+                .expect("the chosen are in the universe")
+        })
         .collect();
     let wants: Vec<_> = texts.iter().map(|t| pool.group(t)).collect();
     assert!(walk::is_consistent(&mut pool, &all, &wants), "{request:?}");
     let mut order = solution.unpack_order.clone();
     order.sort_unstable();
-    assert!(order.into_iter().eq(0..solution.chosen.len()), "every package once");
+    assert!(
+        order.into_iter().eq(0..solution.chosen.len()),
+        "every package once"
+    );
 }
 
 #[test]
 fn random_requests_as_apt() {
-    let Some(tally) = compare("random", 30, false, 0x9e37_79b9_7f4a_7c15) else { return };
+    let Some(tally) = compare("random", 30, false, 0x9e37_79b9_7f4a_7c15) else {
+        return;
+    };
     assert_eq!(tally.only_apt, 0, "what apt can do can be done here");
     assert!(tally.differ <= 1, "{} of 30 differ", tally.differ);
 }
@@ -314,8 +394,13 @@ fn random_requests_as_apt() {
 #[test]
 #[ignore = "200 runs of apt take minutes"]
 fn many_random_requests_as_apt() {
-    for (recommends, seed) in [(false, 0xdead_beef_cafe_f00d), (true, 0x0123_4567_89ab_cdef)] {
-        let Some(tally) = compare("many", 200, recommends, seed) else { return };
+    for (recommends, seed) in [
+        (false, 0xdead_beef_cafe_f00d),
+        (true, 0x0123_4567_89ab_cdef),
+    ] {
+        let Some(tally) = compare("many", 200, recommends, seed) else {
+            return;
+        };
         assert_eq!(tally.only_apt, 0, "what apt can do can be done here");
         assert!(tally.differ <= 10, "{} of 200 differ", tally.differ);
     }
@@ -349,7 +434,9 @@ fn how_fast() {
             selecting.sort();
             eprintln!(
                 "{:10} {engine:?}: {count} packages, select {:?}, solve {:?}",
-                variant.as_str(), selecting[4], times[4],
+                variant.as_str(),
+                selecting[4],
+                times[4],
             );
         }
     }

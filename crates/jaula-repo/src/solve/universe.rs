@@ -36,7 +36,10 @@ impl<'i> Universe<'i> {
 
     /// An empty universe for `architecture` (and `all`).
     pub fn new(architecture: impl Into<String>) -> Self {
-        Self { sources: Vec::new(), architecture: architecture.into() }
+        Self {
+            sources: Vec::new(),
+            architecture: architecture.into(),
+        }
     }
 
     /// Adds a source of ordinary priority behind the others.

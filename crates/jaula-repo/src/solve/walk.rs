@@ -8,7 +8,6 @@
 //! the solver decides.
 
 use super::pool::{CandIx, Deps, GroupIx, Kind, NameIx, Pool};
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -52,14 +51,26 @@ pub(super) fn walk(
     roots: &[GroupIx],
     recommends: bool,
 ) -> Outcome {
-    let mut there: BTreeMap<NameIx, CandIx> =
-        pool.installed().to_vec().into_iter().map(|c| (pool.cand_name_ix(c), c)).collect();
-    let mut outcome = Outcome { consistent: true, ..Outcome::default() };
+    let mut there: BTreeMap<NameIx, CandIx> = pool
+        .installed()
+        .to_vec()
+        .into_iter()
+        .map(|c| (pool.cand_name_ix(c), c))
+        .collect();
+    let mut outcome = Outcome {
+        consistent: true,
+        ..Outcome::default()
+    };
     for (stage, wants) in [base, roots].into_iter().enumerate() {
         if wants.is_empty() && stage == 0 {
             continue;
         }
-        let mut walk = Walk { pool: &mut *pool, states: Vec::new(), there: &there, recommends };
+        let mut walk = Walk {
+            pool: &mut *pool,
+            states: Vec::new(),
+            there: &there,
+            recommends,
+        };
         let (picked, wanted) = walk.stage(wants);
         let everything: Vec<GroupIx> = base.iter().take(base.len()).chain(roots).copied().collect();
         let due = if stage == 0 { base } else { &everything };
@@ -109,7 +120,12 @@ pub(super) fn mark_manual(
 fn satisfying(pool: &mut Pool<'_>, group: GroupIx, picked: &BTreeSet<CandIx>) -> Vec<CandIx> {
     let mut found = Vec::new();
     for alt in pool.alts(group).iter() {
-        found.extend(pool.matches(*alt).iter().copied().filter(|c| picked.contains(c)));
+        found.extend(
+            pool.matches(*alt)
+                .iter()
+                .copied()
+                .filter(|c| picked.contains(c)),
+        );
     }
     found
 }
@@ -157,7 +173,9 @@ impl Walk<'_, '_> {
         let mut wanted: Vec<NameIx> = Vec::new();
         for group in wants {
             // A wish names one package; where it is virtual the best provider is taken.
-            let Some(cand) = self.wish(*group) else { continue };
+            let Some(cand) = self.wish(*group) else {
+                continue;
+            };
             let name = self.pool.cand_name_ix(cand);
             let state = self.state(name);
             state.candidate = Some(cand);
@@ -165,13 +183,17 @@ impl Walk<'_, '_> {
             self.mark_install(name, false, 0, true);
             wanted.push(name);
         }
-        wanted.sort_by(|a, b| self.pool.name_text(*a).cmp(self.pool.name_text(*b)));
-        wanted.dedup();
+        // In the order of the wishes, as apt-get does.
+        let mut met = BTreeSet::new();
+        wanted.retain(|n| met.insert(*n));
         for name in &wanted {
             self.mark_install(*name, true, 0, true);
         }
         let picked = self.without_leftovers(&wanted);
-        let wanted = wanted.into_iter().filter_map(|n| self.state(n).install).collect();
+        let wanted = wanted
+            .into_iter()
+            .filter_map(|n| self.state(n).install)
+            .collect();
         (picked, wanted)
     }
 
@@ -189,7 +211,10 @@ impl Walk<'_, '_> {
             .copied()
             .find(|c| Some(*c) == candidate)
             .or_else(|| real.first().copied())
-            .or_else(|| self.possible(group).first().copied())
+            .or_else(|| {
+                let first = self.possible(group).into_iter().next();
+                self.by_tie(first.unwrap_or_default()).first().copied()
+            })
     }
 
     fn state(&mut self, name: NameIx) -> &mut State {
@@ -202,7 +227,13 @@ impl Walk<'_, '_> {
             let current = there.get(&name).copied();
             // What is there stays in its version unless a dependency asks for the newer one.
             let candidate = pool.candidate(name);
-            State { candidate, install: current, current, mode: Mode::Keep, protect: false }
+            State {
+                candidate,
+                install: current,
+                current,
+                mode: Mode::Keep,
+                protect: false,
+            }
         })
     }
 
@@ -232,7 +263,9 @@ impl Walk<'_, '_> {
 
     fn is_broken(&mut self, cand: CandIx) -> bool {
         let deps = self.pool.deps(cand);
-        deps.wanted.iter().any(|(k, g)| self.is_important(*k) && !self.is_satisfied(*g))
+        deps.wanted
+            .iter()
+            .any(|(k, g)| self.is_important(*k) && !self.is_satisfied(*g))
             || deps.refused.iter().any(|alt| {
                 let refused = self.pool.refused(cand, *alt);
                 refused.iter().any(|c| self.of(*c).install == Some(*c))
@@ -245,7 +278,9 @@ impl Walk<'_, '_> {
             return false;
         }
         let s = *self.state(name);
-        let Some(cand) = s.candidate else { return false };
+        let Some(cand) = s.candidate else {
+            return false;
+        };
         let is_there = s.current == Some(cand);
         if !(s.protect && s.mode == Mode::Keep && is_there)
             && !from_user
@@ -309,7 +344,11 @@ impl Walk<'_, '_> {
     fn change(&mut self, name: NameIx, cand: CandIx) {
         let state = self.state(name);
         state.install = Some(cand);
-        state.mode = if state.current == Some(cand) { Mode::Keep } else { Mode::Install };
+        state.mode = if state.current == Some(cand) {
+            Mode::Keep
+        } else {
+            Mode::Install
+        };
     }
 
     /// Drops the candidate when one of its dependencies can never be met.
@@ -317,7 +356,9 @@ impl Walk<'_, '_> {
         let deps = self.pool.deps(cand);
         for (kind, group) in &deps.wanted {
             if kind.critical()
-                && !self.matching(*group, |s, c| s.install == Some(c) || s.candidate == Some(c))
+                && !self.matching(*group, |s, c| {
+                    s.install == Some(c) || s.candidate == Some(c)
+                })
             {
                 let state = self.state(name);
                 if !state.protect {
@@ -406,24 +447,8 @@ impl Walk<'_, '_> {
                 continue;
             }
             let possible = self.possible(group);
-            let mut found = false;
-            for cand in &possible {
-                let name = self.pool.cand_name_ix(*cand);
-                if self.state(name).candidate != Some(*cand) {
-                    continue;
-                }
-                if propagate && critical && possible.len() == 1 {
-                    if !self.mark_install(name, false, depth + 1, false) {
-                        continue;
-                    }
-                    self.state(name).protect = true;
-                }
-                if self.mark_install(name, true, depth + 1, false) {
-                    found = true;
-                    break;
-                }
-            }
-            if !found && critical {
+            let only = propagate && critical && possible.iter().map(Vec::len).sum::<usize>() == 1;
+            if !self.try_each(possible, only, depth) && critical {
                 good = false;
                 if give_up {
                     break;
@@ -431,6 +456,37 @@ impl Walk<'_, '_> {
             }
         }
         good
+    }
+
+    /// Marks the first that can be marked. `only`: there is no other, so it is protected too.
+    fn try_each(&mut self, possible: Vec<Vec<CandIx>>, only: bool, depth: usize) -> bool {
+        for equals in possible {
+            for cand in self.by_tie(equals) {
+                let name = self.pool.cand_name_ix(cand);
+                if self.state(name).candidate != Some(cand) {
+                    continue;
+                }
+                if only {
+                    if !self.mark_install(name, false, depth + 1, false) {
+                        continue;
+                    }
+                    self.state(name).protect = true;
+                }
+                if self.mark_install(name, true, depth + 1, false) {
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    /// Orders what is equally good. Separate from [`Walk::possible`] because it is dear and most
+    /// lists are never looked at.
+    fn by_tie(&self, mut equals: Vec<CandIx>) -> Vec<CandIx> {
+        if equals.len() > 1 {
+            equals.sort_by(|a, b| self.pool.tie(*a, *b));
+        }
+        equals
     }
 
     /// What is asked for needs this group, and only one package satisfies it: that one is as good as
@@ -446,7 +502,9 @@ impl Walk<'_, '_> {
                 }
             }
         }
-        let Some(cand) = only.pop_first() else { return true };
+        let Some(cand) = only.pop_first() else {
+            return true;
+        };
         let name = self.pool.cand_name_ix(cand);
         if !only.is_empty() || self.state(name).protect {
             return true;
@@ -456,43 +514,27 @@ impl Walk<'_, '_> {
     }
 
     /// The candidates for a group in the order in which they are tried (`getAllPossibleSolutions`):
-    /// packages that are there first, then alternative by alternative.
-    fn possible(&mut self, group: GroupIx) -> Vec<CandIx> {
-        let (mut there, mut new): (Vec<CandIx>, Vec<CandIx>) = (Vec::new(), Vec::new());
+    /// packages that are there first, then alternative by alternative. Those in one list are equally
+    /// good.
+    fn possible(&mut self, group: GroupIx) -> Vec<Vec<CandIx>> {
+        let (mut there, mut new): (Vec<Vec<CandIx>>, Vec<Vec<CandIx>>) = (Vec::new(), Vec::new());
+        let mut met = BTreeSet::new();
         for alt in self.pool.alts(group).iter() {
             let target = self.pool.alt_target(*alt);
-            let mut list: Vec<CandIx> = Vec::new();
+            let mut ranked = BTreeMap::new();
             for cand in self.pool.matches(*alt).iter() {
-                if self.of(*cand).candidate == Some(*cand) {
-                    list.push(*cand);
-                }
-            }
-            if list.len() > 1 {
-                let keys: BTreeMap<CandIx, (bool, bool, bool)> = list
-                    .iter()
-                    .map(|c| {
-                        let s = *self.of(*c);
-                        let real = self.pool.cand_name_ix(*c) == target;
-                        (*c, (!s.protect, s.current.is_none(), !real))
-                    })
-                    .collect();
-                let pool = &*self.pool;
-                list.sort_by(|a, b| -> Ordering {
-                    keys.get(a)
-                        .cmp(&keys.get(b))
-                        .then_with(|| pool.merit(*a).cmp(&pool.merit(*b)))
-                        .then_with(|| pool.tie(*a, *b))
-                });
-            }
-            for cand in list {
-                let s = *self.of(cand);
-                if s.protect && s.mode == Mode::Keep && s.current.is_none() {
+                let s = *self.of(*cand);
+                let refused = s.protect && s.mode == Mode::Keep && s.current.is_none();
+                if s.candidate != Some(*cand) || refused || !met.insert(*cand) {
                     continue;
                 }
-                let into = if s.current.is_some() { &mut there } else { &mut new };
-                if into.last() != Some(&cand) {
-                    into.push(cand);
-                }
+                let real = self.pool.cand_name_ix(*cand) == target;
+                let merit = self.pool.merit(*cand);
+                let rank = (s.current.is_none(), !s.protect, !real, merit);
+                ranked.entry(rank).or_insert_with(Vec::new).push(*cand);
+            }
+            for ((is_new, ..), equals) in ranked {
+                if is_new { &mut new } else { &mut there }.push(equals);
             }
         }
         there.append(&mut new);
