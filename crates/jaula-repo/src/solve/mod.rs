@@ -29,7 +29,7 @@ mod tests_apt;
 use std::collections::BTreeSet;
 
 pub use error::{SolveError, UnknownName};
-pub use explain::Explanation;
+pub use explain::{Explanation, Reason};
 pub use nearest::nearest_names;
 pub use select::{Selection, Variant, select};
 pub use universe::{PackageRef, Source, Universe};

@@ -55,12 +55,15 @@ pub(super) struct Deps {
     pub(super) refused: Vec<AltIx>,
 }
 
+/// A package that provides a name, and the provided version where it gives one.
+pub(super) type Provision<'u> = (CandIx, Option<&'u str>);
+
 struct NameData<'u> {
     text: &'u str,
     /// Newest first, each version once.
     cands: Option<Rc<[CandIx]>>,
     /// Who provides the name, in the order of the sources, and in which version.
-    provs: Option<Rc<[(CandIx, Option<&'u str>)]>>,
+    provs: Option<Rc<[Provision<'u>]>>,
     candidate: Option<CandIx>,
 }
 
@@ -229,13 +232,13 @@ impl<'u> Pool<'u> {
     }
 
     /// Who provides `name`, and in which version.
-    pub(super) fn provs(&mut self, name: NameIx) -> Rc<[(CandIx, Option<&'u str>)]> {
+    pub(super) fn provs(&mut self, name: NameIx) -> Rc<[Provision<'u>]> {
         if let Some(provs) = &self.names[name.0 as usize].provs {
             return Rc::clone(provs);
         }
         let text = self.name_text(name);
         let universe = self.universe;
-        let mut list: Vec<(CandIx, Option<&'u str>)> = Vec::new();
+        let mut list: Vec<Provision<'u>> = Vec::new();
         for (source, s) in universe.sources().iter().enumerate() {
             for (id, version) in s.index.providers(text) {
                 if let Some(cand) = self.cand_of(PackageRef { source, id })

@@ -72,7 +72,7 @@ pub(super) fn walk(
             recommends,
         };
         let (picked, wanted) = walk.stage(wants);
-        let everything: Vec<GroupIx> = base.iter().take(base.len()).chain(roots).copied().collect();
+        let everything: Vec<GroupIx> = base.iter().chain(roots).copied().collect();
         let due = if stage == 0 { base } else { &everything };
         outcome.consistent = is_consistent(pool, &picked, due);
         if stage == 0 {
@@ -282,11 +282,9 @@ impl Walk<'_, '_> {
             return false;
         };
         let is_there = s.current == Some(cand);
-        if !(s.protect && s.mode == Mode::Keep && is_there)
-            && !from_user
-            && s.mode != Mode::Install
-            && s.protect
-        {
+        // What is protected keeps its mode; what is protected and there may still pass protection on.
+        let passes_on = s.mode == Mode::Keep && is_there;
+        if s.protect && s.mode != Mode::Install && !passes_on && !from_user {
             return false;
         }
         if !s.protect {
