@@ -1,0 +1,8 @@
+#![no_main]
+//! `packages_cache`: what has to hold is in the shared entry file, which the smoke test runs too.
+
+#[allow(dead_code)]
+#[path = "../../crates/jaula-repo/tests/support/entry.rs"]
+mod entry;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| entry::packages_cache(data));
