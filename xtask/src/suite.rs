@@ -248,6 +248,10 @@ fn as_ordinary_user(root: &Path, cache: &Path, skips: &Path) -> Result<Count> {
     let mirror = stage.join("cache");
     // Its own copy: the directories above the build directory may be closed to it.
     copy_readable(cache, &mirror)?;
+    // Snapshots and fixtures lie beside the sources.
+    let source = stage.join("source");
+    fs::create_dir(&source)?;
+    copy_readable(&root.join("crates"), &source.join("crates"))?;
     let mut count = Count::default();
     for (package, program, face) in &programs {
         let copy = stage.join(program.file_name().context("a program has a name")?);
@@ -268,6 +272,8 @@ fn as_ordinary_user(root: &Path, cache: &Path, skips: &Path) -> Result<Count> {
         set("LC_ALL", OsStr::new("C.UTF-8"));
         set(mirror::CACHE, mirror.as_os_str());
         set(skip::SKIP_FILE, list.as_os_str());
+        set("INSTA_WORKSPACE_ROOT", source.as_os_str());
+        set("INSTA_UPDATE", OsStr::new("no"));
         if let Some(face) = face {
             let own = stage.join("jaula");
             if !own.exists() {
