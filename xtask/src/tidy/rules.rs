@@ -240,8 +240,11 @@ fn nothing_is_unfinished(tree: &Tree) -> Vec<String> {
 /// Paths that only the machine of whoever wrote the line has.
 fn no_paths_of_a_developer(tree: &Tree) -> Vec<String> {
     let places = [
-        concat!("/wo", "rk/"),
-        concat!("/root/", "."),
+        concat!("/wo", "rk/wt"),
+        concat!("/wo", "rk/main"),
+        concat!("/wo", "rk/shared"),
+        concat!("/root/", ".cargo"),
+        concat!("/root/", ".py"),
         concat!("/tmp/tar", "get"),
     ];
     let starts = |line: &str, place: &str| {
