@@ -157,7 +157,12 @@ impl Store {
 
     /// The image that was made for exactly this request.
     pub fn by_request(&self, spec: &ImageSpec) -> Result<Option<Image>, StoreError> {
-        self.by_link(&self.root.join("requests").join(request_key(spec)))
+        self.by_key(&request_key(spec))
+    }
+
+    /// The image that has this key among the requests.
+    pub(crate) fn by_key(&self, key: &str) -> Result<Option<Image>, StoreError> {
+        self.by_link(&self.root.join("requests").join(key))
     }
 
     /// The image a reference names: a link read and its target looked at. For a distribution: the image made for it

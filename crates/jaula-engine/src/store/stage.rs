@@ -132,12 +132,30 @@ impl Stage {
     /// Makes the tree an image: writes its lock and manifest, syncs the file system once, renames. With `digest`
     /// given to [`Store::begin`] it gets that; a stage of its own needs one here.
     pub fn publish(
-        mut self,
+        self,
         digest: Digest,
         lock_text: &str,
         manifest: &Manifest,
         tags: &[Tag],
         request: Option<&ImageSpec>,
+    ) -> Result<Image, StoreError> {
+        self.publish_keys(
+            digest,
+            lock_text,
+            manifest,
+            tags,
+            &super::tags::keys(request),
+        )
+    }
+
+    /// The same, with keys that are no requests for packages.
+    pub(crate) fn publish_keys(
+        mut self,
+        digest: Digest,
+        lock_text: &str,
+        manifest: &Manifest,
+        tags: &[Tag],
+        keys: &[String],
     ) -> Result<Image, StoreError> {
         let digest = self.digest.unwrap_or(digest);
         if self.lock.is_none() {
@@ -145,7 +163,7 @@ impl Stage {
         }
         if let Some(image) = self.store.image(&digest)? {
             drop(self.lock.take().map(|(_, path)| std::fs::remove_file(path)));
-            self.store.label(&digest, tags, request)?;
+            self.store.label_keys(&digest, tags, keys)?;
             return Ok(image);
         }
         let mut manifest = Manifest {
@@ -161,7 +179,7 @@ impl Stage {
             .map_err(std::io::Error::from)
             .at("write", &self.dir)?;
         write_new(&self.dir.join("manifest.json"), &text)?;
-        let links = self.store.links(tags, request)?;
+        let links = self.store.links(tags, keys)?;
         self.point()?;
         let stage = Dir::open(&self.dir).at("open", &self.dir)?;
         stage.sync_file_system().at("sync", &self.dir)?;

@@ -27,6 +27,11 @@ pub(super) fn target(path: &Path) -> Result<Option<Digest>, StoreError> {
     }
 }
 
+/// The key of a request, if there is one.
+pub(super) fn keys(request: Option<&ImageSpec>) -> Vec<String> {
+    request.map(super::request_key).into_iter().collect()
+}
+
 impl Store {
     /// The file that holds a tag.
     pub fn tag_path(&self, tag: &Tag) -> PathBuf {
@@ -41,7 +46,17 @@ impl Store {
         tags: &[Tag],
         request: Option<&ImageSpec>,
     ) -> Result<(), StoreError> {
-        let wanted = self.links(tags, request)?;
+        self.label_keys(image, tags, &keys(request))
+    }
+
+    /// The same, with keys that are no requests for packages.
+    pub(crate) fn label_keys(
+        &self,
+        image: &Digest,
+        tags: &[Tag],
+        keys: &[String],
+    ) -> Result<(), StoreError> {
+        let wanted = self.links(tags, keys)?;
         if self.image(image)?.is_none() {
             return Err(StoreError::NoImage { digest: *image });
         }
@@ -63,18 +78,15 @@ impl Store {
     }
 
     /// The links for these tags and this request; their directories are made.
-    pub(super) fn links(
-        &self,
-        tags: &[Tag],
-        request: Option<&ImageSpec>,
-    ) -> Result<Vec<PathBuf>, StoreError> {
+    pub(super) fn links(&self, tags: &[Tag], keys: &[String]) -> Result<Vec<PathBuf>, StoreError> {
         let mut links = Vec::new();
         if !tags.is_empty() {
             self.made("tags")?;
             links.extend(tags.iter().map(|tag| self.tag_path(tag)));
         }
-        if let Some(spec) = request {
-            links.push(self.made("requests")?.join(super::request_key(spec)));
+        if !keys.is_empty() {
+            let requests = self.made("requests")?;
+            links.extend(keys.iter().map(|key| requests.join(key)));
         }
         Ok(links)
     }
