@@ -31,8 +31,8 @@ pub enum SolveError {
     /// The wishes contradict each other or what the sources offer.
     #[error("{0}")]
     Unsolvable(Explanation),
-    /// The search was stopped after a fixed amount of work. Real distributions need less than a
-    /// hundredth of it; an index that gets here was made to.
+    /// The search was stopped after a fixed amount of work. The largest real requests need an
+    /// eighth of it; an index that gets here was made to.
     #[error("the dependencies are too tangled: no answer after {steps} steps")]
     GaveUp {
         /// How many steps were made.

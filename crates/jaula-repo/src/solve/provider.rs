@@ -19,9 +19,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Display;
 
-/// After so many rounds of propagation the search is given up. GNOME with LibreOffice needs about
-/// ten thousand.
-const MOST_STEPS: u64 = 2_000_000;
+/// After so many questions whether to go on the search is given up. GNOME, KDE and LibreOffice
+/// together need six thousand.
+const MOST_STEPS: u64 = 50_000;
 
 /// How often the set is extended by recommended packages, each time by those of the packages that
 /// came last.
