@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 /// The version of every JSON shape that jaula writes; a change that removes or renames a field raises it.
 pub const JSON_VERSION: u32 = 1;
@@ -140,6 +140,15 @@ impl Output {
             word.to_owned()
         }
     }
+}
+
+/// Which of standard input, output and error are terminals.
+pub fn terminals() -> [bool; 3] {
+    [
+        io::stdin().is_terminal(),
+        io::stdout().is_terminal(),
+        io::stderr().is_terminal(),
+    ]
 }
 
 /// Writes text to standard output. A reader that went away is no error: the process ends as quietly as if

@@ -5,13 +5,13 @@ use crate::args::low::{Global, ProcessArgs};
 use crate::args::nearest::nearest;
 use crate::args::reference;
 use crate::error::CommandError;
+use crate::output::terminals;
 use jaula_engine::{Config, ExecSpec, Io};
 use jaula_plan::rootfs::{Table, builtin_names};
 use jaula_plan::spec::jail::{Namespaces, NetSpec, Terminal, UserSpec};
 use jaula_plan::spec::rootfs::Reference;
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 /// When to use colour.
@@ -59,17 +59,15 @@ impl Surroundings {
                 .map(PathBuf::from)
                 .filter(|path| path.is_absolute())
         };
-        let stderr_terminal = io::stderr().is_terminal();
+        let [stdin, stdout, stderr] = terminals();
         Self {
             store: set("JAULA_STORE").map(PathBuf::from),
             data_home: absolute("XDG_DATA_HOME"),
             config_home: absolute("XDG_CONFIG_HOME"),
             home: absolute("HOME"),
             no_colour: set("NO_COLOR").is_some() || set("TERM").is_some_and(|term| term == "dumb"),
-            all_terminals: stderr_terminal
-                && io::stdin().is_terminal()
-                && io::stdout().is_terminal(),
-            stderr_terminal,
+            all_terminals: stdin && stdout && stderr,
+            stderr_terminal: stderr,
             cwd: env::current_dir().ok(),
         }
     }
@@ -285,7 +283,7 @@ mod tests {
 
     fn around() -> Surroundings {
         Surroundings {
-            home: Some("/home/ana".into()),
+            home: Some("/srv/ana".into()),
             cwd: Some("/work".into()),
             ..Surroundings::default()
         }
@@ -299,7 +297,7 @@ mod tests {
         assert_eq!(store(&around, &global, true), Some("/var/lib/jaula".into()));
         assert_eq!(
             store(&around, &global, false),
-            Some("/home/ana/.local/share/jaula".into())
+            Some("/srv/ana/.local/share/jaula".into())
         );
         around.data_home = Some("/data".into());
         assert_eq!(store(&around, &global, false), Some("/data/jaula".into()));
