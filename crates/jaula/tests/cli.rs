@@ -236,13 +236,31 @@ fn there_is_a_manual_page_for_every_verb() {
     ] {
         assert!(pages.contains(&name), "{name} in {pages:?}");
     }
-    for page in pages {
+    for &page in &pages {
         let text = std::fs::read_to_string(place.work().join("man1").join(page)).expect("a page");
         assert!(text.contains("\n.TH JAULA"), "{page}");
         assert!(
             text.contains(".SH SYNOPSIS") && text.contains(".SH NAME"),
             "{page}"
         );
+    }
+    // Whatever page a page names is there.
+    for page in &pages {
+        let text = std::fs::read_to_string(place.work().join("man1").join(page)).expect("a page");
+        let text = text
+            .replace("\\fB", "")
+            .replace("\\fR", "")
+            .replace("\\-", "-");
+        for (at, _) in text.match_indices("(1)") {
+            let named: String = text[..at]
+                .chars()
+                .rev()
+                .take_while(|c| c.is_alphanumeric() || *c == '-')
+                .collect();
+            let named: String = named.chars().rev().chain(".1".chars()).collect();
+            let ours = !named.starts_with("jaula") || pages.contains(&named.as_str());
+            assert!(ours, "{page} names {named}");
+        }
     }
     let run = place.run(&["man", "run"]).expect(0).stdout;
     assert!(run.contains("jaula\\-run \\- Run a program"), "{run}");

@@ -1,7 +1,7 @@
 //! `jaula man`: the manual pages.
 
 use crate::args::low;
-use crate::cmd::{Context, VERBS, help, tree};
+use crate::cmd::{Context, GROUPS, VERBS, group, help, tree};
 use crate::error::CommandError;
 use crate::output::{Done, write_stdout, write_stdout_bytes};
 use clap::{Arg, ArgMatches, Command, ValueHint, value_parser};
@@ -9,6 +9,47 @@ use clap_mangen::Man;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+/// What every page ends with, roff(7); `docs/cli.md` tells the same at length.
+const COMMON: &str = r#".SH "EXIT STATUS"
+.TP
+\fB0\fR
+Done.
+.TP
+\fB125\fR
+jaula failed, or its arguments make no sense.
+.TP
+\fB126\fR
+The program in the jail cannot be executed.
+.TP
+\fB127\fR
+There is no such program in the jail.
+.TP
+\fB128 + n\fR
+Signal n ended the program.
+.PP
+Otherwise the exit status of the program that ran in the jail.
+.SH ENVIRONMENT
+.TP
+\fBJAULA_STORE\fR
+Where everything is kept; \fB\-\-store\fR goes before it.
+.TP
+\fBXDG_DATA_HOME\fR, \fBXDG_CONFIG_HOME\fR, \fBHOME\fR
+Where an ordinary user's store and table of distributions are.
+.TP
+\fBhttp_proxy\fR, \fBhttps_proxy\fR, \fBall_proxy\fR, \fBno_proxy\fR
+Proxies.
+.TP
+\fBNO_COLOR\fR
+No colour.
+.SH FILES
+.TP
+\fI/var/lib/jaula\fR, \fI~/.local/share/jaula\fR
+Root's store, and an ordinary user's.
+.TP
+\fI~/.config/jaula/distros.toml\fR, \fI/etc/jaula/distros.toml\fR
+Adds to the table of distributions; the first that exists is read.
+"#;
 
 /// Its operands and options.
 pub fn command(command: Command) -> Command {
@@ -63,6 +104,15 @@ fn page(command: Command) -> Result<(String, Vec<u8>), CommandError> {
         .map_err(|error| {
             CommandError::failed(format!("cannot write the page of {name}")).because(error)
         })?;
+    text.extend_from_slice(COMMON.as_bytes());
+    let others = VERBS.iter().map(|verb| verb.called().replace(' ', "-"));
+    let others = std::iter::once("jaula".to_owned())
+        .chain(others)
+        .filter(|other| *other != name);
+    let others: Vec<String> = others
+        .map(|other| format!("\\fB{}\\fR(1)", other.replace('-', "\\-")))
+        .collect();
+    text.extend_from_slice(format!(".SH \"SEE ALSO\"\n{}\n", others.join(",\n")).as_bytes());
     Ok((format!("{name}.1"), text))
 }
 
@@ -70,7 +120,10 @@ fn write_all(dir: &Path) -> Done {
     let attempt = |path: &Path| format!("cannot write {}", path.display());
     fs::create_dir_all(dir).map_err(|error| CommandError::failed(attempt(dir)).because(error))?;
     let mut written = String::new();
-    let commands = std::iter::once(tree()).chain(VERBS.iter().map(super::Verb::build));
+    let groups = GROUPS.iter().map(|(name, about)| group(name, about));
+    let commands = std::iter::once(tree())
+        .chain(groups)
+        .chain(VERBS.iter().map(super::Verb::build));
     for command in commands {
         let (name, text) = page(command)?;
         let path = dir.join(&name);
