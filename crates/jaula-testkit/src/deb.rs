@@ -1,8 +1,11 @@
 //! Binary packages written by code (deb(5)): honest ones, and on request hostile ones.
 
+use std::fs;
 use std::io::Write;
+use std::path::Path;
+use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tar::{EntryType, Header};
 
 use crate::digest;
@@ -82,6 +85,43 @@ pub struct Deb {
 }
 
 impl Deb {
+    /// A package from a file, as dpkg-deb(1) reads its control paragraph: real packages can go into a
+    /// repository of a test's own.
+    ///
+    /// # Errors
+    /// When the file cannot be read or dpkg-deb does not take it for a package.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = fs::read(path).with_context(|| path.display().to_string())?;
+        let output = Command::new("dpkg-deb")
+            .arg("-f")
+            .arg(path)
+            .output()
+            .context("dpkg-deb")?;
+        ensure!(
+            output.status.success(),
+            "{}: {}",
+            path.display(),
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        let control = String::from_utf8(output.stdout)?.trim_end().to_owned();
+        let field = |name: &str| {
+            let found = control
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+            found
+                .map(str::to_owned)
+                .with_context(|| format!("{}: no {name}", path.display()))
+        };
+        let (name, version, arch) = (field("Package")?, field("Version")?, field("Architecture")?);
+        Ok(Deb {
+            bytes,
+            control,
+            name,
+            version,
+            arch,
+        })
+    }
+
     /// `NAME_VERSION_ARCH.deb`, without the epoch, as archives name it.
     #[must_use]
     pub fn file_name(&self) -> String {
@@ -474,7 +514,6 @@ pub fn ar_member(archive: &mut Vec<u8>, name: &str, mtime: u64, content: &[u8]) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::process::Command;
 
     /// `dpkg-deb` is the judge of what a package is.
     #[test]
@@ -521,6 +560,9 @@ mod tests {
                 .output()
                 .unwrap();
             assert_eq!(depends.stdout, b"libc6 (>= 2.36)\n");
+            let again = Deb::read(&path).unwrap();
+            assert_eq!((again.bytes, again.control), (deb.bytes, deb.control));
+            assert_eq!((again.name, again.version), (deb.name, deb.version));
         }
     }
 }

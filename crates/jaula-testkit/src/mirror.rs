@@ -18,7 +18,7 @@ pub const CACHE: &str = "JAULA_TEST_CACHE";
 pub const MIRROR: &str = "JAULA_TEST_MIRROR";
 
 /// How much of the suite is wanted, beside the named packages.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Variant {
     /// `Essential: yes` and what that needs.
     Essential,
@@ -41,6 +41,17 @@ impl std::str::FromStr for Variant {
             "important" => Variant::Important,
             "standard" => Variant::Standard,
             other => bail!("no variant {other}: essential, minbase, important or standard"),
+        })
+    }
+}
+
+impl std::fmt::Display for Variant {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(match self {
+            Variant::Essential => "essential",
+            Variant::Minbase => "minbase",
+            Variant::Important => "important",
+            Variant::Standard => "standard",
         })
     }
 }
@@ -134,21 +145,8 @@ pub fn make_mirror(dir: &Path, wish: &MirrorWish) -> Result<()> {
     let lock = fs::File::create(dir.join(".lock"))?;
     lock.lock().context("lock the mirror")?;
     let stamps = dir.join(".made");
-    let stamp = format!(
-        "{} {} {:?} {}",
-        wish.suite,
-        wish.arch,
-        wish.variant,
-        wish.include
-            .iter()
-            .collect::<BTreeSet<_>>()
-            .into_iter()
-            .cloned()
-            .collect::<Vec<_>>()
-            .join(",")
-    );
     let made = fs::read_to_string(&stamps).unwrap_or_default();
-    if made.lines().any(|line| line == stamp) {
+    if made.lines().any(|line| satisfies(line, wish)) {
         return Ok(());
     }
     let archive = host_archive(&wish.suite, &wish.arch);
@@ -167,8 +165,31 @@ pub fn make_mirror(dir: &Path, wish: &MirrorWish) -> Result<()> {
     fetch_packages(dir, &archive, &packages)?;
     fs::copy(&archive.keyring, dir.join("keyring.gpg"))
         .with_context(|| archive.keyring.display().to_string())?;
-    fs::write(&stamps, format!("{made}{stamp}\n"))?;
+    fs::write(&stamps, format!("{made}{}\n", stamp(wish)))?;
     Ok(())
+}
+
+/// What was completed, as one line.
+fn stamp(wish: &MirrorWish) -> String {
+    let mut line = format!("{} {} {}", wish.suite, wish.arch, wish.variant);
+    for name in &wish.include {
+        line.push(' ');
+        line.push_str(name);
+    }
+    line
+}
+
+/// Whether what a stamp says was completed holds all of `wish`.
+fn satisfies(stamp: &str, wish: &MirrorWish) -> bool {
+    let mut words = stamp.split(' ');
+    let same = words.next() == Some(&wish.suite) && words.next() == Some(&wish.arch);
+    let variant = words.next().and_then(|word| word.parse::<Variant>().ok());
+    let included: BTreeSet<&str> = words.collect();
+    same && variant.is_some_and(|made| made >= wish.variant)
+        && wish
+            .include
+            .iter()
+            .all(|name| included.contains(name.as_str()))
 }
 
 /// The archive that the host's own APT uses for `suite`, else Debian's own address.
@@ -515,6 +536,28 @@ mod tests {
         assert_eq!(wanted.url, "http://h/pool/main/g/g++_1%3a2_amd64.deb");
         assert_eq!((wanted.size, wanted.sha256.as_str()), (1360, "ab"));
         assert_eq!(parse_uri("Reading package lists..."), None);
+    }
+
+    #[test]
+    fn a_larger_mirror_serves_a_smaller_wish() {
+        let wish = |variant, names: &[&str]| MirrorWish {
+            variant,
+            include: names.iter().map(|&name| name.to_owned()).collect(),
+            ..MirrorWish::default()
+        };
+        let made = stamp(&wish(Variant::Important, &["hello", "nginx-light"]));
+        assert!(satisfies(&made, &wish(Variant::Minbase, &["hello"])));
+        assert!(satisfies(
+            &made,
+            &wish(Variant::Important, &["nginx-light", "hello"])
+        ));
+        assert!(!satisfies(&made, &wish(Variant::Standard, &[])));
+        assert!(!satisfies(&made, &wish(Variant::Minbase, &["git"])));
+        let other = MirrorWish {
+            suite: "trixie".into(),
+            ..MirrorWish::default()
+        };
+        assert!(!satisfies(&made, &other));
     }
 
     #[test]
