@@ -365,7 +365,7 @@ mod tests {
             "a (>= 1) [amd64 linux-any] <!nocheck> <stage1 cross> | b:any"
         );
         for group in &all {
-            assert_eq!(parse(&group.to_string()).unwrap(), [group.clone()]);
+            assert_eq!(parse(&group.to_string()).unwrap(), std::slice::from_ref(group));
         }
     }
 
