@@ -121,8 +121,10 @@ impl<'a> Alternative<'a> {
     /// Parses one alternative, white space around it allowed.
     pub fn parse(text: &'a str) -> Result<Self, RelationError> {
         let text = text.trim();
+        // The bytes looked for are ASCII, so the place found is between characters.
         let name_end = text
-            .find(|c: char| c.is_ascii_whitespace() || matches!(c, ':' | '(' | '[' | '<'))
+            .bytes()
+            .position(|b| b.is_ascii_whitespace() || matches!(b, b':' | b'(' | b'[' | b'<'))
             .unwrap_or(text.len());
         let (name, mut rest) = text.split_at(name_end);
         if !super::is_package_name(name) {
