@@ -32,6 +32,16 @@ pub fn call(_plan: &JailPlan, _io: Io<'_>, _function: &mut dyn FnMut() -> u8) ->
     Err(JailError::NotYet)
 }
 
+/// As [`call`]; tells where the jail runs as soon as the function does, so that others may [`enter`] it.
+pub fn call_watched(
+    _plan: &JailPlan,
+    _io: Io<'_>,
+    _function: &mut dyn FnMut() -> u8,
+    _started: &mut dyn FnMut(Running),
+) -> Result<Outcome, JailError> {
+    Err(JailError::NotYet)
+}
+
 /// Runs the plan's program in a jail that runs already: joins its namespaces and root, then goes through the
 /// plan's last part (user, capabilities, filter, program). An ordinary user calls it *outside* his session.
 pub fn enter(_running: &Running, _plan: &JailPlan, _io: Io<'_>) -> Result<Outcome, JailError> {

@@ -618,6 +618,35 @@ pub fn random() -> io::Result<[u8; 16]> {
     Ok(bytes)
 }
 
+/// Kills a process, but only while `right` says of its number that it still is the one meant (pidfd_open(2): from
+/// then on the number cannot become another's), and waits at most `millis` for its end. Whether it has ended.
+pub fn kill_and_wait(pid: u32, right: &dyn Fn() -> bool, millis: i64) -> io::Result<bool> {
+    let number = i32::try_from(pid)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw)
+        .ok_or(Errno::SRCH)?;
+    let process = match rustix::process::pidfd_open(number, rustix::process::PidfdFlags::empty()) {
+        Err(Errno::SRCH) => return Ok(true),
+        other => other?,
+    };
+    if !right() {
+        return Ok(true);
+    }
+    match rustix::process::pidfd_send_signal(&process, rustix::process::Signal::KILL) {
+        Ok(()) | Err(Errno::SRCH) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let limit = Timespec {
+        tv_sec: millis / 1000,
+        tv_nsec: (millis % 1000).saturating_mul(1_000_000),
+    };
+    let mut waited = [rustix::event::PollFd::new(
+        &process,
+        rustix::event::PollFlags::IN,
+    )];
+    Ok(rustix::event::poll(&mut waited, Some(&limit))? > 0)
+}
+
 /// The effective user of this process, as its user namespace numbers it.
 pub fn effective_uid() -> u32 {
     rustix::process::geteuid().as_raw()

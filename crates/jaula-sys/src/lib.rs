@@ -1,8 +1,10 @@
 //! The kernel: the only crate with `unsafe` and raw system calls. No policy.
 
 pub mod beneath;
+pub mod detach;
 pub mod dir;
 pub mod error;
+pub mod overlay;
 pub mod process;
 pub mod tree;
 
