@@ -34,6 +34,7 @@ pub fn all(tree: &Tree) -> Vec<String> {
         dependencies_run_one_way,
         clippy_files_are_generated,
         coverage_is_honest,
+        security_is_honest,
         files_are_short,
         nothing_is_unfinished,
         no_paths_of_a_developer,
@@ -193,7 +194,8 @@ fn clippy_files_are_generated(tree: &Tree) -> Vec<String> {
         .collect()
 }
 
-fn coverage_is_honest(tree: &Tree) -> Vec<String> {
+/// Names of all tests: functions marked as such, and end-to-end scripts.
+fn known_tests(tree: &Tree) -> BTreeSet<String> {
     let mut known = BTreeSet::new();
     for (path, text) in tree.iter() {
         if path.ends_with(".rs") && !path.starts_with("xtask/") {
@@ -203,10 +205,46 @@ fn coverage_is_honest(tree: &Tree) -> Vec<String> {
             known.insert(stem.to_string_lossy().into_owned());
         }
     }
+    known
+}
+
+fn coverage_is_honest(tree: &Tree) -> Vec<String> {
     match tree.file("docs/coverage.md") {
-        Some(text) => coverage::check(text, &known),
+        Some(text) => coverage::check(text, &known_tests(tree)),
         None => vec!["docs/coverage.md: missing".into()],
     }
+}
+
+/// The last cell of each class in SECURITY.md says `planned` or names tests that exist.
+fn security_is_honest(tree: &Tree) -> Vec<String> {
+    let Some(text) = tree.file("SECURITY.md") else {
+        return vec!["SECURITY.md: missing".into()];
+    };
+    let known = known_tests(tree);
+    let mut wrong = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let ["", number, _class, _rule, proof, ""] = cells[..] else {
+            continue;
+        };
+        if number.parse::<u8>().is_err() {
+            continue;
+        }
+        let named: Vec<&str> = proof.split('`').skip(1).step_by(2).collect();
+        if named.is_empty() && proof != "planned" {
+            wrong.push(format!(
+                "SECURITY.md:{}: neither planned nor proved",
+                index + 1
+            ));
+        }
+        for name in named.into_iter().filter(|name| !known.contains(*name)) {
+            wrong.push(format!(
+                "SECURITY.md:{}: no test is called {name}",
+                index + 1
+            ));
+        }
+    }
+    wrong
 }
 
 fn files_are_short(tree: &Tree) -> Vec<String> {
@@ -450,6 +488,22 @@ mod tests {
         assert!(with("#[test]\nfn good() {}").is_empty());
         assert_eq!(with("fn good() {}").len(), 1);
         assert_eq!(coverage_is_honest(&Tree::of(&[])).len(), 1);
+    }
+
+    #[test]
+    fn security_must_name_tests_that_exist() {
+        let with = |proof: &str| {
+            let page = format!("| 1 | a class | a rule | {proof} |\n");
+            let test = "#[test]\nfn good() {}";
+            security_is_honest(&Tree::of(&[
+                ("SECURITY.md", &page),
+                ("crates/a/src/b.rs", test),
+            ]))
+        };
+        assert!(with("planned").is_empty());
+        assert!(with("partly: `good`; the rest is planned").is_empty());
+        assert_eq!(with("`bad`").len(), 1);
+        assert_eq!(with("surely").len(), 1);
     }
 
     #[test]
