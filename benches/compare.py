@@ -219,6 +219,11 @@ def floor_of_build(mirror, scratch, keyring, url, log):
     return one
 
 
+def archive(url, mirror):
+    """The options that name the archive; the same on every run, so that the stored image is found."""
+    return ["--mirror", url, "--keyring", str(mirror / "keyring.gpg")]
+
+
 def builds(options, jaula, url, mirror, scratch):
     """(a) A cold minbase root on a tmpfs, packages cached on the loopback."""
     table = Table("minbase into a tmpfs, mirror on the loopback", "s", options.rounds or 5)
@@ -241,7 +246,7 @@ def builds(options, jaula, url, mirror, scratch):
         try:
             return case([
                 jaula, "--store", str(store), "build", f"debian:{SUITE}", "--variant", "minbase",
-                "--mirror", url, "--keyring", str(keyring), "-o", str(tree),
+                *archive(url, mirror), "-o", str(tree),
             ])()
         finally:
             remove(store)
@@ -319,7 +324,8 @@ def starts(options, jaula, root, url, mirror, scratch, user, image_store):
     else:
         table.absent["floor"] = ["no C compiler"]
     if jaula:
-        add("jaula run", [jaula, "--store", image_store, "run", f"debian:{SUITE}", "--", "/bin/true"])
+        add("jaula run", [jaula, "--store", image_store, "run", f"debian:{SUITE}",
+                          *archive(url, mirror), "--", "/bin/true"])
     own = ["-Ur"] if plain else []
     add("unshare", [tool("unshare"), *own, "-muinpCf", "--mount-proc", "-R", root, "/bin/true"])
     add("bwrap", [tool("bwrap"), "--unshare-all", "--ro-bind", root, "/", "--proc", "/proc", "--dev",
@@ -348,11 +354,12 @@ def starts(options, jaula, root, url, mirror, scratch, user, image_store):
     return table
 
 
-def again(options, jaula, scratch, image_store):
+def again(options, jaula, url, mirror, scratch, image_store):
     """(c) The second run of a stored image, as a whole command."""
     table = Table("second run of a stored image", "us", options.rounds or 50)
     log = scratch / "log"
-    command = [jaula, "--store", str(image_store), "run", f"debian:{SUITE}", "--"]
+    command = [jaula, "--store", str(image_store), "run", f"debian:{SUITE}",
+               *archive(url, mirror), "--"]
     table.measure({
         "jaula run -- true": lambda: timed([*command, "true"], log=log),
         "jaula run -- cat /etc/os-release": lambda: timed([*command, "cat", "/etc/os-release"], log=log),
@@ -415,10 +422,10 @@ def main():
             maker = [tool("mmdebstrap"), "--variant=minbase", f"--keyring={mirror}/keyring.gpg", SUITE,
                      str(tree), url]
             if jaula:
-                timed([jaula, "--store", str(store), "run", f"debian:{SUITE}", "--mirror", url,
-                       "--keyring", f"{mirror}/keyring.gpg", "--", "/bin/true"], log=scratch / "log")
+                timed([jaula, "--store", str(store), "run", f"debian:{SUITE}", *archive(url, mirror),
+                       "--", "/bin/true"], log=scratch / "log")
                 maker = [jaula, "--store", str(store), "build", f"debian:{SUITE}", "--variant",
-                         "minbase", "--mirror", url, "--keyring", f"{mirror}/keyring.gpg", "-o", str(tree)]
+                         "minbase", *archive(url, mirror), "-o", str(tree)]
             timed(maker, log=scratch / "log")
             if "start" in what:
                 tables["start"] = starts(options, jaula, tree, url, mirror, scratch, None, store)
@@ -430,15 +437,15 @@ def main():
                     if jaula:
                         visible = scratch / "jaula"
                         shutil.copy(jaula, visible)
-                        timed([str(visible), "--store", str(own), "run", f"debian:{SUITE}", "--mirror",
-                               url, "--keyring", f"{mirror}/keyring.gpg", "--", "/bin/true"],
+                        timed([str(visible), "--store", str(own), "run", f"debian:{SUITE}",
+                               *archive(url, mirror), "--", "/bin/true"],
                               log=scratch / "log", user=options.user)
                     tables["start as user"] = starts(
                         options, str(scratch / "jaula") if jaula else None, tree, url, mirror,
                         theirs, options.user, own,
                     )
             if "again" in what and jaula:
-                tables["again"] = again(options, jaula, scratch, store)
+                tables["again"] = again(options, jaula, url, mirror, scratch, store)
         if options.json:
             options.json.write_text(json.dumps({name: one.medians() for name, one in tables.items()}, indent=1))
     finally:
