@@ -3,6 +3,8 @@
 use crate::error::EngineError;
 use crate::event::{Event, Observer};
 use crate::export::ExportTarget;
+use crate::fetch::Proxies;
+use crate::image::Way;
 use crate::outcome::{Gate, Io, Outcome};
 use crate::plan::{ImagePlan, RunPlan, StepPlan};
 use crate::spec::{ExecSpec, NewSpec, RunSpec};
@@ -23,6 +25,8 @@ pub struct Config {
     pub distros: Option<PathBuf>,
     /// Never use the network.
     pub offline: bool,
+    /// Proxies, as the caller's environment has them.
+    pub proxies: Proxies,
 }
 
 impl Config {
@@ -32,6 +36,7 @@ impl Config {
             store: store.into(),
             distros: None,
             offline: false,
+            proxies: Proxies::default(),
         }
     }
 }
@@ -89,20 +94,16 @@ impl Engine {
     /// Fetches and verifies indices, chooses packages, and says what making the image takes.
     pub fn plan_image(
         &self,
-        _spec: &ImageSpec,
-        _observer: &dyn Observer,
-        _dry: Dry,
+        spec: &ImageSpec,
+        observer: &dyn Observer,
+        dry: Dry,
     ) -> Result<ImagePlan, EngineError> {
-        Err(EngineError::Absent {
-            what: "making images",
-        })
+        self.plan_image_by(spec, Way::Whole, observer, dry)
     }
 
     /// Makes the image, unless it is there.
-    pub fn image(&self, _plan: &ImagePlan, _observer: &dyn Observer) -> Result<Image, EngineError> {
-        Err(EngineError::Absent {
-            what: "making images",
-        })
+    pub fn image(&self, plan: &ImagePlan, observer: &dyn Observer) -> Result<Image, EngineError> {
+        self.make_image(plan, observer)
     }
 
     /// The image a reference names, from the store alone; microseconds. None for a distribution that has no image

@@ -1,6 +1,7 @@
 //! What can go wrong, by area, with what the user may do about it.
 
 use crate::export::ExportError;
+use crate::image::BuildError;
 use crate::import::ImportError;
 use crate::named::NamedError;
 use crate::store::StoreError;
@@ -32,6 +33,9 @@ pub enum EngineError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Making an image from packages.
+    #[error(transparent)]
+    Build(#[from] BuildError),
     /// Writing a directory or an archive.
     #[error(transparent)]
     Export(#[from] ExportError),
@@ -76,6 +80,7 @@ impl EngineError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Store(error) => error.kind(),
+            Self::Build(error) => error.kind(),
             Self::Export(error) => error.kind(),
             Self::Import(error) => error.kind(),
             Self::Named(error) => error.kind(),
@@ -94,6 +99,7 @@ impl EngineError {
             Self::NoSuchImage { .. } => vec!["jaula image ls lists what the store has".to_owned()],
             Self::Store(error) => error.hints(),
             Self::Named(error) => error.hints(),
+            Self::Build(error) => error.hints(),
             Self::Export(error) => error.hints(),
             Self::Import(error) => error.hints(),
             _ if self.kind() == Kind::DiskFull => {

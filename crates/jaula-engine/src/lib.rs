@@ -2,11 +2,14 @@
 //! Never prints, never reads arguments or the environment, never asks.
 #![forbid(unsafe_code)]
 
+pub mod configure;
 pub mod engine;
 pub mod error;
 pub mod event;
 pub mod export;
 pub mod fault;
+pub mod fetch;
+pub mod image;
 pub mod import;
 pub mod jail;
 pub mod journal;

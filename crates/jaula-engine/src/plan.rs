@@ -1,5 +1,7 @@
 //! The plans that the faces print and hand back.
 
+pub use crate::image::ImagePlan;
+
 use jaula_plan::explain::ExplainLine;
 use jaula_plan::step::{Plan, Step};
 use serde_json::{Value, json};
@@ -58,28 +60,6 @@ impl Preview for StepPlan {
 
     fn explain(&self) -> Vec<ExplainLine> {
         self.plan.explain()
-    }
-}
-
-/// What making an image takes.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ImagePlan {
-    steps: StepPlan,
-}
-
-impl fmt::Display for ImagePlan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.steps.fmt(f)
-    }
-}
-
-impl Preview for ImagePlan {
-    fn to_json(&self) -> Value {
-        self.steps.to_json()
-    }
-
-    fn explain(&self) -> Vec<ExplainLine> {
-        self.steps.explain()
     }
 }
 

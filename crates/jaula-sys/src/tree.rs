@@ -403,12 +403,20 @@ pub fn set_file(file: &File, uid: u32, gid: u32, mode: u32, mtime: i64, nsec: u3
     Ok(sys::futimens(file, &times(mtime, nsec))?)
 }
 
-/// An extended attribute of an open file.
+/// An extended attribute of an open file or directory.
 ///
 /// # Errors
 /// fsetxattr(2).
-pub fn set_file_xattr(file: &File, key: &CStr, value: &[u8]) -> io::Result<()> {
-    Ok(sys::fsetxattr(file, key, value, sys::XattrFlags::empty())?)
+pub fn set_xattr(fd: impl AsFd, key: &CStr, value: &[u8]) -> io::Result<()> {
+    Ok(sys::fsetxattr(fd, key, value, sys::XattrFlags::empty())?)
+}
+
+/// The times of an open file.
+///
+/// # Errors
+/// futimens(3).
+pub fn set_file_times(file: &File, mtime: i64, nsec: u32) -> io::Result<()> {
+    Ok(sys::futimens(file, &times(mtime, nsec))?)
 }
 
 /// Names and values of the extended attributes of an open file, sorted by name. A file system without any has none.

@@ -5,6 +5,7 @@
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Aliases {
     links: Vec<(&'static str, &'static str)>,
+    later: &'static [(&'static str, &'static str)],
 }
 
 /// Top-level directories that became links into `/usr` (usr-merge).
@@ -17,14 +18,14 @@ const MERGED: [(&str, &str); 7] = [
     ("libo32", "usr/libo32"),
     ("libx32", "usr/libx32"),
 ];
-/// Links of base-files that old packages still lead through.
+/// Links that base-files makes of empty directories when it is configured: nothing may be put into those.
 const RUN: [(&str, &str); 2] = [("var/run", "run"), ("var/lock", "run/lock")];
 
 impl Aliases {
     /// Those of a release: with or without `/bin` and its like as links into `/usr`.
     pub fn debian(merged_usr: bool) -> Self {
         let merged: &[_] = if merged_usr { &MERGED } else { &[] };
-        Self { links: merged.iter().chain(&RUN).copied().collect() }
+        Self { links: merged.to_vec(), later: &RUN }
     }
 
     /// None: every link is as good as any other.
@@ -42,26 +43,20 @@ impl Aliases {
         self.links.iter().find(|(link, _)| link.as_bytes() == path).map(|(link, _)| *link)
     }
 
-    /// If `path` leads through one of the links: the link, where it leads, and the path as it really is.
-    pub fn rewrite(&self, path: &[u8]) -> Option<(&'static str, &'static str, Vec<u8>)> {
-        self.links.iter().find_map(|(link, to)| {
-            let rest = path.strip_prefix(link.as_bytes())?;
-            rest.starts_with(b"/").then(|| (*link, *to, [to.as_bytes(), rest].concat()))
-        })
+    /// If `path` leads through one of the links: the path as it really is, and the link and where it leads if it is
+    /// for us to make.
+    pub fn rewrite(&self, path: &[u8]) -> Option<(Vec<u8>, Option<(&'static str, &'static str)>)> {
+        self.links.iter().map(|pair| (pair, true)).chain(self.later.iter().map(|pair| (pair, false))).find_map(
+            |((link, to), ours)| {
+                let rest = path.strip_prefix(link.as_bytes())?;
+                rest.starts_with(b"/").then(|| ([to.as_bytes(), rest].concat(), ours.then_some((*link, *to))))
+            },
+        )
     }
 
-    /// Whether the link `name` with `target` is the one that this table means (relative or absolute, `usr/bin` or
-    /// `/usr/bin`, `../run` or `/run`).
+    /// Whether the link `name` with `target` is the one that this table means (`usr/bin` or `/usr/bin`).
     pub fn means(&self, name: &[u8], target: &[u8]) -> bool {
-        let Some(to) = self.is_link(name) else { return false };
-        let depth = name.iter().filter(|byte| **byte == b'/').count();
-        let relative = "../".repeat(depth) + to;
-        target == relative.as_bytes() || target == format!("/{to}").as_bytes()
-    }
-
-    /// What the link must hold.
-    pub fn target(link: &str, to: &str) -> String {
-        // base-files has /var/run and /var/lock absolute, and the links into /usr relative.
-        if link.contains('/') { format!("/{to}") } else { to.to_owned() }
+        let target = target.strip_prefix(b"/").unwrap_or(target);
+        self.is_link(name).is_some_and(|to| to.as_bytes() == target)
     }
 }

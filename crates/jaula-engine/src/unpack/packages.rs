@@ -80,6 +80,8 @@ pub struct Unpacker<'a> {
     registry: Registry<'a>,
     linked: Mutex<HashSet<&'static str>>,
     threads: usize,
+    /// Whether the tree is all of these packages, and nothing was finished yet.
+    whole: AtomicBool,
 }
 
 /// Who was there before, for [`Unpacker::new`]: packages as (name, version, Replaces), and who brought which path
@@ -132,7 +134,23 @@ impl<'a> Unpacker<'a> {
             registry,
             linked: Mutex::default(),
             threads: threads.max(1),
+            whole: AtomicBool::new(before.before == 0),
         }
+    }
+
+    /// Makes the links that every tree of this kind has (`/bin`, `/sbin`, `/lib`), where they are not there yet. The
+    /// others come when something is in them.
+    ///
+    /// # Errors
+    /// [`UnpackError::Tree`].
+    pub fn prepare(&self) -> Result<(), UnpackError> {
+        let mut writer = Writer::new(self.root);
+        for link in ["bin", "sbin", "lib"] {
+            if let (Some(link), Some(to)) = (self.aliases.link(link.as_bytes()), self.aliases.is_link(link.as_bytes())) {
+                self.ensure_link(&mut writer, link, to)?;
+            }
+        }
+        Ok(())
     }
 
     /// From now on these hold.
@@ -215,7 +233,8 @@ impl<'a> Unpacker<'a> {
 
     fn finish_dirs(&self) -> Result<(), UnpackError> {
         let mut writer = Writer::new(self.root);
-        for (path, a) in self.registry.take_made(self.default).iter().rev() {
+        let whole = self.whole.swap(false, Ordering::Relaxed);
+        for (path, a) in self.registry.take_made(self.default, whole).iter().rev() {
             let dir = writer.dir(path, &mut |_| {})?;
             dir.set_self(a.uid, a.gid, a.mode, a.mtime, 0).map_err(failed("set the mode of", path))?;
         }
@@ -310,8 +329,7 @@ impl<'a> Unpacker<'a> {
         let path = link.as_bytes();
         writer.dir(to.as_bytes(), &mut |path| self.registry.made(path))?;
         let (dir, name) = writer.place(path, &mut |path| self.registry.made(path))?;
-        let target = Aliases::target(link, to);
-        match dir.symlink(&c_name(target.as_bytes()), &name) {
+        match dir.symlink(&c_name(to.as_bytes()), &name) {
             Ok(()) => Writer::finish_link(&dir, &name, path, self.default)?,
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 let there = dir.read_link(&name).map_err(failed("read the link", path))?;
@@ -348,8 +366,10 @@ impl OnePackage<'_, '_, '_> {
     fn locate(&mut self, as_written: &[u8], conffile: bool) -> Result<Vec<u8>, UnpackError> {
         let diverted = self.unpacker.diversions.of(as_written, self.name).unwrap_or(as_written);
         let mut path = match self.unpacker.aliases.rewrite(diverted) {
-            Some((link, to, path)) => {
-                self.unpacker.ensure_link(self.writer, link, to)?;
+            Some((path, ours)) => {
+                if let Some((link, to)) = ours {
+                    self.unpacker.ensure_link(self.writer, link, to)?;
+                }
                 path
             }
             None => diverted.to_vec(),

@@ -84,16 +84,20 @@ impl<'a> Registry<'a> {
         self.state().made.insert(path.to_vec());
     }
 
-    /// The directories made since the last call, with the attributes they are to have.
-    pub fn take_made(&self, default: Attributes) -> Vec<(Vec<u8>, Attributes)> {
+    /// The directories made since the last call, with the attributes they are to have; with `whole` all that a package
+    /// has, although they were there.
+    pub fn take_made(&self, default: Attributes, whole: bool) -> Vec<(Vec<u8>, Attributes)> {
         let mut state = self.state();
-        let made = std::mem::take(&mut state.made);
-        made.into_iter()
-            .map(|path| {
-                let attributes = state.dirs.get(&path).map_or(default, |(_, attributes)| *attributes);
-                (path, attributes)
-            })
-            .collect()
+        let mut made = std::mem::take(&mut state.made);
+        let dirs = std::mem::take(&mut state.dirs);
+        if whole {
+            made.extend(dirs.keys().cloned());
+        }
+        let with = |path: Vec<u8>| {
+            let attributes = dirs.get(&path).map_or(default, |(_, attributes)| *attributes);
+            (path, attributes)
+        };
+        made.into_iter().map(with).collect()
     }
 
     /// A hard link was made.

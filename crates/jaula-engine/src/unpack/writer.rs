@@ -140,7 +140,7 @@ impl<'a> Writer<'a> {
         }
         tree::set_file(file, uid, gid, mode, mtime, 0).map_err(tree)?;
         for (key, value) in xattrs {
-            tree::set_file_xattr(file, &c_name(key.as_bytes()), value).map_err(tree)?;
+            tree::set_xattr(&*file, &c_name(key.as_bytes()), value).map_err(tree)?;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! From an [`ImageSpec`] to the signed suites it is made of.
 
-use super::table::{Distro, Release, Table};
+use super::table::{Distro, Release, Table, TableError};
 use crate::facts::archive::{AptFacts, AptSource, SignedBy, apt_sources};
 use crate::names::{Arch, Component, DistroName, Suite};
 use crate::spec::rootfs::ImageSpec;
@@ -133,6 +133,15 @@ pub enum SourcesError {
         /// As given.
         mirror: String,
     },
+    /// A file of distributions that cannot be read.
+    #[error("table of distributions {file}")]
+    Table {
+        /// The file.
+        file: String,
+        /// Where it is wrong.
+        #[source]
+        source: TableError,
+    },
     /// A name that is none, in the table or in the host's sources.
     #[error("{what} {value:?} makes no sense")]
     BadValue {
@@ -153,7 +162,7 @@ impl SourcesError {
                 Some(format!("install the package {package}, or name a keyring with --keyring"))
             }
             Self::NoKeyring { .. } => Some("name a keyring with --keyring".to_owned()),
-            Self::ForeignArch { .. } | Self::BadMirror { .. } | Self::BadValue { .. } => None,
+            Self::Table { .. } | Self::ForeignArch { .. } | Self::BadMirror { .. } | Self::BadValue { .. } => None,
         }
     }
 }

@@ -1,0 +1,208 @@
+//! Running the packages' own scripts, in a jail: the preinsts in unpack order, then `dpkg --configure` of everything.
+//! No shell text is ever made from a package's name: the driver is one constant script, and names are its arguments.
+
+mod error;
+#[cfg(test)]
+mod tests;
+
+pub use error::ConfigureError;
+
+use crate::event::{Event, Observer};
+use crate::outcome::{Io, Status};
+use crate::{jail, probe};
+use jaula_plan::jail::plan_jail;
+use jaula_plan::spec::jail::{
+    Changes, IdSpec, JailSpec, Namespaces, NetSpec, RootSpec, SeccompSpec, Terminal, UserSpec,
+};
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::path::Path;
+
+/// Runs the scripts. Arguments: how many preinsts; of each the package, its architecture and its name in `info/`;
+/// then `configure` or `no`. The environment of a preinst is that of deb-preinst(5) and dpkg(1); debconf finds the package
+/// by `DEBCONF_PACKAGE`, since there is no `tmp.ci` directory of dpkg's.
+const DRIVER: &str = r#"
+count=$1
+shift
+while [ "$count" -gt 0 ]; do
+    DPKG_MAINTSCRIPT_PACKAGE=$1 DPKG_MAINTSCRIPT_ARCH=$2 DPKG_MAINTSCRIPT_NAME=preinst \
+    DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT=1 DPKG_ADMINDIR=/var/lib/dpkg DPKG_ROOT= DEBCONF_PACKAGE=$1 \
+        "/var/lib/dpkg/info/$3.preinst" install
+    status=$?
+    if [ "$status" -ne 0 ]; then
+        printf '\njaula: preinst of %s: %s\n' "$1" "$status"
+        exit 99
+    fi
+    shift 3
+    count=$((count - 1))
+done
+if [ "$1" = configure ]; then
+    exec dpkg --configure --pending
+fi
+"#;
+
+/// What the driver exits with when a preinst failed.
+const PREINST_FAILED: u8 = 99;
+/// Lines of output that an error shows.
+const TAIL: usize = 12;
+/// Longest line kept.
+const LINE: usize = 2000;
+
+/// A preinst to be run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preinst {
+    /// The package.
+    pub package: String,
+    /// Its architecture.
+    pub arch: String,
+    /// As its files in `info/` are called.
+    pub info_name: String,
+}
+
+/// Something that runs a command in the tree: a jail, or what a test has instead.
+pub type Runner<'a> = &'a mut dyn FnMut(JailSpec, &mut dyn FnMut(&[u8])) -> Result<Status, ConfigureError>;
+
+/// The jail that scripts run in: everything private, no network, no sync, root of the tree.
+fn spec(root: &Path, epoch: u64, command: Vec<OsString>) -> JailSpec {
+    let env = [
+        ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+        ("HOME", "/root"),
+        ("SHELL", "/bin/sh"),
+        ("TERM", "dumb"),
+        ("LC_ALL", "C.UTF-8"),
+        ("TZ", "UTC"),
+        ("DEBIAN_FRONTEND", "noninteractive"),
+        ("DEBCONF_NONINTERACTIVE_SEEN", "true"),
+        ("DEBCONF_NOWARNINGS", "yes"),
+    ];
+    let mut env: Vec<(OsString, OsString)> = env.iter().map(|(name, value)| (name.into(), value.into())).collect();
+    env.push(("SOURCE_DATE_EPOCH".into(), epoch.to_string().into()));
+    JailSpec {
+        root: RootSpec::Tree { dir: root.to_owned(), changes: Changes::Direct },
+        namespaces: Namespaces { uts: true, ipc: true, pid: true, net: true, user: true, cgroup: true, time: false },
+        ids: IdSpec::Private,
+        user: UserSpec::Root,
+        hostname: "localhost".parse().ok(),
+        net: NetSpec::None,
+        mounts: Vec::new(),
+        cwd: Some("/".into()),
+        env,
+        seccomp: SeccompSpec::DefaultNoSync,
+        cap_add: Vec::new(),
+        cap_drop: Vec::new(),
+        no_new_privs: true,
+        terminal: Terminal::Captured,
+        command,
+    }
+}
+
+/// The runner of real builds.
+///
+/// # Errors
+/// [`ConfigureError::Plan`], [`ConfigureError::Jail`].
+pub fn in_jail(spec: JailSpec, hear: &mut dyn FnMut(&[u8])) -> Result<Status, ConfigureError> {
+    let plan = plan_jail(&spec, &probe::host(&spec))?;
+    Ok(jail::run(&plan, Io::Captured(hear))?.status)
+}
+
+/// Runs preinsts, and then, if `configure`, dpkg.
+///
+/// # Errors
+/// [`ConfigureError`]; the output so far went to the observer line by line.
+pub fn run(
+    root: &Path,
+    preinsts: &[Preinst],
+    configure: bool,
+    epoch: u64,
+    runner: Runner<'_>,
+    observer: &dyn Observer,
+) -> Result<(), ConfigureError> {
+    if preinsts.is_empty() && !configure {
+        return Ok(());
+    }
+    let mut command: Vec<OsString> = ["/bin/sh", "-c", DRIVER, "jaula"].iter().map(Into::into).collect();
+    command.push(preinsts.len().to_string().into());
+    for preinst in preinsts {
+        command.extend([&preinst.package, &preinst.arch, &preinst.info_name].map(Into::into));
+    }
+    command.push(if configure { "configure" } else { "no" }.into());
+    let mut log = Log::new(observer);
+    let status = runner(spec(root, epoch, command), &mut |bytes| log.hear(bytes))?;
+    log.end();
+    match status {
+        Status::Exited(0) => Ok(()),
+        Status::Exited(PREINST_FAILED) => {
+            let (package, code) = log.preinst().unwrap_or_default();
+            Err(ConfigureError::Preinst { package, code, tail: log.tail() })
+        }
+        status => {
+            let (package, script) = log.failed().unwrap_or_default();
+            Err(ConfigureError::Configure { package, script, status, tail: log.tail() })
+        }
+    }
+}
+
+/// Takes output apart into lines, tells them, and keeps the last.
+struct Log<'a> {
+    observer: &'a dyn Observer,
+    open: Vec<u8>,
+    last: VecDeque<String>,
+    /// What dpkg said of the first package that failed.
+    failed: Option<(String, String)>,
+}
+
+impl<'a> Log<'a> {
+    fn new(observer: &'a dyn Observer) -> Self {
+        Self { observer, open: Vec::new(), last: VecDeque::new(), failed: None }
+    }
+
+    fn hear(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            match byte {
+                b'\n' => self.line(),
+                _ if self.open.len() < LINE => self.open.push(*byte),
+                _ => {}
+            }
+        }
+    }
+
+    fn line(&mut self) {
+        let text = String::from_utf8_lossy(&self.open);
+        // A script may write to a terminal what it likes; this is not one.
+        let line: String = text.chars().map(|c| if c == '\t' { ' ' } else { c }).filter(|c| !c.is_control()).collect();
+        self.open.clear();
+        let named = line.strip_prefix("dpkg: error processing package ").and_then(|rest| rest.split_once(' '));
+        if let Some((package, rest)) = named
+            && self.failed.is_none()
+        {
+            let script = rest.trim_start_matches('(').split(')').next().unwrap_or_default();
+            self.failed = Some((package.to_owned(), script.to_owned()));
+        }
+        if self.last.len() >= TAIL {
+            self.last.pop_front();
+        }
+        self.last.push_back(line.clone());
+        self.observer.event(Event::Output { line });
+    }
+
+    fn end(&mut self) {
+        if !self.open.is_empty() {
+            self.line();
+        }
+    }
+
+    /// What the driver said last.
+    fn preinst(&self) -> Option<(String, u8)> {
+        let (package, code) = self.last.back()?.strip_prefix("jaula: preinst of ")?.rsplit_once(": ")?;
+        Some((package.to_owned(), code.parse().ok()?))
+    }
+
+    fn failed(&self) -> Option<(String, String)> {
+        self.failed.clone()
+    }
+
+    fn tail(&self) -> Vec<String> {
+        let said = |line: &&String| !line.is_empty() && !line.starts_with("jaula: ");
+        self.last.iter().filter(said).cloned().collect()
+    }
+}

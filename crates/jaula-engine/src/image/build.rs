@@ -1,0 +1,320 @@
+//! Doing what a plan says.
+
+use super::database::{self, Installed, New};
+use super::error::BuildError;
+use super::layout::Tree;
+use super::plan::{ImagePlan, millis};
+use super::{base, normalise};
+use crate::configure::{self, ConfigureError, Preinst, Runner};
+use crate::error::At;
+use crate::event::{Event, Observer, Phase};
+use crate::fetch::{Client, Wanted, download_all};
+use crate::store::{Begin, Manifest, Stage, Store};
+use crate::unpack::{Aliases, Before, Deb, Diversions, StatOverrides, Unpacked, Unpacker};
+use crate::view::Image;
+use jaula_plan::names::Tag;
+use jaula_repo::deb::archive::Control;
+use jaula_repo::lock::Role;
+use jaula_sys::tree::Dir;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+/// More threads than this only cost memory: each decompresses with a window of its own.
+const THREADS: usize = 16;
+
+/// Makes the image of a plan, unless it is there by now.
+///
+/// The caller must have one thread when this is called, since jails are started.
+///
+/// # Errors
+/// [`BuildError`]; nothing of the image is left in the store but packages that were fetched whole.
+pub fn build(
+    plan: &ImagePlan,
+    tags: &[Tag],
+    store: &Store,
+    client: &Client,
+    observer: &dyn Observer,
+) -> Result<Image, BuildError> {
+    build_with(plan, tags, store, client, &mut configure::in_jail, observer)
+}
+
+/// [`build`], with something else than a jail for the packages' scripts.
+pub(crate) fn build_with(
+    plan: &ImagePlan,
+    tags: &[Tag],
+    store: &Store,
+    client: &Client,
+    runner: Runner<'_>,
+    observer: &dyn Observer,
+) -> Result<Image, BuildError> {
+    let stage = match store.begin(&plan.digest)? {
+        Begin::Ready(image) => {
+            store.label(&plan.digest, tags, Some(&plan.spec))?;
+            return Ok(image);
+        }
+        Begin::Stage(stage) => stage,
+    };
+    let made = fetch(plan, store, client, observer)
+        .and_then(|()| stage.point().map_err(BuildError::from))
+        .and_then(|()| make(plan, store, &stage, runner, observer));
+    if let Err(error) = made {
+        if let Some(path) = error.bad_file() {
+            // Best effort: the next build would find the same again, and say so.
+            drop(std::fs::remove_file(path));
+        }
+        stage.abandon()?;
+        return Err(error);
+    }
+    let started = Instant::now();
+    observer.event(Event::Started { phase: Phase::Finish, items: 0, bytes: 0 });
+    let sources = &plan.sources;
+    let manifest = Manifest {
+        distro: sources.distro.to_string(),
+        suite: sources.suite.to_string(),
+        arch: sources.arch.to_string(),
+        variant: plan.spec.variant.to_string(),
+        packages: plan.lock.packages.len() as u64,
+        created: epoch(plan),
+        ..Manifest::default()
+    };
+    let image = stage.publish(plan.digest, &plan.lock.to_string(), &manifest, tags, Some(&plan.spec))?;
+    observer.event(Event::Finished { phase: Phase::Finish, items: 1, bytes: 0, millis: millis(started) });
+    observer.event(Event::Made { what: "image", path: image.root().to_owned() });
+    Ok(image)
+}
+
+fn epoch(plan: &ImagePlan) -> i64 {
+    i64::try_from(plan.epoch()).unwrap_or(i64::MAX)
+}
+
+fn fetch(plan: &ImagePlan, store: &Store, client: &Client, observer: &dyn Observer) -> Result<(), BuildError> {
+    let started = Instant::now();
+    let mut wanted = Vec::new();
+    for (planned, package) in plan.packages.iter().zip(&plan.lock.packages) {
+        if planned.in_base || store.package(&package.sha256).is_some() {
+            continue;
+        }
+        let path = store.package_path(&package.sha256);
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).at("make", parent)?;
+        }
+        // With the password, if any, that the lock leaves out.
+        let uri = plan.sources.entries.get(package.source).map(|entry| entry.uri.as_str()).unwrap_or_default();
+        wanted.push(Wanted {
+            urls: vec![format!("{uri}/{}", escaped(&package.path))],
+            size: package.size,
+            sha256: package.sha256,
+            label: package.name.clone(),
+            part: store.partial_path(&package.sha256)?,
+            path,
+        });
+    }
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    // The largest first, so that the end is not waiting for one.
+    wanted.sort_by_key(|file| std::cmp::Reverse(file.size));
+    let (items, bytes) = (wanted.len() as u64, wanted.iter().map(|file| file.size).sum());
+    observer.event(Event::Started { phase: Phase::Fetch, items, bytes });
+    download_all(client, &wanted, &|items, bytes, item| {
+        observer.event(Event::Progress { phase: Phase::Fetch, items, bytes, item: item.to_owned() });
+    })?;
+    observer.event(Event::Finished { phase: Phase::Fetch, items, bytes, millis: millis(started) });
+    Ok(())
+}
+
+/// A path in an address (RFC 3986): `~` and `+` stay, as apt writes them.
+fn escaped(path: &str) -> String {
+    let mut text = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-._~+:=@,".contains(&byte) {
+            text.push(byte as char);
+        } else {
+            text.push_str(&format!("%{byte:02x}"));
+        }
+    }
+    text
+}
+
+/// Fills the stage.
+fn make(
+    plan: &ImagePlan,
+    store: &Store,
+    stage: &Stage,
+    runner: Runner<'_>,
+    observer: &dyn Observer,
+) -> Result<(), BuildError> {
+    let shown = stage.root();
+    if let Some(base) = &plan.base {
+        base::copy_tree(&base.root, shown)?;
+    }
+    let root = Dir::open(shown).at("open", shown)?;
+    let tree = Tree::new(&root, shown, epoch(plan));
+    let installed = if plan.base.is_some() { database::installed(&tree)? } else { Vec::new() };
+
+    let started = Instant::now();
+    let debs: Vec<Deb> = plan
+        .packages
+        .iter()
+        .zip(&plan.lock.packages)
+        .filter(|(planned, _)| !planned.in_base)
+        .map(|(planned, package)| Deb {
+            name: package.name.clone(),
+            version: package.version.clone(),
+            arch: package.arch.clone(),
+            replaces: planned.replaces.clone(),
+            path: store.package_path(&package.sha256),
+            size: package.size,
+            sha256: package.sha256,
+        })
+        .collect();
+    let mut lists = Vec::new();
+    for package in &installed {
+        let list = database::list(&tree, &package.info_name)?;
+        lists.push((package.name.clone(), package.version.clone(), package.replaces.clone(), list));
+    }
+    let before = Before::new(lists, &debs);
+    let threads = std::thread::available_parallelism().map_or(2, usize::from).min(THREADS);
+    let aliases = Aliases::debian(plan.sources.merged_usr);
+    let mut unpacker = Unpacker::new(&root, &debs, &before, aliases, epoch(plan), threads);
+    unpacker.prepare()?;
+    if plan.base.is_none() {
+        tree.begin(&plan.lock.arch, &plan.sources.sources_list())?;
+    } else {
+        rules(&tree, &mut unpacker)?;
+    }
+    let (items, bytes) = (debs.len() as u64, debs.iter().map(|deb| deb.size).sum());
+    observer.event(Event::Started { phase: Phase::Unpack, items, bytes });
+    let count = (AtomicU64::new(0), AtomicU64::new(0));
+    let tell = |name: &str, bytes: u64| {
+        let items = count.0.fetch_add(1, Ordering::Relaxed) + 1;
+        let bytes = count.1.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        observer.event(Event::Progress { phase: Phase::Unpack, items, bytes, item: name.to_owned() });
+    };
+    let all: Vec<usize> = (0..debs.len()).collect();
+    let mut wave = unpacker.unpack(&all, false, &tell)?;
+    stage.point()?;
+
+    let configuring = Instant::now();
+    let guard = tree.write_new("usr/sbin/policy-rc.d", 0o755, b"#!/bin/sh\nexit 101\n")?;
+    let deferred: Vec<usize> = wave.deferred.iter().map(|deferred| deferred.index).collect();
+    // All packages in unpack order: (index, control, what it laid).
+    let mut preinsts: Vec<(usize, Preinst)> = Vec::new();
+    let controls = wave.unpacked.iter().map(|u| (u.index, &u.control)).chain(wave.deferred.iter().map(|d| (d.index, &d.control)));
+    for (index, control) in controls {
+        let info_name = database::write_info(&tree, control)?;
+        if let (Some(_), Some(deb)) = (control.file("preinst"), debs.get(index)) {
+            preinsts.push((index, Preinst { package: deb.name.clone(), arch: deb.arch.clone(), info_name }));
+        }
+    }
+    preinsts.sort_by_key(|(index, _)| *index);
+    let preinsts: Vec<Preinst> = preinsts.into_iter().map(|(_, preinst)| preinst).collect();
+    write_database(plan, &tree, &installed, &wave.unpacked, wave.deferred.iter().map(|d| &d.control))?;
+
+    observer.event(Event::Started { phase: Phase::Configure, items, bytes: 0 });
+    let epoch_seconds = plan.epoch();
+    if deferred.is_empty() {
+        write_lists(&tree, &unpacker, &wave.unpacked, &installed)?;
+        configure::run(shown, &preinsts, true, epoch_seconds, runner, observer)?;
+    } else {
+        configure::run(shown, &preinsts, false, epoch_seconds, runner, observer)?;
+        rules(&tree, &mut unpacker)?;
+        let more = unpacker.unpack(&deferred, true, &tell)?;
+        wave.unpacked.extend(more.unpacked);
+        wave.unpacked.sort_by_key(|unpacked| unpacked.index);
+        // Again, now that it is known which configuration files came; a preinst may have asked dpkg for triggers.
+        write_database(plan, &tree, &installed, &wave.unpacked, std::iter::empty())?;
+        write_lists(&tree, &unpacker, &wave.unpacked, &installed)?;
+        configure::run(shown, &[], true, epoch_seconds, runner, observer)?;
+    }
+    observer.event(Event::Finished { phase: Phase::Unpack, items, bytes, millis: millis(started) - millis(configuring) });
+    let unfinished = database::unfinished(shown, &tree)?;
+    if !unfinished.is_empty() {
+        return Err(ConfigureError::Unfinished { packages: unfinished }.into());
+    }
+    observer.event(Event::Finished { phase: Phase::Configure, items, bytes: 0, millis: millis(configuring) });
+    stage.point()?;
+    finish(plan, &tree, guard)?;
+    normalise::normalise(&root, shown, &tree, epoch(plan))
+}
+
+/// Diversions and stat overrides that hold in the tree by now.
+fn rules(tree: &Tree<'_>, unpacker: &mut Unpacker<'_>) -> Result<(), BuildError> {
+    let diversions = Diversions::parse(&tree.read_text("var/lib/dpkg/diversions")?)?;
+    let (passwd, group) = (tree.read_text("etc/passwd")?, tree.read_text("etc/group")?);
+    let overrides = StatOverrides::parse(&tree.read_text("var/lib/dpkg/statoverride")?, &passwd, &group)?;
+    unpacker.set_rules(diversions, overrides);
+    Ok(())
+}
+
+fn write_database<'c>(
+    plan: &ImagePlan,
+    tree: &Tree<'_>,
+    installed: &[Installed],
+    unpacked: &[Unpacked],
+    deferred: impl Iterator<Item = &'c Control>,
+) -> Result<(), BuildError> {
+    let mut new: Vec<New<'_>> =
+        unpacked.iter().map(|u| New { control: &u.control, conffiles: &u.conffiles }).collect();
+    new.extend(deferred.map(|control| New { control, conffiles: &[] }));
+    database::write(tree, installed, &new, plan.base.is_none())?;
+    if plan.base.is_some() {
+        let pairs: Vec<(&Control, &Unpacked)> = unpacked.iter().map(|u| (&u.control, u)).collect();
+        database::activate(tree, &pairs)?;
+    }
+    Ok(())
+}
+
+/// The lists of the new packages, and those of packages that lost files to them.
+fn write_lists(
+    tree: &Tree<'_>,
+    unpacker: &Unpacker<'_>,
+    unpacked: &[Unpacked],
+    installed: &[Installed],
+) -> Result<(), BuildError> {
+    for package in unpacked {
+        let stanza = package.control.stanza().map_err(std::io::Error::other).at("read", Path::new("control"))?;
+        database::write_list(tree, &jaula_repo::deb::dpkg::info_name(&stanza), &unpacker.kept(package))?;
+    }
+    for (number, package) in installed.iter().enumerate() {
+        let lost = unpacker.lost_before(number);
+        if lost.is_empty() {
+            continue;
+        }
+        let mut text = Vec::new();
+        for line in database::list(tree, &package.info_name)? {
+            if !lost.iter().any(|lost| line.strip_prefix(b"/") == Some(lost.as_slice())) {
+                text.extend_from_slice(&line);
+                text.push(b'\n');
+            }
+        }
+        database::write_list(tree, &package.info_name, &text)?;
+    }
+    Ok(())
+}
+
+/// What apt would have left, and what was only there for the run.
+fn finish(plan: &ImagePlan, tree: &Tree<'_>, guard: bool) -> Result<(), BuildError> {
+    if guard {
+        tree.remove("usr/sbin/policy-rc.d")?;
+    }
+    let auto = plan.lock.packages.iter().filter(|package| package.role == Role::Dependency);
+    database::write_extended_states(tree, auto.map(|package| (package.name.as_str(), package.arch.as_str())))?;
+    for (path, mode) in [
+        ("var/cache/apt/archives/lock", 0o640),
+        ("var/lib/apt/lists/lock", 0o640),
+        ("var/lib/dpkg/lock", 0o640),
+        ("var/lib/dpkg/lock-frontend", 0o640),
+    ] {
+        tree.write(path, mode, b"")?;
+    }
+    // apt gives what it downloads to a user of its own.
+    let passwd = tree.read_text("etc/passwd")?;
+    let apt = passwd.lines().find_map(|line| line.strip_prefix("_apt:")?.split(':').nth(1)?.parse().ok());
+    if let Some(apt) = apt {
+        tree.own("var/cache/apt/archives/partial", apt, 0, 0o700)?;
+        tree.own("var/lib/apt/lists/partial", apt, 0, 0o700)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,177 @@
+//! dpkg's database, written directly: what `dpkg --unpack` leaves, so that `dpkg --configure` goes on from there.
+
+use super::error::BuildError;
+use super::layout::Tree;
+use crate::error::At;
+use crate::unpack::{UnpackError, Unpacked};
+use jaula_repo::deb::archive::{Conffile, Control};
+use jaula_repo::deb::control::stanzas;
+use jaula_repo::deb::dpkg::{self, Interests, State};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+const ADMIN: &str = "var/lib/dpkg";
+
+/// A package that has been installed before, of a tree that is gone on from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Installed {
+    pub name: String,
+    pub version: String,
+    pub arch: String,
+    pub replaces: String,
+    /// As its files in `info/` are called.
+    pub info_name: String,
+    /// Its stanza in `status`.
+    pub stanza: String,
+}
+
+/// The packages of a tree's `status` that are installed.
+pub fn installed(tree: &Tree<'_>) -> Result<Vec<Installed>, BuildError> {
+    let text = tree.read_text("var/lib/dpkg/status")?;
+    let mut found = Vec::new();
+    for stanza in stanzas(&text) {
+        let Ok(stanza) = stanza else {
+            return Err(UnpackError::Database { file: "var/lib/dpkg/status", line: String::new() }.into());
+        };
+        let field = |name: &str| stanza.field(name).unwrap_or_default().to_owned();
+        let mut text = String::new();
+        for field in stanza.fields() {
+            let gap = if field.raw.is_empty() || field.raw.starts_with('\n') { "" } else { " " };
+            text.push_str(&format!("{}:{gap}{}\n", field.name, field.raw));
+        }
+        found.push(Installed {
+            name: field("Package"),
+            version: field("Version"),
+            arch: field("Architecture"),
+            replaces: field("Replaces"),
+            info_name: dpkg::info_name(&stanza),
+            stanza: text,
+        });
+    }
+    Ok(found)
+}
+
+/// The lines of a package's list.
+pub fn list(tree: &Tree<'_>, info_name: &str) -> Result<Vec<Vec<u8>>, BuildError> {
+    let text = tree.read(&format!("{ADMIN}/info/{info_name}.list"))?.unwrap_or_default();
+    Ok(text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect())
+}
+
+/// A package as the database needs it.
+pub struct New<'a> {
+    pub control: &'a Control,
+    /// What it brought and waits as `.dpkg-new`.
+    pub conffiles: &'a [String],
+}
+
+fn bad(error: impl std::fmt::Display) -> BuildError {
+    UnpackError::Database { file: "the control part of a package", line: error.to_string() }.into()
+}
+
+/// The files of `info/` but the list, for a package.
+pub fn write_info(tree: &Tree<'_>, control: &Control) -> Result<String, BuildError> {
+    let stanza = control.stanza().map_err(bad)?;
+    let name = dpkg::info_name(&stanza);
+    for (ending, file) in control.files() {
+        tree.write(&format!("{ADMIN}/info/{name}.{ending}"), file.mode, &file.content)?;
+    }
+    Ok(name)
+}
+
+/// The list of a package.
+pub fn write_list(tree: &Tree<'_>, info_name: &str, text: &[u8]) -> Result<(), BuildError> {
+    Ok(tree.write(&format!("{ADMIN}/info/{info_name}.list"), 0o644, text)?)
+}
+
+/// `status`, `triggers/` and the small files. `before` is what the tree had.
+pub fn write(tree: &Tree<'_>, before: &[Installed], new: &[New<'_>], fresh: bool) -> Result<(), BuildError> {
+    let mut rows: Vec<(String, String, String)> =
+        before.iter().map(|p| (p.name.clone(), p.arch.clone(), p.stanza.clone())).collect();
+    let mut interests = Interests::default();
+    for package in new {
+        let stanza = package.control.stanza().map_err(bad)?;
+        let conffiles: Vec<(Conffile<'_>, Option<[u8; 16]>)> = package
+            .control
+            .conffiles()
+            .map_err(bad)?
+            .into_iter()
+            .filter(|conffile| conffile.remove_on_upgrade || package.conffiles.iter().any(|path| path == conffile.path))
+            .map(|conffile| (conffile, None))
+            .collect();
+        let text = dpkg::status_stanza(&stanza, State::Unpacked, &conffiles).map_err(bad)?;
+        let field = |name: &str| stanza.field(name).unwrap_or_default().to_owned();
+        rows.push((field("Package"), field("Architecture"), text));
+        let triggers = String::from_utf8_lossy(package.control.file("triggers").unwrap_or_default()).into_owned();
+        let name = dpkg::info_name(&stanza);
+        interests.add(&name, &dpkg::parse_triggers(&triggers, &name).map_err(bad)?);
+    }
+    let status = dpkg::status_file(rows.iter().map(|(name, arch, stanza)| (name.as_str(), arch.as_str(), stanza.as_str())));
+    tree.write(&format!("{ADMIN}/status"), 0o644, status.as_bytes())?;
+    for (name, text) in interests.files() {
+        let path = format!("{ADMIN}/triggers/{name}");
+        let mode = if name == "Lock" { 0o600 } else { 0o644 };
+        let mut whole = tree.read_text(&path)?;
+        for line in text.lines() {
+            if !whole.lines().any(|have| have == line) {
+                whole.push_str(line);
+                whole.push('\n');
+            }
+        }
+        tree.write(&path, mode, whole.as_bytes())?;
+    }
+    if fresh {
+        tree.write(&format!("{ADMIN}/info/format"), 0o644, dpkg::INFO_FORMAT.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Tells those installed before what new packages brought that they are interested in: dpkg does this while it
+/// unpacks. All get it without waiting, since the new packages are configured in the same run.
+pub fn activate(tree: &Tree<'_>, new: &[(&Control, &Unpacked)]) -> Result<(), BuildError> {
+    let mut active: BTreeSet<String> = BTreeSet::new();
+    let file = tree.read_text(&format!("{ADMIN}/triggers/File"))?;
+    let watched: Vec<&str> = file.lines().filter_map(|line| line.split(' ').next()).collect();
+    for (control, unpacked) in new {
+        let text = String::from_utf8_lossy(control.file("triggers").unwrap_or_default()).into_owned();
+        for trigger in dpkg::parse_triggers(&text, "").map_err(bad)?.iter().filter(|trigger| !trigger.interest) {
+            active.insert(trigger.name.to_owned());
+        }
+        for line in &unpacked.list {
+            let path = String::from_utf8_lossy(line);
+            let hit = |watch: &&&str| path.strip_prefix(**watch).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+            active.extend(watched.iter().filter(hit).map(|watch| (*watch).to_owned()));
+        }
+    }
+    let text: String = active.iter().map(|name| format!("{name} -\n")).collect();
+    Ok(tree.write(&format!("{ADMIN}/triggers/Unincorp"), 0o644, text.as_bytes())?)
+}
+
+/// apt's file of packages that came only because others need them.
+pub fn write_extended_states<'a>(tree: &Tree<'_>, auto: impl Iterator<Item = (&'a str, &'a str)>) -> Result<(), BuildError> {
+    let before = tree.read_text("var/lib/apt/extended_states")?;
+    let mut text = before.clone();
+    for (name, arch) in auto {
+        if !before.contains(&format!("Package: {name}\n")) {
+            text.push_str(&format!("Package: {name}\nArchitecture: {arch}\nAuto-Installed: 1\n\n"));
+        }
+    }
+    if text.is_empty() {
+        return Ok(());
+    }
+    tree.make_dirs("var/lib/apt", 0o755)?;
+    Ok(tree.write("var/lib/apt/extended_states", 0o644, text.as_bytes())?)
+}
+
+/// Packages that are not wholly installed, with their state.
+pub fn unfinished(root: &Path, tree: &Tree<'_>) -> Result<Vec<(String, String)>, BuildError> {
+    let text = tree.read_text("var/lib/dpkg/status")?;
+    let mut found = Vec::new();
+    for stanza in stanzas(&text) {
+        let stanza = stanza.map_err(std::io::Error::other).at("read", root.join("var/lib/dpkg/status"))?;
+        let state = stanza.field("Status").unwrap_or_default();
+        if state != "install ok installed" {
+            found.push((stanza.field("Package").unwrap_or_default().to_owned(), state.to_owned()));
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,24 @@
+//! From an [`ImageSpec`](jaula_plan::spec::rootfs::ImageSpec) to a finished image: [`plan`] reads and verifies indices
+//! and chooses packages; [`build`] fetches, unpacks, configures, and hands the tree to the store.
+//!
+//! An image that adds packages to one the store already has is made from a copy of that one; only what is missing is
+//! fetched and unpacked. Its scripts ran in another order than in an image made whole, so its bytes need not be those of
+//! such an image: it has a digest of its own, made from its lock and its base's. Where bytes count ([`Way::Whole`]),
+//! it is made from nothing.
+
+mod base;
+mod build;
+mod database;
+mod error;
+mod indices;
+mod layout;
+mod normalise;
+mod plan;
+mod solve;
+#[cfg(test)]
+mod tests;
+mod verbs;
+
+pub use build::build;
+pub use error::BuildError;
+pub use plan::{Base, Host, ImagePlan, PlannedPackage, Way, apt_facts, plan};

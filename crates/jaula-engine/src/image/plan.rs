@@ -1,0 +1,324 @@
+//! What making an image takes.
+
+use super::error::BuildError;
+use super::{base, indices, solve};
+use crate::engine::Dry;
+use crate::event::{Event, Observer, Phase};
+use crate::fetch::Client;
+use crate::plan::Preview;
+use crate::store::Store;
+use crate::view::Image;
+use jaula_plan::explain::{ExplainLine, word};
+use jaula_plan::facts::archive::{AptFacts, SourcesFile};
+use jaula_plan::names::{Arch, Digest};
+use jaula_plan::rootfs::{Keyring, Origin, Sources, Table, resolve_sources};
+use jaula_plan::spec::rootfs::ImageSpec;
+use jaula_repo::lock::{Lock, Role};
+use serde_json::{Value, json};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// What planning needs besides the store.
+#[derive(Debug, Clone, Copy)]
+pub struct Host<'a> {
+    /// The host's APT.
+    pub facts: &'a AptFacts,
+    /// The distributions.
+    pub table: &'a Table,
+    /// The network.
+    pub client: &'a Client,
+    /// Seconds since 1970, UTC.
+    pub now: u64,
+}
+
+/// Whether an image may be made from another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// From nothing: the same request and the same archive give the same bytes.
+    Whole,
+    /// From an image of the store that has part of the packages, where there is one.
+    Reuse,
+}
+
+/// An image to begin from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Base {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its tree.
+    pub root: PathBuf,
+    /// How many of the wanted packages it has.
+    pub packages: usize,
+}
+
+/// A package of the plan, in unpack order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedPackage {
+    /// What it replaces (`Replaces`).
+    pub replaces: String,
+    /// Installed size in KiB.
+    pub installed_size: u64,
+    /// In the store already.
+    pub kept: bool,
+    /// In the base already.
+    pub in_base: bool,
+}
+
+/// What making an image takes. [`super::build`] does it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImagePlan {
+    pub(super) spec: ImageSpec,
+    pub(super) sources: Sources,
+    pub(super) lock: Lock,
+    pub(super) packages: Vec<PlannedPackage>,
+    pub(super) digest: Digest,
+    pub(super) base: Option<Base>,
+    pub(super) ready: Option<Image>,
+    pub(super) stage: PathBuf,
+}
+
+impl ImagePlan {
+    /// The digest that the image has, or will have.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// The packages and where they come from.
+    pub fn lock(&self) -> &Lock {
+        &self.lock
+    }
+
+    /// The image, if the store has it.
+    pub fn ready(&self) -> Option<&Image> {
+        self.ready.as_ref()
+    }
+
+    /// The image this one is made from, if any.
+    pub fn base(&self) -> Option<&Base> {
+        self.base.as_ref()
+    }
+
+    /// What was asked.
+    pub fn spec(&self) -> &ImageSpec {
+        &self.spec
+    }
+
+    /// Where the packages come from.
+    pub fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    /// Packages to be fetched: how many, and their bytes.
+    pub fn to_fetch(&self) -> (usize, u64) {
+        let missing = self.packages.iter().zip(&self.lock.packages).filter(|(planned, _)| !planned.kept && !planned.in_base);
+        missing.fold((0, 0), |(count, bytes), (_, locked)| (count + 1, bytes + locked.size))
+    }
+
+    /// No file of the image is later than this (SOURCE_DATE_EPOCH): the newest date of a Release file.
+    pub fn epoch(&self) -> u64 {
+        self.lock.sources.iter().map(|source| source.date).max().unwrap_or(0)
+    }
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_000 => format!("{bytes} B"),
+        1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        _ => format!("{:.2} GB", bytes as f64 / 1e9),
+    }
+}
+
+impl fmt::Display for ImagePlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { sources, lock, .. } = self;
+        writeln!(f, "image {} {} {} {}", sources.distro, sources.suite, sources.arch, self.spec.variant)?;
+        let origin = match sources.origin {
+            Origin::Mirror => "the mirror that was named",
+            Origin::Host => "this host's APT sources",
+            Origin::Table => "the table of distributions",
+        };
+        writeln!(f, "  digest {}", self.digest)?;
+        writeln!(f, "  from {origin}")?;
+        for entry in &sources.entries {
+            let keys: Vec<String> = entry.keyrings.iter().map(keyring_name).collect();
+            writeln!(f, "    {entry} (signed by {})", keys.join(", "))?;
+        }
+        if self.ready.is_some() {
+            return writeln!(f, "  the store has it: nothing to do");
+        }
+        let (count, bytes) = self.to_fetch();
+        let all = lock.packages.len();
+        let installed: u64 = self.packages.iter().map(|package| package.installed_size * 1024).sum();
+        writeln!(f, "  {all} packages, {} unpacked", size(installed))?;
+        let mut step = 0;
+        let mut next = |f: &mut fmt::Formatter<'_>, text: String| {
+            step += 1;
+            writeln!(f, "  {step}. {text}")
+        };
+        next(f, format!("fetch {count} of {all} packages, {}", size(bytes)))?;
+        if let Some(base) = &self.base {
+            next(f, format!("copy image {} with {} of the packages", base.digest, base.packages))?;
+        }
+        let new = self.packages.iter().filter(|package| !package.in_base).count();
+        next(f, format!("unpack {new} packages into a stage of the store, and write dpkg's database"))?;
+        next(f, "run the preinst scripts and dpkg --configure in a jail without network".to_owned())?;
+        next(f, "remove what only one run has: logs, caches, times later than the archive's".to_owned())?;
+        next(f, "put the tree into the store".to_owned())?;
+        for (planned, package) in self.packages.iter().zip(&lock.packages) {
+            let place = match (planned.in_base, planned.kept) {
+                (true, _) => "in the base",
+                (false, true) => "in the store",
+                (false, false) => "to be fetched",
+            };
+            let (name, version, arch) = (&package.name, &package.version, &package.arch);
+            writeln!(f, "    {name} {version} {arch}, {}, {place}", size(package.size))?;
+        }
+        Ok(())
+    }
+}
+
+fn keyring_name(keyring: &Keyring) -> String {
+    match keyring {
+        Keyring::File(path) => jaula_plan::explain::shown(path),
+        Keyring::Inline(_) => "the key in the host's sources".to_owned(),
+    }
+}
+
+impl Preview for ImagePlan {
+    fn to_json(&self) -> Value {
+        let packages: Vec<Value> = self
+            .packages
+            .iter()
+            .zip(&self.lock.packages)
+            .map(|(planned, package)| {
+                json!({
+                    "name": package.name,
+                    "version": package.version,
+                    "architecture": package.arch,
+                    "size": package.size,
+                    "sha256": jaula_repo::hex::encode(&package.sha256),
+                    "source": package.source,
+                    "path": package.path,
+                    "role": package.role.as_str(),
+                    "kept": planned.kept,
+                    "in_base": planned.in_base,
+                })
+            })
+            .collect();
+        let (count, bytes) = self.to_fetch();
+        json!({
+            "version": 1,
+            "digest": self.digest,
+            "ready": self.ready.is_some(),
+            "variant": self.spec.variant,
+            "sources": &self.sources,
+            "base": self.base.as_ref().map(|base| base.digest),
+            "fetch": { "packages": count, "bytes": bytes },
+            "epoch": self.epoch(),
+            "packages": packages,
+        })
+    }
+
+    fn explain(&self) -> Vec<ExplainLine> {
+        if let Some(image) = &self.ready {
+            return vec![ExplainLine::new("", format!("image {} is in the store: nothing to do", image.digest()))];
+        }
+        let root = word(&self.stage);
+        let Some(main) = self.sources.entries.first() else { return Vec::new() };
+        let wanted = self.lock.packages.iter().filter(|package| package.role == Role::Requested);
+        let include: Vec<&str> = wanted.map(|package| package.name.as_str()).collect();
+        let mut command = format!("mmdebstrap --mode=root --variant={}", self.spec.variant);
+        if let Some(Keyring::File(path)) = main.keyrings.first() {
+            command.push_str(&format!(" --keyring={}", word(path)));
+        }
+        if !include.is_empty() {
+            command.push_str(&format!(" --include={}", word(include.join(","))));
+        }
+        command.push_str(&format!(" --architectures={}", word(self.sources.arch.as_str())));
+        command.push_str(&format!(" {} {root}", word(self.sources.suite.as_str())));
+        for entry in &self.sources.entries {
+            command.push_str(&format!(" {}", word(entry.to_string())));
+        }
+        vec![ExplainLine::new(
+            format!("SOURCE_DATE_EPOCH={} {command}", self.epoch()),
+            "make a root file system from signed packages, each unpacked once and configured in a jail",
+        )]
+    }
+}
+
+/// Reads what the host knows of archives.
+pub fn apt_facts(arch: Arch, runnable: Vec<Arch>) -> AptFacts {
+    let mut files: Vec<PathBuf> = vec!["/etc/apt/sources.list".into()];
+    files.extend(listed(Path::new("/etc/apt/sources.list.d"), &["list", "sources"]));
+    let sources = files
+        .into_iter()
+        // A file that cannot be read (the owner's password is in it) is as good as none.
+        .filter_map(|path| Some(SourcesFile { text: std::fs::read_to_string(&path).ok()?, path }))
+        .collect();
+    let endings = ["gpg", "asc", "pgp"];
+    let mut trusted: Vec<PathBuf> = Some(PathBuf::from("/etc/apt/trusted.gpg")).filter(|path| path.is_file()).into_iter().collect();
+    trusted.extend(listed(Path::new("/etc/apt/trusted.gpg.d"), &endings));
+    let mut keyrings = listed(Path::new("/usr/share/keyrings"), &endings);
+    keyrings.extend(listed(Path::new("/etc/apt/keyrings"), &endings));
+    AptFacts { arch, runnable, sources, trusted, keyrings }
+}
+
+/// Files of a directory with one of these endings, sorted by name.
+fn listed(dir: &Path, endings: &[&str]) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut paths: Vec<PathBuf> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().and_then(|e| e.to_str()).is_some_and(|e| endings.contains(&e)) && path.is_file())
+        .collect();
+    paths.sort();
+    paths
+}
+
+/// Finds sources, reads and verifies their indices, chooses packages, and says what making the image takes. With
+/// [`Dry::ReadOnly`] nothing is written anywhere.
+///
+/// # Errors
+/// [`BuildError`].
+pub fn plan(
+    spec: &ImageSpec,
+    store: &Store,
+    host: &Host<'_>,
+    way: Way,
+    observer: &dyn Observer,
+    dry: Dry,
+) -> Result<ImagePlan, BuildError> {
+    let sources = resolve_sources(spec, host.facts, host.table)?;
+    let started = Instant::now();
+    let items = sources.entries.len() as u64;
+    observer.event(Event::Started { phase: Phase::Indices, items, bytes: 0 });
+    let suites = indices::read_all(&sources, store, host, dry)?;
+    observer.event(Event::Finished { phase: Phase::Indices, items, bytes: 0, millis: millis(started) });
+
+    let started = Instant::now();
+    observer.event(Event::Started { phase: Phase::Solve, items: 0, bytes: 0 });
+    let (lock, mut packages) = solve::solve(spec, &sources, &suites)?;
+    drop(suites);
+    observer.event(Event::Finished {
+        phase: Phase::Solve,
+        items: packages.len() as u64,
+        bytes: lock.download_size(),
+        millis: millis(started),
+    });
+    for (planned, locked) in packages.iter_mut().zip(&lock.packages) {
+        planned.kept = store.package(&locked.sha256).is_some();
+    }
+    let whole = Digest(lock.digest());
+    let stage = store.root().join("stages/new/root");
+    let mut plan =
+        ImagePlan { spec: spec.clone(), sources, lock, packages, digest: whole, base: None, ready: store.image(&whole)?, stage };
+    if plan.ready.is_none() && way == Way::Reuse {
+        base::choose(&mut plan, store)?;
+    }
+    Ok(plan)
+}
+
+pub(super) fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,95 @@
+//! The engine's verbs for images made from packages.
+
+use super::plan::{Host, ImagePlan, Way, apt_facts, plan};
+use super::{BuildError, build};
+use crate::engine::{Dry, Engine};
+use crate::error::{At, EngineError};
+use crate::event::Observer;
+use crate::fetch::{Client, Settings};
+use crate::spec::ImageOptions;
+use crate::view::Image;
+use jaula_plan::names::{Arch, Tag};
+use jaula_plan::rootfs::{SourcesError, Table, TableError};
+use jaula_plan::spec::rootfs::{ImageSpec, Reference};
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Debian's name of the architecture this program was built for, which the host runs, and of those that run with it.
+fn archs() -> Vec<Arch> {
+    let names: &[&str] = match std::env::consts::ARCH {
+        "x86_64" => &["amd64", "i386"],
+        "x86" => &["i386"],
+        "aarch64" => &["arm64", "armhf"],
+        "arm" => &["armhf"],
+        "riscv64" => &["riscv64"],
+        "powerpc64" => &["ppc64el"],
+        "s390x" => &["s390x"],
+        "loongarch64" => &["loong64"],
+        _ => &[],
+    };
+    names.iter().filter_map(|name| name.parse().ok()).collect()
+}
+
+impl Engine {
+    fn client(&self) -> Result<Client, BuildError> {
+        let config = self.config();
+        let settings =
+            Settings { proxies: config.proxies.clone(), offline: config.offline, ..Settings::default() };
+        Ok(Client::new(settings)?)
+    }
+
+    /// The distributions known, with the user's own.
+    ///
+    /// # Errors
+    /// [`BuildError::Sources`], [`BuildError::Io`].
+    pub fn table(&self) -> Result<Table, EngineError> {
+        let mut table = Table::builtin().map_err(|source| table_error("built in".as_ref(), source))?;
+        if let Some(path) = &self.config().distros {
+            let text = std::fs::read_to_string(path).at("read", path).map_err(BuildError::from)?;
+            table.extend(&text).map_err(|source| table_error(path, source))?;
+        }
+        Ok(table)
+    }
+
+    /// As [`Engine::plan_image`], with a say in whether another image may be gone on from.
+    ///
+    /// # Errors
+    /// [`EngineError::Build`].
+    pub fn plan_image_by(
+        &self,
+        spec: &ImageSpec,
+        way: Way,
+        observer: &dyn Observer,
+        dry: Dry,
+    ) -> Result<ImagePlan, EngineError> {
+        let mut runnable = archs();
+        let Some(arch) = runnable.first().cloned() else {
+            return Err(EngineError::Absent { what: "making images on this architecture" });
+        };
+        runnable.dedup();
+        let facts = apt_facts(arch, runnable);
+        let (table, client) = (self.table()?, self.client()?);
+        // Before 1970 the clock is wrong, and a Release file says so.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let host = Host { facts: &facts, table: &table, client: &client, now };
+        Ok(plan(spec, self.store(), &host, way, observer, dry)?)
+    }
+
+    /// As [`Engine::image`].
+    pub(crate) fn make_image(&self, plan: &ImagePlan, observer: &dyn Observer) -> Result<Image, EngineError> {
+        Ok(build(plan, &tags(plan.spec()), self.store(), &self.client()?, observer)?)
+    }
+}
+
+fn table_error(path: &Path, source: TableError) -> BuildError {
+    SourcesError::Table { file: jaula_plan::explain::shown(path), source }.into()
+}
+
+/// An image made with no option has the tag `debian:bookworm`, or `debian` if no suite was asked for either.
+fn tags(spec: &ImageSpec) -> Vec<Tag> {
+    let reference = Reference::Distro { distro: spec.distro.clone(), suite: spec.suite.clone() };
+    if ImageOptions::default().spec(&reference).as_ref() != Some(spec) {
+        return Vec::new();
+    }
+    crate::view::reference_text(&reference).parse().ok().into_iter().collect()
+}
