@@ -3,49 +3,68 @@
 //! The caller must have one thread when [`run`], [`call`] or [`enter`] is called: the process is cloned, and what
 //! other threads held would stay locked in the clone.
 
+mod blocks;
+mod enforced;
 mod error;
+mod lower;
+mod supervise;
 
+pub use enforced::{Enforced, Ids};
 pub use error::JailError;
 
-use crate::outcome::{Io, Outcome};
+use crate::outcome::{Io, Outcome, Status};
 use jaula_plan::jail::JailPlan;
+use jaula_plan::setup_op::{IdPlan, SetupOp};
+use jaula_plan::spec::jail::Namespaces;
+use jaula_sys::child::Op;
+use jaula_sys::idmap::{self, Range};
+use jaula_sys::signal::Blocked;
+use jaula_sys::spawn::{Child, Payload, Progress, Spawn, ns};
+use lower::{Lowered, Stdio};
+use std::fs::File;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 /// Runs the plan's program in a new jail and waits for it.
 ///
 /// A program that is not found or not executable is [`JailError::Program`].
 pub fn run(plan: &JailPlan, io: Io<'_>) -> Result<Outcome, JailError> {
-    run_watched(plan, io, &mut |_| ())
+    start(plan, io, None, None, None)
 }
 
 /// As [`run`]; tells where the jail runs as soon as its program does, so that others may [`enter`] it.
 pub fn run_watched(
-    _plan: &JailPlan,
-    _io: Io<'_>,
-    _started: &mut dyn FnMut(Running),
+    plan: &JailPlan,
+    io: Io<'_>,
+    started: &mut dyn FnMut(Running),
 ) -> Result<Outcome, JailError> {
-    Err(JailError::NotYet)
+    start(plan, io, None, Some(started), None)
 }
 
 /// Runs a function instead of a program in a new jail, under the same protections, and waits for it; what it gives
 /// is the exit code. It runs in a process of its own: nothing it changes in memory is seen by the caller.
-pub fn call(_plan: &JailPlan, _io: Io<'_>, _function: &mut dyn FnMut() -> u8) -> Result<Outcome, JailError> {
-    Err(JailError::NotYet)
+pub fn call(plan: &JailPlan, io: Io<'_>, function: &mut dyn FnMut() -> u8) -> Result<Outcome, JailError> {
+    start(plan, io, Some(function), None, None)
 }
 
 /// As [`call`]; tells where the jail runs as soon as the function does, so that others may [`enter`] it.
 pub fn call_watched(
-    _plan: &JailPlan,
-    _io: Io<'_>,
-    _function: &mut dyn FnMut() -> u8,
-    _started: &mut dyn FnMut(Running),
+    plan: &JailPlan,
+    io: Io<'_>,
+    function: &mut dyn FnMut() -> u8,
+    started: &mut dyn FnMut(Running),
 ) -> Result<Outcome, JailError> {
-    Err(JailError::NotYet)
+    start(plan, io, Some(function), Some(started), None)
 }
 
 /// Runs the plan's program in a jail that runs already: joins its namespaces and root, then goes through the
 /// plan's last part (user, capabilities, filter, program). An ordinary user calls it *outside* his session.
-pub fn enter(_running: &Running, _plan: &JailPlan, _io: Io<'_>) -> Result<Outcome, JailError> {
-    Err(JailError::NotYet)
+pub fn enter(running: &Running, plan: &JailPlan, io: Io<'_>) -> Result<Outcome, JailError> {
+    // The descriptor first: then the start time tells whether it is of the process that was meant.
+    let pidfd = jaula_sys::process::pidfd(running.pid).map_err(|_| JailError::Gone)?;
+    if Running::of(running.pid) != Some(*running) {
+        return Err(JailError::Gone);
+    }
+    start(plan, io, None, None, Some(pidfd))
 }
 
 /// A jail that runs: its program as the host's process identifiers name it. A process is only taken for it when
@@ -56,4 +75,173 @@ pub struct Running {
     pub pid: u32,
     /// When it was started, in clock ticks since boot (proc_pid_stat(5), field 22).
     pub start_time: u64,
+}
+
+impl Running {
+    /// The process that has this identifier now; none when there is none, or only a dead one not yet waited for.
+    pub fn of(pid: u32) -> Option<Self> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name, in parentheses, may hold anything; the fields after it are plain.
+        let (_, fields) = stat.rsplit_once(") ")?;
+        let mut fields = fields.split(' ');
+        if matches!(fields.next()?, "Z" | "X") {
+            return None;
+        }
+        Some(Self { pid, start_time: fields.nth(18)?.parse().ok()? })
+    }
+
+    /// Whether it still runs.
+    pub fn is_alive(&self) -> bool {
+        Self::of(self.pid) == Some(*self)
+    }
+}
+
+fn flags(namespaces: &Namespaces) -> i32 {
+    let list = [
+        (namespaces.user, ns::CLONE_NEWUSER),
+        (namespaces.pid, ns::CLONE_NEWPID),
+        (namespaces.ipc, ns::CLONE_NEWIPC),
+        (namespaces.uts, ns::CLONE_NEWUTS),
+        (namespaces.net, ns::CLONE_NEWNET),
+        (namespaces.cgroup, ns::CLONE_NEWCGROUP),
+        (namespaces.time, ns::CLONE_NEWTIME),
+    ];
+    list.iter().filter(|(set, _)| *set).fold(ns::CLONE_NEWNS, |flags, (_, flag)| flags | flag)
+}
+
+fn start(
+    plan: &JailPlan,
+    io: Io<'_>,
+    function: Option<&mut dyn FnMut() -> u8>,
+    started: Option<&mut dyn FnMut(Running)>,
+    join: Option<OwnedFd>,
+) -> Result<Outcome, JailError> {
+    let mut pipe = None;
+    let stdio = match &io {
+        Io::Inherit => Stdio::Raw([0, 1, 2]),
+        Io::Pty => Stdio::Pty,
+        Io::Captured(_) => {
+            let failed = |call, e: std::io::Error| jaula_sys::SysError::io(call, "captured output", &e);
+            let (reader, writer) = std::io::pipe().map_err(|e| failed("pipe2", e))?;
+            let null = File::open("/dev/null").map_err(|e| failed("open", e))?;
+            let fds = [null.as_raw_fd(), writer.as_raw_fd(), writer.as_raw_fd()];
+            pipe = Some((reader, writer, null));
+            Stdio::Raw(fds)
+        }
+    };
+    let mut lowered = lower::lower(plan, &stdio, join.is_some())?;
+    if let Some(pidfd) = &join {
+        lowered.join(pidfd.as_raw_fd(), flags(&lowered.namespaces));
+    }
+    let block = match lowered.ids {
+        IdPlan::PrivateBlock { .. } if join.is_none() => Some(blocks::take()?),
+        _ => None,
+    };
+    let blocked = Blocked::new()?;
+    let payload = match function {
+        Some(function) => Payload::Call(function),
+        None => Payload::Exec { paths: &lowered.paths, args: &lowered.args, env: &lowered.env },
+    };
+    let spawn = Spawn {
+        namespaces: if join.is_some() { 0 } else { flags(&lowered.namespaces) },
+        first: &lowered.first,
+        last: &lowered.last,
+        payload,
+        announce: started.is_some(),
+    };
+    let mut child = spawn.start().map_err(|source| JailError::Namespaces { source })?;
+    if join.is_none() {
+        let first = block.as_ref().map(|block| block.first);
+        prepare(&child, plan, &lowered, first)?;
+    }
+    let terminal = matches!(stdio, Stdio::Pty);
+    let master = if terminal { child.descriptor()? } else { None };
+    if let Some(running) = started.and_then(|f| child.announced().and_then(running).map(|r| (f, r))) {
+        let (started, running) = running;
+        started(running);
+    }
+    match (io, master, pipe) {
+        (Io::Captured(sink), _, Some((reader, writer, null))) => {
+            drop((writer, null));
+            supervise::captured(&child, &blocked, File::from(OwnedFd::from(reader)), sink)?;
+        }
+        (Io::Pty, Some(master), _) => supervise::terminal(&child, &blocked, master)?,
+        _ => supervise::plain(&child, &blocked),
+    }
+    let progress = child.wait()?;
+    drop(blocked);
+    let status = match progress {
+        Progress::Ended(status) => ended(status),
+        Progress::Failed(index, errno) => return Err(failed(plan, lowered.step(index), errno)),
+        Progress::NotExecuted(errno) => return Err(JailError::Program { program: lowered.program, errno }),
+        Progress::Unfinished => return Err(JailError::Killed),
+        // The whole jail was killed, the program with it.
+        Progress::Killed => Status::Signalled(9),
+    };
+    let ids = Enforced::of_ids(lowered.ids, block.map(|block| block.first));
+    let enforced = Enforced::new(plan, &lowered, &child, ids, terminal);
+    let enforced = serde_json::to_value(enforced).unwrap_or_default();
+    Ok(Outcome { status, enforced })
+}
+
+fn running(pid: i32) -> Option<Running> {
+    Running::of(u32::try_from(pid).ok()?)
+}
+
+/// A status of wait(2).
+fn ended(status: i32) -> Status {
+    match status & 0x7f {
+        0 => Status::Exited((status >> 8 & 0xff) as u8),
+        signal => Status::Signalled(signal),
+    }
+}
+
+fn failed(plan: &JailPlan, step: Option<usize>, errno: jaula_sys::error::Errno) -> JailError {
+    let step = step.unwrap_or(plan.ops.len().saturating_sub(1));
+    let what = plan.ops.get(step).map(ToString::to_string).unwrap_or_default();
+    JailError::Step { step: step + 1, of: plan.ops.len(), what, errno, id_mapping: false }
+}
+
+/// What the supervisor does for the child: maps, id-mapped views; then the child goes on.
+fn prepare(child: &Child, plan: &JailPlan, lowered: &Lowered, block: Option<u32>) -> Result<(), JailError> {
+    let step = |wanted: fn(&SetupOp) -> bool| plan.ops.iter().position(wanted);
+    let range = |inside, outside, count| Range { inside, outside, count };
+    let maps = match lowered.ids {
+        IdPlan::Host => None,
+        IdPlan::PrivateBlock { count } => {
+            let all = range(0, block.unwrap_or(u32::MAX), count);
+            Some((all, all, false))
+        }
+        IdPlan::Nested { count } => Some((range(0, 0, count), range(0, 0, count), false)),
+        IdPlan::Single { inside, outside } => {
+            Some((range(inside.0, outside.0, 1), range(inside.1, outside.1, 1), true))
+        }
+    };
+    if let Some((users, groups, deny)) = maps {
+        idmap::map(child.pid(), users, groups, deny).map_err(|error| {
+            failed(plan, step(|op| matches!(op, SetupOp::MapIds(_))), error.errno)
+        })?;
+    }
+    let mut fds = Vec::with_capacity(2);
+    if !lowered.mapped.is_empty() {
+        let refuse = |error: jaula_sys::SysError| {
+            let mut failed = failed(plan, step(|op| matches!(op, SetupOp::Root(_))), error.errno);
+            if let JailError::Step { id_mapping, .. } = &mut failed {
+                *id_mapping = error.call == "mount_setattr";
+            }
+            failed
+        };
+        let userns = idmap::user_namespace(child.pid()).map_err(refuse)?;
+        for tree in &lowered.mapped {
+            fds.push(idmap::mapped_tree(tree, &userns).map_err(refuse)?);
+        }
+    }
+    let raw: Vec<i32> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+    Ok(child.go(&raw)?)
+}
+
+impl Lowered {
+    fn join(&mut self, pidfd: i32, namespaces: i32) {
+        self.prepend(Op::Join { pidfd, namespaces });
+    }
 }

@@ -1,11 +1,19 @@
 //! The kernel: the only crate with `unsafe` and raw system calls. No policy.
 
 pub mod beneath;
+mod caps;
+pub mod child;
 pub mod detach;
 pub mod dir;
 pub mod error;
+pub mod idmap;
+pub mod mount;
 pub mod overlay;
 pub mod process;
+pub mod pty;
+pub mod seccomp;
+pub mod signal;
+pub mod spawn;
 pub mod tree;
 
 pub use error::SysError;

@@ -1,7 +1,54 @@
-//! Who and what this process is.
+//! Who and what this process is, and waiting.
+
+use crate::error::SysError;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// The effective user and group.
 pub fn effective_ids() -> (u32, u32) {
     // SAFETY: these calls take nothing and cannot fail.
     unsafe { (libc::geteuid(), libc::getegid()) }
+}
+
+/// Waits until one of these descriptors is readable or its other side is gone, or for `millis` (-1: without end).
+/// One bit each, in their order; none when a signal came first.
+pub fn readable(fds: &[BorrowedFd<'_>], millis: i32) -> u32 {
+    wait_for(fds, None, millis)
+}
+
+/// As [`readable`]; the last bit (31) is set when `writable` can be written to.
+pub fn wait_for(fds: &[BorrowedFd<'_>], writable: Option<BorrowedFd<'_>>, millis: i32) -> u32 {
+    let mut polls = [libc::pollfd { fd: -1, events: 0, revents: 0 }; 8];
+    for (poll, fd) in polls.iter_mut().zip(fds) {
+        *poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    }
+    if let (Some(last), Some(fd)) = (polls.last_mut(), writable) {
+        *last = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+    }
+    // SAFETY: as many structures as said; descriptors of -1 are left out by the kernel.
+    if unsafe { libc::poll(polls.as_mut_ptr(), polls.len() as libc::nfds_t, millis) } <= 0 {
+        return 0;
+    }
+    let bits = polls.iter().enumerate().filter(|(_, poll)| poll.revents != 0);
+    bits.fold(0, |set, (i, _)| set | if i == 7 { 1 << 31 } else { 1 << i })
+}
+
+/// Makes a descriptor answer EAGAIN instead of waiting.
+pub fn set_nonblocking(fd: BorrowedFd<'_>) -> Result<(), SysError> {
+    // SAFETY: takes numbers only.
+    let done = unsafe {
+        let flags = libc::fcntl(fd.as_raw_fd(), libc::F_GETFL);
+        libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK)
+    };
+    if done < 0 { Err(SysError::last("fcntl", "a pipe")) } else { Ok(()) }
+}
+
+/// A descriptor of a process, by which it is known even when its number is used again (pidfd_open(2)).
+pub fn pidfd(pid: u32) -> Result<OwnedFd, SysError> {
+    // SAFETY: takes numbers only.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0u32) };
+    if fd < 0 {
+        return Err(SysError::last("pidfd_open", format!("process {pid}")));
+    }
+    // SAFETY: just opened, and owned by nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }

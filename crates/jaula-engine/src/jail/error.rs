@@ -1,9 +1,113 @@
 //! What can go wrong while a jail is started.
 
-/// A jail could not be started.
+use crate::error::Kind;
+use jaula_sys::SysError;
+use jaula_sys::error::Errno;
+use std::path::PathBuf;
+
+/// A jail could not be started, or not be followed to its end. Nothing of it is left.
 #[derive(Debug, thiserror::Error)]
 pub enum JailError {
-    /// Not there yet.
-    #[error("running is not part of this build")]
-    NotYet,
+    /// The kernel gave no process in new namespaces.
+    #[error("cannot start a process in new namespaces")]
+    Namespaces {
+        /// What the kernel said.
+        #[source]
+        source: SysError,
+    },
+    /// An operation of the plan failed, so the program was not run.
+    #[error("cannot start the jail\n  step {step} of {of}: {what}\n  {errno}")]
+    Step {
+        /// Which, from 1.
+        step: usize,
+        /// Of how many.
+        of: usize,
+        /// The operation in words.
+        what: String,
+        /// What the kernel said.
+        errno: Errno,
+        /// Whether it was the mapping of the tree's identifiers.
+        id_mapping: bool,
+    },
+    /// The process that sets the jail up was killed.
+    #[error("the jail was killed while it was set up")]
+    Killed,
+    /// The program was not run.
+    #[error("cannot run {program:?} in the jail: {errno}")]
+    Program {
+        /// As asked.
+        program: std::ffi::OsString,
+        /// What the kernel said.
+        errno: Errno,
+    },
+    /// No free block of identifiers.
+    #[error("every block of identifiers for jails is in use, or {} cannot be used", .dir.display())]
+    Blocks {
+        /// Where they are locked.
+        dir: PathBuf,
+        /// What was wrong with the last one tried.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A path or word that cannot be handed to the kernel.
+    #[error("{word:?} holds a NUL byte")]
+    Nul {
+        /// The word.
+        word: std::ffi::OsString,
+    },
+    /// A jail to be joined is gone.
+    #[error("the jail does not run any more")]
+    Gone,
+    /// Waiting, reading or the terminal.
+    #[error("cannot follow the jail")]
+    Follow {
+        /// What the kernel said.
+        #[from]
+        source: SysError,
+    },
+}
+
+impl JailError {
+    /// What sort of failure it is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Program { errno, .. } if errno.0 == 2 => Kind::NotFound,
+            Self::Program { .. } | Self::Nul { .. } => Kind::User,
+            Self::Gone => Kind::NotFound,
+            Self::Step { errno, .. } if errno.0 == 28 => Kind::DiskFull,
+            Self::Killed | Self::Follow { .. } => Kind::Internal,
+            _ => Kind::KernelRefused,
+        }
+    }
+
+    /// The exit code by which chroot(1) tells it: 127 not found, 126 not executable, 125 anything else.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Program { errno, .. } if errno.0 == 2 || errno.0 == 20 => 127,
+            Self::Program { .. } => 126,
+            _ => 125,
+        }
+    }
+
+    /// What the user may do.
+    pub fn hints(&self) -> Vec<String> {
+        let one = |text: &str| vec![text.to_owned()];
+        match self {
+            Self::Namespaces { source } => match source.errno.0 {
+                1 | 13 => one("this host does not let this user make user namespaces; jaula doctor says what stands against it"),
+                28 | 87 => one("the limit of namespaces is reached: see /proc/sys/user/max_user_namespaces"),
+                _ => one("jaula doctor says what this host allows"),
+            },
+            Self::Step { id_mapping: true, .. } => {
+                one("the file system of the tree cannot map identifiers: use --ids host, or keep the store on ext4, xfs, btrfs or tmpfs")
+            }
+            Self::Step { errno, .. } if matches!(errno.0, 40 | 20) => {
+                one("the tree has a link or a file where the jail needs a directory of its own")
+            }
+            Self::Step { .. } => one("jaula doctor says what this host allows"),
+            Self::Program { errno, .. } if errno.0 == 8 => one("it is a program of another architecture, or no program"),
+            Self::Program { errno, .. } if errno.0 == 2 => one("if the file is there, the interpreter in its first line is not"),
+            _ => Vec::new(),
+        }
+    }
 }

@@ -58,7 +58,7 @@ pub struct ProgramsFacts {
 }
 
 /// The directories of programs and libraries at the top of a tree (hier(7)).
-pub const PROGRAM_DIRS: [&str; 8] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "opt"];
+pub const PROGRAM_DIRS: [&str; 7] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32"];
 
 /// What of `/etc` programs need to work at all, and what holds no secret.
 pub const ETC_ENTRIES: [&str; 36] = [

@@ -1,0 +1,110 @@
+//! What was really enforced, made from what was applied.
+
+use super::lower::Lowered;
+use jaula_plan::jail::JailPlan;
+use jaula_plan::setup_op::{IdPlan, RootPlan, SetupOp};
+use jaula_plan::spec::jail::Changes;
+use jaula_sys::child::Op;
+use jaula_sys::spawn::Child;
+
+/// The protections of a jail whose program ran. Every one was applied without an error before it did.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Enforced {
+    /// Namespaces of its own.
+    pub namespaces: Vec<&'static str>,
+    /// Where its identifiers are outside.
+    pub ids: Ids,
+    /// `memory`, `overlay`, `layer`, `direct`, `read-only`.
+    pub root: &'static str,
+    /// Whether the old root was let go of (false only for a program that joined a jail, whose root it has).
+    pub pivoted: bool,
+    /// User of the program.
+    pub uid: u32,
+    /// Group of the program.
+    pub gid: u32,
+    /// The bounding set; permitted and effective too for root.
+    pub capabilities: Vec<&'static str>,
+    /// PR_SET_NO_NEW_PRIVS.
+    pub no_new_privs: bool,
+    /// The filter: `default`, `default, no sync`, `none`.
+    pub seccomp: &'static str,
+    /// Paths under something empty; those that this kernel does not have are not listed.
+    pub masked: Vec<String>,
+    /// Paths made read-only.
+    pub read_only: Vec<String>,
+    /// Whether the network is the host's.
+    pub host_network: bool,
+    /// Whether it has a session of its own.
+    pub own_session: bool,
+    /// Whether it has a terminal of its own.
+    pub own_terminal: bool,
+    /// Whether descriptors past 2 were closed.
+    pub descriptors_closed: bool,
+}
+
+/// Where a jail's identifiers are outside.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Ids {
+    /// The host's.
+    #[default]
+    Host,
+    /// A range.
+    Range {
+        /// First inside.
+        inside: u32,
+        /// First outside, as the caller's namespace counts.
+        outside: u32,
+        /// How many.
+        count: u32,
+    },
+}
+
+impl Enforced {
+    pub(super) fn new(plan: &JailPlan, lowered: &Lowered, child: &Child, ids: Ids, terminal: bool) -> Self {
+        let mut this = Self { ids, own_terminal: terminal, seccomp: "none", ..Self::default() };
+        this.namespaces = lowered.namespaces.names();
+        this.host_network = !lowered.namespaces.net;
+        for (step, op) in plan.ops.iter().enumerate() {
+            let applied = |top: &str| {
+                let hidden = lowered.of_step(step).filter(|(index, _)| !child.was_absent(*index));
+                let paths = hidden.filter_map(|(_, op)| match op {
+                    Op::Mask { to, .. } | Op::Freeze(to) => Some(to.to_string_lossy().into_owned()),
+                    _ => None,
+                });
+                paths.map(|path| format!("{top}{path}")).collect::<Vec<_>>()
+            };
+            match op {
+                SetupOp::Root(RootPlan::Memory) => this.root = "memory",
+                SetupOp::Root(RootPlan::Tree { changes, .. }) => {
+                    this.root = match changes {
+                        Changes::Ephemeral => "overlay",
+                        Changes::Layer { .. } => "layer",
+                        Changes::Direct => "direct",
+                        Changes::ReadOnly => "read-only",
+                    };
+                }
+                SetupOp::Mask(_) => this.masked = applied(""),
+                SetupOp::ReadOnly(_) => this.read_only = applied("/proc/"),
+                SetupOp::PivotRoot => this.pivoted = lowered.of_step(step).next().is_some(),
+                SetupOp::Stdio(_) => this.own_session = true,
+                SetupOp::User { uid, gid, .. } => (this.uid, this.gid) = (*uid, *gid),
+                SetupOp::Capabilities(set) => this.capabilities = set.names(),
+                SetupOp::NoNewPrivs => this.no_new_privs = true,
+                SetupOp::CloseDescriptors => this.descriptors_closed = true,
+                SetupOp::Seccomp(plan) => this.seccomp = if plan.no_sync { "default, no sync" } else { "default" },
+                _ => {}
+            }
+        }
+        this
+    }
+
+    pub(super) fn of_ids(ids: IdPlan, block: Option<u32>) -> Ids {
+        match ids {
+            IdPlan::Host => Ids::Host,
+            IdPlan::PrivateBlock { count } => Ids::Range { inside: 0, outside: block.unwrap_or(0), count },
+            IdPlan::Nested { count } => Ids::Range { inside: 0, outside: 0, count },
+            IdPlan::Single { inside, outside } => Ids::Range { inside: inside.0, outside: outside.0, count: 1 },
+        }
+    }
+}

@@ -1,0 +1,600 @@
+//! The stupid child: it walks a list that was made before the clone, allocates nothing, decides nothing, and stops
+//! at the first operation that fails.
+
+use crate::beneath::{self, Fd, Links};
+use crate::error::Errno;
+use crate::seccomp::Filter;
+use crate::{caps, mount};
+use std::ffi::{CStr, CString};
+use std::os::fd::RawFd;
+
+/// A place in the child's table of descriptors.
+pub type Slot = usize;
+
+/// How many places there are.
+pub const SLOTS: usize = 16;
+
+/// The child's table of descriptors; -1 is empty. Overwritten ones are left for close_range(2) at the end.
+pub(crate) struct Table {
+    slots: [RawFd; SLOTS],
+    /// The child's end of the socket to the supervisor.
+    pub(crate) socket: RawFd,
+}
+
+impl Table {
+    pub(crate) fn new(socket: RawFd) -> Self {
+        Self { slots: [-1; SLOTS], socket }
+    }
+
+    fn at(&self, slot: Slot) -> Result<RawFd, Errno> {
+        self.slots.get(slot).copied().filter(|fd| *fd >= 0).ok_or(Errno(libc::EBADF))
+    }
+
+    fn put(&mut self, slot: Slot, fd: Fd) -> Result<(), Errno> {
+        let place = self.slots.get_mut(slot).ok_or(Errno(libc::EBADF))?;
+        *place = fd.0;
+        std::mem::forget(fd);
+        Ok(())
+    }
+}
+
+/// One operation. Paths named "host" are resolved in the process's own root, which is still the host's; all others
+/// beneath the descriptor of a slot.
+#[derive(Debug)]
+pub enum Op {
+    /// Join namespaces of the process of this descriptor (setns(2)); the working directory becomes their root.
+    Join {
+        /// A pidfd that was there before the clone.
+        pidfd: RawFd,
+        /// `CLONE_NEW*`.
+        namespaces: i32,
+    },
+    /// A directory beneath the working directory, links refused.
+    OpenDir {
+        /// Relative path.
+        path: &'static CStr,
+        /// Where it goes.
+        slot: Slot,
+    },
+    /// Wait until the supervisor has mapped identifiers; it sends as many descriptors as there are slots here.
+    Await(Vec<Slot>),
+    /// Become user and group 0 of the new user namespace, without supplementary groups where they can be dropped.
+    BecomeRoot {
+        /// Whether setgroups(2) is allowed.
+        set_groups: bool,
+    },
+    /// Be killed when the supervisor dies; fail if it has died already.
+    DieWithParent,
+    /// Nobody inside may trace this process or read its memory or its executable.
+    NotDumpable,
+    /// Bring up `lo` (netdevice(7)).
+    LoopbackUp,
+    /// sethostname(2).
+    HostName(CString),
+    /// Make every mount private.
+    PrivateMounts,
+    /// A new file system.
+    NewFs {
+        /// Its type.
+        fs: &'static CStr,
+        /// Its options.
+        options: Vec<(CString, Option<CString>)>,
+        /// Attributes of [`crate::mount::attr`].
+        attrs: u64,
+        /// Where it goes.
+        slot: Slot,
+    },
+    /// A copy of a mount of the host.
+    OpenTree {
+        /// Path in the host.
+        path: CString,
+        /// With what is mounted beneath.
+        recursive: bool,
+        /// Where it goes.
+        slot: Slot,
+    },
+    /// A copy of a part of a mount of ours.
+    OpenPart {
+        /// The mount.
+        dir: Slot,
+        /// The part.
+        path: &'static CStr,
+        /// Where it goes.
+        slot: Slot,
+    },
+    /// Attributes of a mount that is not attached yet.
+    SetAttr {
+        /// The mount.
+        slot: Slot,
+        /// Attributes to set.
+        set: u64,
+        /// On all beneath.
+        recursive: bool,
+    },
+    /// Attach a mount over the old root: seen from no path, reached by its slot.
+    AttachOverRoot(Slot),
+    /// Attach a mount beneath another.
+    Attach {
+        /// The mount.
+        slot: Slot,
+        /// Beneath this.
+        dir: Slot,
+        /// At this path.
+        path: CString,
+        /// How links on the way are taken.
+        links: Links,
+    },
+    /// mkdirat(2) in a directory of ours.
+    MakeDir {
+        /// The directory.
+        dir: Slot,
+        /// The name.
+        name: CString,
+        /// The mode, whatever the umask.
+        mode: u32,
+    },
+    /// An empty file in a directory of ours.
+    MakeFile {
+        /// The directory.
+        dir: Slot,
+        /// The name.
+        name: &'static CStr,
+    },
+    /// A link in a tree, its directory made if there is none.
+    Symlink {
+        /// The tree.
+        dir: Slot,
+        /// Where.
+        path: CString,
+        /// Its text.
+        to: CString,
+    },
+    /// See to it that `name` is a plain directory or regular file in `dir`, no link: made when absent, replaced when
+    /// it is something else and `replace` says so.
+    Plain {
+        /// The tree.
+        dir: Slot,
+        /// The path; all before the last component has to be there and free of links.
+        path: &'static CStr,
+        /// A directory, or a file.
+        directory: bool,
+        /// Whether something else is removed.
+        replace: bool,
+    },
+    /// See to it that there is a place to mount on, making what is missing on the way; links stay inside.
+    Place {
+        /// The tree.
+        dir: Slot,
+        /// The path.
+        path: CString,
+        /// A directory or a file; as what is in this slot is.
+        like: PlaceKind,
+    },
+    /// Make the directory of a slot the working directory.
+    Chdir(Slot),
+    /// Bind `from` at `to`, both as mount(2) takes them.
+    Bind {
+        /// Source: absolute in the host, or relative.
+        from: CString,
+        /// Relative target.
+        to: CString,
+    },
+    /// Bind something empty over the target, where it exists: the first that is of its kind.
+    Mask {
+        /// An empty file, relative.
+        file: &'static CStr,
+        /// An empty directory, relative.
+        directory: &'static CStr,
+        /// Relative target.
+        to: CString,
+    },
+    /// Make the target read-only by a mount over itself, where it exists.
+    Freeze(CString),
+    /// Open a new pseudo-terminal of the devpts in `pts`, send its master to the supervisor, keep its slave.
+    Pty {
+        /// The directory that has `pts/ptmx`.
+        dev: Slot,
+        /// Where the slave goes.
+        slot: Slot,
+    },
+    /// Make the tree of a slot the root.
+    PivotRoot(Slot),
+    /// A new session.
+    NewSession,
+    /// The controlling terminal of the session.
+    Terminal(Slot),
+    /// Standard input, output and error.
+    Stdio([Source; 3]),
+    /// The bounding set.
+    Bound(u64),
+    /// Groups and user; `groups` is none where setgroups(2) is not possible.
+    User {
+        /// User.
+        uid: u32,
+        /// Group.
+        gid: u32,
+        /// Supplementary groups.
+        groups: Option<Vec<u32>>,
+    },
+    /// Effective and permitted capabilities; inheritable and ambient become empty.
+    Caps(u64),
+    /// PR_SET_NO_NEW_PRIVS.
+    NoNewPrivs,
+    /// The first of these that can be entered; that it is inside the root is checked.
+    WorkIn(Vec<CString>),
+    /// Close everything from 3 on.
+    CloseRange,
+    /// Signals as a program expects them: none blocked, none ignored.
+    DefaultSignals,
+    /// Load the filter.
+    Seccomp(Filter),
+    /// Fail on purpose; 0 ends the process instead.
+    Fault(i32),
+}
+
+/// What a place is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlaceKind {
+    /// A directory of this mode if it has to be made.
+    Directory(u32),
+    /// As the mount of a slot: a directory or a file.
+    Like(Slot),
+}
+
+/// Where a standard descriptor comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// A descriptor that was there before the clone.
+    Raw(RawFd),
+    /// A slot.
+    Slot(Slot),
+}
+
+/// Whether an operation did anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Done {
+    Applied,
+    /// There was nothing to apply it to.
+    Absent,
+}
+
+fn check(result: libc::c_int) -> Result<(), Errno> {
+    if result < 0 { Err(Errno::last()) } else { Ok(()) }
+}
+
+fn check_long(result: libc::c_long) -> Result<(), Errno> {
+    if result < 0 { Err(Errno::last()) } else { Ok(()) }
+}
+
+/// Walks the list. On an error: its place in the list.
+pub(crate) fn walk(ops: &[Op], table: &mut Table, absent: &mut dyn FnMut(usize)) -> Result<(), (usize, Errno)> {
+    for (index, op) in ops.iter().enumerate() {
+        match apply(op, table) {
+            Ok(Done::Applied) => {}
+            Ok(Done::Absent) => absent(index),
+            Err(errno) => return Err((index, errno)),
+        }
+    }
+    Ok(())
+}
+
+fn apply(op: &Op, table: &mut Table) -> Result<Done, Errno> {
+    match op {
+        // SAFETY: takes numbers only.
+        Op::Join { pidfd, namespaces } => check(unsafe { libc::setns(*pidfd, *namespaces) })?,
+        Op::OpenDir { path, slot } => {
+            table.put(*slot, beneath::open_raw(libc::AT_FDCWD, path, DIRECTORY, Links::Refuse)?)?;
+        }
+        Op::Await(slots) => await_go(slots, table)?,
+        Op::BecomeRoot { set_groups } => {
+            if *set_groups {
+                set_ids(Some(&[]), 0, 0)?;
+            } else {
+                set_ids(None, 0, 0)?;
+            }
+        }
+        Op::DieWithParent => {
+            // SAFETY: takes numbers only.
+            check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) })?;
+            let mut byte = 0u8;
+            // SAFETY: one byte of room, as said. The end of the stream is the supervisor's death.
+            let got = unsafe {
+                libc::recv(table.socket, (&raw mut byte).cast(), 1, libc::MSG_DONTWAIT | libc::MSG_PEEK)
+            };
+            if got == 0 {
+                return Err(Errno(libc::ESRCH));
+            }
+        }
+        // SAFETY: takes numbers only.
+        Op::NotDumpable => check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) })?,
+        Op::LoopbackUp => loopback_up()?,
+        Op::HostName(name) => {
+            let bytes = name.as_bytes();
+            // SAFETY: the name is as long as said.
+            check(unsafe { libc::sethostname(bytes.as_ptr().cast(), bytes.len()) })?;
+        }
+        Op::PrivateMounts => mount::mount(None, c"/", libc::MS_REC | libc::MS_PRIVATE)?,
+        Op::NewFs { fs, options, attrs, slot } => {
+            let options = options.iter().map(|(k, v)| (k.as_c_str(), v.as_deref()));
+            table.put(*slot, mount::new_fs(fs, options, *attrs)?)?;
+        }
+        Op::OpenTree { path, recursive, slot } => {
+            table.put(*slot, mount::open_tree(libc::AT_FDCWD, path, *recursive)?)?;
+        }
+        Op::OpenPart { dir, path, slot } => table.put(*slot, mount::open_tree(table.at(*dir)?, path, false)?)?,
+        Op::SetAttr { slot, set, recursive } => mount::set_attr(table.at(*slot)?, *set, None, *recursive)?,
+        Op::AttachOverRoot(slot) => mount::attach_at(table.at(*slot)?, c"/")?,
+        Op::Attach { slot, dir, path, links } => {
+            let target = beneath::open_raw(table.at(*dir)?, path, libc::O_PATH, *links)?;
+            mount::attach(table.at(*slot)?, target.0)?;
+        }
+        Op::MakeDir { dir, name, mode } => make_dir(table.at(*dir)?, name, *mode)?,
+        Op::MakeFile { dir, name } => make_file(table.at(*dir)?, name)?,
+        Op::Symlink { dir, path, to } => symlink(table.at(*dir)?, path, to)?,
+        Op::Plain { dir, path, directory, replace } => plain(table.at(*dir)?, path, *directory, *replace)?,
+        Op::Place { dir, path, like } => {
+            let (directory, mode) = match like {
+                PlaceKind::Directory(mode) => (true, *mode),
+                PlaceKind::Like(slot) => (file_type(table.at(*slot)?, c"")? == libc::S_IFDIR, 0o755),
+            };
+            place(table.at(*dir)?, path, directory, mode)?;
+        }
+        // SAFETY: takes a descriptor only.
+        Op::Chdir(slot) => check(unsafe { libc::fchdir(table.at(*slot)?) })?,
+        Op::Bind { from, to } => mount::mount(Some(from), to, libc::MS_BIND)?,
+        Op::Mask { file, directory, to } => return mask(file, directory, to),
+        Op::Freeze(at) => {
+            match mount::mount(Some(at), at, libc::MS_BIND) {
+                Err(Errno(libc::ENOENT)) => return Ok(Done::Absent),
+                other => other?,
+            }
+            let keep = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+            mount::mount(None, at, libc::MS_BIND | libc::MS_REMOUNT | libc::MS_RDONLY | keep)?;
+        }
+        Op::Pty { dev, slot } => {
+            let (master, slave) = crate::pty::open_in(table.at(*dev)?)?;
+            crate::spawn::send_fd(table.socket, master.0)?;
+            table.put(*slot, slave)?;
+        }
+        Op::PivotRoot(slot) => {
+            // SAFETY: takes a descriptor only.
+            check(unsafe { libc::fchdir(table.at(*slot)?) })?;
+            mount::pivot_here()?;
+        }
+        // SAFETY: takes nothing.
+        Op::NewSession => check(unsafe { libc::setsid() })?,
+        // SAFETY: takes numbers only.
+        Op::Terminal(slot) => check(unsafe { libc::ioctl(table.at(*slot)?, libc::TIOCSCTTY, 0) })?,
+        Op::Stdio(sources) => stdio(sources, table)?,
+        Op::Bound(keep) => caps::bound(*keep)?,
+        Op::User { uid, gid, groups } => set_ids(groups.as_deref(), *uid, *gid)?,
+        Op::Caps(keep) => caps::set(*keep)?,
+        // SAFETY: takes numbers only.
+        Op::NoNewPrivs => check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) })?,
+        Op::WorkIn(dirs) => work_in(dirs)?,
+        // SAFETY: takes numbers only; nothing of the child uses a descriptor past 2 after this.
+        Op::CloseRange => check_long(unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 0u32) })?,
+        Op::DefaultSignals => crate::signal::restore_defaults()?,
+        Op::Seccomp(filter) => filter.load()?,
+        // SAFETY: ends the process.
+        Op::Fault(0) => unsafe { libc::_exit(137) },
+        Op::Fault(errno) => return Err(Errno(*errno)),
+    }
+    Ok(Done::Applied)
+}
+
+fn await_go(slots: &[Slot], table: &mut Table) -> Result<(), Errno> {
+    let mut fds = [-1; 4];
+    let count = crate::spawn::receive(table.socket, &mut fds)?;
+    if count != slots.len() {
+        return Err(Errno(libc::EPROTO));
+    }
+    for (slot, fd) in slots.iter().zip(fds) {
+        table.put(*slot, Fd(fd))?;
+    }
+    Ok(())
+}
+
+/// Raw calls: those of the C library would tell other threads, which a cloned child does not have.
+fn set_ids(groups: Option<&[u32]>, uid: u32, gid: u32) -> Result<(), Errno> {
+    if let Some(groups) = groups {
+        // SAFETY: the list is as long as said.
+        check_long(unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) })?;
+    }
+    // SAFETY: takes numbers only.
+    check_long(unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) })?;
+    // SAFETY: takes numbers only.
+    check_long(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) })
+}
+
+fn loopback_up() -> Result<(), Errno> {
+    // SAFETY: takes numbers only.
+    let socket = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
+    check(socket)?;
+    let socket = Fd(socket);
+    // SAFETY: zero is a valid value of every field.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+        *to = *from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    // SAFETY: SIOCSIFFLAGS reads an ifreq.
+    check(unsafe { libc::ioctl(socket.0, libc::SIOCSIFFLAGS, &raw const request) })
+}
+
+fn make_dir(dir: RawFd, name: &CStr, mode: u32) -> Result<(), Errno> {
+    // SAFETY: the name ends in NUL. The umask is 0 in the child (see `spawn`).
+    check(unsafe { libc::mkdirat(dir, name.as_ptr(), mode) })
+}
+
+fn make_file(dir: RawFd, name: &CStr) -> Result<(), Errno> {
+    let flags = libc::O_CREAT | libc::O_EXCL | libc::O_WRONLY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+    // SAFETY: the name ends in NUL.
+    let fd = unsafe { libc::openat(dir, name.as_ptr(), flags, 0o644) };
+    check(fd)?;
+    drop(Fd(fd));
+    Ok(())
+}
+
+/// The type bits of a file, itself and not what it links to.
+fn file_type(dir: RawFd, name: &CStr) -> Result<u32, Errno> {
+    // SAFETY: zero is a valid value of every field.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    let flags = libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH;
+    // SAFETY: the name ends in NUL and `stat` is written only.
+    check(unsafe { libc::fstatat(dir, name.as_ptr(), &raw mut stat, flags) })?;
+    Ok(stat.st_mode & libc::S_IFMT)
+}
+
+/// A path as directory and last component, on the stack.
+struct Split {
+    buffer: [u8; libc::PATH_MAX as usize],
+    /// Where the last component starts.
+    last: usize,
+}
+
+impl Split {
+    fn new(path: &CStr) -> Result<Self, Errno> {
+        let mut buffer = [0u8; libc::PATH_MAX as usize];
+        let bytes = path.to_bytes_with_nul();
+        buffer.get_mut(..bytes.len()).ok_or(Errno(libc::ENAMETOOLONG))?.copy_from_slice(bytes);
+        let last = bytes.iter().rposition(|b| *b == b'/').map_or(0, |slash| slash + 1);
+        if let Some(slash) = last.checked_sub(1).and_then(|slash| buffer.get_mut(slash)) {
+            *slash = 0;
+        }
+        Ok(Self { buffer, last })
+    }
+
+    fn text(&self, from: usize) -> Result<&CStr, Errno> {
+        let bytes = self.buffer.get(from..).ok_or(Errno(libc::EINVAL))?;
+        CStr::from_bytes_until_nul(bytes).map_err(|_| Errno(libc::EINVAL))
+    }
+
+    /// The directory: `.` for a path of one component.
+    fn parent(&self) -> Result<&CStr, Errno> {
+        let parent = if self.last == 0 { c"." } else { self.text(0)? };
+        Ok(if parent.is_empty() { c"." } else { parent })
+    }
+
+    fn name(&self) -> Result<&CStr, Errno> {
+        self.text(self.last)
+    }
+}
+
+const DIRECTORY: i32 = libc::O_PATH | libc::O_DIRECTORY;
+
+fn symlink(dir: RawFd, path: &CStr, to: &CStr) -> Result<(), Errno> {
+    let split = Split::new(path)?;
+    place(dir, split.parent()?, true, 0o755)?;
+    let parent = beneath::open_raw(dir, split.parent()?, DIRECTORY, Links::InRoot)?;
+    // SAFETY: both strings end in NUL.
+    check(unsafe { libc::symlinkat(to.as_ptr(), parent.0, split.name()?.as_ptr()) })
+}
+
+fn plain(dir: RawFd, path: &CStr, directory: bool, replace: bool) -> Result<(), Errno> {
+    let split = Split::new(path)?;
+    let parent = beneath::open_raw(dir, split.parent()?, DIRECTORY, Links::Refuse)?;
+    let name = split.name()?;
+    let wanted = if directory { libc::S_IFDIR } else { libc::S_IFREG };
+    match file_type(parent.0, name) {
+        Ok(found) if found == wanted => return Ok(()),
+        Ok(found) if replace => {
+            let flags = if found == libc::S_IFDIR { libc::AT_REMOVEDIR } else { 0 };
+            // SAFETY: the name ends in NUL; a link itself is removed, not what it leads to.
+            check(unsafe { libc::unlinkat(parent.0, name.as_ptr(), flags) })?;
+        }
+        Ok(libc::S_IFLNK) => return Err(Errno(libc::ELOOP)),
+        Ok(_) => return Err(Errno(if directory { libc::ENOTDIR } else { libc::EEXIST })),
+        Err(Errno(libc::ENOENT)) => {}
+        Err(errno) => return Err(errno),
+    }
+    if directory { make_dir(parent.0, name, 0o755) } else { make_file(parent.0, name) }
+}
+
+fn place(dir: RawFd, path: &CStr, directory: bool, mode: u32) -> Result<(), Errno> {
+    // Mostly it is there.
+    match beneath::open_raw(dir, path, libc::O_PATH, Links::InRoot) {
+        Ok(_) => return Ok(()),
+        Err(Errno(libc::ENOENT)) => {}
+        Err(errno) => return Err(errno),
+    }
+    let mut buffer = [0u8; libc::PATH_MAX as usize];
+    let bytes = path.to_bytes();
+    buffer.get_mut(..bytes.len()).ok_or(Errno(libc::ENAMETOOLONG))?.copy_from_slice(bytes);
+    // Every prefix that ends before a slash, then the whole.
+    for end in 1..=bytes.len() {
+        let whole = end == bytes.len();
+        if !whole && bytes.get(end) != Some(&b'/') {
+            continue;
+        }
+        if let Some(slash) = buffer.get_mut(end) {
+            *slash = 0;
+        }
+        let prefix = CStr::from_bytes_until_nul(&buffer).map_err(|_| Errno(libc::EINVAL))?;
+        match beneath::open_raw(dir, prefix, libc::O_PATH, Links::InRoot) {
+            Ok(_) => {}
+            Err(Errno(libc::ENOENT)) => {
+                let split = Split::new(prefix)?;
+                let parent = beneath::open_raw(dir, split.parent()?, DIRECTORY, Links::InRoot)?;
+                if whole && !directory {
+                    make_file(parent.0, split.name()?)?;
+                } else {
+                    make_dir(parent.0, split.name()?, if whole { mode } else { 0o755 })?;
+                }
+            }
+            Err(errno) => return Err(errno),
+        }
+        if let (Some(slash), false) = (buffer.get_mut(end), whole) {
+            *slash = b'/';
+        }
+    }
+    Ok(())
+}
+
+fn mask(file: &CStr, directory: &CStr, to: &CStr) -> Result<Done, Errno> {
+    let mut result = mount::mount(Some(file), to, libc::MS_BIND);
+    if result == Err(Errno(libc::ENOTDIR)) {
+        result = mount::mount(Some(directory), to, libc::MS_BIND);
+    }
+    match result {
+        Ok(()) => Ok(Done::Applied),
+        Err(Errno(libc::ENOENT)) => Ok(Done::Absent),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn stdio(sources: &[Source; 3], table: &Table) -> Result<(), Errno> {
+    let mut fds = [-1; 3];
+    for (fd, source) in fds.iter_mut().zip(sources) {
+        let raw = match source {
+            Source::Raw(raw) => *raw,
+            Source::Slot(slot) => table.at(*slot)?,
+        };
+        // Out of the way first: a source may be one of 0, 1 and 2 itself.
+        // SAFETY: takes numbers only.
+        *fd = unsafe { libc::fcntl(raw, libc::F_DUPFD_CLOEXEC, 10) };
+        check(*fd)?;
+    }
+    for (number, fd) in (0..).zip(fds) {
+        // SAFETY: takes numbers only.
+        check(unsafe { libc::dup3(fd, number, 0) })?;
+    }
+    Ok(())
+}
+
+fn work_in(dirs: &[CString]) -> Result<(), Errno> {
+    let mut result = Err(Errno(libc::ENOENT));
+    for dir in dirs {
+        // SAFETY: the path ends in NUL.
+        result = check(unsafe { libc::chdir(dir.as_ptr()) });
+        if result.is_ok() {
+            break;
+        }
+    }
+    result?;
+    let mut buffer = [0u8; libc::PATH_MAX as usize];
+    // SAFETY: the buffer is as long as said.
+    check_long(unsafe { libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len()) })?;
+    // Outside of the root the kernel says "(unreachable)" (getcwd(3)).
+    if buffer.first() == Some(&b'/') { Ok(()) } else { Err(Errno(libc::EXDEV)) }
+}
