@@ -12,6 +12,8 @@ pub mod date;
 pub mod deb;
 pub mod elf;
 pub mod hex;
+pub mod image_kind;
+pub mod iso9660;
 pub mod solve;
 pub mod lock;
 pub mod tar;
