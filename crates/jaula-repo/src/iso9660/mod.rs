@@ -19,8 +19,6 @@ mod node;
 mod record;
 mod rock;
 mod source;
-#[cfg(test)]
-mod tests;
 mod volume;
 mod walk;
 mod zisofs;
@@ -52,6 +50,13 @@ pub struct Iso<S> {
     skip: (usize, usize),
     unpacked: Mutex<Option<zisofs::Block>>,
     names: Mutex<dir::Names>,
+}
+
+/// How Rock Ridge begins.
+struct Start {
+    declared: bool,
+    /// As [`Iso::skip`].
+    skip: (usize, usize),
 }
 
 impl<S: ReadAt> Iso<S> {
@@ -94,7 +99,7 @@ impl<S: ReadAt> Iso<S> {
             return Ok(self);
         }
         let declared = match self.rock_start() {
-            Ok(Some((declared, skip))) if declared || joliet.is_none() => {
+            Ok(Some(Start { declared, skip })) if declared || joliet.is_none() => {
                 self.volume.tree = Tree::RockRidge;
                 self.skip = skip;
                 declared
@@ -114,15 +119,17 @@ impl<S: ReadAt> Iso<S> {
         Ok(self)
     }
 
-    /// Whether the root's own record has Rock Ridge: declared or not, and what to leave out.
-    fn rock_start(&self) -> Result<Option<(bool, (usize, usize))>, IsoError> {
+    /// How Rock Ridge begins, if the root's own record has it.
+    fn rock_start(&self) -> Result<Option<Start>, IsoError> {
+        self.directory_ino(self.root_block)?;
         let at = self.root_block.saturating_mul(self.block_size);
         let raw = self.sector_rest(at)?;
         let record = Record::parse(&raw, at)?;
         let Some((from, skip)) = rock::start(record.system_use) else { return Ok(None) };
         let area = record.system_use.get(from..).unwrap_or_default();
         let fields = rock::parse(&self.image, self.block_size, area, record.system_use_at.saturating_add(from as u64))?;
-        Ok((fields.declared || fields.posix.is_some()).then_some((fields.declared, (from, skip))))
+        let start = Start { declared: fields.declared, skip: (from, skip) };
+        Ok((fields.declared || fields.posix.is_some()).then_some(start))
     }
 
     /// The volume's name, sizes and tree.
@@ -152,7 +159,7 @@ impl<S: ReadAt> Iso<S> {
         if record.name != SELF {
             return self.resolve(&record);
         }
-        if at % self.block_size != 0 {
+        if !at.is_multiple_of(self.block_size) {
             return Err(IsoError::Record { at, what: "a directory begins inside a block" });
         }
         self.directory(at / self.block_size)

@@ -243,7 +243,7 @@ impl<S: ReadAt> Iso<S> {
             return Err(IsoError::Unsupported { at: record.at, what: "interleaved files" });
         }
         let len = u64::from(record.size);
-        if record.has(MORE) && len % self.block_size != 0 {
+        if record.has(MORE) && !len.is_multiple_of(self.block_size) {
             return Err(IsoError::Record { at: record.at, what: "a part in the middle of a file is not whole blocks" });
         }
         parts.push(Part { at: record.block.saturating_mul(self.block_size), len });
