@@ -1,12 +1,12 @@
 //! Directories.
 
+use super::Iso;
 use super::error::IsoError;
 use super::name;
-use super::node::{entry_kind, Ino, Node, NodeKind, Part};
-use super::record::{step, Record, Step, ASSOCIATED, DIRECTORY, MORE, PARENT, SECTOR, SELF};
+use super::node::{Ino, Node, NodeKind, Part, entry_kind};
+use super::record::{ASSOCIATED, DIRECTORY, MORE, PARENT, Record, SECTOR, SELF, Step, step};
 use super::source::ReadAt;
 use super::volume::Tree;
-use super::Iso;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, PoisonError};
 
@@ -62,24 +62,46 @@ impl<'a, S: ReadAt> ReadDir<'a, S> {
         let at = dir.ino.number();
         let part = match dir.parts.first() {
             Some(part) if dir.is_dir() => *part,
-            _ => return Err(IsoError::Kind { at, wanted: "directory" }),
+            _ => {
+                return Err(IsoError::Kind {
+                    at,
+                    wanted: "directory",
+                });
+            }
         };
         if part.len > MAX_DIRECTORY {
-            return Err(IsoError::Limit { at: part.at, what: "bytes in a directory", limit: MAX_DIRECTORY });
+            return Err(IsoError::Limit {
+                at: part.at,
+                what: "bytes in a directory",
+                limit: MAX_DIRECTORY,
+            });
         }
         iso.image.check(part.at, part.len)?;
         // Begins at the sector: a number from outside must not make it read from inside a record.
         let sector = next - (part.at.saturating_add(next) % SECTOR).min(next);
-        Ok(Self { iso, dir: part, pos: sector, from: next, chunk: Vec::new(), chunk_pos: 0, cut: None, done: false })
+        Ok(Self {
+            iso,
+            dir: part,
+            pos: sector,
+            from: next,
+            chunk: Vec::new(),
+            chunk_pos: 0,
+            cut: None,
+            done: false,
+        })
     }
 
     /// The bytes from `pos` to the end of its sector, or of the directory.
     fn sector(&mut self) -> Result<&[u8], IsoError> {
-        let inside = |pos: u64, chunk_pos: u64, len: usize| pos >= chunk_pos && pos < chunk_pos.saturating_add(len as u64);
+        let inside = |pos: u64, chunk_pos: u64, len: usize| {
+            pos >= chunk_pos && pos < chunk_pos.saturating_add(len as u64)
+        };
         if !inside(self.pos, self.chunk_pos, self.chunk.len()) {
             let at = self.dir.at.saturating_add(self.pos);
             let end = at.saturating_add(CHUNK) / SECTOR * SECTOR;
-            let len = end.saturating_sub(at).min(self.dir.len.saturating_sub(self.pos));
+            let len = end
+                .saturating_sub(at)
+                .min(self.dir.len.saturating_sub(self.pos));
             self.chunk = self.iso.image.bytes(at, len as usize)?;
             self.chunk_pos = self.pos;
         }
@@ -136,7 +158,11 @@ impl<'a, S: ReadAt> ReadDir<'a, S> {
             Some(begun) if begun.raw_name == record.name => begun,
             // The record here belongs to another file and is read again.
             Some(begun) => return Err(begun.no_end()),
-            None => First { at, raw_name: record.name.to_vec(), entry: iso.entry(&record) },
+            None => First {
+                at,
+                raw_name: record.name.to_vec(),
+                entry: iso.entry(&record),
+            },
         };
         let more = record.has(MORE);
         self.pos = next;
@@ -154,7 +180,10 @@ impl<'a, S: ReadAt> ReadDir<'a, S> {
 
 impl First {
     fn no_end(self) -> IsoError {
-        IsoError::Record { at: self.at, what: "the last part of the file is missing" }
+        IsoError::Record {
+            at: self.at,
+            what: "the last part of the file is missing",
+        }
     }
 }
 
@@ -231,24 +260,39 @@ impl<S: ReadAt> Iso<S> {
             _ => name::plain(record.name),
         };
         name::check(&name, at)?;
-        Ok(Some(Entry { name, ino, kind, next: 0 }))
+        Ok(Some(Entry {
+            name,
+            ino,
+            kind,
+            next: 0,
+        }))
     }
 
     /// The number of the entry with this name; the first, if several have it.
     pub(super) fn find(&self, dir: &Node, name: &[u8]) -> Result<Option<Ino>, IsoError> {
         let entries = self.read_dir(dir)?;
         let any_case = self.volume.tree != Tree::RockRidge;
-        let index = if dir.size > SMALL { self.index(dir, any_case)? } else { None };
+        let index = if dir.size > SMALL {
+            self.index(dir, any_case)?
+        } else {
+            None
+        };
         if let Some(index) = index {
             let exact = index.exact.get(name).copied();
-            return Ok(exact.or_else(|| any_case.then(|| index.folded.get(&fold(name)).copied()).flatten()));
+            return Ok(exact.or_else(|| {
+                any_case
+                    .then(|| index.folded.get(&fold(name)).copied())
+                    .flatten()
+            }));
         }
         let wanted = fold(name);
         let mut close = None;
         for entry in entries {
             match entry {
                 Ok(entry) if entry.name == name => return Ok(Some(entry.ino)),
-                Ok(entry) if any_case && close.is_none() && fold(&entry.name) == wanted => close = Some(entry.ino),
+                Ok(entry) if any_case && close.is_none() && fold(&entry.name) == wanted => {
+                    close = Some(entry.ino)
+                }
                 Err(e) if at_source(&e) => return Err(e),
                 _ => {}
             }
@@ -283,7 +327,9 @@ impl<S: ReadAt> Iso<S> {
         let index = Arc::new(index);
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         names.kept.push_back((dir.ino, Arc::clone(&index)));
-        while names.kept.len() > KEPT_DIRECTORIES || names.kept.iter().map(|(_, i)| i.len()).sum::<usize>() > KEPT_NAMES {
+        while names.kept.len() > KEPT_DIRECTORIES
+            || names.kept.iter().map(|(_, i)| i.len()).sum::<usize>() > KEPT_NAMES
+        {
             names.kept.pop_front();
         }
         Ok(Some(index))

@@ -30,7 +30,7 @@ pub use source::ReadAt;
 pub use volume::{Tree, Volume};
 pub use walk::{Found, Skipped, Walk, WalkLimits};
 
-use record::{Record, DIRECTORY, SECTOR, SELF};
+use record::{DIRECTORY, Record, SECTOR, SELF};
 use source::Image;
 use std::sync::Mutex;
 use volume::{Descriptor, Descriptors};
@@ -71,18 +71,30 @@ impl<S: ReadAt> Iso<S> {
         let (iso, joliet) = match (primary, joliet) {
             (Some(primary), joliet) => (Self::new(image, Tree::Plain, &primary), joliet),
             (None, Some(joliet)) => (Self::new(image, Tree::Joliet, &joliet), None),
-            (None, None) => return Err(IsoError::NotIso { what: "it has no volume descriptor `CD001`" }),
+            (None, None) => {
+                return Err(IsoError::NotIso {
+                    what: "it has no volume descriptor `CD001`",
+                });
+            }
         };
         iso.choose(joliet)
     }
 
     fn new(image: Image<S>, tree: Tree, from: &Descriptor) -> Self {
         let block_size = u64::from(from.block_size);
-        let missing = u64::from(from.blocks).saturating_mul(block_size).saturating_sub(image.len());
+        let missing = u64::from(from.blocks)
+            .saturating_mul(block_size)
+            .saturating_sub(image.len());
         let (label, blocks, block_size_32) = (from.label.clone(), from.blocks, from.block_size);
         Self {
             image,
-            volume: Volume { label, block_size: block_size_32, blocks, tree, missing },
+            volume: Volume {
+                label,
+                block_size: block_size_32,
+                blocks,
+                tree,
+                missing,
+            },
             block_size,
             root_block: from.root_block,
             skip: (0, 0),
@@ -125,10 +137,20 @@ impl<S: ReadAt> Iso<S> {
         let at = self.root_block.saturating_mul(self.block_size);
         let raw = self.sector_rest(at)?;
         let record = Record::parse(&raw, at)?;
-        let Some((from, skip)) = rock::start(record.system_use) else { return Ok(None) };
+        let Some((from, skip)) = rock::start(record.system_use) else {
+            return Ok(None);
+        };
         let area = record.system_use.get(from..).unwrap_or_default();
-        let fields = rock::parse(&self.image, self.block_size, area, record.system_use_at.saturating_add(from as u64))?;
-        let start = Start { declared: fields.declared, skip: (from, skip) };
+        let fields = rock::parse(
+            &self.image,
+            self.block_size,
+            area,
+            record.system_use_at.saturating_add(from as u64),
+        )?;
+        let start = Start {
+            declared: fields.declared,
+            skip: (from, skip),
+        };
         Ok((fields.declared || fields.posix.is_some()).then_some(start))
     }
 
@@ -160,7 +182,10 @@ impl<S: ReadAt> Iso<S> {
             return self.resolve(&record);
         }
         if !at.is_multiple_of(self.block_size) {
-            return Err(IsoError::Record { at, what: "a directory begins inside a block" });
+            return Err(IsoError::Record {
+                at,
+                what: "a directory begins inside a block",
+            });
         }
         self.directory(at / self.block_size)
     }
@@ -199,11 +224,16 @@ impl<S: ReadAt> Iso<S> {
     /// If `node` is no file, a byte of the wanted part is outside the image, or its compression is broken.
     pub fn read(&self, node: &Node, offset: u64, buf: &mut [u8]) -> Result<usize, IsoError> {
         if node.kind != NodeKind::File {
-            return Err(IsoError::Kind { at: node.ino.number(), wanted: "regular file" });
+            return Err(IsoError::Kind {
+                at: node.ino.number(),
+                wanted: "regular file",
+            });
         }
         let rest = node.size.saturating_sub(offset);
         let want = usize::try_from(rest).unwrap_or(usize::MAX).min(buf.len());
-        let Some(buf) = buf.get_mut(..want).filter(|b| !b.is_empty()) else { return Ok(0) };
+        let Some(buf) = buf.get_mut(..want).filter(|b| !b.is_empty()) else {
+            return Ok(0);
+        };
         match node.packed {
             Some(packed) => self.read_packed(node, packed, offset, buf)?,
             None => self.read_stored(node, offset, buf)?,
@@ -225,7 +255,11 @@ impl<S: ReadAt> Iso<S> {
         let to_end = self.image.len().saturating_sub(at);
         let len = (SECTOR - at % SECTOR).min(to_end);
         if len == 0 {
-            return Err(IsoError::Outside { at, need: 1, len: self.image.len() });
+            return Err(IsoError::Outside {
+                at,
+                need: 1,
+                len: self.image.len(),
+            });
         }
         self.image.bytes(at, len as usize)
     }
@@ -237,7 +271,12 @@ impl<S: ReadAt> Iso<S> {
         }
         let skip = if root { self.skip.0 } else { self.skip.1 };
         let area = record.system_use.get(skip..).unwrap_or_default();
-        rock::parse(&self.image, self.block_size, area, record.system_use_at.saturating_add(skip as u64))
+        rock::parse(
+            &self.image,
+            self.block_size,
+            area,
+            record.system_use_at.saturating_add(skip as u64),
+        )
     }
 
     /// Where a directory's own record is, as its number. The first sectors belong to no directory, so
@@ -245,9 +284,16 @@ impl<S: ReadAt> Iso<S> {
     fn directory_ino(&self, block: u64) -> Result<Ino, IsoError> {
         let at = block.saturating_mul(self.block_size);
         if at < SYSTEM_AREA {
-            return Err(IsoError::Record { at, what: "a directory in the system area" });
+            return Err(IsoError::Record {
+                at,
+                what: "a directory in the system area",
+            });
         }
-        Ok(if block == self.root_block { Ino::ROOT } else { Ino::at(at) })
+        Ok(if block == self.root_block {
+            Ino::ROOT
+        } else {
+            Ino::at(at)
+        })
     }
 
     /// The directory whose data begin at `block`. Its own first record describes it, as in Linux.

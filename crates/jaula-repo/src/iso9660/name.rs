@@ -9,7 +9,10 @@ pub(super) const MAX_NAME: usize = 255;
 /// the dot that ECMA-119 asks for behind a name without extension; a further `;`, and a `/`, become dots.
 pub(super) fn plain(raw: &[u8]) -> Vec<u8> {
     let raw = raw.split(|c| *c == 0).next().unwrap_or_default();
-    let base = raw.strip_suffix(b".;1").or_else(|| raw.strip_suffix(b";1")).unwrap_or(raw);
+    let base = raw
+        .strip_suffix(b".;1")
+        .or_else(|| raw.strip_suffix(b";1"))
+        .unwrap_or(raw);
     base.iter()
         .map(|c| match c {
             b';' | b'/' => b'.',
@@ -30,7 +33,10 @@ pub(super) fn joliet(raw: &[u8]) -> Vec<u8> {
     for c in char::decode_utf16(units.take_while(|u| *u != 0)) {
         text.push(c.unwrap_or(char::REPLACEMENT_CHARACTER));
     }
-    let mut text = text.strip_suffix(";1").filter(|t| !t.is_empty()).unwrap_or(&text);
+    let mut text = text
+        .strip_suffix(";1")
+        .filter(|t| !t.is_empty())
+        .unwrap_or(&text);
     while let Some(shorter) = text.strip_suffix('.').filter(|t| !t.is_empty()) {
         text = shorter;
     }

@@ -1,10 +1,10 @@
 //! What an entry is.
 
+use super::Iso;
 use super::error::IsoError;
-use super::record::{step, Record, Step, DIRECTORY, HIDDEN, MORE, SECTOR};
+use super::record::{DIRECTORY, HIDDEN, MORE, Record, SECTOR, Step, step};
 use super::rock::{Fields, Packed};
 use super::source::ReadAt;
-use super::Iso;
 
 /// Parts of a file that consists of several: 256 of 4 GiB, far more than an image of a disc has.
 const MAX_PARTS: u64 = 256;
@@ -124,7 +124,13 @@ impl Node {
         self.kind == NodeKind::Directory
     }
 
-    fn new(ino: Ino, kind: NodeKind, record: &Record<'_>, fields: Fields, parts: Vec<Part>) -> Self {
+    fn new(
+        ino: Ino,
+        kind: NodeKind,
+        record: &Record<'_>,
+        fields: Fields,
+        parts: Vec<Part>,
+    ) -> Self {
         let posix = fields.posix;
         let mtime = fields.mtime.unwrap_or(record.mtime);
         Self {
@@ -146,16 +152,27 @@ impl Node {
         }
     }
 
-    pub(super) fn directory(ino: Ino, record: &Record<'_>, fields: Fields) -> Result<Self, IsoError> {
+    pub(super) fn directory(
+        ino: Ino,
+        record: &Record<'_>,
+        fields: Fields,
+    ) -> Result<Self, IsoError> {
         let at = record.at;
         let broken = |what| Err(IsoError::Record { at, what });
         if record.has(MORE) || record.interleaved {
             return broken("a directory in several pieces");
         }
-        if fields.posix.and_then(|p| NodeKind::of_mode(p.mode)).is_some_and(|k| k != NodeKind::Directory) {
+        if fields
+            .posix
+            .and_then(|p| NodeKind::of_mode(p.mode))
+            .is_some_and(|k| k != NodeKind::Directory)
+        {
             return broken("a directory that Rock Ridge says is none");
         }
-        let parts = vec![Part { at, len: record.size.into() }];
+        let parts = vec![Part {
+            at,
+            len: record.size.into(),
+        }];
         Ok(Self::new(ino, NodeKind::Directory, record, fields, parts))
     }
 }
@@ -172,10 +189,17 @@ impl<S: ReadAt> Iso<S> {
             return self.directory(record.block);
         }
         if let Some(at) = fields.sparse {
-            return Err(IsoError::Unsupported { at, what: "sparse files" });
+            return Err(IsoError::Unsupported {
+                at,
+                what: "sparse files",
+            });
         }
         let kind = entry_kind(record, &fields)?;
-        let parts = if kind == NodeKind::File { self.parts(record)? } else { Vec::new() };
+        let parts = if kind == NodeKind::File {
+            self.parts(record)?
+        } else {
+            Vec::new()
+        };
         let (device, target, packed) = (fields.device, fields.target.clone(), fields.packed);
         let mut node = Node::new(Ino::at(at), kind, record, fields, parts);
         match kind {
@@ -188,12 +212,18 @@ impl<S: ReadAt> Iso<S> {
             }
             NodeKind::Symlink => {
                 let target = target.filter(|t| !t.is_empty() && !t.contains(&0));
-                let target = target.ok_or(IsoError::RockRidge { at, what: "a link without a target, or with a NUL in it" })?;
+                let target = target.ok_or(IsoError::RockRidge {
+                    at,
+                    what: "a link without a target, or with a NUL in it",
+                })?;
                 node.size = target.len() as u64;
                 node.target = Some(target);
             }
             NodeKind::CharDevice | NodeKind::BlockDevice => {
-                node.device = Some(device.ok_or(IsoError::RockRidge { at, what: "a device without a number" })?);
+                node.device = Some(device.ok_or(IsoError::RockRidge {
+                    at,
+                    what: "a device without a number",
+                })?);
             }
             NodeKind::Directory | NodeKind::Fifo | NodeKind::Socket => {}
         }
@@ -224,7 +254,11 @@ impl<S: ReadAt> Iso<S> {
                 return Ok(parts);
             }
             if parts.len() as u64 >= MAX_PARTS {
-                return Err(IsoError::Limit { at, what: "parts of a file", limit: MAX_PARTS });
+                return Err(IsoError::Limit {
+                    at,
+                    what: "parts of a file",
+                    limit: MAX_PARTS,
+                });
             }
             at = at.saturating_add(self.length_at(at)?);
         }
@@ -240,18 +274,32 @@ impl<S: ReadAt> Iso<S> {
 
     fn add_part(&self, record: &Record<'_>, parts: &mut Vec<Part>) -> Result<(), IsoError> {
         if record.interleaved {
-            return Err(IsoError::Unsupported { at: record.at, what: "interleaved files" });
+            return Err(IsoError::Unsupported {
+                at: record.at,
+                what: "interleaved files",
+            });
         }
         let len = u64::from(record.size);
         if record.has(MORE) && !len.is_multiple_of(self.block_size) {
-            return Err(IsoError::Record { at: record.at, what: "a part in the middle of a file is not whole blocks" });
+            return Err(IsoError::Record {
+                at: record.at,
+                what: "a part in the middle of a file is not whole blocks",
+            });
         }
-        parts.push(Part { at: record.block.saturating_mul(self.block_size), len });
+        parts.push(Part {
+            at: record.block.saturating_mul(self.block_size),
+            len,
+        });
         Ok(())
     }
 
     /// Fills `buf`, all of which is inside the stored bytes, with those from `offset`.
-    pub(super) fn read_stored(&self, node: &Node, offset: u64, buf: &mut [u8]) -> Result<(), IsoError> {
+    pub(super) fn read_stored(
+        &self,
+        node: &Node,
+        offset: u64,
+        buf: &mut [u8],
+    ) -> Result<(), IsoError> {
         let mut skip = offset;
         let mut rest = buf;
         for part in &node.parts {
@@ -259,7 +307,9 @@ impl<S: ReadAt> Iso<S> {
                 skip -= part.len;
                 continue;
             }
-            let here = usize::try_from(part.len - skip).unwrap_or(usize::MAX).min(rest.len());
+            let here = usize::try_from(part.len - skip)
+                .unwrap_or(usize::MAX)
+                .min(rest.len());
             let (now, later) = rest.split_at_mut(here);
             self.image.fill(part.at.saturating_add(skip), now)?;
             rest = later;
@@ -268,7 +318,11 @@ impl<S: ReadAt> Iso<S> {
                 return Ok(());
             }
         }
-        Err(IsoError::Outside { at: node.ino.number(), need: rest.len() as u64, len: node.stored() })
+        Err(IsoError::Outside {
+            at: node.ino.number(),
+            need: rest.len() as u64,
+            len: node.stored(),
+        })
     }
 }
 
@@ -277,12 +331,24 @@ pub(super) fn entry_kind(record: &Record<'_>, fields: &Fields) -> Result<NodeKin
     if fields.child.is_some() {
         return Ok(NodeKind::Directory);
     }
-    let by_flag = if record.has(DIRECTORY) { NodeKind::Directory } else { NodeKind::File };
-    let Some(posix) = fields.posix.filter(|p| p.mode & 0o170_000 != 0) else { return Ok(by_flag) };
+    let by_flag = if record.has(DIRECTORY) {
+        NodeKind::Directory
+    } else {
+        NodeKind::File
+    };
+    let Some(posix) = fields.posix.filter(|p| p.mode & 0o170_000 != 0) else {
+        return Ok(by_flag);
+    };
     let at = record.at;
     match NodeKind::of_mode(posix.mode) {
-        None => Err(IsoError::RockRidge { at, what: "a mode of no known type" }),
+        None => Err(IsoError::RockRidge {
+            at,
+            what: "a mode of no known type",
+        }),
         Some(kind) if (kind == NodeKind::Directory) == record.has(DIRECTORY) => Ok(kind),
-        Some(_) => Err(IsoError::RockRidge { at, what: "a directory in one place, something else in the other" }),
+        Some(_) => Err(IsoError::RockRidge {
+            at,
+            what: "a directory in one place, something else in the other",
+        }),
     }
 }

@@ -1,7 +1,7 @@
 //! Directory records, ECMA-119 section 9.1.
 
 use super::error::IsoError;
-use super::field::{array, byte, short_date, Both};
+use super::field::{Both, array, byte, short_date};
 
 /// Bytes of a logical sector. Directory records never cross one.
 pub(super) const SECTOR: u64 = 2048;
@@ -70,12 +70,18 @@ impl<'a> Record<'a> {
     pub(super) fn parse(bytes: &'a [u8], at: u64) -> Result<Self, IsoError> {
         let broken = |what| IsoError::Record { at, what };
         let Step::Record(len) = step(bytes) else {
-            return Err(broken("its length is less than 34 bytes, or it runs over the end of its sector"));
+            return Err(broken(
+                "its length is less than 34 bytes, or it runs over the end of its sector",
+            ));
         };
         let raw = bytes.get(..usize::from(len)).unwrap_or_default();
         let short = || broken("it is too short");
-        let block = Both::long(raw, 2).ok_or_else(short)?.value(at.saturating_add(2), "the block of a file")?;
-        let size = Both::long(raw, 10).ok_or_else(short)?.value(at.saturating_add(10), "the size of a file")?;
+        let block = Both::long(raw, 2)
+            .ok_or_else(short)?
+            .value(at.saturating_add(2), "the block of a file")?;
+        let size = Both::long(raw, 10)
+            .ok_or_else(short)?
+            .value(at.saturating_add(10), "the size of a file")?;
         let xattr = byte(raw, 1).ok_or_else(short)?;
         let date: [u8; 7] = array(raw, 18).ok_or_else(short)?;
         let flags = byte(raw, 25).ok_or_else(short)?;
@@ -83,7 +89,9 @@ impl<'a> Record<'a> {
         let gap = byte(raw, 27).ok_or_else(short)?;
         let name_len = usize::from(byte(raw, 32).ok_or_else(short)?);
         let name_end = FIXED.saturating_add(name_len);
-        let name = raw.get(FIXED..name_end).ok_or_else(|| broken("its name is longer than the record"))?;
+        let name = raw
+            .get(FIXED..name_end)
+            .ok_or_else(|| broken("its name is longer than the record"))?;
         if name.is_empty() {
             return Err(broken("it has no name"));
         }

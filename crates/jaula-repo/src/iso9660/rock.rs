@@ -1,7 +1,7 @@
 //! The System Use Sharing Protocol (IEEE P1281, 1.12) and Rock Ridge (IEEE P1282, 1.12), and zisofs.
 
 use super::error::IsoError;
-use super::field::{array, byte, long_date, short_date, Both};
+use super::field::{Both, array, byte, long_date, short_date};
 use super::name::MAX_NAME;
 use super::source::{Image, ReadAt};
 
@@ -62,14 +62,21 @@ pub(super) struct Fields {
 /// The `SP` field of the root's own record: where it stands in the system use field, and how many bytes
 /// are to be left out of the other records' (P1281 5.3). It may stand behind 14 bytes of CD-ROM XA.
 pub(super) fn start(system_use: &[u8]) -> Option<(usize, usize)> {
-    [0usize, 14].into_iter().find_map(|from| match system_use.get(from..)? {
-        [b'S', b'P', 7, 1, 0xbe, 0xef, skip, ..] => Some((from, usize::from(*skip))),
-        _ => None,
-    })
+    [0usize, 14]
+        .into_iter()
+        .find_map(|from| match system_use.get(from..)? {
+            [b'S', b'P', 7, 1, 0xbe, 0xef, skip, ..] => Some((from, usize::from(*skip))),
+            _ => None,
+        })
 }
 
 /// Reads the fields in `area`, which stands at byte `at`, and in the areas that continue it.
-pub(super) fn parse<S: ReadAt>(image: &Image<S>, block_size: u64, area: &[u8], at: u64) -> Result<Fields, IsoError> {
+pub(super) fn parse<S: ReadAt>(
+    image: &Image<S>,
+    block_size: u64,
+    area: &[u8],
+    at: u64,
+) -> Result<Fields, IsoError> {
     let mut fields = Fields::default();
     let mut link = Link::default();
     let mut next = one_area(area, at, &mut fields, &mut link)?;
@@ -78,12 +85,20 @@ pub(super) fn parse<S: ReadAt>(image: &Image<S>, block_size: u64, area: &[u8], a
     while let Some(Continuation { field_at, at, len }) = next {
         areas += 1;
         if areas > MAX_AREAS {
-            return Err(IsoError::Limit { at: field_at, what: "continuation areas of a record", limit: MAX_AREAS });
+            return Err(IsoError::Limit {
+                at: field_at,
+                what: "continuation areas of a record",
+                limit: MAX_AREAS,
+            });
         }
         let at = at.place(block_size);
         bytes = bytes.saturating_add(u64::from(len));
         if bytes > MAX_CONTINUED {
-            return Err(IsoError::Limit { at: field_at, what: "bytes in continuation areas", limit: MAX_CONTINUED });
+            return Err(IsoError::Limit {
+                at: field_at,
+                what: "bytes in continuation areas",
+                limit: MAX_CONTINUED,
+            });
         }
         let continued = image.bytes(at, len as usize)?;
         next = one_area(&continued, at, &mut fields, &mut link)?;
@@ -106,7 +121,9 @@ struct BlockOffset {
 
 impl BlockOffset {
     fn place(&self, block_size: u64) -> u64 {
-        u64::from(self.block).saturating_mul(block_size).saturating_add(self.offset.into())
+        u64::from(self.block)
+            .saturating_mul(block_size)
+            .saturating_add(self.offset.into())
     }
 }
 
@@ -130,10 +147,16 @@ fn one_area(
         if len < 4 {
             return Err(broken("its length is less than 4"));
         }
-        let field = rest.get(..len).ok_or_else(|| broken("it is longer than the area it stands in"))?;
+        let field = rest
+            .get(..len)
+            .ok_or_else(|| broken("it is longer than the area it stands in"))?;
         rest = rest.get(len..).unwrap_or_default();
         let short = || broken("it is too short");
-        let long = |from: usize, what| Both::long(field, from).ok_or_else(short)?.value(at.saturating_add(from as u64), what);
+        let long = |from: usize, what| {
+            Both::long(field, from)
+                .ok_or_else(short)?
+                .value(at.saturating_add(from as u64), what)
+        };
         let signature = [byte(field, 0).unwrap_or(0), byte(field, 1).unwrap_or(0)];
         match &signature {
             b"ST" => return Ok(None),
@@ -141,11 +164,17 @@ fn one_area(
                 let block = long(4, "the block of a continuation area")?;
                 let offset = long(12, "the offset of a continuation area")?;
                 let len = long(20, "the size of a continuation area")?;
-                next = Some(Continuation { field_at: at, at: BlockOffset { block, offset }, len });
+                next = Some(Continuation {
+                    field_at: at,
+                    at: BlockOffset { block, offset },
+                    len,
+                });
             }
             b"ER" => {
                 let id_len = usize::from(byte(field, 4).ok_or_else(short)?);
-                let id = field.get(8..8usize.saturating_add(id_len)).ok_or_else(short)?;
+                let id = field
+                    .get(8..8usize.saturating_add(id_len))
+                    .ok_or_else(short)?;
                 fields.declared |= IDENTIFIERS.contains(&id);
             }
             b"NM" => {
@@ -173,7 +202,11 @@ fn one_area(
                 let high = long(4, "a device's number")?;
                 let low = long(12, "a device's number")?;
                 // Linux: writers that keep the whole number in the low half are recognised.
-                fields.device = Some(if high == 0 && low > 0xff { (low >> 8, low & 0xff) } else { (high, low) });
+                fields.device = Some(if high == 0 && low > 0xff {
+                    (low >> 8, low & 0xff)
+                } else {
+                    (high, low)
+                });
             }
             b"CL" => fields.child = Some(long(4, "the block of a moved directory")?),
             b"RE" => fields.moved = true,
@@ -184,11 +217,22 @@ fn one_area(
                     let shift = byte(field, 7).ok_or_else(short)?;
                     let size = long(8, "a compressed file's size")?;
                     if !(12..=17).contains(&shift) || header < 4 {
-                        return Err(broken("its header or its blocks have a size that zisofs does not have"));
+                        return Err(broken(
+                            "its header or its blocks have a size that zisofs does not have",
+                        ));
                     }
-                    fields.packed = Some(Packed { header: u64::from(header) * 4, shift, size });
+                    fields.packed = Some(Packed {
+                        header: u64::from(header) * 4,
+                        shift,
+                        size,
+                    });
                 }
-                Some(_) => return Err(IsoError::Unsupported { at, what: "compression other than zisofs version 1" }),
+                Some(_) => {
+                    return Err(IsoError::Unsupported {
+                        at,
+                        what: "compression other than zisofs version 1",
+                    });
+                }
                 None => return Err(short()),
             },
             _ => {}
@@ -237,7 +281,9 @@ impl Link {
         self.seen = true;
         let mut rest = field.get(5..).ok_or("it is too short")?;
         while let [flags, len, tail @ ..] = rest {
-            let text = tail.get(..usize::from(*len)).ok_or("a link's component is longer than the field")?;
+            let text = tail
+                .get(..usize::from(*len))
+                .ok_or("a link's component is longer than the field")?;
             rest = tail.get(usize::from(*len)..).unwrap_or_default();
             if self.slash {
                 self.target.push(b'/');

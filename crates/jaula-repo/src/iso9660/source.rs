@@ -20,7 +20,10 @@ pub trait ReadAt {
 
 impl ReadAt for [u8] {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-        let rest = usize::try_from(offset).ok().and_then(|o| self.get(o..)).unwrap_or_default();
+        let rest = usize::try_from(offset)
+            .ok()
+            .and_then(|o| self.get(o..))
+            .unwrap_or_default();
         let n = rest.len().min(buf.len());
         if let (Some(to), Some(from)) = (buf.get_mut(..n), rest.get(..n)) {
             to.copy_from_slice(from);
@@ -84,7 +87,11 @@ impl<S: ReadAt> Image<S> {
     pub(super) fn check(&self, at: u64, need: u64) -> Result<(), IsoError> {
         match at.checked_add(need) {
             Some(end) if end <= self.len => Ok(()),
-            _ => Err(IsoError::Outside { at, need, len: self.len }),
+            _ => Err(IsoError::Outside {
+                at,
+                need,
+                len: self.len,
+            }),
         }
     }
 
@@ -96,7 +103,13 @@ impl<S: ReadAt> Image<S> {
         while let Some(rest) = buf.get_mut(done..).filter(|r| !r.is_empty()) {
             match self.source.read_at(at.saturating_add(done as u64), rest) {
                 // The source is shorter than it said.
-                Ok(0) => return Err(IsoError::Outside { at, need, len: at.saturating_add(done as u64) }),
+                Ok(0) => {
+                    return Err(IsoError::Outside {
+                        at,
+                        need,
+                        len: at.saturating_add(done as u64),
+                    });
+                }
                 Ok(n) => done = done.saturating_add(n),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(source) => return Err(IsoError::Read { at, source }),

@@ -1,10 +1,10 @@
 //! A walk through the whole tree.
 
+use super::Iso;
 use super::dir::{Entry, ReadDir};
 use super::error::IsoError;
 use super::node::{Ino, Node};
 use super::source::ReadAt;
-use super::Iso;
 use std::collections::HashSet;
 
 /// Longest path, in bytes (`PATH_MAX` without the NUL).
@@ -25,7 +25,11 @@ pub struct WalkLimits {
 impl Default for WalkLimits {
     /// Two million entries, 256 levels, 1 TiB.
     fn default() -> Self {
-        Self { entries: 2_000_000, depth: 256, bytes: 1 << 40 }
+        Self {
+            entries: 2_000_000,
+            depth: 256,
+            bytes: 1 << 40,
+        }
     }
 }
 
@@ -74,25 +78,62 @@ pub struct Walk<'a, S> {
 impl<'a, S: ReadAt> Walk<'a, S> {
     pub(super) fn new(iso: &'a Iso<S>, limits: WalkLimits) -> Result<Self, IsoError> {
         let entries = iso.read_dir(&iso.root()?)?;
-        let levels = vec![Level { path_len: 0, entries, names: HashSet::new() }];
-        Ok(Self { iso, limits, levels, path: Vec::new(), entered: HashSet::from([Ino::ROOT]), entries: 0, bytes: 0 })
+        let levels = vec![Level {
+            path_len: 0,
+            entries,
+            names: HashSet::new(),
+        }];
+        Ok(Self {
+            iso,
+            limits,
+            levels,
+            path: Vec::new(),
+            entered: HashSet::from([Ino::ROOT]),
+            entries: 0,
+            bytes: 0,
+        })
     }
 
     fn end(&mut self, at: Ino, what: &'static str, limit: u64) -> Skipped {
         self.levels.clear();
-        let error = IsoError::Limit { at: at.number(), what, limit };
-        Skipped { path: self.path.clone(), error, last: true }
+        let error = IsoError::Limit {
+            at: at.number(),
+            what,
+            limit,
+        };
+        Skipped {
+            path: self.path.clone(),
+            error,
+            last: true,
+        }
     }
 
     /// The node of an entry whose name has been added to the path.
     fn meet(&mut self, entry: &Entry, new_name: bool) -> Result<Found, Skipped> {
         let at = entry.ino.number();
-        let skip = |path: &[u8], error| Skipped { path: path.to_vec(), error, last: false };
+        let skip = |path: &[u8], error| Skipped {
+            path: path.to_vec(),
+            error,
+            last: false,
+        };
         if !new_name {
-            return Err(skip(&self.path, IsoError::Name { at, what: "an entry before has the same" }));
+            return Err(skip(
+                &self.path,
+                IsoError::Name {
+                    at,
+                    what: "an entry before has the same",
+                },
+            ));
         }
         if self.path.len() > MAX_PATH {
-            return Err(skip(&self.path, IsoError::Limit { at, what: "bytes in a path", limit: MAX_PATH as u64 }));
+            return Err(skip(
+                &self.path,
+                IsoError::Limit {
+                    at,
+                    what: "bytes in a path",
+                    limit: MAX_PATH as u64,
+                },
+            ));
         }
         let node = self.iso.node(entry.ino).map_err(|e| skip(&self.path, e))?;
         if !node.is_dir() {
@@ -100,17 +141,40 @@ impl<'a, S: ReadAt> Walk<'a, S> {
             if self.bytes > self.limits.bytes {
                 return Err(self.end(entry.ino, "bytes in all files", self.limits.bytes));
             }
-            return Ok(Found { path: self.path.clone(), node });
+            return Ok(Found {
+                path: self.path.clone(),
+                node,
+            });
         }
         if !self.entered.insert(node.ino) {
-            return Err(skip(&self.path, IsoError::Record { at, what: "the directory is shown in another place already" }));
+            return Err(skip(
+                &self.path,
+                IsoError::Record {
+                    at,
+                    what: "the directory is shown in another place already",
+                },
+            ));
         }
         if self.levels.len() >= self.limits.depth {
-            return Err(skip(&self.path, IsoError::Limit { at, what: "levels of directories", limit: self.limits.depth as u64 }));
+            return Err(skip(
+                &self.path,
+                IsoError::Limit {
+                    at,
+                    what: "levels of directories",
+                    limit: self.limits.depth as u64,
+                },
+            ));
         }
         let entries = self.iso.read_dir(&node).map_err(|e| skip(&self.path, e))?;
-        self.levels.push(Level { path_len: self.path.len(), entries, names: HashSet::new() });
-        Ok(Found { path: self.path.clone(), node })
+        self.levels.push(Level {
+            path_len: self.path.len(),
+            entries,
+            names: HashSet::new(),
+        });
+        Ok(Found {
+            path: self.path.clone(),
+            node,
+        })
     }
 }
 
@@ -131,7 +195,13 @@ impl<S: ReadAt> Iterator for Walk<'_, S> {
             }
             let entry = match entry {
                 Ok(entry) => entry,
-                Err(error) => return Some(Err(Skipped { path: self.path.clone(), error, last: false })),
+                Err(error) => {
+                    return Some(Err(Skipped {
+                        path: self.path.clone(),
+                        error,
+                        last: false,
+                    }));
+                }
             };
             let new_name = level.names.insert(entry.name.clone());
             if !self.path.is_empty() {

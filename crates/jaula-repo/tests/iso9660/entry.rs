@@ -18,7 +18,11 @@ pub fn iso9660(data: &[u8]) {
     };
     let volume = iso.volume();
     assert!(!volume.label.chars().any(char::is_control) && volume.block_size.is_power_of_two());
-    let limits = WalkLimits { entries: 2000, depth: 40, bytes: 1 << 24 };
+    let limits = WalkLimits {
+        entries: 2000,
+        depth: 40,
+        bytes: 1 << 24,
+    };
     let Ok(walk) = iso.walk(limits) else { return };
     let mut ended = false;
     let mut seen = 0u64;
@@ -30,7 +34,11 @@ pub fn iso9660(data: &[u8]) {
             Ok(found) => {
                 let names: Vec<&[u8]> = found.path.split(|c| *c == b'/').collect();
                 assert!(names.len() <= limits.depth + 1 && found.path.len() <= 4095);
-                assert!(names.iter().all(|n| !n.is_empty() && *n != b"." && *n != b".." && n.len() <= 255));
+                assert!(
+                    names
+                        .iter()
+                        .all(|n| !n.is_empty() && *n != b"." && *n != b".." && n.len() <= 255)
+                );
                 assert!(!found.path.contains(&0));
                 node(&iso, &found.node);
             }
@@ -51,7 +59,10 @@ fn readable(error: &IsoError) {
 fn node(iso: &Iso<&[u8]>, node: &Node) {
     assert!(node.ino.number() != 0 && node.mode <= 0o7777);
     let again = iso.node(node.ino).expect("a number that was given out");
-    assert_eq!((again.ino, again.kind, again.size), (node.ino, node.kind, node.size));
+    assert_eq!(
+        (again.ino, again.kind, again.size),
+        (node.ino, node.kind, node.size)
+    );
     assert_eq!(node.target.is_some(), node.kind == NodeKind::Symlink);
     if let Some(target) = &node.target {
         assert!(!target.is_empty() && target.len() <= 4095 && !target.contains(&0));
@@ -77,7 +88,9 @@ fn file(iso: &Iso<&[u8]>, node: &Node) {
 }
 
 fn directory(iso: &Iso<&[u8]>, node: &Node) {
-    let Ok(entries) = iso.read_dir(node) else { return };
+    let Ok(entries) = iso.read_dir(node) else {
+        return;
+    };
     let entries: Vec<_> = entries.take(300).collect();
     let mut last = 0;
     for (place, entry) in entries.iter().enumerate() {
@@ -85,8 +98,13 @@ fn directory(iso: &Iso<&[u8]>, node: &Node) {
         assert!(entry.next > last);
         last = entry.next;
         if place < 8 {
-            let rest = iso.read_dir_from(node, entry.next).unwrap().find_map(Result::ok);
-            let next = entries.get(place + 1..).and_then(|r| r.iter().find_map(|e| e.as_ref().ok()));
+            let rest = iso
+                .read_dir_from(node, entry.next)
+                .unwrap()
+                .find_map(Result::ok);
+            let next = entries
+                .get(place + 1..)
+                .and_then(|r| r.iter().find_map(|e| e.as_ref().ok()));
             if let Some(next) = next {
                 assert_eq!(rest.as_ref(), Some(next));
             }
@@ -94,7 +112,12 @@ fn directory(iso: &Iso<&[u8]>, node: &Node) {
                 assert!(found.is_some(), "a name that was listed");
             }
             // Numbers from outside are safe.
-            assert!(iso.read_dir_from(node, entry.next.saturating_sub(7)).unwrap().count() <= 300_000);
+            assert!(
+                iso.read_dir_from(node, entry.next.saturating_sub(7))
+                    .unwrap()
+                    .count()
+                    <= 300_000
+            );
         }
     }
     assert_eq!(iso.read_dir_from(node, u64::MAX).unwrap().count(), 0);

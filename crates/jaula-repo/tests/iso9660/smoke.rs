@@ -10,18 +10,41 @@ const ROUNDS: u64 = 6000;
 
 /// Places that are worth changing: where a value other than zero stands.
 fn places(image: &[u8]) -> Vec<usize> {
-    (16 * SECTOR..image.len()).filter(|n| image[*n] != 0).collect()
+    (16 * SECTOR..image.len())
+        .filter(|n| image[*n] != 0)
+        .collect()
 }
 
 #[test]
 fn mutated_images() {
-    let few = || rock_tree().into_iter().take(11).filter(|i| !matches!(i.what, What::Packed(_))).collect::<Vec<_>>();
+    let few = || {
+        rock_tree()
+            .into_iter()
+            .take(11)
+            .filter(|i| !matches!(i.what, What::Packed(_)))
+            .collect::<Vec<_>>()
+    };
     let seeds: Vec<Vec<u8>> = vec![
         plain().write(&tree()),
         joliet().write(&tree()),
-        Writer { joliet: true, ..rock() }.write(&few()),
-        Writer { inline: 60, ..rock() }.write(&few()),
-        Writer { block: 512, ..rock() }.write(&[packed("Z.;1", "z", &[b'x'; 70_000]), link("L.;1", "l", "a/b")]),
+        Writer {
+            joliet: true,
+            ..rock()
+        }
+        .write(&few()),
+        Writer {
+            inline: 60,
+            ..rock()
+        }
+        .write(&few()),
+        Writer {
+            block: 512,
+            ..rock()
+        }
+        .write(&[
+            packed("Z.;1", "z", &[b'x'; 70_000]),
+            link("L.;1", "l", "a/b"),
+        ]),
     ];
     let places: Vec<Vec<usize>> = seeds.iter().map(|s| places(s)).collect();
     for round in 0..ROUNDS {
@@ -36,7 +59,8 @@ fn mutated_images() {
                 2 => image[at] = rng.r#gen(),
                 3 => {
                     // Both halves of a number change alike.
-                    let value = [0u32, 1, 16, 20, 21, 0xffff_ffff, 0x7fff_ffff, rng.r#gen()][rng.gen_range(0..8)];
+                    let value = [0u32, 1, 16, 20, 21, 0xffff_ffff, 0x7fff_ffff, rng.r#gen()]
+                        [rng.gen_range(0..8)];
                     let end = (at + 8).min(image.len());
                     let both = both32(value);
                     image[at..end].copy_from_slice(&both[..end - at]);

@@ -12,7 +12,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 fn present(tool: &str) -> bool {
-    let found = Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
+    let found = Command::new(tool)
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok();
     if !found {
         eprintln!("skipped: {tool} is not installed");
     }
@@ -21,7 +26,11 @@ fn present(tool: &str) -> bool {
 
 fn run(command: &mut Command) {
     let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 /// A tree with what is hard for an image.
@@ -38,11 +47,19 @@ fn source(at: &Path) {
     file(&format!("largo-{}", "x".repeat(90)), b"long name", 0o444);
     file("bin/programa", &[0x7f; 3_000_001], 0o4755);
     file("ceros", &[0; 300_000], 0o644);
-    file("texto", "una línea cualquiera\n".repeat(20_000).as_bytes(), 0o644);
+    file(
+        "texto",
+        "una línea cualquiera\n".repeat(20_000).as_bytes(),
+        0o644,
+    );
     file("a/b/c/d/e/f/g/h/i/j/k/hondo.txt", b"deep", 0o644);
     file("a/b/c/d/e/f/g/h2/i/otro.txt", b"deep too", 0o644);
     for n in 0..400 {
-        file(&format!("muchos/fichero-{n:03}.dat"), format!("número {n}").as_bytes(), 0o644);
+        file(
+            &format!("muchos/fichero-{n:03}.dat"),
+            format!("número {n}").as_bytes(),
+            0o644,
+        );
     }
     fs::create_dir(at.join("vacia")).unwrap();
     fs::set_permissions(at.join("vacia"), fs::Permissions::from_mode(0o1777)).unwrap();
@@ -64,7 +81,14 @@ fn list(root: &Path) -> Sources {
             let path = entry.unwrap().path();
             let meta = fs::symlink_metadata(&path).unwrap();
             let is_dir = meta.is_dir();
-            all.insert(path.strip_prefix(root).unwrap().as_os_str().as_bytes().to_vec(), meta);
+            all.insert(
+                path.strip_prefix(root)
+                    .unwrap()
+                    .as_os_str()
+                    .as_bytes()
+                    .to_vec(),
+                meta,
+            );
             if is_dir {
                 below(root, &path, all);
             }
@@ -79,7 +103,10 @@ fn shown(image: &[u8], tree: Tree) -> BTreeMap<Vec<u8>, Node> {
     entry::iso9660(image);
     let iso = Iso::open(image).unwrap();
     assert_eq!(iso.volume().tree, tree);
-    let found = iso.walk(WalkLimits::default()).unwrap().map(|f| f.unwrap_or_else(|s| panic!("{s}: {}", s.error)));
+    let found = iso
+        .walk(WalkLimits::default())
+        .unwrap()
+        .map(|f| f.unwrap_or_else(|s| panic!("{s}: {}", s.error)));
     found.map(|f| (f.path, f.node)).collect()
 }
 
@@ -91,7 +118,10 @@ fn same(image: &[u8], root: &Path, owner: bool) {
         shown.remove(moved);
     }
     let source = list(root);
-    assert_eq!(shown.keys().collect::<Vec<_>>(), source.keys().collect::<Vec<_>>());
+    assert_eq!(
+        shown.keys().collect::<Vec<_>>(),
+        source.keys().collect::<Vec<_>>()
+    );
     let iso = Iso::open(image).unwrap();
     for (path, meta) in &source {
         let node = &shown[path];
@@ -111,10 +141,17 @@ fn same(image: &[u8], root: &Path, owner: bool) {
         };
         assert!(kind, "{name} is no {:?}", node.kind);
         if meta.is_file() {
-            assert!(content(image, node) == fs::read(&on_disk).unwrap(), "{name}");
+            assert!(
+                content(image, node) == fs::read(&on_disk).unwrap(),
+                "{name}"
+            );
         }
         if meta.is_symlink() {
-            assert_eq!(node.target.as_deref(), Some(fs::read_link(&on_disk).unwrap().as_os_str().as_bytes()), "{name}");
+            assert_eq!(
+                node.target.as_deref(),
+                Some(fs::read_link(&on_disk).unwrap().as_os_str().as_bytes()),
+                "{name}"
+            );
         }
         // Step by step, as a kernel looks it up.
         let mut at = iso.root().unwrap();
@@ -140,7 +177,11 @@ fn genisoimage() {
     }
     with_source(|root, image| {
         let make = |options: &[&str]| {
-            run(Command::new("genisoimage").args(["-quiet", "-V", "PRUEBA", "-input-charset", "utf-8", "-o"]).arg(image).args(options).arg(root));
+            run(Command::new("genisoimage")
+                .args(["-quiet", "-V", "PRUEBA", "-input-charset", "utf-8", "-o"])
+                .arg(image)
+                .args(options)
+                .arg(root));
             fs::read(image).unwrap()
         };
         // It writes wrong lengths when a target needs more than a block; its own `isoinfo` says so too.
@@ -151,22 +192,38 @@ fn genisoimage() {
         let joliet = make(&["-J", "-joliet-long", "-D"]);
         let found = shown(&joliet, Tree::Joliet);
         for (path, meta) in list(root).iter().filter(|(_, m)| m.is_file() || m.is_dir()) {
-            let node = found.get(path).unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(path)));
+            let node = found
+                .get(path)
+                .unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(path)));
             assert_eq!(node.is_dir(), meta.is_dir());
             if meta.is_file() {
-                assert!(content(&joliet, node) == fs::read(root.join(std::ffi::OsStr::from_bytes(path))).unwrap());
+                assert!(
+                    content(&joliet, node)
+                        == fs::read(root.join(std::ffi::OsStr::from_bytes(path))).unwrap()
+                );
             }
         }
         // Plain: the names are shortened, the contents are all there.
-        for options in [&["-iso-level", "1"][..], &["-iso-level", "2", "-l"], &["-iso-level", "3", "-D"]] {
+        for options in [
+            &["-iso-level", "1"][..],
+            &["-iso-level", "2", "-l"],
+            &["-iso-level", "3", "-D"],
+        ] {
             let plain = make(options);
-            let contents: BTreeSet<Vec<u8>> =
-                shown(&plain, Tree::Plain).values().filter(|n| n.kind == NodeKind::File).map(|n| content(&plain, n)).collect();
+            let contents: BTreeSet<Vec<u8>> = shown(&plain, Tree::Plain)
+                .values()
+                .filter(|n| n.kind == NodeKind::File)
+                .map(|n| content(&plain, n))
+                .collect();
             let files = list(root);
             for (path, _) in files.iter().filter(|(_, m)| m.is_file()) {
                 let bytes = fs::read(root.join(std::ffi::OsStr::from_bytes(path))).unwrap();
                 // Deeper than eight levels is left out without -D.
-                assert!(contents.contains(&bytes) || bytes.starts_with(b"deep"), "{}", String::from_utf8_lossy(path));
+                assert!(
+                    contents.contains(&bytes) || bytes.starts_with(b"deep"),
+                    "{}",
+                    String::from_utf8_lossy(path)
+                );
             }
         }
     });
@@ -182,14 +239,21 @@ fn genisoimage_compressed() {
         fs::remove_file(root.join("tubo")).unwrap();
         fs::remove_file(root.join("lejos")).unwrap();
         run(Command::new("mkzftree").arg(root).arg(&packed));
-        run(Command::new("genisoimage").args(["-quiet", "-R", "-z", "-o"]).arg(image).arg(&packed));
+        run(Command::new("genisoimage")
+            .args(["-quiet", "-R", "-z", "-o"])
+            .arg(image)
+            .arg(&packed));
         let bytes = fs::read(image).unwrap();
         let found = shown(&bytes, Tree::RockRidge);
         let mut smaller = 0;
         for (path, _) in list(root).iter().filter(|(_, m)| m.is_file()) {
             let node = &found[path];
             let name = String::from_utf8_lossy(path);
-            assert!(content(&bytes, node) == fs::read(root.join(std::ffi::OsStr::from_bytes(path))).unwrap(), "{name}");
+            assert!(
+                content(&bytes, node)
+                    == fs::read(root.join(std::ffi::OsStr::from_bytes(path))).unwrap(),
+                "{name}"
+            );
             smaller += u32::from(node.stored() < node.size);
         }
         assert!(smaller >= 3);
@@ -207,21 +271,48 @@ fn xorriso() {
             if image.exists() {
                 fs::remove_file(image).unwrap();
             }
-            run(Command::new("xorriso").args(["-as", "mkisofs", "-quiet", "-V", "PRUEBA", "-o"]).arg(image).args(options).arg(root));
+            run(Command::new("xorriso")
+                .args(["-as", "mkisofs", "-quiet", "-V", "PRUEBA", "-o"])
+                .arg(image)
+                .args(options)
+                .arg(root));
             fs::read(image).unwrap()
         };
         same(&make(&["-R"]), root, true);
         same(&make(&["-R", "-J", "-joliet-long"]), root, true);
         fs::remove_file(image).unwrap();
-        let filter = ["-zisofs", "level=6:block_size=128k", "-set_filter_r", "--zisofs", "/", "--", "-commit"];
-        run(Command::new("xorriso").arg("-outdev").arg(image).arg("-map").arg(root).arg("/").args(filter));
+        let filter = [
+            "-zisofs",
+            "level=6:block_size=128k",
+            "-set_filter_r",
+            "--zisofs",
+            "/",
+            "--",
+            "-commit",
+        ];
+        run(Command::new("xorriso")
+            .arg("-outdev")
+            .arg(image)
+            .arg("-map")
+            .arg(root)
+            .arg("/")
+            .args(filter));
         let packed = fs::read(image).unwrap();
         same(&packed, root, true);
-        assert!(shown(&packed, Tree::RockRidge).values().any(|n| n.stored() < n.size));
+        assert!(
+            shown(&packed, Tree::RockRidge)
+                .values()
+                .any(|n| n.stored() < n.size)
+        );
         // A further session in a file: the writer moves the first descriptors on, so the newest is shown.
         let before = make(&["-R"]);
         fs::write(root.join("nuevo"), b"later").unwrap();
-        run(Command::new("xorriso").args(["-dev"]).arg(image).args(["-map"]).arg(root.join("nuevo")).args(["/nuevo"]));
+        run(Command::new("xorriso")
+            .args(["-dev"])
+            .arg(image)
+            .args(["-map"])
+            .arg(root.join("nuevo"))
+            .args(["/nuevo"]));
         let after = fs::read(image).unwrap();
         assert!(after.len() > before.len());
         let found = shown(&after, Tree::RockRidge);

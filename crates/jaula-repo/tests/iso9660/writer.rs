@@ -33,14 +33,27 @@ pub struct Item {
 }
 
 fn item(iso: &[u8], name: &'static str, what: What, mode: u32) -> Item {
-    Item { iso: iso.to_vec(), name, what, mode, flags: 0, moved: false, extra: vec![] }
+    Item {
+        iso: iso.to_vec(),
+        name,
+        what,
+        mode,
+        flags: 0,
+        moved: false,
+        extra: vec![],
+    }
 }
 
 pub fn file(iso: &str, name: &'static str, data: &[u8]) -> Item {
     item(iso.as_bytes(), name, What::File(data.to_vec()), 0o100_640)
 }
 pub fn parts(iso: &str, name: &'static str, parts: &[&[u8]]) -> Item {
-    item(iso.as_bytes(), name, What::Parts(parts.iter().map(|p| p.to_vec()).collect()), 0o100_644)
+    item(
+        iso.as_bytes(),
+        name,
+        What::Parts(parts.iter().map(|p| p.to_vec()).collect()),
+        0o100_644,
+    )
 }
 pub fn packed(iso: &str, name: &'static str, data: &[u8]) -> Item {
     item(iso.as_bytes(), name, What::Packed(data.to_vec()), 0o100_644)
@@ -113,26 +126,44 @@ pub struct Writer {
 
 pub fn plain() -> Writer {
     Writer {
-        rock: false, declared: true, joliet: false, block: SECTOR, inline: 140,
-        image: vec![0; 20 * SECTOR], data: HashMap::new(), moved: HashMap::new(),
+        rock: false,
+        declared: true,
+        joliet: false,
+        block: SECTOR,
+        inline: 140,
+        image: vec![0; 20 * SECTOR],
+        data: HashMap::new(),
+        moved: HashMap::new(),
     }
 }
 pub fn rock() -> Writer {
-    Writer { rock: true, ..plain() }
+    Writer {
+        rock: true,
+        ..plain()
+    }
 }
 pub fn joliet() -> Writer {
-    Writer { joliet: true, ..plain() }
+    Writer {
+        joliet: true,
+        ..plain()
+    }
 }
 
 impl Writer {
     pub fn write(mut self, items: &[Item]) -> Vec<u8> {
         let root = self.directory(items, None, TreeKind::Primary, false);
-        let second = self.joliet.then(|| self.directory(items, None, TreeKind::Joliet, false));
-        self.image.resize(self.image.len().next_multiple_of(SECTOR), 0);
+        let second = self
+            .joliet
+            .then(|| self.directory(items, None, TreeKind::Joliet, false));
+        self.image
+            .resize(self.image.len().next_multiple_of(SECTOR), 0);
         self.descriptor(16, 1, b"ETIQUETA", root);
         let mut end = 17;
         if let Some(second) = second {
-            let label: Vec<u8> = "Etiquetá".encode_utf16().flat_map(u16::to_be_bytes).collect();
+            let label: Vec<u8> = "Etiquetá"
+                .encode_utf16()
+                .flat_map(u16::to_be_bytes)
+                .collect();
             self.descriptor(17, 2, &label, second);
             self.image[17 * SECTOR + 88..][..3].copy_from_slice(b"%/E");
             end = 18;
@@ -158,7 +189,8 @@ impl Writer {
     fn add(&mut self, data: &[u8]) -> u32 {
         let at = self.image.len();
         self.image.extend(data);
-        self.image.resize(self.image.len().next_multiple_of(self.block), 0);
+        self.image
+            .resize(self.image.len().next_multiple_of(self.block), 0);
         u32::try_from(at / self.block).unwrap()
     }
 
@@ -173,7 +205,10 @@ impl Writer {
             What::Packed(data) => vec![zisofs(data)],
             _ => vec![vec![]],
         };
-        let extents: Vec<_> = pieces.iter().map(|p| (self.add(p), u32::try_from(p.len()).unwrap())).collect();
+        let extents: Vec<_> = pieces
+            .iter()
+            .map(|p| (self.add(p), u32::try_from(p.len()).unwrap()))
+            .collect();
         self.data.insert(key, extents.clone());
         extents
     }
@@ -195,17 +230,25 @@ impl Writer {
         all.push(field(b"PX", &px));
         all.push(field(b"TF", &[&[0b1110][..], &DATE, &DATE, &DATE].concat()));
         if root && self.declared {
-            all.push(field(b"ER", &[&[10, 3, 3, 1][..], b"RRIP_1991ATHEsrc"].concat()));
+            all.push(field(
+                b"ER",
+                &[&[10, 3, 3, 1][..], b"RRIP_1991ATHEsrc"].concat(),
+            ));
         }
         if let Some(item) = item {
             all.push(item.extra.clone());
             let chunks: Vec<&[u8]> = item.name.as_bytes().chunks(100).collect();
             for (n, chunk) in chunks.iter().enumerate() {
-                all.push(field(b"NM", &[&[u8::from(n + 1 < chunks.len())][..], chunk].concat()));
+                all.push(field(
+                    b"NM",
+                    &[&[u8::from(n + 1 < chunks.len())][..], chunk].concat(),
+                ));
             }
             match &item.what {
                 What::Link(target) => all.extend(link_fields(target)),
-                What::Device(major, minor) => all.push(field(b"PN", &[both32(*major), both32(*minor)].concat())),
+                What::Device(major, minor) => {
+                    all.push(field(b"PN", &[both32(*major), both32(*minor)].concat()))
+                }
                 What::Child(name) => all.push(field(b"CL", &both32(self.moved[name]))),
                 What::Packed(data) => {
                     let size = u32::try_from(data.len()).unwrap();
@@ -231,7 +274,10 @@ impl Writer {
                 self.inline = inline;
                 let block = self.add(&rest);
                 let size = u32::try_from(rest.len()).unwrap();
-                here.extend(field(b"CE", &[both32(block), both32(0), both32(size)].concat()));
+                here.extend(field(
+                    b"CE",
+                    &[both32(block), both32(0), both32(size)].concat(),
+                ));
                 break;
             }
             here.extend(one);
@@ -239,11 +285,26 @@ impl Writer {
         here
     }
 
-    fn directory(&mut self, items: &[Item], parent: Option<u32>, tree: TreeKind, moved: bool) -> (u32, u32) {
+    fn directory(
+        &mut self,
+        items: &[Item],
+        parent: Option<u32>,
+        tree: TreeKind,
+        moved: bool,
+    ) -> (u32, u32) {
         let rock = self.rock;
         self.rock = rock && tree == TreeKind::Primary;
         // Room enough: a record has at most 255 bytes.
-        let records: usize = items.iter().map(|i| if let What::Parts(p) = &i.what { p.len() } else { 1 }).sum();
+        let records: usize = items
+            .iter()
+            .map(|i| {
+                if let What::Parts(p) = &i.what {
+                    p.len()
+                } else {
+                    1
+                }
+            })
+            .sum();
         let size = (records + 3).div_ceil(7) * SECTOR;
         let block = self.add(&vec![0; size]);
         let size32 = u32::try_from(size).unwrap();
@@ -253,7 +314,12 @@ impl Writer {
         for item in items {
             let name = match tree {
                 TreeKind::Primary => item.iso.clone(),
-                TreeKind::Joliet => item.name.encode_utf16().take(100).flat_map(u16::to_be_bytes).collect(),
+                TreeKind::Joliet => item
+                    .name
+                    .encode_utf16()
+                    .take(100)
+                    .flat_map(u16::to_be_bytes)
+                    .collect(),
             };
             if let What::Dir(inside) = &item.what {
                 self.rock = rock;
@@ -325,14 +391,19 @@ fn link_fields(target: &str) -> Vec<Vec<u8>> {
                 let chunks: Vec<&[u8]> = name.as_bytes().chunks(100).collect();
                 for (n, chunk) in chunks.iter().enumerate() {
                     let more = u8::from(n + 1 < chunks.len());
-                    components.push([&[more, u8::try_from(chunk.len()).unwrap()][..], chunk].concat());
+                    components
+                        .push([&[more, u8::try_from(chunk.len()).unwrap()][..], chunk].concat());
                 }
             }
         }
     }
     let fields: Vec<_> = components.chunks(2).collect();
     let last = fields.len() - 1;
-    fields.iter().enumerate().map(|(n, c)| field(b"SL", &[&[u8::from(n < last)][..], &c.concat()].concat())).collect()
+    fields
+        .iter()
+        .enumerate()
+        .map(|(n, c)| field(b"SL", &[&[u8::from(n < last)][..], &c.concat()].concat()))
+        .collect()
 }
 
 /// Compresses with blocks of 32 KiB; a block of zeros becomes nothing.
@@ -346,7 +417,8 @@ pub fn zisofs(data: &[u8]) -> Vec<u8> {
             if block.iter().all(|b| *b == 0) {
                 return vec![];
             }
-            let mut encoder = flate2::write::ZlibEncoder::new(vec![], flate2::Compression::default());
+            let mut encoder =
+                flate2::write::ZlibEncoder::new(vec![], flate2::Compression::default());
             encoder.write_all(block).unwrap();
             encoder.finish().unwrap()
         })
@@ -363,10 +435,17 @@ pub fn zisofs(data: &[u8]) -> Vec<u8> {
 
 /// Where these bytes are, from `from`; they must be there.
 pub fn find(image: &[u8], from: usize, what: &[u8]) -> usize {
-    from + image[from..].windows(what.len()).position(|w| w == what).expect("the bytes are in the image")
+    from + image[from..]
+        .windows(what.len())
+        .position(|w| w == what)
+        .expect("the bytes are in the image")
 }
 
 /// Where the record with this plain name begins.
 pub fn record_of(image: &[u8], iso: &str) -> usize {
-    find(image, 20 * SECTOR, &[&[u8::try_from(iso.len()).unwrap()][..], iso.as_bytes()].concat()) - 32
+    find(
+        image,
+        20 * SECTOR,
+        &[&[u8::try_from(iso.len()).unwrap()][..], iso.as_bytes()].concat(),
+    ) - 32
 }
