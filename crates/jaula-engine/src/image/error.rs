@@ -111,10 +111,15 @@ impl BuildError {
                 one("the mirror is no longer updated, or the clock of this machine is wrong; try another with --mirror")
             }
             Self::Solve(SolveError::Unknown(_)) => one("look at the name, or at the components (main is the usual one)"),
+            Self::Solve(_) => one("ask for other packages or versions with --include and --exclude"),
+            Self::Mismatch { .. } => one("look at the suite's name and the mirror's address; --mirror names another"),
+            Self::Index { .. } => one("do not use what this mirror gives; use another with --mirror"),
+            Self::Release { .. } => one("the mirror is broken or its archive is not Debian's kind; try another with --mirror"),
+            Self::Io(PathError { action: "read the keyring", .. }) => one("name another keyring with --keyring"),
             Self::Unpack(error) => error.hints(),
             Self::Configure(error) => error.hints(),
             Self::Store(error) => error.hints(),
-            _ => Vec::new(),
+            Self::Io(_) => Vec::new(),
         }
     }
 

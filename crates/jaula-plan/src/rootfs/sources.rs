@@ -162,7 +162,9 @@ impl SourcesError {
                 Some(format!("install the package {package}, or name a keyring with --keyring"))
             }
             Self::NoKeyring { .. } => Some("name a keyring with --keyring".to_owned()),
-            Self::Table { .. } | Self::ForeignArch { .. } | Self::BadMirror { .. } | Self::BadValue { .. } => None,
+            Self::ForeignArch { runnable, .. } => Some(format!("use --arch {}, or a machine of that architecture", list(runnable))),
+            Self::BadMirror { .. } => Some("write http://…, https://… or file:/…".to_owned()),
+            Self::Table { .. } | Self::BadValue { .. } => None,
         }
     }
 }
