@@ -5,18 +5,22 @@ use crate::event::{Event, Observer};
 use crate::export::ExportTarget;
 use crate::fetch::Proxies;
 use crate::image::Way;
+use crate::named::{NamedError, Record, chain};
 use crate::outcome::{Gate, Io, Outcome};
-use crate::plan::{ImagePlan, RunPlan, StepPlan};
-use crate::spec::{ExecSpec, NewSpec, RunSpec};
+use crate::plan::{ImagePlan, StepPlan};
+use crate::run::{ExecPlan, NewPlan, RunPlan, Source};
+use crate::spec::{ExecSpec, ImageOptions, NewSpec, RunChanges, RunSpec};
 use crate::store::{Store, StoreError};
 use crate::view::{Image, ImageInfo, Jail};
+use jaula_plan::jail::plan_jail;
 use jaula_plan::names::{Digest, JailName, Tag};
+use jaula_plan::spec::jail::{Changes, JailSpec, Namespaces, RootSpec, SeccompSpec};
 use jaula_plan::spec::rootfs::{ImageSpec, Reference};
 use jaula_plan::step::Step;
 use std::path::{Path, PathBuf};
 
 /// How an engine is opened.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Config {
     /// Where everything is kept; made when it is not there yet.
@@ -27,6 +31,9 @@ pub struct Config {
     pub offline: bool,
     /// Proxies, as the caller's environment has them.
     pub proxies: Proxies,
+    /// What the keeper of a named jail does first, in its own process: an ordinary user's enters his session. The
+    /// verbs that run programs in named jails are called outside of it. An error is a sentence for the user.
+    pub prepare: Option<fn() -> Result<(), String>>,
 }
 
 impl Config {
@@ -37,6 +44,7 @@ impl Config {
             distros: None,
             offline: false,
             proxies: Proxies::default(),
+            prepare: None,
         }
     }
 }
@@ -91,6 +99,116 @@ impl Engine {
         &self.config
     }
 
+    /// Where the root file system that a reference names comes from.
+    fn source(
+        &self,
+        reference: &Reference,
+        options: &ImageOptions,
+        observer: &dyn Observer,
+        dry: Dry,
+    ) -> Result<Source, EngineError> {
+        match reference {
+            Reference::Directory(_) => Ok(Source::There),
+            Reference::Archive(path) => {
+                if let Some(image) = crate::import::find(&self.store, path)? {
+                    return Ok(Source::Ready(image));
+                }
+                let archive = crate::import::plan(path)?;
+                if let Some(image) = self.store.image(&archive.digest)? {
+                    return Ok(Source::Ready(image));
+                }
+                let steps = StepPlan::new(
+                    "take the archive into the store".to_owned(),
+                    archive.steps(&self.store),
+                );
+                Ok(Source::Import(archive, steps))
+            }
+            Reference::Tag(_) | Reference::Digest(_) => Ok(Source::Ready(self.known(reference)?)),
+            Reference::Distro { .. } => {
+                let found = match options.spec(reference) {
+                    Some(spec) => self.store.by_request(&spec)?,
+                    None => None,
+                };
+                // Without options a tag of that name will do.
+                let found = match found {
+                    None if *options == ImageOptions::default() => self.store.find(reference)?,
+                    found => found,
+                };
+                match (found, options.spec(reference)) {
+                    (Some(image), _) => Ok(Source::Ready(image)),
+                    (None, Some(spec)) => {
+                        let plan = self.plan_image_by(&spec, Way::Reuse, observer, dry)?;
+                        Ok(match plan.ready() {
+                            Some(image) => Source::Ready(image.clone()),
+                            None => Source::Build(plan),
+                        })
+                    }
+
+                    (None, None) => Ok(Source::Ready(self.known(reference)?)),
+                }
+            }
+        }
+    }
+
+    /// The tree that a source is, or will be.
+    fn root_of(&self, source: &Source) -> PathBuf {
+        match source {
+            Source::There => PathBuf::from("/"),
+            Source::Ready(image) => image.root().to_owned(),
+            Source::Import(archive, _) => self.store.image_dir(&archive.digest).join("root"),
+            Source::Build(plan) => self.store.image_dir(plan.digest()).join("root"),
+        }
+    }
+
+    /// Makes what is missing.
+    fn realise(
+        &self,
+        source: &Source,
+        observer: &dyn Observer,
+    ) -> Result<Option<Image>, EngineError> {
+        match source {
+            Source::There => Ok(None),
+            Source::Ready(image) => Ok(Some(image.clone())),
+            Source::Import(archive, _) => Ok(Some(archive.import(&self.store, &[], observer)?)),
+            Source::Build(plan) => Ok(Some(self.image(plan, observer)?)),
+        }
+    }
+
+    /// The jail that a session of a named jail runs in.
+    fn session_spec(&self, record: &Record, exec: &ExecSpec) -> Result<JailSpec, EngineError> {
+        let hostname = record
+            .settings
+            .hostname
+            .clone()
+            .or_else(|| record.name.as_str().replace('_', "-").parse().ok());
+        let all = Namespaces {
+            uts: true,
+            ipc: true,
+            pid: true,
+            net: true,
+            user: true,
+            cgroup: true,
+            time: false,
+        };
+        Ok(JailSpec {
+            root: crate::named::root_spec(&self.store, record)?,
+            namespaces: all,
+            ids: record.settings.ids,
+            user: exec.user.clone(),
+            hostname,
+            net: record.settings.net,
+            mounts: Vec::new(),
+            cwd: exec.cwd.clone(),
+            env: exec.env.clone(),
+            seccomp: SeccompSpec::Default,
+            cap_add: Vec::new(),
+            cap_drop: Vec::new(),
+            no_new_privs: true,
+            terminal: exec.terminal,
+            command: exec.command.clone(),
+        })
+    }
+
     /// Fetches and verifies indices, chooses packages, and says what making the image takes.
     pub fn plan_image(
         &self,
@@ -115,58 +233,178 @@ impl Engine {
     /// What a run takes: the image when it is missing, and the jail.
     pub fn plan_run(
         &self,
-        _spec: &RunSpec,
-        _observer: &dyn Observer,
-        _dry: Dry,
+        spec: &RunSpec,
+        observer: &dyn Observer,
+        dry: Dry,
     ) -> Result<RunPlan, EngineError> {
-        Err(EngineError::Absent { what: "running" })
+        let source = match &spec.reference {
+            None => Source::There,
+            Some(reference) => self.source(reference, &spec.image, observer, dry)?,
+        };
+        let root = match (&spec.reference, &source) {
+            (None, _) => RootSpec::HostPrograms,
+            (Some(Reference::Directory(path)), _) => {
+                let changes = match spec.changes {
+                    RunChanges::Ephemeral => Changes::Ephemeral,
+                    RunChanges::ReadOnly => Changes::ReadOnly,
+                    RunChanges::Direct => Changes::Direct,
+                };
+                RootSpec::Tree {
+                    dir: crate::import::directory(path)?,
+                    changes,
+                }
+            }
+            (Some(reference), source) => {
+                let changes = match spec.changes {
+                    RunChanges::Ephemeral => Changes::Ephemeral,
+                    RunChanges::ReadOnly => Changes::ReadOnly,
+                    RunChanges::Direct => {
+                        let reference = crate::view::reference_text(reference);
+                        return Err(EngineError::BadReference {
+                            reference,
+                            why: "an image is never written",
+                        });
+                    }
+                };
+                RootSpec::Tree {
+                    dir: self.root_of(source),
+                    changes,
+                }
+            }
+        };
+        let spec = JailSpec {
+            root,
+            ..spec.jail.clone()
+        };
+        let jail = match (plan_jail(&spec, &crate::probe::host(&spec)), &source) {
+            (Ok(jail), _) => Some(jail),
+            (Err(error), Source::There | Source::Ready(_)) => return Err(error.into()),
+            // It may well be possible once the image is there.
+            (Err(_), _) => None,
+        };
+        Ok(RunPlan { source, spec, jail })
     }
 
     /// Makes the image when it is missing, and runs the jail.
     pub fn run(
         &self,
-        _plan: &RunPlan,
-        _io: Io<'_>,
-        _observer: &dyn Observer,
+        plan: &RunPlan,
+        io: Io<'_>,
+        observer: &dyn Observer,
     ) -> Result<Outcome, EngineError> {
-        Err(EngineError::Absent { what: "running" })
+        let image = self.realise(&plan.source, observer)?;
+        let _held = image.as_ref().map(Image::hold).transpose()?;
+        match (&plan.source, &plan.jail) {
+            (Source::There | Source::Ready(_), Some(jail)) => Ok(crate::jail::run(jail, io)?),
+            _ => {
+                let mut spec = plan.spec.clone();
+                if let (RootSpec::Tree { dir, .. }, Some(image)) = (&mut spec.root, &image) {
+                    image.root().clone_into(dir);
+                }
+                Ok(crate::jail::run(
+                    &plan_jail(&spec, &crate::probe::host(&spec))?,
+                    io,
+                )?)
+            }
+        }
     }
 
     /// What making a named jail takes.
     pub fn plan_new(
         &self,
-        _spec: &NewSpec,
-        _observer: &dyn Observer,
-        _dry: Dry,
-    ) -> Result<StepPlan, EngineError> {
-        Err(EngineError::Absent {
-            what: "named jails",
+        spec: &NewSpec,
+        observer: &dyn Observer,
+        dry: Dry,
+    ) -> Result<NewPlan, EngineError> {
+        if crate::named::jail_dir(&self.store, &spec.name)
+            .symlink_metadata()
+            .is_ok()
+        {
+            return Err(NamedError::Exists {
+                name: spec.name.clone(),
+            }
+            .into());
+        }
+        let source = self.source(&spec.from, &spec.image, observer, dry)?;
+        let directory = match &spec.from {
+            Reference::Directory(path) => Some(crate::import::directory(path)?),
+            _ => None,
+        };
+        let digest = match &source {
+            Source::Ready(image) => Some(*image.digest()),
+            Source::Import(archive, _) => Some(archive.digest),
+            Source::There | Source::Build(_) => None,
+        };
+        let record = Record::new(spec, digest, directory);
+        let step = Step::CreateJail {
+            name: spec.name.clone(),
+            path: crate::named::jail_dir(&self.store, &spec.name),
+        };
+        let steps = StepPlan::new(format!("new jail {}", spec.name), vec![step]);
+        Ok(NewPlan {
+            source,
+            record,
+            steps,
         })
     }
 
     /// Makes a named jail.
-    pub fn new_jail(
-        &self,
-        _plan: &StepPlan,
-        _observer: &dyn Observer,
-    ) -> Result<Jail, EngineError> {
-        Err(EngineError::Absent {
-            what: "named jails",
-        })
+    pub fn new_jail(&self, plan: &NewPlan, observer: &dyn Observer) -> Result<Jail, EngineError> {
+        let image = self.realise(&plan.source, observer)?;
+        let _held = image.as_ref().map(Image::hold).transpose()?;
+        let mut record = plan.record.clone();
+        record.image = image.map(|image| *image.digest()).or(record.image);
+        crate::named::create(&self.store, &record)?;
+        let jail = record.view(&self.store);
+        observer.event(Event::Made {
+            what: "jail",
+            path: jail.path.clone(),
+        });
+        Ok(jail)
     }
 
     /// What removing a named jail takes; a running one only when `force`.
-    pub fn plan_rm_jail(&self, _name: &JailName, _force: bool) -> Result<StepPlan, EngineError> {
-        Err(EngineError::Absent {
-            what: "named jails",
-        })
+    pub fn plan_rm_jail(&self, name: &JailName, force: bool) -> Result<StepPlan, EngineError> {
+        let path = crate::named::jail_dir(&self.store, name);
+        if path.symlink_metadata().is_err() {
+            crate::named::record(&self.store, name)?;
+        }
+        let mut steps = Vec::new();
+        if let Some(running) = crate::named::running(&self.store, name) {
+            if !force {
+                return Err(NamedError::Running {
+                    name: name.clone(),
+                    pid: running.pid,
+                }
+                .into());
+            }
+            steps.push(Step::StopJail {
+                name: name.clone(),
+                pid: running.pid,
+            });
+        }
+        steps.push(Step::RemoveJail {
+            name: name.clone(),
+            path,
+        });
+        Ok(StepPlan::new(format!("remove jail {name}"), steps))
     }
 
     /// Removes a named jail.
-    pub fn rm_jail(&self, _plan: &StepPlan, _observer: &dyn Observer) -> Result<(), EngineError> {
-        Err(EngineError::Absent {
-            what: "named jails",
-        })
+    pub fn rm_jail(&self, plan: &StepPlan, _observer: &dyn Observer) -> Result<(), EngineError> {
+        let mut stop = None;
+        for step in plan.steps() {
+            match step {
+                Step::StopJail { pid, .. } => stop = Some(*pid),
+                Step::RemoveJail { name, .. } => crate::named::remove(&self.store, name, stop)?,
+                _ => {
+                    return Err(EngineError::Foreign {
+                        step: step.to_string(),
+                    });
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The named jails, by name. A jail whose settings cannot be read is left out and noted.
@@ -187,60 +425,116 @@ impl Engine {
     }
 
     /// What running a program in a named jail takes.
-    pub fn plan_exec(&self, _name: &JailName, _spec: &ExecSpec) -> Result<RunPlan, EngineError> {
-        Err(EngineError::Absent {
-            what: "named jails",
+    pub fn plan_exec(&self, name: &JailName, spec: &ExecSpec) -> Result<ExecPlan, EngineError> {
+        let record = crate::named::record(&self.store, name)?;
+        let joins = crate::named::running(&self.store, name).map(|running| running.pid);
+        let jail = self.session_spec(&record, spec)?;
+        let jail = plan_jail(&jail, &crate::probe::host(&jail))?;
+        Ok(ExecPlan {
+            record,
+            exec: spec.clone(),
+            jail,
+            joins,
         })
     }
 
     /// Runs a program in a named jail; joins it when it runs already.
     pub fn exec(
         &self,
-        _plan: &RunPlan,
-        _io: Io<'_>,
+        plan: &ExecPlan,
+        io: Io<'_>,
         _observer: &dyn Observer,
     ) -> Result<Outcome, EngineError> {
-        Err(EngineError::Absent {
-            what: "named jails",
-        })
+        let mut prepare = || self.config.prepare.map_or(Ok(()), |prepare| prepare());
+        let mut keeper = || {
+            let waits = ExecSpec {
+                command: vec!["jaula".into()],
+                ..ExecSpec::default()
+            };
+            let spec = self
+                .session_spec(&plan.record, &waits)
+                .map_err(|error| chain(&error))?;
+            plan_jail(&spec, &crate::probe::host(&spec)).map_err(|error| chain(&error))
+        };
+        let session = crate::named::join(&self.store, &plan.record, &mut prepare, &mut keeper)?;
+        let running = crate::jail::Running {
+            pid: session.running.pid,
+            start_time: session.running.start_time,
+        };
+        let outcome = crate::jail::enter(&running, &plan.jail, io)?;
+        drop(session);
+        Ok(outcome)
     }
 
     /// What copying from the host into a jail takes.
     pub fn plan_copy_in(
         &self,
-        _name: &JailName,
-        _from: &Path,
-        _to: &Path,
+        name: &JailName,
+        from: &Path,
+        to: &Path,
     ) -> Result<StepPlan, EngineError> {
-        Err(EngineError::Absent {
-            what: "named jails",
-        })
+        crate::named::record(&self.store, name)?;
+        let step = Step::CopyIn {
+            name: name.clone(),
+            from: from.to_owned(),
+            to: to.to_owned(),
+        };
+        Ok(StepPlan::new(format!("copy into jail {name}"), vec![step]))
     }
 
     /// Copies from the host into a jail.
-    pub fn copy_in(&self, _plan: &StepPlan, _observer: &dyn Observer) -> Result<(), EngineError> {
-        Err(EngineError::Absent {
-            what: "named jails",
-        })
+    pub fn copy_in(&self, plan: &StepPlan, _observer: &dyn Observer) -> Result<(), EngineError> {
+        for step in plan.steps() {
+            let Step::CopyIn { name, from, to } = step else {
+                return Err(EngineError::Foreign {
+                    step: step.to_string(),
+                });
+            };
+            crate::named::copy_in(
+                &self.store,
+                &crate::named::record(&self.store, name)?,
+                from,
+                to,
+            )?;
+        }
+        Ok(())
     }
 
     /// What copying out of a jail takes.
     pub fn plan_copy_out(
         &self,
-        _name: &JailName,
-        _from: &Path,
-        _to: &Path,
+        name: &JailName,
+        from: &Path,
+        to: &Path,
     ) -> Result<StepPlan, EngineError> {
-        Err(EngineError::Absent {
-            what: "named jails",
-        })
+        crate::named::record(&self.store, name)?;
+        let step = Step::CopyOut {
+            name: name.clone(),
+            from: from.to_owned(),
+            to: to.to_owned(),
+        };
+        Ok(StepPlan::new(
+            format!("copy out of jail {name}"),
+            vec![step],
+        ))
     }
 
     /// Copies out of a jail.
-    pub fn copy_out(&self, _plan: &StepPlan, _observer: &dyn Observer) -> Result<(), EngineError> {
-        Err(EngineError::Absent {
-            what: "named jails",
-        })
+    pub fn copy_out(&self, plan: &StepPlan, _observer: &dyn Observer) -> Result<(), EngineError> {
+        for step in plan.steps() {
+            let Step::CopyOut { name, from, to } = step else {
+                return Err(EngineError::Foreign {
+                    step: step.to_string(),
+                });
+            };
+            crate::named::copy_out(
+                &self.store,
+                &crate::named::record(&self.store, name)?,
+                from,
+                to,
+            )?;
+        }
+        Ok(())
     }
 
     /// The images, newest first. One that cannot be read is left out and noted.

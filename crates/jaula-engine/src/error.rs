@@ -3,8 +3,10 @@
 use crate::export::ExportError;
 use crate::image::BuildError;
 use crate::import::ImportError;
+use crate::jail::JailError;
 use crate::named::NamedError;
 use crate::store::StoreError;
+use jaula_plan::jail::JailPlanError;
 use std::path::PathBuf;
 
 /// What sort of failure it is; the faces make exit codes and colours from it.
@@ -45,6 +47,12 @@ pub enum EngineError {
     /// A named jail.
     #[error(transparent)]
     Named(#[from] NamedError),
+    /// A jail that cannot be planned.
+    #[error(transparent)]
+    JailPlan(#[from] JailPlanError),
+    /// A jail that could not be started, or be waited for.
+    #[error(transparent)]
+    Jail(#[from] JailError),
     /// Nothing in the store is called so.
     #[error("there is no image {reference} in the store")]
     NoSuchImage {
@@ -84,7 +92,11 @@ impl EngineError {
             Self::Export(error) => error.kind(),
             Self::Import(error) => error.kind(),
             Self::Named(error) => error.kind(),
-            Self::NoSuchImage { .. } => Kind::NotFound,
+            Self::JailPlan(JailPlanError::UnknownUser { .. }) | Self::NoSuchImage { .. } => {
+                Kind::NotFound
+            }
+            Self::JailPlan(_) => Kind::User,
+            Self::Jail(_) => Kind::KernelRefused,
             Self::BadReference { .. } => Kind::User,
             Self::Absent { .. } | Self::Foreign { .. } => Kind::Internal,
         }

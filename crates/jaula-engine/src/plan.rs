@@ -62,25 +62,3 @@ impl Preview for StepPlan {
         self.plan.explain()
     }
 }
-
-/// What a run takes: an image when it is missing, and a jail.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct RunPlan {
-    image: Option<ImagePlan>,
-}
-
-impl fmt::Display for RunPlan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.image.iter().try_for_each(|image| image.fmt(f))
-    }
-}
-
-impl Preview for RunPlan {
-    fn to_json(&self) -> Value {
-        json!({ "version": 1, "image": self.image.as_ref().map(Preview::to_json) })
-    }
-
-    fn explain(&self) -> Vec<ExplainLine> {
-        self.image.iter().flat_map(Preview::explain).collect()
-    }
-}

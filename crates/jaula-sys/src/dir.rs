@@ -618,6 +618,12 @@ pub fn random() -> io::Result<[u8; 16]> {
     Ok(bytes)
 }
 
+/// Makes reading from a pipe wait again that was opened without waiting.
+pub fn set_blocking(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let flags = rustix::fs::fcntl_getfl(fd)?;
+    Ok(rustix::fs::fcntl_setfl(fd, flags - OFlags::NONBLOCK)?)
+}
+
 /// Kills a process, but only while `right` says of its number that it still is the one meant (pidfd_open(2): from
 /// then on the number cannot become another's), and waits at most `millis` for its end. Whether it has ended.
 pub fn kill_and_wait(pid: u32, right: &dyn Fn() -> bool, millis: i64) -> io::Result<bool> {

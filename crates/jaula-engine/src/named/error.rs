@@ -35,6 +35,17 @@ pub enum NamedError {
         /// Its first process.
         pid: u32,
     },
+    /// Its first session could not start it.
+    #[error("cannot start jail {name}: {text}")]
+    Start {
+        /// The jail.
+        name: JailName,
+        /// What its keeper said.
+        text: String,
+    },
+    /// Copying.
+    #[error(transparent)]
+    Copy(#[from] crate::export::ExportError),
     /// What it stands on is gone.
     #[error("what jail {name} stands on is gone: {base}")]
     BaseGone {
@@ -51,6 +62,8 @@ impl NamedError {
         match self {
             Self::Io(error) => error.kind(),
             Self::Store(error) => error.kind(),
+            Self::Copy(error) => error.kind(),
+            Self::Start { .. } => Kind::KernelRefused,
             Self::NoSuchJail { .. } | Self::BaseGone { .. } => Kind::NotFound,
             Self::Exists { .. } | Self::Running { .. } => Kind::User,
         }
@@ -60,6 +73,7 @@ impl NamedError {
     pub fn hints(&self) -> Vec<String> {
         match self {
             Self::Store(error) => error.hints(),
+            Self::Copy(error) => error.hints(),
             Self::NoSuchJail { name, others } if others.is_empty() => {
                 vec![format!("jaula new {name} makes it")]
             }
@@ -67,7 +81,7 @@ impl NamedError {
             Self::Exists { name } => vec![format!(
                 "jaula sh {name} enters it; jaula rm {name} removes it"
             )],
-            Self::Running { name, .. } => vec![format!("jaula rm --force {name} ends it first")],
+            Self::Running { name, .. } => vec![format!("it ends with its last session; jaula rm --force {name} ends and removes it")],
             _ => Vec::new(),
         }
     }

@@ -30,6 +30,7 @@ mod tags;
 pub use error::StoreError;
 pub use manifest::{Ids, Manifest};
 pub use request::request_key;
+pub(crate) use stage::write_new;
 pub use stage::{Begin, Stage};
 
 use crate::error::At;

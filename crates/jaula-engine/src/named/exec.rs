@@ -1,0 +1,145 @@
+//! Sessions of a named jail.
+
+use super::{NamedError, Record, Running, forget, lock, run_path, running};
+use crate::error::At;
+use crate::jail;
+use crate::outcome::Io;
+use crate::store::Store;
+use jaula_plan::jail::JailPlan;
+use jaula_plan::names::JailName;
+use jaula_sys::detach::{detach, wait_for_end_of_input};
+use jaula_sys::dir::{Dir, Kind};
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// A report of the keeper is never longer than this.
+const REPORT: u64 = 16 << 10;
+
+/// A running jail, kept running for as long as this is held.
+#[derive(Debug)]
+pub struct Session {
+    /// Its first process.
+    pub running: Running,
+    _pipe: File,
+}
+
+/// Joins the jail when it runs, else starts it: `plan` is then called in the keeper for the jail to be made, whose
+/// program is not run, after `prepare`. The process must have one thread.
+pub fn join(
+    store: &Store,
+    record: &Record,
+    prepare: &mut dyn FnMut() -> Result<(), String>,
+    plan: &mut dyn FnMut() -> Result<JailPlan, String>,
+) -> Result<Session, NamedError> {
+    let name = &record.name;
+    let lock = lock(store, name)?;
+    let path = run_path(store, name).with_extension("pipe");
+    if let Some(running) = running(store, name) {
+        let pipe = open_pipe(&path, true);
+        // Without a reader the keeper is on its way out; a new one is started.
+        if let Ok(pipe) = pipe {
+            return Ok(Session { running, _pipe: pipe });
+        }
+        let gone = jaula_sys::dir::kill_and_wait(running.pid, &|| running.alive(), super::END).at("end the jail of", &path)?;
+        if !gone {
+            return Err(NamedError::Running { name: name.clone(), pid: running.pid });
+        }
+    }
+    let session = start(store, name, &path, prepare, plan)?;
+    drop(lock);
+    Ok(session)
+}
+
+/// One end of a named pipe, without waiting for the other one.
+fn open_pipe(path: &Path, write: bool) -> std::io::Result<File> {
+    // O_NONBLOCK of open(2); the file is in a directory of the store that is ours alone.
+    OpenOptions::new().write(write).read(!write).custom_flags(0o4000).open(path)
+}
+
+fn start(
+    store: &Store,
+    name: &JailName,
+    path: &Path,
+    prepare: &mut dyn FnMut() -> Result<(), String>,
+    plan: &mut dyn FnMut() -> Result<JailPlan, String>,
+) -> Result<Session, NamedError> {
+    forget(path)?;
+    let run = store.made("run")?;
+    let dir = Dir::open(&run).at("open", &run)?;
+    dir.make_node(path.file_name().unwrap_or_default(), Kind::Fifo, 0o600, (0, 0)).at("make", path)?;
+    let reader = open_pipe(path, false).at("open", path)?;
+    let writer = open_pipe(path, true).at("open", path)?;
+    jaula_sys::dir::set_blocking(reader.as_fd()).at("change", path)?;
+    let (answer, report) = std::io::pipe().at("make a pipe for", path)?;
+    let entry = run_path(store, name);
+    detach(reader.as_fd(), report.as_fd(), &mut |mut report| {
+        let kept = keep(&entry, &mut report, prepare, plan);
+        // A jail that was started and has ended, or that never was.
+        drop(std::fs::remove_file(&entry));
+        match kept {
+            Ok(()) => 0,
+            Err(text) => {
+                let line: String = text.chars().filter(|c| !c.is_control()).collect();
+                drop(report.write_all(format!("{line}\n").as_bytes()));
+                1
+            }
+        }
+    })
+    .at("start a process for", path)?;
+    drop((reader, report));
+    let mut text = String::new();
+    // One line, not all there is: what the keeper starts may hold the other end a moment longer.
+    let mut limited = BufReader::new(answer.take(REPORT));
+    limited.read_line(&mut text).at("read the answer of the keeper of", path)?;
+    match serde_json::from_str::<Running>(&text) {
+        Ok(running) => Ok(Session { running, _pipe: writer }),
+        Err(_) => Err(NamedError::Start { name: name.clone(), text: text.chars().filter(|c| !c.is_control()).collect() }),
+    }
+}
+
+/// The keeper: makes the jail, says so, and stays until the function in it has returned.
+fn keep(
+    entry: &Path,
+    report: &mut File,
+    prepare: &mut dyn FnMut() -> Result<(), String>,
+    plan: &mut dyn FnMut() -> Result<JailPlan, String>,
+) -> Result<(), String> {
+    prepare()?;
+    let plan = plan()?;
+    let mut told = Ok(());
+    let mut started = |found: jail::Running| {
+        let running = Running { version: 1, pid: found.pid, start_time: found.start_time };
+        told = tell(entry, report, &running);
+    };
+    let mut wait = || {
+        wait_for_end_of_input();
+        0
+    };
+    jail::call_watched(&plan, Io::Inherit, &mut wait, &mut started).map_err(|error| chain(&error))?;
+    told.map_err(|error| error.to_string())
+}
+
+/// Notes the jail's first process, whole or not at all, and then says it to whoever waits.
+fn tell(entry: &Path, report: &mut File, running: &Running) -> std::io::Result<()> {
+    let mut text = serde_json::to_vec(running)?;
+    text.push(b'\n');
+    let aside = entry.with_extension("new");
+    std::fs::write(&aside, &text)?;
+    std::fs::rename(&aside, entry)?;
+    report.write_all(&text)
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
