@@ -96,7 +96,7 @@ impl EngineError {
                 Kind::NotFound
             }
             Self::JailPlan(_) => Kind::User,
-            Self::Jail(_) => Kind::KernelRefused,
+            Self::Jail(error) => error.kind(),
             Self::BadReference { .. } => Kind::User,
             Self::Absent { .. } | Self::Foreign { .. } => Kind::Internal,
         }
@@ -111,6 +111,7 @@ impl EngineError {
             Self::NoSuchImage { .. } => vec!["jaula image ls lists what the store has".to_owned()],
             Self::Store(error) => error.hints(),
             Self::Named(error) => error.hints(),
+            Self::Jail(error) => error.hints(),
             Self::Build(error) => error.hints(),
             Self::Export(error) => error.hints(),
             Self::Import(error) => error.hints(),
