@@ -152,7 +152,14 @@ fn start(
     let mut child = spawn.start().map_err(|source| JailError::Namespaces { source })?;
     if join.is_none() {
         let first = block.as_ref().map(|block| block.first);
-        prepare(&child, plan, &lowered, first)?;
+        if let Err(error) = prepare(&child, plan, &lowered, first) {
+            // It may be that there was nobody left to prepare for: then what the child says is the reason.
+            child.signal(9);
+            return Err(match child.wait()? {
+                Progress::Failed(index, errno) => failed(plan, lowered.step(index), errno),
+                _ => error,
+            });
+        }
     }
     let terminal = matches!(stdio, Stdio::Pty);
     let master = if terminal { child.descriptor()? } else { None };

@@ -5,7 +5,10 @@ use jaula_plan::facts::host::{PROGRAM_DIRS, ProgramsFacts};
 use jaula_plan::spec::jail::{Changes, IdSpec, JailSpec, NetSpec, RootSpec, UserSpec};
 use std::path::{Path, PathBuf};
 
-mod account;
+pub(crate) mod account;
+mod gate;
+
+pub use gate::gates;
 
 /// What a plan of this jail needs to know of the host, and no more: it is on the way of every start.
 pub fn host(spec: &JailSpec) -> HostFacts {

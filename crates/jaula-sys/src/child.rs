@@ -396,7 +396,7 @@ fn await_go(slots: &[Slot], table: &mut Table) -> Result<(), Errno> {
 }
 
 /// Raw calls: those of the C library would tell other threads, which a cloned child does not have.
-fn set_ids(groups: Option<&[u32]>, uid: u32, gid: u32) -> Result<(), Errno> {
+pub(crate) fn set_ids(groups: Option<&[u32]>, uid: u32, gid: u32) -> Result<(), Errno> {
     if let Some(groups) = groups {
         // SAFETY: the list is as long as said.
         check_long(unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) })?;

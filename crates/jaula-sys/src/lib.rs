@@ -15,5 +15,6 @@ pub mod seccomp;
 pub mod signal;
 pub mod spawn;
 pub mod tree;
+pub mod userns;
 
 pub use error::SysError;

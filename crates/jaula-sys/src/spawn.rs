@@ -268,8 +268,11 @@ fn first_process(
         return 125;
     }
     let status = reap(program);
-    report.value.store(status, Ordering::Relaxed);
-    report.state.store(ENDED, Ordering::Release);
+    // One that was killed before it was the program is no program that ended.
+    if report.state.load(Ordering::Acquire) == RUNNING {
+        report.value.store(status, Ordering::Relaxed);
+        report.state.store(ENDED, Ordering::Release);
+    }
     // Processes that are left are killed by the kernel, as their PID 1 ends.
     0
 }

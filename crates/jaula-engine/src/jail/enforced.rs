@@ -29,9 +29,9 @@ pub struct Enforced {
     /// The filter: `default`, `default, no sync`, `none`.
     pub seccomp: &'static str,
     /// Paths under something empty; those that this kernel does not have are not listed.
-    pub masked: Vec<String>,
+    pub masked: Vec<&'static str>,
     /// Paths made read-only.
-    pub read_only: Vec<String>,
+    pub read_only: Vec<&'static str>,
     /// Whether the network is the host's.
     pub host_network: bool,
     /// Whether it has a session of its own.
@@ -66,13 +66,15 @@ impl Enforced {
         this.namespaces = lowered.namespaces.names();
         this.host_network = !lowered.namespaces.net;
         for (step, op) in plan.ops.iter().enumerate() {
-            let applied = |top: &str| {
+            let applied = |paths: &[&'static str]| {
                 let hidden = lowered.of_step(step).filter(|(index, _)| !child.was_absent(*index));
-                let paths = hidden.filter_map(|(_, op)| match op {
-                    Op::Mask { to, .. } | Op::Freeze(to) => Some(to.to_string_lossy().into_owned()),
-                    _ => None,
-                });
-                paths.map(|path| format!("{top}{path}")).collect::<Vec<_>>()
+                let names: Vec<String> = hidden
+                    .filter_map(|(_, op)| match op {
+                        Op::Mask { to, .. } | Op::Freeze(to) => Some(format!("/{}", to.to_string_lossy())),
+                        _ => None,
+                    })
+                    .collect();
+                paths.iter().copied().filter(|path| names.iter().any(|name| path.ends_with(name.as_str()))).collect()
             };
             match op {
                 SetupOp::Root(RootPlan::Memory) => this.root = "memory",
@@ -84,8 +86,8 @@ impl Enforced {
                         Changes::ReadOnly => "read-only",
                     };
                 }
-                SetupOp::Mask(_) => this.masked = applied(""),
-                SetupOp::ReadOnly(_) => this.read_only = applied("/proc/"),
+                SetupOp::Mask(paths) => this.masked = applied(paths),
+                SetupOp::ReadOnly(paths) => this.read_only = applied(paths),
                 SetupOp::PivotRoot => this.pivoted = lowered.of_step(step).next().is_some(),
                 SetupOp::Stdio(_) => this.own_session = true,
                 SetupOp::User { uid, gid, .. } => (this.uid, this.gid) = (*uid, *gid),

@@ -4,14 +4,14 @@ use jaula_plan::facts::host::Account;
 use std::path::PathBuf;
 
 /// The most that is read of either file.
-pub(super) const LIMIT: usize = 1 << 20;
+pub(crate) const LIMIT: usize = 1 << 20;
 
 /// The most supplementary groups that are taken (getgroups(2), NGROUPS_MAX).
 const GROUPS: usize = 65536;
 
 /// Which account is looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(crate) enum Wanted {
     /// By name; a number when no account is called so.
     Name(String),
     /// By number.
@@ -21,7 +21,7 @@ pub(super) enum Wanted {
 /// The account in the text of passwd(5); the groups it is in, from group(5), which is read only when needed. The
 /// first line that fits counts, as with getpwnam(3). A user given as a number that has no line is an account
 /// without a name of its own.
-pub(super) fn find(passwd: &[u8], wanted: &Wanted, group: impl FnOnce() -> Vec<u8>) -> Option<Account> {
+pub(crate) fn find(passwd: &[u8], wanted: &Wanted, group: impl FnOnce() -> Vec<u8>) -> Option<Account> {
     let text = String::from_utf8_lossy(passwd);
     let number = match wanted {
         Wanted::Id(id) => Some(*id),

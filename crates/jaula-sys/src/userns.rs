@@ -1,0 +1,113 @@
+//! Going on in a user namespace of one's own, and children that try something out.
+
+use crate::child;
+use crate::error::SysError;
+use crate::mount;
+use std::os::fd::{FromRawFd, OwnedFd};
+
+/// A child that was forked.
+#[derive(Debug)]
+pub struct Forked(i32);
+
+/// Runs a function in a child with a copy of everything; its exit code is what the function gives. The caller must
+/// have one thread.
+pub fn fork(function: &mut dyn FnMut() -> u8) -> Result<Forked, SysError> {
+    // SAFETY: the process has one thread, so the child may go on as if nothing had happened.
+    match unsafe { libc::fork() } {
+        0 => {
+            let code = function();
+            // SAFETY: ends the process, with nothing of the parent's flushed or dropped.
+            unsafe { libc::_exit(code.into()) }
+        }
+        -1 => Err(SysError::last("fork", "a child")),
+        pid => Ok(Forked(pid)),
+    }
+}
+
+impl Forked {
+    /// Waits for its end: its exit code, none when a signal ended it.
+    pub fn wait(self) -> Result<Option<u8>, SysError> {
+        let mut status = 0;
+        loop {
+            // SAFETY: `status` is written only.
+            if unsafe { libc::waitpid(self.0, &raw mut status, 0) } == self.0 {
+                return Ok(libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status) as u8));
+            }
+            let error = SysError::last("waitpid", "a child");
+            if error.errno.0 != libc::EINTR {
+                return Err(error);
+            }
+        }
+    }
+}
+
+/// This process from now on is in a user namespace and a mount namespace of its own. Fails with EINVAL when it has
+/// more than one thread.
+pub fn unshare() -> Result<(), SysError> {
+    // SAFETY: takes a number only.
+    if unsafe { libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS) } < 0 {
+        return Err(SysError::last("unshare", "user and mount namespace"));
+    }
+    Ok(())
+}
+
+/// User and group 0 of the namespace, no supplementary groups, mounts that stay private.
+pub fn become_root() -> Result<(), SysError> {
+    let fail = |call, errno| SysError { call, target: "root of the user namespace".into(), errno };
+    child::set_ids(Some(&[]), 0, 0).map_err(|e| fail("setresuid", e))?;
+    mount::mount(None, c"/", libc::MS_REC | libc::MS_PRIVATE).map_err(|e| fail("mount", e))
+}
+
+/// This process's identifier.
+pub fn own_pid() -> i32 {
+    // SAFETY: takes nothing.
+    unsafe { libc::getpid() }
+}
+
+/// Whether a file of the working directory's file system can have a `user.` attribute (xattr(7)).
+pub fn user_xattr_here() -> Result<(), SysError> {
+    // SAFETY: the strings end in NUL, and the value is as long as said.
+    let done = unsafe { libc::setxattr(c".".as_ptr(), c"user.jaula".as_ptr(), c"1".as_ptr().cast(), 1, 0) };
+    if done < 0 { Err(SysError::last("setxattr", "user.jaula")) } else { Ok(()) }
+}
+
+/// Whether openat2(2) is there and not filtered.
+pub fn openat2() -> Result<(), SysError> {
+    // SAFETY: zero is a valid value of every field.
+    let mut how: libc::open_how = unsafe { std::mem::zeroed() };
+    how.flags = (libc::O_PATH | libc::O_CLOEXEC) as u64;
+    // SAFETY: `how` is a whole open_how of the size given.
+    let fd = unsafe {
+        libc::syscall(libc::SYS_openat2, libc::AT_FDCWD, c"/".as_ptr(), &raw const how, size_of::<libc::open_how>())
+    };
+    if fd < 0 {
+        return Err(SysError::last("openat2", "/"));
+    }
+    // SAFETY: just opened, and owned by nobody else.
+    drop(unsafe { OwnedFd::from_raw_fd(fd as i32) });
+    Ok(())
+}
+
+/// Whether a netlink socket to the packet filter can be had (nft(8) starts with one).
+pub fn netfilter_socket() -> Result<(), SysError> {
+    // SAFETY: takes numbers only.
+    let fd = unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::NETLINK_NETFILTER) };
+    if fd < 0 {
+        return Err(SysError::last("socket", "NETLINK_NETFILTER"));
+    }
+    // SAFETY: just opened, and owned by nobody else.
+    drop(unsafe { OwnedFd::from_raw_fd(fd) });
+    Ok(())
+}
+
+/// Gives up root for good: this user and group, no others.
+pub fn become_user(uid: u32, gid: u32) -> Result<(), SysError> {
+    let fail = |errno| SysError { call: "setresuid", target: format!("user {uid}"), errno };
+    child::set_ids(Some(&[gid]), uid, gid).map_err(fail)?;
+    // A change of user makes a process undumpable, and its /proc files root's: then nothing could be mapped.
+    // SAFETY: takes numbers only.
+    if unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0) } < 0 {
+        return Err(SysError::last("prctl", "PR_SET_DUMPABLE"));
+    }
+    Ok(())
+}
