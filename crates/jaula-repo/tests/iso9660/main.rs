@@ -8,6 +8,7 @@
 
 mod entry;
 mod hostile;
+mod kinds;
 mod shown;
 mod smoke;
 mod tools;

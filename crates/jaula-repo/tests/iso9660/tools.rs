@@ -188,6 +188,21 @@ fn genisoimage() {
         fs::remove_file(root.join("lejos")).unwrap();
         same(&make(&["-R"]), root, true);
         same(&make(&["-R", "-J", "-joliet-long"]), root, true);
+        // El Torito: the image boots, and is read as any other.
+        let bootable = make(&[
+            "-R",
+            "-b",
+            "LEEME.TXT",
+            "-no-emul-boot",
+            "-c",
+            "muchos/boot.cat",
+        ]);
+        let found = shown(&bootable, Tree::RockRidge);
+        assert_eq!(
+            content(&bootable, &found[&b"LEEME.TXT"[..]]),
+            b"contenido\n"
+        );
+        assert!(found.contains_key(&b"muchos/boot.cat"[..]));
         // Joliet: names and contents.
         let joliet = make(&["-J", "-joliet-long", "-D"]);
         let found = shown(&joliet, Tree::Joliet);
