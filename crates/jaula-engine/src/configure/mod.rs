@@ -202,7 +202,7 @@ impl<'a> Log<'a> {
     }
 
     fn tail(&self) -> Vec<String> {
-        let said = |line: &&String| !line.is_empty() && !line.starts_with("jaula: ");
+        let said = |line: &&String| !line.is_empty() && !line.starts_with("jaula: preinst of ");
         self.last.iter().filter(said).cloned().collect()
     }
 }

@@ -23,13 +23,13 @@ fn a_failing_preinst_is_named() {
         let status = on_host(spec, &mut |bytes| output.extend_from_slice(bytes));
         // Standard error (the shell's own words) first, so that the driver's line is the last, as on one pipe.
         let text = String::from_utf8(output).unwrap();
-        let (said, marker): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| !line.starts_with("jaula: "));
+        let (said, marker): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| !line.starts_with("jaula: preinst of "));
         hear(format!("{}\n{}\n", said.join("\n"), marker.join("\n")).as_bytes());
         status
     };
     let error = run(Path::new("/"), &names, false, 0, &mut quiet, &Silent).unwrap_err();
     let ConfigureError::Preinst { package, code, .. } = &error else { panic!("{error}") };
-    assert_eq!((package.as_str(), *code), ("jaula-test-no-such-package", 127));
+    assert_eq!((package.as_str(), *code), ("jaula-test-no-such-package", 127), "{:?}", error);
 }
 
 #[test]

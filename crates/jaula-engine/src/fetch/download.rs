@@ -6,7 +6,8 @@ use jaula_repo::hex;
 use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -87,12 +88,7 @@ fn one(client: &Client, file: &Wanted, heard: &mut dyn FnMut(u64)) -> Result<(),
 
 fn attempt(client: &Client, file: &Wanted, url: &str, heard: &mut dyn FnMut(u64)) -> Result<(), FetchError> {
     let write = |source| FetchError::Write { path: file.part.clone(), source };
-    let mut part = OpenOptions::new()
-        .read(true)
-        .append(true)
-        .create(true)
-        .open(&file.part)
-        .map_err(write)?;
+    let Some(mut part) = own_part(file).map_err(write)? else { return Ok(()) };
     // The part is hashed again: it is checked as it lies there now.
     let mut hash = Sha256::new();
     let mut have = hash_rest(&mut part, &mut hash, file.size).map_err(write)?;
@@ -117,6 +113,30 @@ fn attempt(client: &Client, file: &Wanted, url: &str, heard: &mut dyn FnMut(u64)
         return Err(FetchError::Altered { url: url.to_owned(), expected, got });
     }
     std::fs::rename(&file.part, &file.path).map_err(|source| FetchError::Write { path: file.path.clone(), source })
+}
+
+/// The part, locked: another program that fetches the same file is waited for, and what it made is taken. None when the
+/// file is whole by then.
+fn own_part(file: &Wanted) -> std::io::Result<Option<File>> {
+    loop {
+        let part = OpenOptions::new().read(true).append(true).create(true).open(&file.part)?;
+        part.lock()?;
+        if file.path.exists() {
+            // Ours is empty, and new since the other one was renamed.
+            if part.metadata()?.nlink() > 0 && !same(&part, &file.path)? {
+                std::fs::remove_file(&file.part)?;
+            }
+            return Ok(None);
+        }
+        if part.metadata()?.nlink() > 0 {
+            return Ok(Some(part));
+        }
+    }
+}
+
+fn same(part: &File, path: &Path) -> std::io::Result<bool> {
+    let (a, b) = (part.metadata()?, std::fs::metadata(path)?);
+    Ok((a.dev(), a.ino()) == (b.dev(), b.ino()))
 }
 
 fn restart(part: &File) -> std::io::Result<(Sha256, u64)> {

@@ -167,6 +167,7 @@ fn make(
             path: store.package_path(&package.sha256),
             size: package.size,
             sha256: package.sha256,
+            essential: package.role == Role::Essential,
         })
         .collect();
     let mut lists = Vec::new();
@@ -214,13 +215,20 @@ fn make(
 
     observer.event(Event::Started { phase: Phase::Configure, items, bytes: 0 });
     let epoch_seconds = plan.epoch();
-    if deferred.is_empty() {
+    let again: Vec<usize> = wave.unpacked.iter().filter(|unpacked| unpacked.again).map(|unpacked| unpacked.index).collect();
+    if deferred.is_empty() && again.is_empty() {
         write_lists(&tree, &unpacker, &wave.unpacked, &installed)?;
         configure::run(shown, &preinsts, true, epoch_seconds, runner, observer)?;
     } else {
         configure::run(shown, &preinsts, false, epoch_seconds, runner, observer)?;
-        rules(&tree, &mut unpacker)?;
-        let more = unpacker.unpack(&deferred, true, &tell)?;
+        // As with mmdebstrap: the essential packages are there without any script, and once more after theirs if they
+        // divert anything.
+        let mut rest = deferred;
+        if rules(&tree, &mut unpacker)? {
+            rest.extend(again);
+        }
+        let more = unpacker.unpack(&rest, true, &tell)?;
+        wave.unpacked.retain(|unpacked| !rest.contains(&unpacked.index));
         wave.unpacked.extend(more.unpacked);
         wave.unpacked.sort_by_key(|unpacked| unpacked.index);
         // Again, now that it is known which configuration files came; a preinst may have asked dpkg for triggers.
@@ -239,13 +247,14 @@ fn make(
     normalise::normalise(&root, shown, &tree, epoch(plan))
 }
 
-/// Diversions and stat overrides that hold in the tree by now.
-fn rules(tree: &Tree<'_>, unpacker: &mut Unpacker<'_>) -> Result<(), BuildError> {
+/// Diversions and stat overrides that hold in the tree by now; whether there are diversions.
+fn rules(tree: &Tree<'_>, unpacker: &mut Unpacker<'_>) -> Result<bool, BuildError> {
     let diversions = Diversions::parse(&tree.read_text("var/lib/dpkg/diversions")?)?;
     let (passwd, group) = (tree.read_text("etc/passwd")?, tree.read_text("etc/group")?);
     let overrides = StatOverrides::parse(&tree.read_text("var/lib/dpkg/statoverride")?, &passwd, &group)?;
+    let any = !diversions.is_empty();
     unpacker.set_rules(diversions, overrides);
-    Ok(())
+    Ok(any)
 }
 
 fn write_database<'c>(

@@ -3,9 +3,9 @@
 use super::error::BuildError;
 use super::layout::Tree;
 use crate::error::At;
-use crate::unpack::{UnpackError, Unpacked};
+use crate::unpack::{Laid, UnpackError, Unpacked};
 use jaula_repo::deb::archive::{Conffile, Control};
-use jaula_repo::deb::control::stanzas;
+use jaula_repo::deb::control::{single_stanza, stanzas};
 use jaula_repo::deb::dpkg::{self, Interests, State};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -29,23 +29,19 @@ pub struct Installed {
 pub fn installed(tree: &Tree<'_>) -> Result<Vec<Installed>, BuildError> {
     let text = tree.read_text("var/lib/dpkg/status")?;
     let mut found = Vec::new();
-    for stanza in stanzas(&text) {
-        let Ok(stanza) = stanza else {
-            return Err(UnpackError::Database { file: "var/lib/dpkg/status", line: String::new() }.into());
+    for paragraph in text.split("\n\n").map(|text| text.trim_matches('\n')).filter(|text| !text.is_empty()) {
+        let Ok(stanza) = single_stanza(paragraph) else {
+            let line = paragraph.lines().next().unwrap_or_default().to_owned();
+            return Err(UnpackError::Database { file: "var/lib/dpkg/status", line }.into());
         };
         let field = |name: &str| stanza.field(name).unwrap_or_default().to_owned();
-        let mut text = String::new();
-        for field in stanza.fields() {
-            let gap = if field.raw.is_empty() || field.raw.starts_with('\n') { "" } else { " " };
-            text.push_str(&format!("{}:{gap}{}\n", field.name, field.raw));
-        }
         found.push(Installed {
             name: field("Package"),
             version: field("Version"),
             arch: field("Architecture"),
             replaces: field("Replaces"),
             info_name: dpkg::info_name(&stanza),
-            stanza: text,
+            stanza: format!("{paragraph}\n"),
         });
     }
     Ok(found)
@@ -60,8 +56,8 @@ pub fn list(tree: &Tree<'_>, info_name: &str) -> Result<Vec<Vec<u8>>, BuildError
 /// A package as the database needs it.
 pub struct New<'a> {
     pub control: &'a Control,
-    /// What it brought and waits as `.dpkg-new`.
-    pub conffiles: &'a [String],
+    /// Its configuration files as they were laid.
+    pub conffiles: &'a [Laid],
 }
 
 fn bad(error: impl std::fmt::Display) -> BuildError {
@@ -95,8 +91,10 @@ pub fn write(tree: &Tree<'_>, before: &[Installed], new: &[New<'_>], fresh: bool
             .conffiles()
             .map_err(bad)?
             .into_iter()
-            .filter(|conffile| conffile.remove_on_upgrade || package.conffiles.iter().any(|path| path == conffile.path))
-            .map(|conffile| (conffile, None))
+            .filter_map(|conffile| match package.conffiles.iter().find(|(path, _)| path == conffile.path) {
+                Some((_, md5)) => Some((conffile, *md5)),
+                None => conffile.remove_on_upgrade.then_some((conffile, None)),
+            })
             .collect();
         let text = dpkg::status_stanza(&stanza, State::Unpacked, &conffiles).map_err(bad)?;
         let field = |name: &str| stanza.field(name).unwrap_or_default().to_owned();

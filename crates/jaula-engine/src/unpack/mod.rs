@@ -16,6 +16,6 @@ pub use aliases::Aliases;
 pub use error::UnpackError;
 pub use extractor::{Devices, Extracted, Extractor};
 pub use hash::HashReader;
-pub use packages::{Before, Deb, Deferred, Unpacked, Unpacker, Wave};
+pub use packages::{Before, Deb, Deferred, Laid, Unpacked, Unpacker, Wave};
 pub use rules::{Diversions, StatOverrides};
 pub(crate) use writer::c_name;

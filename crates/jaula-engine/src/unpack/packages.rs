@@ -33,7 +33,13 @@ pub struct Deb {
     pub size: u64,
     /// Its SHA-256.
     pub sha256: [u8; 32],
+    /// What every script may need, so that it is unpacked before any runs.
+    pub essential: bool,
 }
+
+/// A configuration file that was unpacked: its absolute path, and its MD5 if it lies in its own place already. Else it
+/// waits for dpkg as `.dpkg-new`.
+pub type Laid = (String, Option<[u8; 16]>);
 
 /// What is kept of an unpacked package.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,8 +48,10 @@ pub struct Unpacked {
     pub index: usize,
     /// Its control part.
     pub control: Control,
-    /// The configuration files it brought and that wait as `.dpkg-new`, absolute, in the order of its list.
-    pub conffiles: Vec<String>,
+    /// The configuration files it brought, in the order it declares them.
+    pub conffiles: Vec<Laid>,
+    /// Its preinst diverts: once that ran, it is to be unpacked again.
+    pub again: bool,
     /// The lines of its `.list`.
     pub list: Vec<Vec<u8>>,
 }
@@ -160,7 +168,7 @@ impl<'a> Unpacker<'a> {
     }
 
     /// Unpacks the packages of these numbers (into `debs`), the largest first, with several threads. Those whose
-    /// preinst diverts are only read, unless `all`. `tell` hears of each package done: name and bytes.
+    /// preinst diverts are only read, unless they are essential or `all` is said. `tell` hears of each package done: name and bytes.
     ///
     /// # Errors
     /// [`UnpackError`] of the first package in unpack order that failed; the tree is then to be discarded.
@@ -285,13 +293,14 @@ impl<'a> Unpacker<'a> {
         let deb_error = |source| UnpackError::Deb { package: deb.name.clone(), source };
         let (control, mut data) = archive::open(reader).map_err(deb_error)?;
         let diverts = |script: &[u8]| script.windows(11).any(|window| window == b"dpkg-divert");
-        if !all && control.file("preinst").is_some_and(diverts) {
+        let again = !all && control.file("preinst").is_some_and(diverts);
+        if again && !deb.essential {
             return Ok(Done::Deferred(Box::new(control)));
         }
-        let mut conffiles: HashMap<Vec<u8>, bool> = HashMap::new();
+        let mut conffiles: HashMap<Vec<u8>, Option<Option<[u8; 16]>>> = HashMap::new();
         for conffile in control.conffiles().map_err(deb_error)? {
             if !conffile.remove_on_upgrade {
-                conffiles.insert(conffile.path.trim_start_matches('/').as_bytes().to_vec(), false);
+                conffiles.insert(conffile.path.trim_start_matches('/').as_bytes().to_vec(), None);
             }
         }
         let mut package = OnePackage {
@@ -314,10 +323,12 @@ impl<'a> Unpacker<'a> {
         let declared = control.conffiles().map_err(deb_error)?;
         let conffiles = declared
             .iter()
-            .filter(|conffile| laid.get(conffile.path.trim_start_matches('/').as_bytes()) == Some(&true))
-            .map(|conffile| conffile.path.to_owned())
+            .filter_map(|conffile| {
+                let md5 = laid.get(conffile.path.trim_start_matches('/').as_bytes()).copied().flatten()?;
+                Some((conffile.path.to_owned(), md5))
+            })
             .collect();
-        Ok(Done::Unpacked(Box::new(Unpacked { index, control, conffiles, list })))
+        Ok(Done::Unpacked(Box::new(Unpacked { index, control, conffiles, list, again })))
     }
 
     /// Makes one of our own links with what it leads to, once.
@@ -354,8 +365,8 @@ struct OnePackage<'p, 'a, 'w> {
     number: u32,
     name: &'p str,
     writer: &'p mut Writer<'w>,
-    /// By path: whether it came.
-    conffiles: HashMap<Vec<u8>, bool>,
+    /// By path: whether it came, and how it was laid.
+    conffiles: HashMap<Vec<u8>, Option<Option<[u8; 16]>>>,
     list: Vec<Vec<u8>>,
     listed: HashSet<Vec<u8>>,
 }
@@ -403,14 +414,20 @@ impl OnePackage<'_, '_, '_> {
             return self.unpacker.ensure_link(self.writer, link, to);
         }
         let conffile = meta.kind == Kind::File && self.conffiles.contains_key(as_written);
-        let path = self.locate(as_written, conffile)?;
-        if conffile {
-            self.conffiles.insert(as_written.to_vec(), true);
+        // In a new tree there is no older one that dpkg would have to compare with.
+        let waits = conffile && self.unpacker.before > 0;
+        let path = self.locate(as_written, waits)?;
+        if self.unpacker.registry.claim(&path, as_written, self.number)? == Verdict::Leave {
+            return Ok(());
         }
-        match self.unpacker.registry.claim(&path, as_written, self.number)? {
-            Verdict::Leave => Ok(()),
-            Verdict::Make | Verdict::TakeOver => self.make(&path, meta, content, attributes, count),
+        if !conffile {
+            return self.make(&path, meta, content, attributes, count);
         }
+        let mut hashed: HashReader<_, md5::Md5> = HashReader::new(content);
+        self.make(&path, meta, &mut hashed, attributes, count)?;
+        let md5 = <[u8; 16]>::try_from(hashed.digest()).ok().filter(|_| !waits);
+        self.conffiles.insert(as_written.to_vec(), Some(md5));
+        Ok(())
     }
 
     fn directory(&mut self, as_written: &[u8], attributes: Attributes) -> Result<(), UnpackError> {
@@ -454,8 +471,8 @@ impl OnePackage<'_, '_, '_> {
                 Kind::Fifo => dir.fifo(&name, 0o600).map(|()| None),
                 Kind::Hardlink(target) => {
                     let target = target.as_bytes();
-                    let conffile = self.conffiles.get(target) == Some(&true);
-                    let real = self.locate(target, conffile)?;
+                    let waits = self.conffiles.get(target) == Some(&Some(None));
+                    let real = self.locate(target, waits)?;
                     let (from, old) = self.writer.place(&real, &mut |path| registry.made(path))?;
                     registry.linked(self.number, path, &real);
                     from.link(&old, &dir, &name).map(|()| None)
