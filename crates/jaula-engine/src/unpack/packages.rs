@@ -161,8 +161,12 @@ impl<'a> Unpacker<'a> {
         Ok(())
     }
 
-    /// From now on these hold.
+    /// From now on these hold; what was unpacked before was moved accordingly (`dpkg-divert --rename`).
     pub fn set_rules(&mut self, diversions: Diversions, overrides: StatOverrides) {
+        let real = |path: &[u8]| self.aliases.rewrite(path).map_or_else(|| path.to_vec(), |(path, _)| path);
+        for (from, to, by) in diversions.iter().filter(|(from, _, by)| !self.diversions.is_by(from, by)) {
+            self.registry.divert(&real(from), &real(to), by);
+        }
         self.diversions = diversions;
         self.overrides = overrides;
     }
@@ -417,7 +421,8 @@ impl OnePackage<'_, '_, '_> {
         // In a new tree there is no older one that dpkg would have to compare with.
         let waits = conffile && self.unpacker.before > 0;
         let path = self.locate(as_written, waits)?;
-        if self.unpacker.registry.claim(&path, as_written, self.number)? == Verdict::Leave {
+        let diverts = self.unpacker.diversions.is_by(as_written, self.name);
+        if self.unpacker.registry.claim(&path, as_written, self.number, diverts)? == Verdict::Leave {
             return Ok(());
         }
         if !conffile {

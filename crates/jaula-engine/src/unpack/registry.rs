@@ -161,11 +161,12 @@ impl<'a> Registry<'a> {
     }
 
     /// `package` wants something that is no directory at `path`, which its archive calls `as_written`.
-    pub fn claim(&self, path: &[u8], as_written: &[u8], package: u32) -> Result<Verdict, UnpackError> {
+    /// With `diverts`, it is the one that diverted the files of all others away from there.
+    pub fn claim(&self, path: &[u8], as_written: &[u8], package: u32, diverts: bool) -> Result<Verdict, UnpackError> {
         let mut state = self.state();
         let Some(claim) = state.claims.get_mut(path) else {
             let fresh = |owner: u32| Claim { shape: Shape::Other, owner, as_written: as_written.to_vec() };
-            let Some(before) = self.base.get(as_written).copied() else {
+            let Some(before) = self.base.get(as_written).copied().filter(|_| !diverts) else {
                 state.claims.insert(path.to_vec(), fresh(package));
                 return Ok(Verdict::Make);
             };
@@ -204,6 +205,21 @@ impl<'a> Registry<'a> {
             state.lost.entry(before).or_default().push(lost);
         }
         Ok(Verdict::TakeOver)
+    }
+
+    /// What was unpacked at `from` by another package than `by` was moved to `to`.
+    pub fn divert(&self, from: &[u8], to: &[u8], by: &str) {
+        let mut state = self.state();
+        if state.claims.get(from).is_some_and(|claim| claim.shape == Shape::Other && self.name(claim.owner) != by)
+            && let Some(claim) = state.claims.remove(from)
+        {
+            state.claims.insert(to.to_vec(), claim);
+        }
+        for (package, _, target) in &mut state.links {
+            if target == from && self.name(*package) != by {
+                *target = to.to_vec();
+            }
+        }
     }
 
     /// Of two packages that bring the same file: the later one if it replaces the earlier, else the earlier if it

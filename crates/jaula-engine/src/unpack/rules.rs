@@ -36,6 +36,16 @@ impl Diversions {
         self.by_path.get(path).filter(|(_, by)| by != package).map(|(to, _)| to.as_slice())
     }
 
+    /// Whether `package` is the one that diverted `path`, and so keeps it.
+    pub fn is_by(&self, path: &[u8], package: &str) -> bool {
+        self.by_path.get(path).is_some_and(|(_, by)| by == package)
+    }
+
+    /// Every diversion: the path, where it goes, and who keeps the path.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8], &str)> {
+        self.by_path.iter().map(|(from, (to, by))| (from.as_slice(), to.as_slice(), by.as_str()))
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.by_path.is_empty()
