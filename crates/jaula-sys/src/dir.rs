@@ -122,7 +122,7 @@ impl Dir {
     /// Opens a path beneath this directory without following any link and without crossing a mount.
     fn walk(&self, path: &Path, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
         let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        match rustix::fs::openat2(&self.0, path, flags, mode, WALK) {
+        match openat2(&self.0, path, flags, mode, WALK) {
             Err(Errno::NOSYS | Errno::PERM | Errno::INVAL) => {
                 self.walk_by_component(path, flags, mode)
             }
@@ -201,26 +201,14 @@ impl Dir {
             flags |= OFlags::DIRECTORY;
         }
         let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        Ok(rustix::fs::openat2(
-            &self.0,
-            path,
-            flags,
-            Mode::empty(),
-            how,
-        )?)
+        Ok(openat2(&self.0, path, flags, Mode::empty(), how)?)
     }
 
     /// The same for a directory that is to be read.
     pub fn open_dir_in_root(&self, path: &Path) -> io::Result<Self> {
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
         let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        Ok(Self(rustix::fs::openat2(
-            &self.0,
-            path,
-            flags,
-            Mode::empty(),
-            how,
-        )?))
+        Ok(Self(openat2(&self.0, path, flags, Mode::empty(), how)?))
     }
 
     /// The names in this directory with their types as far as the file system tells (`Unknown` otherwise), in no
@@ -408,6 +396,24 @@ impl Dir {
     /// Writes to disk all that the file system of this directory holds (syncfs(2)).
     pub fn sync_file_system(&self) -> io::Result<()> {
         Ok(rustix::fs::syncfs(&self.0)?)
+    }
+}
+
+/// openat2(2), again when a rename or a mount somewhere on the system came between (`EAGAIN`: it cannot tell then
+/// whether `..` still leads where it did).
+fn openat2(
+    dir: &OwnedFd,
+    path: &Path,
+    flags: OFlags,
+    mode: Mode,
+    how: ResolveFlags,
+) -> rustix::io::Result<OwnedFd> {
+    let mut left = 256u32;
+    loop {
+        match rustix::fs::openat2(dir, path, flags, mode, how) {
+            Err(Errno::AGAIN | Errno::INTR) if left > 0 => left = left.saturating_sub(1),
+            other => return other,
+        }
     }
 }
 

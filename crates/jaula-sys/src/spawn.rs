@@ -257,6 +257,9 @@ fn first_process(
         return 125;
     }
     if !matches!(report.state.load(Ordering::Acquire), SETTING_UP | RUNNING) {
+        // Left to the host's PID 1, one that joined a running jail would hold up that jail's end until it is reaped.
+        // SAFETY: a null status is not written.
+        unsafe { libc::waitpid(program, ptr::null_mut(), 0) };
         return 125;
     }
     report.program.store(program, Ordering::Relaxed);

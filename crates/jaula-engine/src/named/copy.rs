@@ -6,6 +6,7 @@ use crate::error::At;
 use crate::export::{CopyOptions, Owner, copy_tree};
 use crate::store::Store;
 use jaula_sys::dir::{Dir, Kind, Meta, copy_contents, set_mode, set_mtime, set_owner};
+use jaula_sys::overlay::{Overlay, detached};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -13,7 +14,7 @@ use std::path::{Component, Path, PathBuf};
 
 /// What the jail sees, held against being started meanwhile.
 struct View {
-    root: Dir,
+    overlay: Overlay,
     name: String,
     _lock: File,
 }
@@ -22,7 +23,10 @@ impl View {
     fn open(store: &Store, record: &Record) -> Result<Self, NamedError> {
         let lock = try_lock(store, &record.name)?;
         if let Some(found) = running(store, &record.name) {
-            return Err(NamedError::Running { name: record.name.clone(), pid: found.pid });
+            return Err(NamedError::Running {
+                name: record.name.clone(),
+                pid: found.pid,
+            });
         }
         let lock = match lock {
             Some(lock) => lock,
@@ -30,9 +34,17 @@ impl View {
         };
         let dir = jail_dir(store, &record.name);
         let open = |path: PathBuf| Dir::open(&path).at("open", path);
-        let (lower, upper, work) = (open(base(store, record)?)?, open(dir.join("upper"))?, open(dir.join("work"))?);
-        let root = jaula_sys::overlay::detached(&lower, &upper, &work).at("mount the layer of", &dir)?;
-        Ok(Self { root, name: record.name.to_string(), _lock: lock })
+        let (lower, upper, work) = (
+            open(base(store, record)?)?,
+            open(dir.join("upper"))?,
+            open(dir.join("work"))?,
+        );
+        let overlay = detached(&lower, &upper, &work).at("mount the layer of", &dir)?;
+        Ok(Self {
+            overlay,
+            name: record.name.to_string(),
+            _lock: lock,
+        })
     }
 
     /// A path of the jail as errors show it.
@@ -66,7 +78,11 @@ pub fn copy_out(store: &Store, record: &Record, from: &Path, to: &Path) -> Resul
     let target = match std::fs::metadata(to) {
         Ok(meta) if meta.is_dir() => {
             let (dir, shown) = (Dir::open(to).at("open", to)?, to.join(&source.name));
-            Place { dir, name: source.name.clone(), shown }
+            Place {
+                dir,
+                name: source.name.clone(),
+                shown,
+            }
         }
         _ => host_place(to)?,
     };
@@ -85,29 +101,54 @@ fn host_place(path: &Path) -> Result<Place, NamedError> {
             &real
         }
     };
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let dir = Dir::open(parent).at("open", parent)?;
     let name = path.file_name().unwrap_or(OsStr::new(".")).to_owned();
-    Ok(Place { dir, name, shown: path.to_owned() })
+    Ok(Place {
+        dir,
+        name,
+        shown: path.to_owned(),
+    })
 }
 
 /// The directory and the last component of a path of the jail. `..` goes no further up than its root.
 fn split(path: &Path) -> (PathBuf, OsString) {
     match (path.components().next_back(), path.parent()) {
-        (Some(Component::Normal(name)), Some(parent)) => (Path::new("/").join(parent), name.to_owned()),
+        (Some(Component::Normal(name)), Some(parent)) => {
+            (Path::new("/").join(parent), name.to_owned())
+        }
         _ => (Path::new("/").join(path), OsString::from(".")),
     }
 }
 
 fn in_jail_source(view: &View, path: &Path) -> Result<Place, NamedError> {
     let (parent, name) = split(path);
-    let dir = view.root.open_dir_in_root(&parent).at("open", view.shown(&parent))?;
-    Ok(Place { dir, name, shown: view.shown(path) })
+    let dir = view
+        .overlay
+        .root()
+        .open_dir_in_root(&parent)
+        .at("open", view.shown(&parent))?;
+    Ok(Place {
+        dir,
+        name,
+        shown: view.shown(path),
+    })
 }
 
 fn in_jail_target(view: &View, path: &Path, name: &OsStr) -> Result<Place, NamedError> {
-    if let Ok(dir) = view.root.open_dir_in_root(&Path::new("/").join(path)) {
-        return Ok(Place { dir, name: name.to_owned(), shown: view.shown(&path.join(name)) });
+    if let Ok(dir) = view
+        .overlay
+        .root()
+        .open_dir_in_root(&Path::new("/").join(path))
+    {
+        return Ok(Place {
+            dir,
+            name: name.to_owned(),
+            shown: view.shown(&path.join(name)),
+        });
     }
     in_jail_source(view, path)
 }
@@ -115,17 +156,29 @@ fn in_jail_target(view: &View, path: &Path, name: &OsStr) -> Result<Place, Named
 fn copy(source: &Place, target: &Place, owner: Owner) -> Result<(), NamedError> {
     let meta = source.dir.meta(&source.name).at("look at", &source.shown)?;
     if target.name == "." || target.name.is_empty() {
-        return Err(std::io::Error::from(std::io::ErrorKind::AlreadyExists)).at("write", &target.shown)?;
+        return Err(std::io::Error::from(std::io::ErrorKind::AlreadyExists))
+            .at("write", &target.shown)?;
     }
     // Beside its place first, so that a copy is there whole or not at all.
     let random = jaula_sys::dir::random().at("write", &target.shown)?;
-    let aside: OsString = random.iter().fold(String::from(".jaula-"), |name, byte| format!("{name}{byte:02x}")).into();
+    let aside: OsString = random
+        .iter()
+        .fold(String::from(".jaula-"), |name, byte| {
+            format!("{name}{byte:02x}")
+        })
+        .into();
     let copied = write(source, target, &aside, &meta, owner).and_then(|()| {
         if meta.kind == Kind::Directory {
             // A directory is never merged into another.
-            target.dir.rename_new(&aside, &target.dir, &target.name).at("write", &target.shown)?;
+            target
+                .dir
+                .rename_new(&aside, &target.dir, &target.name)
+                .at("write", &target.shown)?;
         } else {
-            target.dir.rename(&aside, &target.dir, &target.name).at("write", &target.shown)?;
+            target
+                .dir
+                .rename(&aside, &target.dir, &target.name)
+                .at("write", &target.shown)?;
         }
         Ok(())
     });
@@ -135,35 +188,69 @@ fn copy(source: &Place, target: &Place, owner: Owner) -> Result<(), NamedError> 
     copied
 }
 
-fn write(source: &Place, target: &Place, aside: &OsStr, meta: &Meta, owner: Owner) -> Result<(), NamedError> {
+fn write(
+    source: &Place,
+    target: &Place,
+    aside: &OsStr,
+    meta: &Meta,
+    owner: Owner,
+) -> Result<(), NamedError> {
     let (uid, gid) = match owner {
         Owner::All(uid, gid) => (uid, gid),
         Owner::Same => (meta.uid, meta.gid),
     };
     match meta.kind {
         Kind::Directory => {
-            target.dir.make_dir(aside, 0o700).at("make", &target.shown)?;
+            target
+                .dir
+                .make_dir(aside, 0o700)
+                .at("make", &target.shown)?;
             let from = match source.name == "." {
                 true => source.dir.try_clone(),
                 false => source.dir.open_dir(&source.name),
             };
-            let (from, to) = (from.at("open", &source.shown)?, target.dir.open_dir(aside).at("open", &target.shown)?);
-            copy_tree(&from, &source.shown, &to, &target.shown, &CopyOptions { owner }, &|_, _, _| {})?;
+            let (from, to) = (
+                from.at("open", &source.shown)?,
+                target.dir.open_dir(aside).at("open", &target.shown)?,
+            );
+            copy_tree(
+                &from,
+                &source.shown,
+                &to,
+                &target.shown,
+                &CopyOptions { owner },
+                &|_, _, _| {},
+            )?;
         }
         Kind::Link => {
-            let to = source.dir.read_link(&source.name).at("read", &source.shown)?;
+            let to = source
+                .dir
+                .read_link(&source.name)
+                .at("read", &source.shown)?;
             target.dir.make_link(&to, aside).at("make", &target.shown)?;
-            target.dir.set_owner(aside, uid, gid).at("change", &target.shown)?;
+            target
+                .dir
+                .set_owner(aside, uid, gid)
+                .at("change", &target.shown)?;
         }
         Kind::File => {
-            let from = source.dir.open_file(&source.name).at("open", &source.shown)?;
-            let to = target.dir.create_file(aside, 0o600).at("make", &target.shown)?;
+            let from = source
+                .dir
+                .open_file(&source.name)
+                .at("open", &source.shown)?;
+            let to = target
+                .dir
+                .create_file(aside, 0o600)
+                .at("make", &target.shown)?;
             copy_contents(&from, &to, meta.size).at("write", &target.shown)?;
             set_owner(to.as_fd(), uid, gid).at("change", &target.shown)?;
             set_mode(to.as_fd(), meta.mode & 0o777).at("change", &target.shown)?;
             set_mtime(to.as_fd(), meta.mtime, meta.mtime_nanos).at("change", &target.shown)?;
         }
-        _ => return Err(std::io::Error::from(std::io::ErrorKind::Unsupported)).at("copy", &source.shown)?,
+        _ => {
+            return Err(std::io::Error::from(std::io::ErrorKind::Unsupported))
+                .at("copy", &source.shown)?;
+        }
     }
     Ok(())
 }

@@ -81,7 +81,9 @@ impl NamedError {
             Self::Exists { name } => vec![format!(
                 "jaula sh {name} enters it; jaula rm {name} removes it"
             )],
-            Self::Running { name, .. } => vec![format!("it ends with its last session; jaula rm --force {name} ends and removes it")],
+            Self::Running { name, .. } => vec![format!(
+                "it ends with its last session; jaula rm --force {name} ends and removes it"
+            )],
             _ => Vec::new(),
         }
     }

@@ -41,11 +41,18 @@ pub fn join(
         let pipe = open_pipe(&path, true);
         // Without a reader the keeper is on its way out; a new one is started.
         if let Ok(pipe) = pipe {
-            return Ok(Session { running, _pipe: pipe });
+            return Ok(Session {
+                running,
+                _pipe: pipe,
+            });
         }
-        let gone = jaula_sys::dir::kill_and_wait(running.pid, &|| running.alive(), super::END).at("end the jail of", &path)?;
+        let gone = jaula_sys::dir::kill_and_wait(running.pid, &|| running.alive(), super::END)
+            .at("end the jail of", &path)?;
         if !gone {
-            return Err(NamedError::Running { name: name.clone(), pid: running.pid });
+            return Err(NamedError::Running {
+                name: name.clone(),
+                pid: running.pid,
+            });
         }
     }
     let session = start(store, name, &path, prepare, plan)?;
@@ -56,7 +63,11 @@ pub fn join(
 /// One end of a named pipe, without waiting for the other one.
 fn open_pipe(path: &Path, write: bool) -> std::io::Result<File> {
     // O_NONBLOCK of open(2); the file is in a directory of the store that is ours alone.
-    OpenOptions::new().write(write).read(!write).custom_flags(0o4000).open(path)
+    OpenOptions::new()
+        .write(write)
+        .read(!write)
+        .custom_flags(0o4000)
+        .open(path)
 }
 
 fn start(
@@ -69,7 +80,13 @@ fn start(
     forget(path)?;
     let run = store.made("run")?;
     let dir = Dir::open(&run).at("open", &run)?;
-    dir.make_node(path.file_name().unwrap_or_default(), Kind::Fifo, 0o600, (0, 0)).at("make", path)?;
+    dir.make_node(
+        path.file_name().unwrap_or_default(),
+        Kind::Fifo,
+        0o600,
+        (0, 0),
+    )
+    .at("make", path)?;
     let reader = open_pipe(path, false).at("open", path)?;
     let writer = open_pipe(path, true).at("open", path)?;
     jaula_sys::dir::set_blocking(reader.as_fd()).at("change", path)?;
@@ -77,8 +94,6 @@ fn start(
     let entry = run_path(store, name);
     detach(reader.as_fd(), report.as_fd(), &mut |mut report| {
         let kept = keep(&entry, &mut report, prepare, plan);
-        // A jail that was started and has ended, or that never was.
-        drop(std::fs::remove_file(&entry));
         match kept {
             Ok(()) => 0,
             Err(text) => {
@@ -93,10 +108,18 @@ fn start(
     let mut text = String::new();
     // One line, not all there is: what the keeper starts may hold the other end a moment longer.
     let mut limited = BufReader::new(answer.take(REPORT));
-    limited.read_line(&mut text).at("read the answer of the keeper of", path)?;
+    limited
+        .read_line(&mut text)
+        .at("read the answer of the keeper of", path)?;
     match serde_json::from_str::<Running>(&text) {
-        Ok(running) => Ok(Session { running, _pipe: writer }),
-        Err(_) => Err(NamedError::Start { name: name.clone(), text: text.chars().filter(|c| !c.is_control()).collect() }),
+        Ok(running) => Ok(Session {
+            running,
+            _pipe: writer,
+        }),
+        Err(_) => Err(NamedError::Start {
+            name: name.clone(),
+            text: text.chars().filter(|c| !c.is_control()).collect(),
+        }),
     }
 }
 
@@ -109,16 +132,26 @@ fn keep(
 ) -> Result<(), String> {
     prepare()?;
     let plan = plan()?;
-    let mut told = Ok(());
+    let (mut told, mut own) = (Ok(()), None);
     let mut started = |found: jail::Running| {
-        let running = Running { version: 1, pid: found.pid, start_time: found.start_time };
+        let running = Running {
+            version: 1,
+            pid: found.pid,
+            start_time: found.start_time,
+        };
         told = tell(entry, report, &running);
+        own = Some(running);
     };
     let mut wait = || {
         wait_for_end_of_input();
         0
     };
-    jail::call_watched(&plan, Io::Inherit, &mut wait, &mut started).map_err(|error| chain(&error))?;
+    let ended = jail::call_watched(&plan, Io::Inherit, &mut wait, &mut started);
+    // The next one may have been started already: its entry is not ours.
+    if own.is_some() && super::record::read_running(entry) == own {
+        drop(std::fs::remove_file(entry));
+    }
+    ended.map_err(|error| chain(&error))?;
     told.map_err(|error| error.to_string())
 }
 

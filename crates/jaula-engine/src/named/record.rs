@@ -240,7 +240,7 @@ pub fn run_path(store: &Store, name: &JailName) -> PathBuf {
     store.root().join("run").join(format!("{name}.json"))
 }
 
-fn read_running(path: &Path) -> Option<Running> {
+pub(super) fn read_running(path: &Path) -> Option<Running> {
     let mut text = Vec::new();
     std::fs::File::open(path)
         .ok()?
