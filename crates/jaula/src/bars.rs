@@ -122,15 +122,16 @@ impl Progress {
                 let multi = state.multi.get_or_insert_with(|| {
                     MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(15))
                 });
-                let bar = multi.add(ProgressBar::new(0));
-                bar.set_prefix(phase_name(*phase));
                 let mut bar = Bar {
                     phase: *phase,
-                    bar,
+                    // Not drawn before it has its style.
+                    bar: ProgressBar::hidden(),
                     items: *items,
                     bytes: *bytes,
                 };
                 bar.restyle();
+                bar.bar.set_prefix(phase_name(*phase));
+                bar.bar = multi.add(bar.bar);
                 // A phase whose totals become known starts again.
                 if let Some(old) = state.take(*phase) {
                     old.bar.finish_and_clear();

@@ -1,6 +1,7 @@
 //! `jaula build`: an image, and a directory or an archive of it.
 
 use crate::args::{low, options};
+use crate::cmd::image::meant;
 use crate::cmd::run::{missing, only_for_distros};
 use crate::cmd::{Context, failed};
 use crate::error::CommandError;
@@ -84,7 +85,8 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
         }
         None => {
             // Says what is there instead, when it is not.
-            let info = engine.image_info(&reference).map_err(explained)?;
+            let named = meant(&engine, reference.clone(), context)?;
+            let info = engine.image_info(&named).map_err(explained)?;
             let found = engine
                 .find(&Reference::Digest(info.digest))
                 .map_err(explained)?;

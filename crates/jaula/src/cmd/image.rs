@@ -5,7 +5,7 @@ use crate::cmd::{Context, failed};
 use crate::error::CommandError;
 use crate::output::{Done, Table, bytes, facts};
 use clap::{ArgMatches, Command};
-use jaula_engine::ImageInfo;
+use jaula_engine::{Engine, ImageInfo};
 use jaula_engine::view::reference_text;
 use jaula_plan::spec::rootfs::Reference;
 use serde_json::json;
@@ -26,12 +26,14 @@ pub fn ls(_matches: &ArgMatches, context: &Context) -> Done {
         "images",
         || json!({ "images": images }),
         || {
-            let mut table = Table::new(&["TAG", "DIGEST", "ARCH", "VARIANT", "PACKAGES", "SIZE"]);
+            let mut table = Table::new(&["FROM", "TAGS", "DIGEST", "ARCH", "VARIANT", "PACKAGES", "SIZE"]);
             for image in &images {
-                let digest: String = image.digest.to_string().chars().take(12).collect();
+                let digest = short_digest(image);
                 let tags = joined(&image.tags);
                 let variant = dash(&image.variant);
+                let from = from(image);
                 table.row([
+                    &from,
                     &tags,
                     &digest,
                     &dash(&image.arch),
@@ -63,6 +65,7 @@ pub fn show(matches: &ArgMatches, context: &Context) -> Done {
     )?;
     let attempt = format!("cannot show image {}", reference_text(&reference));
     let engine = context.engine(false)?;
+    let reference = meant(&engine, reference, context)?;
     let image = engine
         .image_info(&reference)
         .map_err(|error| failed(attempt, error))?;
@@ -110,7 +113,8 @@ pub fn rm(matches: &ArgMatches, context: &Context) -> Done {
     let attempt =
         |reference: &Reference| format!("cannot remove image {}", reference_text(reference));
     let mut removed = Vec::new();
-    for reference in &references {
+    for typed in references {
+        let reference = &meant(&engine, typed, context)?;
         let plan = engine
             .plan_rm_image(reference)
             .map_err(|error| failed(attempt(reference), error))?;
@@ -143,6 +147,62 @@ fn stored(word: OsString, context: &Context) -> Result<Reference, CommandError> 
         .hint("an image is named by a tag or a digest; jaula image ls lists them"));
     }
     Ok(reference)
+}
+
+/// What a REF names that the store does not know by it: the start of a digest, or a distribution of which it has
+/// one image, however that was made. Anything else stays what it is.
+///
+/// # Errors
+/// When several images are named.
+pub fn meant(engine: &Engine, reference: Reference, context: &Context) -> Result<Reference, CommandError> {
+    let short = match &reference {
+        Reference::Tag(tag) => {
+            let tag = tag.as_str();
+            let hex = tag.len() >= SHORTEST && tag.bytes().all(|b| b.is_ascii_hexdigit());
+            Some(tag.to_ascii_lowercase()).filter(|_| hex)
+        }
+        Reference::Distro { .. } => None,
+        _ => return Ok(reference),
+    };
+    if matches!(reference, Reference::Tag(_)) && short.is_none() {
+        return Ok(reference);
+    }
+    let attempt = || format!("cannot look for image {}", reference_text(&reference));
+    let explained = |error| failed(attempt(), error);
+    if engine.find(&reference).map_err(explained)?.is_some() {
+        return Ok(reference);
+    }
+    let fits = |image: &ImageInfo| match (&reference, &short) {
+        (_, Some(start)) => image.digest.to_string().starts_with(start),
+        (Reference::Distro { distro, suite }, _) => {
+            let same = suite.as_ref().is_none_or(|suite| suite.as_str() == image.suite);
+            distro.as_str() == image.distro && same
+        }
+        _ => false,
+    };
+    let images = engine.images(&context.progress).map_err(explained)?;
+    let found: Vec<&ImageInfo> = images.iter().filter(|image| fits(image)).collect();
+    match found.as_slice() {
+        [] => Ok(reference),
+        [only] => Ok(Reference::Digest(only.digest)),
+        several => {
+            let digests = several.iter().take(8).map(|image| short_digest(image)).collect::<Vec<_>>();
+            Err(CommandError::usage(format!("cannot tell which image {} is", reference_text(&reference)))
+                .hint(format!("name it by its digest: {}", digests.join(", "))))
+        }
+    }
+}
+
+/// The least digits of a digest that name an image.
+const SHORTEST: usize = 6;
+
+fn short_digest(image: &ImageInfo) -> String {
+    image.digest.to_string().chars().take(12).collect()
+}
+
+/// The distribution and suite, or what else it came from.
+fn from(image: &ImageInfo) -> String {
+    if image.suite.is_empty() { dash(&image.distro) } else { format!("{}:{}", image.distro, image.suite) }
 }
 
 fn dash(text: &str) -> String {

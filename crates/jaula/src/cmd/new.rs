@@ -1,6 +1,7 @@
 //! `jaula new`: a named jail.
 
 use crate::args::{low, options};
+use crate::cmd::image::meant;
 use crate::cmd::run::{missing, only_for_distros};
 use crate::cmd::{Context, failed};
 use crate::output::Done;
@@ -8,6 +9,7 @@ use clap::{Arg, ArgMatches, Command, ValueHint, value_parser};
 use jaula_engine::view::reference_text;
 use jaula_engine::{Dry, EngineError, NewSpec};
 use jaula_plan::names::JailName;
+use jaula_plan::spec::rootfs::Reference;
 use serde_json::json;
 use std::ffi::{OsStr, OsString};
 
@@ -46,7 +48,7 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
         .map_or(OsStr::new(DEFAULT_FROM), OsString::as_os_str);
     let from = context.reference(from)?;
     only_for_distros(matches, Some(&from))?;
-    let spec = NewSpec {
+    let mut spec = NewSpec {
         name,
         image: low::image(matches)?,
         settings: low::settings(matches)?,
@@ -63,9 +65,13 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
         spec.name,
         reference_text(&spec.from)
     );
-    let explained = |error: EngineError| missing(failed(attempt.clone(), error), Some(&spec.from));
+    let typed = spec.from.clone();
+    let explained = |error: EngineError| missing(failed(attempt.clone(), error), Some(&typed));
 
     let engine = context.engine(matches.get_flag("offline"))?;
+    if let tag @ Reference::Tag(_) = &spec.from {
+        spec.from = meant(&engine, tag.clone(), context)?;
+    }
     let plan = engine
         .plan_new(&spec, &context.progress, dry)
         .map_err(explained)?;

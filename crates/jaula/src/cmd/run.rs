@@ -1,6 +1,7 @@
 //! `jaula run`: a program in a jail that goes with it.
 
 use crate::args::{high, low, options};
+use crate::cmd::image::meant;
 use crate::cmd::{Context, failed};
 use crate::error::CommandError;
 use crate::output::Done;
@@ -42,7 +43,7 @@ pub fn command(command: Command) -> Command {
 
 /// Does it.
 pub fn run(matches: &ArgMatches, context: &Context) -> Done {
-    let spec = spec(matches, context)?;
+    let mut spec = spec(matches, context)?;
     let shown = low::Shown::read(matches);
     let dry = if shown == low::Shown::Done {
         Dry::MayCache
@@ -53,9 +54,13 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
         Some(reference) => format!("cannot run {}", reference_text(reference)),
         None => "cannot run the host's programs in a jail".to_owned(),
     };
+    let typed = spec.reference.clone();
     let explained =
-        |error: EngineError| missing(failed(attempt.clone(), error), spec.reference.as_ref());
+        |error: EngineError| missing(failed(attempt.clone(), error), typed.as_ref());
     let engine = context.engine(matches.get_flag("offline"))?;
+    if let Some(tag @ Reference::Tag(_)) = spec.reference {
+        spec.reference = Some(meant(&engine, tag, context)?);
+    }
     let plan = engine
         .plan_run(&spec, &context.progress, dry)
         .map_err(explained)?;

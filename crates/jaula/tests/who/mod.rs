@@ -1,0 +1,96 @@
+//! Who runs the program in a test: root, and an ordinary user with subordinate ids.
+
+use jaula_testkit::{Hermetic, hermetic};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use tempfile::TempDir;
+
+/// Who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// Root of the host.
+    Root,
+    /// The user of this test run, who is not root.
+    Caller,
+    /// A user `ana`, who exists only in a mount namespace with its own passwd(5) and subuid(5); root plays her.
+    Ana,
+}
+
+/// A user with a place of his own.
+pub struct User {
+    /// Who.
+    pub who: Who,
+    /// Where his program runs.
+    pub place: Hermetic,
+    _tools: Option<TempDir>,
+}
+
+/// Ana's identifier.
+const ANA: u32 = 4242;
+
+/// Runs the test for each user there can be.
+pub fn everyone(mut test: impl FnMut(&User)) {
+    let root = fs::metadata("/proc/self").expect("our own process").uid() == 0;
+    if !root {
+        test(&User {
+            who: Who::Caller,
+            place: hermetic!(),
+            _tools: None,
+        });
+        return;
+    }
+    test(&User {
+        who: Who::Root,
+        place: hermetic!(),
+        _tools: None,
+    });
+    test(&ana());
+}
+
+fn ana() -> User {
+    let tools = tempfile::Builder::new()
+        .prefix("jaula-ana-")
+        .tempdir()
+        .expect("a directory");
+    let dir = tools.path();
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).expect("a directory of ours");
+    fs::copy(env!("CARGO_BIN_EXE_jaula"), dir.join("jaula")).expect("the program");
+    let write = |name: &str, text: &str| fs::write(dir.join(name), text).expect("a file");
+    let own = |name: &str| fs::read_to_string(Path::new("/etc").join(name)).unwrap_or_default();
+    write(
+        "passwd",
+        &format!("{}ana:x:{ANA}:{ANA}::/:/bin/sh\n", own("passwd")),
+    );
+    write("group", &format!("{}ana:x:{ANA}:\n", own("group")));
+    write("subuid", "ana:2000000:65536\n");
+    write("subgid", "ana:2000000:65536\n");
+    // The outer half makes the namespace, the inner one fills it and becomes ana. All that the host sees of her is
+    // the owner of her own files.
+    write(
+        "inside",
+        &format!(
+            "#!/bin/sh\nset -e\nfor name in passwd group subuid subgid; do\n  [ -e /etc/$name ] || {{ echo \"no /etc/$name\" >&2; exit 125; }}\n  \
+             mount --bind {dir}/$name /etc/$name\ndone\nhere=${{JAULA_STORE%/store}}\n\
+             [ \"$(stat -c %u \"$here\")\" = {ANA} ] || chown -R {ANA}:{ANA} \"$here\"\n\
+             exec setpriv --reuid {ANA} --regid {ANA} --clear-groups {dir}/jaula \"$@\"\n",
+            dir = dir.display()
+        ),
+    );
+    write(
+        "ana",
+        &format!(
+            "#!/bin/sh\nexec unshare --mount --propagation private {}/inside \"$@\"\n",
+            dir.display()
+        ),
+    );
+    for name in ["jaula", "inside", "ana"] {
+        fs::set_permissions(dir.join(name), fs::Permissions::from_mode(0o755))
+            .expect("a file of ours");
+    }
+    User {
+        who: Who::Ana,
+        place: Hermetic::new(dir.join("ana")),
+        _tools: Some(tools),
+    }
+}
