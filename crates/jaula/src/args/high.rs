@@ -6,6 +6,7 @@ use crate::args::nearest::nearest;
 use crate::args::reference;
 use crate::error::CommandError;
 use crate::output::terminals;
+use jaula_engine::fetch::Proxies;
 use jaula_engine::{Config, ExecSpec, Io};
 use jaula_plan::rootfs::{Table, builtin_names};
 use jaula_plan::spec::jail::{Namespaces, NetSpec, Terminal, UserSpec};
@@ -46,6 +47,8 @@ pub struct Surroundings {
     pub all_terminals: bool,
     /// Is standard error a terminal?
     pub stderr_terminal: bool,
+    /// `http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`.
+    pub proxies: Proxies,
     /// The working directory; none when it is gone.
     pub cwd: Option<PathBuf>,
 }
@@ -68,6 +71,7 @@ impl Surroundings {
             no_colour: set("NO_COLOR").is_some() || set("TERM").is_some_and(|term| term == "dumb"),
             all_terminals: stdin && stdout && stderr,
             stderr_terminal: stderr,
+            proxies: proxies(|name| env::var(name).ok()),
             cwd: env::current_dir().ok(),
         }
     }
@@ -141,6 +145,7 @@ impl Surroundings {
         let mut config = Config::new(self.store(global, root)?);
         config.distros = self.distros(root);
         config.offline = offline;
+        config.proxies = self.proxies.clone();
         Ok(config)
     }
 
@@ -192,6 +197,22 @@ fn more_distros(file: &Path) -> Result<Table, CommandError> {
             .hint("docs/cli.md tells the shape of the table")
     })?;
     Ok(table)
+}
+
+/// The proxies, each name in lower case before the same in upper case, as curl(1) reads them.
+fn proxies(variable: impl Fn(&str) -> Option<String>) -> Proxies {
+    let read = |name: &str| {
+        let upper = || variable(&name.to_ascii_uppercase());
+        variable(name)
+            .or_else(upper)
+            .filter(|value| !value.is_empty())
+    };
+    let all = || read("all_proxy");
+    Proxies {
+        http: read("http_proxy").or_else(all),
+        https: read("https_proxy").or_else(all),
+        no_proxy: read("no_proxy"),
+    }
 }
 
 /// The environment of a jail's program, whole: the defaults (none with `--clean-env` but PATH), then what was typed;
@@ -369,6 +390,21 @@ mod tests {
                 .to_string()
                 .contains("distros.toml")
         );
+    }
+
+    #[test]
+    fn proxies_in_either_case() {
+        let variable = |name: &str| match name {
+            "http_proxy" => Some("http://low".to_owned()),
+            "HTTP_PROXY" => Some("http://HIGH".to_owned()),
+            "ALL_PROXY" => Some("http://all".to_owned()),
+            "no_proxy" => Some(String::new()),
+            _ => None,
+        };
+        let read = proxies(variable);
+        assert_eq!(read.http.as_deref(), Some("http://low"));
+        assert_eq!(read.https.as_deref(), Some("http://all"));
+        assert_eq!(read.no_proxy, None);
     }
 
     #[test]

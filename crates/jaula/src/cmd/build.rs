@@ -3,7 +3,7 @@
 use crate::args::{low, options};
 use crate::cmd::image::meant;
 use crate::cmd::run::{missing, only_for_distros};
-use crate::cmd::{Context, failed};
+use crate::cmd::{Context, failed, session_for};
 use crate::error::CommandError;
 use crate::output::Done;
 use clap::{Arg, ArgMatches, Command, ValueHint, value_parser};
@@ -67,7 +67,8 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
     let attempt = format!("cannot build {}", reference_text(&reference));
     let explained = |error: EngineError| missing(failed(attempt.clone(), error), Some(&reference));
 
-    let engine = context.engine(matches.get_flag("offline"))?;
+    let session = session_for(Some(&reference), shown);
+    let engine = context.engine(session, matches.get_flag("offline"))?;
     let image = match options.spec(&reference) {
         Some(spec) => {
             let dry = if shown == low::Shown::Done {

@@ -6,6 +6,7 @@ use crate::cmd::{Context, failed};
 use crate::output::Done;
 use clap::{Arg, ArgMatches, Command, ValueHint, value_parser};
 use jaula_engine::EngineError;
+use jaula_engine::session::Need;
 use serde_json::json;
 use std::ffi::OsString;
 
@@ -60,7 +61,7 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
             to: context.around.absolute(&to)?,
         },
     };
-    let engine = context.engine(false)?;
+    let engine = context.engine(Some(Need::OneUser), false)?;
     let plan = match &copy {
         Copy::In { from, name, to } => engine.plan_copy_in(name, from, to),
         Copy::Out { name, from, to } => engine.plan_copy_out(name, from, to),

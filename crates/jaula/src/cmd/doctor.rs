@@ -17,7 +17,7 @@ pub fn command(command: Command) -> Command {
 
 /// Does it.
 pub fn run(_matches: &ArgMatches, context: &Context) -> Done {
-    let gates = context.engine_as_caller(false)?.doctor();
+    let gates = context.engine(None, false)?.doctor();
     let refused = gates.iter().filter(|gate| !gate.open).count();
     let width = gates
         .iter()

@@ -47,7 +47,8 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
     let shown = low::Shown::read(matches);
     let explained =
         |error: EngineError| failed(format!("cannot run a program in jail {name}"), error);
-    let engine = context.engine(false)?;
+    // Outside the session: what starts the jail enters it, what joins it may not have.
+    let engine = context.engine(None, false)?;
     let plan = engine.plan_exec(&name, &spec).map_err(explained)?;
     if shown != low::Shown::Done {
         return context.show(shown, &plan);

@@ -5,8 +5,9 @@ use crate::cmd::{Context, failed};
 use crate::error::CommandError;
 use crate::output::{Done, Table, bytes, facts};
 use clap::{ArgMatches, Command};
-use jaula_engine::{Engine, ImageInfo};
+use jaula_engine::session::Need;
 use jaula_engine::view::reference_text;
+use jaula_engine::{Engine, ImageInfo};
 use jaula_plan::spec::rootfs::Reference;
 use serde_json::json;
 use std::ffi::OsString;
@@ -18,7 +19,7 @@ pub fn ls_command(command: Command) -> Command {
 
 /// Lists the images.
 pub fn ls(_matches: &ArgMatches, context: &Context) -> Done {
-    let engine = context.engine(false)?;
+    let engine = context.engine(None, false)?;
     let images = engine
         .images(&context.progress)
         .map_err(|error| failed("cannot list the images", error))?;
@@ -26,7 +27,9 @@ pub fn ls(_matches: &ArgMatches, context: &Context) -> Done {
         "images",
         || json!({ "images": images }),
         || {
-            let mut table = Table::new(&["FROM", "TAGS", "DIGEST", "ARCH", "VARIANT", "PACKAGES", "SIZE"]);
+            let mut table = Table::new(&[
+                "FROM", "TAGS", "DIGEST", "ARCH", "VARIANT", "PACKAGES", "SIZE",
+            ]);
             for image in &images {
                 let digest = short_digest(image);
                 let tags = joined(&image.tags);
@@ -64,7 +67,7 @@ pub fn show(matches: &ArgMatches, context: &Context) -> Done {
         context,
     )?;
     let attempt = format!("cannot show image {}", reference_text(&reference));
-    let engine = context.engine(false)?;
+    let engine = context.engine(None, false)?;
     let reference = meant(&engine, reference, context)?;
     let image = engine
         .image_info(&reference)
@@ -109,7 +112,7 @@ pub fn rm(matches: &ArgMatches, context: &Context) -> Done {
         .map(|word| stored(word, context))
         .collect::<Result<_, _>>()?;
     let shown = low::Shown::read(matches);
-    let engine = context.engine(false)?;
+    let engine = context.engine(Some(Need::OneUser), false)?;
     let attempt =
         |reference: &Reference| format!("cannot remove image {}", reference_text(reference));
     let mut removed = Vec::new();
@@ -154,7 +157,11 @@ fn stored(word: OsString, context: &Context) -> Result<Reference, CommandError> 
 ///
 /// # Errors
 /// When several images are named.
-pub fn meant(engine: &Engine, reference: Reference, context: &Context) -> Result<Reference, CommandError> {
+pub fn meant(
+    engine: &Engine,
+    reference: Reference,
+    context: &Context,
+) -> Result<Reference, CommandError> {
     let short = match &reference {
         Reference::Tag(tag) => {
             let tag = tag.as_str();
@@ -175,7 +182,9 @@ pub fn meant(engine: &Engine, reference: Reference, context: &Context) -> Result
     let fits = |image: &ImageInfo| match (&reference, &short) {
         (_, Some(start)) => image.digest.to_string().starts_with(start),
         (Reference::Distro { distro, suite }, _) => {
-            let same = suite.as_ref().is_none_or(|suite| suite.as_str() == image.suite);
+            let same = suite
+                .as_ref()
+                .is_none_or(|suite| suite.as_str() == image.suite);
             distro.as_str() == image.distro && same
         }
         _ => false,
@@ -186,9 +195,16 @@ pub fn meant(engine: &Engine, reference: Reference, context: &Context) -> Result
         [] => Ok(reference),
         [only] => Ok(Reference::Digest(only.digest)),
         several => {
-            let digests = several.iter().take(8).map(|image| short_digest(image)).collect::<Vec<_>>();
-            Err(CommandError::usage(format!("cannot tell which image {} is", reference_text(&reference)))
-                .hint(format!("name it by its digest: {}", digests.join(", "))))
+            let digests = several
+                .iter()
+                .take(8)
+                .map(|image| short_digest(image))
+                .collect::<Vec<_>>();
+            Err(CommandError::usage(format!(
+                "cannot tell which image {} is",
+                reference_text(&reference)
+            ))
+            .hint(format!("name it by its digest: {}", digests.join(", "))))
         }
     }
 }
@@ -202,7 +218,11 @@ fn short_digest(image: &ImageInfo) -> String {
 
 /// The distribution and suite, or what else it came from.
 fn from(image: &ImageInfo) -> String {
-    if image.suite.is_empty() { dash(&image.distro) } else { format!("{}:{}", image.distro, image.suite) }
+    if image.suite.is_empty() {
+        dash(&image.distro)
+    } else {
+        format!("{}:{}", image.distro, image.suite)
+    }
 }
 
 fn dash(text: &str) -> String {

@@ -14,7 +14,7 @@ pub fn command(command: Command) -> Command {
 
 /// Does it.
 pub fn run(_matches: &ArgMatches, context: &Context) -> Done {
-    let engine = context.engine(false)?;
+    let engine = context.engine(None, false)?;
     let jails = engine
         .jails(&context.progress)
         .map_err(|error| failed("cannot list the jails", error))?;

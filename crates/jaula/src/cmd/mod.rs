@@ -25,6 +25,7 @@ use crate::bars::Progress;
 use crate::error::CommandError;
 use crate::output::{Done, Output, write_stderr, write_stdout};
 use clap::{ArgMatches, Command};
+use jaula_engine::session::{Caller, Need, enter};
 use jaula_engine::{Engine, EngineError, Kind, Outcome, Preview, Status};
 use jaula_plan::explain::script;
 use jaula_plan::spec::rootfs::Reference;
@@ -225,22 +226,23 @@ impl Context {
         self.around.reference(text, self.root)
     }
 
-    /// The store's engine. The process becomes root of the caller's own identifiers on the way, so this comes
-    /// first and while there is one thread.
+    /// The store's engine. With a `session` the process becomes root of the caller's own identifiers on the way, so
+    /// this comes first and while there is one thread; without one it works as the caller himself.
     ///
     /// # Errors
     /// When the session or the store cannot be opened.
-    pub fn engine(&self, offline: bool) -> Result<Engine, CommandError> {
-        let config = self.around.config(&self.global, self.root, offline)?;
-        Engine::open(config).map_err(|error| failed("cannot open the store", error))
-    }
-
-    /// An engine that works as the caller himself, for the doctor: he asks why a session cannot be had.
-    ///
-    /// # Errors
-    /// When no place for the store can be found.
-    pub fn engine_as_caller(&self, offline: bool) -> Result<Engine, CommandError> {
-        let config = self.around.config(&self.global, self.root, offline)?;
+    pub fn engine(&self, session: Option<Need>, offline: bool) -> Result<Engine, CommandError> {
+        let mut config = self.around.config(&self.global, self.root, offline)?;
+        config.prepare = Some(prepare);
+        if let Some(need) = session.filter(|_| !self.root) {
+            enter(&Caller::current(), need).map_err(|error| {
+                let hints = error.hints();
+                let mut failed =
+                    CommandError::failed("cannot work with several users").because(error);
+                failed.hints = hints;
+                failed
+            })?;
+        }
         Engine::open(config).map_err(|error| failed("cannot open the store", error))
     }
 
@@ -292,8 +294,46 @@ pub fn failed(attempt: impl Into<String>, error: EngineError) -> CommandError {
     if error.kind() == Kind::User {
         failed.kind = crate::error::Kind::Usage;
     }
+    if let EngineError::Jail(error) = &error {
+        failed.kind = match error.exit_code() {
+            126 => crate::error::Kind::NotExecutable,
+            127 => crate::error::Kind::NotFound,
+            _ => failed.kind,
+        };
+    }
     failed.hints = hints;
     failed.because(error)
+}
+
+/// What the keeper of a named jail does first: an ordinary user's enters his session.
+fn prepare() -> Result<(), String> {
+    match enter(&Caller::current(), Need::Users) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let mut text = error.to_string();
+            let mut cause = std::error::Error::source(&error);
+            while let Some(source) = cause {
+                text.push_str(&format!(": {source}"));
+                cause = source.source();
+            }
+            error
+                .hints()
+                .iter()
+                .for_each(|hint| text.push_str(&format!("; {hint}")));
+            Err(text)
+        }
+    }
+}
+
+/// The session that work on a REF needs: everything that makes or uses an image has files of several users; a plan
+/// that is only shown, a directory, and the host's own programs do with one.
+pub fn session_for(reference: Option<&Reference>, shown: Shown) -> Option<Need> {
+    match reference {
+        None => None,
+        Some(Reference::Directory(_)) => Some(Need::OneUser),
+        Some(_) if shown != Shown::Done => Some(Need::OneUser),
+        Some(_) => Some(Need::Users),
+    }
 }
 
 /// From the words after the program's name to the exit code.

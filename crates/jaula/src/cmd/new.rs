@@ -3,7 +3,7 @@
 use crate::args::{low, options};
 use crate::cmd::image::meant;
 use crate::cmd::run::{missing, only_for_distros};
-use crate::cmd::{Context, failed};
+use crate::cmd::{Context, failed, session_for};
 use crate::output::Done;
 use clap::{Arg, ArgMatches, Command, ValueHint, value_parser};
 use jaula_engine::view::reference_text;
@@ -68,7 +68,8 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
     let typed = spec.from.clone();
     let explained = |error: EngineError| missing(failed(attempt.clone(), error), Some(&typed));
 
-    let engine = context.engine(matches.get_flag("offline"))?;
+    let session = session_for(Some(&spec.from), shown);
+    let engine = context.engine(session, matches.get_flag("offline"))?;
     if let tag @ Reference::Tag(_) = &spec.from {
         spec.from = meant(&engine, tag.clone(), context)?;
     }

@@ -4,6 +4,7 @@ use crate::args::{low, options};
 use crate::cmd::{Context, failed};
 use crate::output::Done;
 use clap::{ArgMatches, Command};
+use jaula_engine::session::Need;
 use serde_json::json;
 
 /// Its operands and options.
@@ -18,7 +19,7 @@ pub fn command(command: Command) -> Command {
 /// Does it.
 pub fn run(matches: &ArgMatches, context: &Context) -> Done {
     let shown = low::Shown::read(matches);
-    let engine = context.engine(false)?;
+    let engine = context.engine(Some(Need::OneUser), false)?;
     let explained = |error| failed("cannot recover the store", error);
     let plan = engine.plan_recover().map_err(explained)?;
     if shown != low::Shown::Done {

@@ -5,6 +5,7 @@ use crate::cmd::{Context, failed};
 use crate::error::CommandError;
 use crate::output::Done;
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use jaula_engine::session::Need;
 use jaula_plan::names::JailName;
 use serde_json::json;
 
@@ -35,7 +36,7 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
         .collect::<Result<_, CommandError>>()?;
     let force = matches.get_flag("force");
     let shown = low::Shown::read(matches);
-    let engine = context.engine(false)?;
+    let engine = context.engine(Some(Need::OneUser), false)?;
     let mut plans = Vec::new();
     // All are looked at before one is touched.
     for name in &names {

@@ -2,14 +2,15 @@
 
 use crate::args::{high, low, options};
 use crate::cmd::image::meant;
-use crate::cmd::{Context, failed};
+use crate::cmd::{Context, failed, session_for};
 use crate::error::CommandError;
 use crate::output::Done;
 use clap::{ArgMatches, Command};
+use jaula_engine::session::Need;
 use jaula_engine::view::reference_text;
 use jaula_engine::{Dry, EngineError, Kind, RunChanges, RunSpec};
 use jaula_plan::spec::jail::{
-    Changes, IdSpec, JailSpec, MountSpec, RootSpec, SeccompSpec, Terminal,
+    Changes, IdSpec, JailSpec, MountSpec, RootSpec, SeccompSpec, Terminal, UserSpec,
 };
 use jaula_plan::spec::rootfs::Reference;
 use std::ffi::OsString;
@@ -55,9 +56,13 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
         None => "cannot run the host's programs in a jail".to_owned(),
     };
     let typed = spec.reference.clone();
-    let explained =
-        |error: EngineError| missing(failed(attempt.clone(), error), typed.as_ref());
-    let engine = context.engine(matches.get_flag("offline"))?;
+    let explained = |error: EngineError| missing(failed(attempt.clone(), error), typed.as_ref());
+    let session = match session_for(spec.reference.as_ref(), shown) {
+        // The host's programs as somebody else than root need a second identifier.
+        None if spec.jail.user != UserSpec::Root => Some(Need::OneUser),
+        session => session,
+    };
+    let engine = context.engine(session, matches.get_flag("offline"))?;
     if let Some(tag @ Reference::Tag(_)) = spec.reference {
         spec.reference = Some(meant(&engine, tag, context)?);
     }

@@ -15,7 +15,7 @@ pub fn command(command: Command) -> Command {
 /// Does it.
 pub fn run(matches: &ArgMatches, context: &Context) -> Done {
     let name = exec::named(matches)?;
-    let engine = context.engine(false)?;
+    let engine = context.engine(None, false)?;
     let jail = engine
         .jail(&name)
         .map_err(|error| failed(format!("cannot show jail {name}"), error))?;
