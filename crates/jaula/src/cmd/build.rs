@@ -38,7 +38,7 @@ pub fn command(command: Command) -> Command {
                 .value_name("DIR|FILE.tar[.zst|.xz|.gz]")
                 .value_parser(value_parser!(PathBuf))
                 .value_hint(ValueHint::AnyPath)
-                .help("Write it there; what is there already is never overwritten"),
+                .help("Write it there: an archive is replaced, a directory must be new or empty"),
         )
         .arg(Arg::new("tag").long("tag").value_name("TAG").help("Give the image a further tag"));
     options::image(options::preview(command))
