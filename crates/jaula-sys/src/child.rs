@@ -111,8 +111,9 @@ pub enum Op {
         /// On all beneath.
         recursive: bool,
     },
-    /// Attach a mount over the old root: seen from no path, reached by its slot.
-    AttachOverRoot(Slot),
+    /// Attach a mount where nobody looks for anything else, so that it belongs to this namespace: it is reached by its
+    /// slot, and goes with the old root.
+    AttachAside(Slot),
     /// Attach a mount beneath another.
     Attach {
         /// The mount.
@@ -179,12 +180,13 @@ pub enum Op {
         /// Relative target.
         to: CString,
     },
-    /// Bind something empty over the target, where it exists: the first that is of its kind.
+    /// Bind something empty over the target, where it exists.
     Mask {
-        /// An empty file, relative.
-        file: &'static CStr,
-        /// An empty directory, relative.
-        directory: &'static CStr,
+        /// What is probably of the target's kind, relative. A wrong guess is slow: the kernel waits for all CPUs when
+        /// it takes a mount back.
+        with: &'static CStr,
+        /// What is of the other kind.
+        or_with: &'static CStr,
         /// Relative target.
         to: CString,
     },
@@ -323,7 +325,8 @@ fn apply(op: &Op, table: &mut Table) -> Result<Done, Errno> {
         }
         Op::OpenPart { dir, path, slot } => table.put(*slot, mount::open_tree(table.at(*dir)?, path, false)?)?,
         Op::SetAttr { slot, set, recursive } => mount::set_attr(table.at(*slot)?, *set, None, *recursive)?,
-        Op::AttachOverRoot(slot) => mount::attach_at(table.at(*slot)?, c"/")?,
+        // A directory of procfs that every kernel has: it hides no path that is still to be opened.
+        Op::AttachAside(slot) => mount::attach_at(table.at(*slot)?, c"/proc/fs")?,
         Op::Attach { slot, dir, path, links } => {
             let target = beneath::open_raw(table.at(*dir)?, path, libc::O_PATH, *links)?;
             mount::attach(table.at(*slot)?, target.0)?;
@@ -342,7 +345,7 @@ fn apply(op: &Op, table: &mut Table) -> Result<Done, Errno> {
         // SAFETY: takes a descriptor only.
         Op::Chdir(slot) => check(unsafe { libc::fchdir(table.at(*slot)?) })?,
         Op::Bind { from, to } => mount::mount(Some(from), to, libc::MS_BIND)?,
-        Op::Mask { file, directory, to } => return mask(file, directory, to),
+        Op::Mask { with, or_with, to } => return mask(with, or_with, to),
         Op::Freeze(at) => {
             match mount::mount(Some(at), at, libc::MS_BIND) {
                 Err(Errno(libc::ENOENT)) => return Ok(Done::Absent),
@@ -551,10 +554,10 @@ fn place(dir: RawFd, path: &CStr, directory: bool, mode: u32) -> Result<(), Errn
     Ok(())
 }
 
-fn mask(file: &CStr, directory: &CStr, to: &CStr) -> Result<Done, Errno> {
-    let mut result = mount::mount(Some(file), to, libc::MS_BIND);
+fn mask(with: &CStr, or_with: &CStr, to: &CStr) -> Result<Done, Errno> {
+    let mut result = mount::mount(Some(with), to, libc::MS_BIND);
     if result == Err(Errno(libc::ENOTDIR)) {
-        result = mount::mount(Some(directory), to, libc::MS_BIND);
+        result = mount::mount(Some(or_with), to, libc::MS_BIND);
     }
     match result {
         Ok(()) => Ok(Done::Applied),

@@ -118,16 +118,13 @@ pub(crate) fn mount(from: Option<&CStr>, to: &CStr, flags: libc::c_ulong) -> Res
     checked(done.into()).map(drop)
 }
 
-/// Makes the current directory the root and lets go of the old root (pivot_root(2), "pivot_root(".", ".")"), which
-/// lies over the new one for a moment, and over it the mount that [`attach_at`] put on `/`. Both have to go: each
-/// failure is an error.
+/// Makes the current directory the root and lets go of the old root with all that is mounted on it (pivot_root(2),
+/// "pivot_root(".", ".")").
 pub(crate) fn pivot_here() -> Result<(), Errno> {
     // SAFETY: constant strings.
     checked(unsafe { libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()) })?;
-    for _ in ["our own", "the old root"] {
-        // SAFETY: as above.
-        checked(unsafe { libc::umount2(c".".as_ptr(), libc::MNT_DETACH) }.into())?;
-    }
+    // SAFETY: as above.
+    checked(unsafe { libc::umount2(c".".as_ptr(), libc::MNT_DETACH) }.into())?;
     // SAFETY: as above.
     checked(unsafe { libc::chdir(c"/".as_ptr()) }.into()).map(drop)
 }

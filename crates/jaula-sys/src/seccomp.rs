@@ -168,25 +168,51 @@ fn verdict(rule: Rule, out: &mut Vec<libc::sock_filter>) {
     }
 }
 
+/// Calls from `first` to `last` that are answered alike.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    first: u32,
+    last: u32,
+    rule: Rule,
+}
+
+/// Joins neighbours that are answered alike.
+fn spans(rules: &[(u32, Rule)]) -> Vec<Span> {
+    let mut spans: Vec<Span> = Vec::with_capacity(rules.len());
+    for (number, rule) in rules {
+        match spans.last_mut() {
+            Some(span) if span.last + 1 == *number && span.rule == *rule => span.last = *number,
+            _ => spans.push(Span { first: *number, last: *number, rule: *rule }),
+        }
+    }
+    spans
+}
+
 /// The tree over a sorted list; the number is in the accumulator.
-fn tree(rules: &[(u32, Rule)], out: &mut Vec<libc::sock_filter>) {
-    let middle = rules.len() / 2;
-    match rules {
+fn tree(spans: &[Span], out: &mut Vec<libc::sock_filter>) {
+    match spans {
         [] => out.push(op(RETURN, ALLOW, 0, 0)),
-        [(number, rule)] => {
-            out.push(op(EQUAL, *number, 1, 0));
+        [Span { first, last, rule }] => {
+            if first == last {
+                out.push(op(EQUAL, *first, 1, 0));
+            } else {
+                out.push(op(AT_LEAST, *first, 0, 1));
+                out.push(op(AT_LEAST, *last + 1, 0, 1));
+            }
             out.push(op(RETURN, ALLOW, 0, 0));
             verdict(*rule, out);
         }
         _ => {
-            let (below, above) = rules.split_at(middle);
-            let Some((first, _)) = above.first() else { return };
-            let mut left = Vec::new();
-            tree(below, &mut left);
-            // A conditional jump reaches 255 instructions; a longer way goes by an unconditional one.
-            out.push(op(AT_LEAST, *first, 0, 1));
-            out.push(op(0x05, left.len() as u32, 0, 0));
-            out.append(&mut left);
+            let (below, above) = spans.split_at(spans.len() / 2);
+            let Some(Span { first, .. }) = above.first() else { return };
+            let branch = out.len();
+            out.push(op(AT_LEAST, *first, 0, 0));
+            tree(below, out);
+            let way = out.len() - branch - 1;
+            // A conditional jump reaches 255 instructions: half of the list is far less (a test looks at every call).
+            if let (Some(jump), Ok(way)) = (out.get_mut(branch), u8::try_from(way)) {
+                jump.jt = way;
+            }
             tree(above, out);
         }
     }
@@ -216,7 +242,7 @@ impl Filter {
             // Also every number of the x32 entry, which has a bit of its own far above.
             code.push(op(AT_LEAST, UNKNOWN, 0, 1));
             code.push(op(RETURN, RET_ERRNO | libc::ENOSYS as u32, 0, 0));
-            tree(&rules, &mut code);
+            tree(&spans(&rules), &mut code);
             code
         };
         let native = table(|n, _| n);

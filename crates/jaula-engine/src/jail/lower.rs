@@ -258,7 +258,15 @@ impl Lowering<'_> {
                 }
                 self.attach(SYS, ROOT, "sys", Links::Refuse)?;
             }
-            SetupOp::Mask(paths) => self.within(paths, |to| Op::Mask { file: c"../../k/f", directory: c"../../k/d", to })?,
+            SetupOp::Mask(paths) => self.within(paths, |to| {
+                let (file, directory) = (c"../../k/f", c"../../k/d");
+                match to.to_bytes() {
+                    b"acpi" | b"asound" | b"scsi" | b"firmware" | b"devices/virtual/powercap" => {
+                        Op::Mask { with: directory, or_with: file, to }
+                    }
+                    _ => Op::Mask { with: file, or_with: directory, to },
+                }
+            })?,
             SetupOp::ReadOnly(paths) => self.within(paths, Op::Freeze)?,
             SetupOp::ResolvConf => {
                 self.plain(c"etc/resolv.conf", false);
@@ -324,7 +332,7 @@ impl Lowering<'_> {
 
     fn root(&mut self, root: &RootPlan) -> Result<(), JailError> {
         self.new_fs(c"tmpfs", &[("mode", Some("0755"))], attr::NOSUID | attr::NODEV, BASE)?;
-        self.first(Op::AttachOverRoot(BASE));
+        self.first(Op::AttachAside(BASE));
         let dir = |name: &str, mode| Ok::<_, JailError>(Op::MakeDir { dir: BASE, name: text(name)?, mode });
         // "k" holds what other things are hidden under, and is read-only, so that nothing is ever written to it.
         self.first(dir("m", 0o755)?);

@@ -71,7 +71,7 @@ fn memory() -> Vec<Op> {
     vec![
         Op::PrivateMounts,
         Op::NewFs { fs: c"tmpfs", options: Vec::new(), attrs: 0, slot: 0 },
-        Op::AttachOverRoot(0),
+        Op::AttachAside(0),
         Op::Chdir(0),
     ]
 }
