@@ -220,7 +220,7 @@ fn first_process(
         offset: spawn.first.len(),
         table,
         report,
-        announce: spawn.announce,
+        announce: spawn.announce && matches!(spawn.payload, Payload::Call(_)),
         paths: &[],
         args,
         env,
@@ -263,6 +263,11 @@ fn first_process(
         return 125;
     }
     report.program.store(program, Ordering::Relaxed);
+    // Only now: until it has execed, the program's process is this one's memory, which nobody may join.
+    let exec = matches!(spawn.payload, Payload::Exec { .. });
+    if spawn.announce && exec && send(last.table.socket, None).is_err() {
+        return 125;
+    }
     // The program's pipes end when it closes them, not when this process ends.
     // SAFETY: takes numbers only; no descriptor is used after this.
     unsafe { libc::syscall(libc::SYS_close_range, 0u32, u32::MAX, 0u32) };
