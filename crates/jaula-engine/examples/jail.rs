@@ -1,12 +1,23 @@
 //! Runs a program in a jail, without the store and the command line: for measuring and trying.
 //! `jail ROOT|- PROGRAM...`
 
+use jaula_engine::session::{self, Caller, Need};
 use jaula_engine::{Io, Status, jail, probe};
 use jaula_plan::jail::plan_jail;
 use jaula_plan::spec::jail::{Changes, JailSpec, RootSpec};
 
 fn main() -> std::process::ExitCode {
     let mut args = std::env::args_os().skip(1);
+    if let Err(error) = session::enter(&Caller::current(), Need::OneUser) {
+        return say(&error, 125);
+    }
+    if std::env::args_os().len() == 1 {
+        for gate in probe::gates(std::path::Path::new("/var/lib/jaula")) {
+            let line = format!("{:5} {}: {}", gate.open, gate.name, gate.found);
+            drop(std::io::Write::write_all(&mut std::io::stdout(), format!("{line}\n").as_bytes()));
+        }
+        return 0.into();
+    }
     let root = match args.next() {
         Some(root) if root != "-" => RootSpec::Tree { dir: root.into(), changes: Changes::Ephemeral },
         _ => RootSpec::HostPrograms,

@@ -154,9 +154,11 @@ fn start(
         let first = block.as_ref().map(|block| block.first);
         if let Err(error) = prepare(&child, plan, &lowered, first) {
             // It may be that there was nobody left to prepare for: then what the child says is the reason.
+            let dead = jaula_sys::process::readable(&[child.pidfd()], 0) != 0;
             child.signal(9);
             return Err(match child.wait()? {
                 Progress::Failed(index, errno) => failed(plan, lowered.step(index), errno),
+                Progress::Unfinished if dead => JailError::Killed,
                 _ => error,
             });
         }
@@ -216,16 +218,20 @@ fn prepare(child: &Child, plan: &JailPlan, lowered: &Lowered, block: Option<u32>
     let maps = match lowered.ids {
         IdPlan::Host => None,
         IdPlan::PrivateBlock { count } => {
-            let all = range(0, block.unwrap_or(u32::MAX), count);
-            Some((all, all, false))
+            let all = vec![range(0, block.unwrap_or(u32::MAX), count)];
+            Some((all.clone(), all, false))
         }
-        IdPlan::Nested { count } => Some((range(0, 0, count), range(0, 0, count), false)),
+        // A session has two ranges: the caller himself, and his subordinate identifiers.
+        IdPlan::Nested { count } => {
+            let both = vec![range(0, 0, 1), range(1, 1, count.saturating_sub(1))];
+            Some((both.clone(), both, false))
+        }
         IdPlan::Single { inside, outside } => {
-            Some((range(inside.0, outside.0, 1), range(inside.1, outside.1, 1), true))
+            Some((vec![range(inside.0, outside.0, 1)], vec![range(inside.1, outside.1, 1)], true))
         }
     };
     if let Some((users, groups, deny)) = maps {
-        idmap::map(child.pid(), users, groups, deny).map_err(|error| {
+        idmap::map(child.pid(), &users, &groups, deny).map_err(|error| {
             failed(plan, step(|op| matches!(op, SetupOp::MapIds(_))), error.errno)
         })?;
     }

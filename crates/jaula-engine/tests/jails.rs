@@ -2,7 +2,7 @@
 //! found when it fails. Nothing is left on the host.
 
 use jaula_engine::jail::{self, JailError, Running};
-use jaula_engine::{Io, Outcome, Status, probe};
+use jaula_engine::{Io, Outcome, Status, probe, session};
 use jaula_plan::jail::{Fault, JailPlan, plan_jail};
 use jaula_plan::spec::jail::{Changes, IdSpec, JailSpec, MountSpec, RootSpec, SeccompSpec, UserSpec};
 use jaula_sys::{process, userns};
@@ -449,6 +449,38 @@ fn root_has_identifiers_of_its_own() -> Checked {
     same(output(&spec)?, "CapEff:\t0000000000000000\n".to_owned())
 }
 
+/// What an ordinary user with subordinate identifiers does; the process works in a session of his.
+fn in_a_session() -> Checked {
+    let caller = session::Caller::current();
+    let session = session::enter(&caller, session::Need::Users).map_err(|e| e.to_string())?;
+    same(session, session::Session::Entered { ids: 65537 })?;
+    let scratch = Scratch::new("session")?;
+    io(std::fs::write(scratch.0.join("file"), ""))?;
+    let script = "cat /proc/self/uid_map; stat -c %u /file; chown 33:44 /file && stat -c %u:%g /file";
+    let text = output(&tree(&scratch.0, Changes::Direct, &["sh", "-c", script])?)?;
+    let words: Vec<&str> = text.split_whitespace().collect();
+    same(words, vec!["0", "0", "1", "1", "1", "65535", "0", "33:44"])?;
+    let mut spec = tree(&scratch.0, Changes::Ephemeral, &["id", "-u"])?;
+    spec.user = UserSpec::Ids { uid: 1000, gid: 1000, groups: Vec::new() };
+    same(output(&spec)?, "1000\n".to_owned())
+}
+
+/// The same from root's side: a user is given a range in a mount namespace of the test's own.
+fn a_user_with_subordinate_identifiers() -> Checked {
+    let scratch = Scratch::new("subid")?;
+    let ranges = scratch.0.join("subid");
+    io(std::fs::write(&ranges, "65534:200000:65536\n"))?;
+    let exe = io(std::env::current_exe())?;
+    let own = scratch.0.join("jails");
+    io(std::fs::copy(exe, &own))?;
+    let script = "mount --bind \"$1\" /etc/subuid && mount --bind \"$1\" /etc/subgid && \
+        exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$2\" --in-a-session";
+    let mut command = std::process::Command::new("unshare");
+    command.args(["-m", "sh", "-c", script, "sh"]).arg(&ranges).arg(&own);
+    let result = io(command.output())?;
+    is(result.status.success(), String::from_utf8_lossy(&[result.stdout, result.stderr].concat()))
+}
+
 const EVERYONE: [Case; 17] = [
     ("descriptors_are_0_1_2", descriptors_are_0_1_2),
     ("status_lines", status_lines),
@@ -471,7 +503,10 @@ const EVERYONE: [Case; 17] = [
 
 const AFTER: [Case; 2] = [("hostile_roots", hostile_roots), ("a_layer_lasts", a_layer_lasts)];
 
-const ROOT: [Case; 1] = [("root_has_identifiers_of_its_own", root_has_identifiers_of_its_own)];
+const ROOT: [Case; 2] = [
+    ("root_has_identifiers_of_its_own", root_has_identifiers_of_its_own),
+    ("a_user_with_subordinate_identifiers", a_user_with_subordinate_identifiers),
+];
 
 fn say(line: &str) {
     drop(writeln!(std::io::stdout(), "{line}"));
@@ -498,6 +533,9 @@ fn main() -> std::process::ExitCode {
     let only: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     if std::env::args().any(|arg| arg == "--list") {
         return std::process::ExitCode::SUCCESS;
+    }
+    if std::env::args().any(|arg| arg == "--in-a-session") {
+        return std::process::ExitCode::from(run("a user in a session", &[("in_a_session", in_a_session)], &[]));
     }
     let root = process::effective_ids().0 == 0;
     let everyone = || EVERYONE.iter().chain(&AFTER).copied().collect::<Vec<_>>();

@@ -29,13 +29,18 @@ fn write(pid: i32, file: &'static str, text: &str) -> Result<(), SysError> {
 
 /// Maps users and groups of a child in a new user namespace. `deny` gives up setgroups(2) first, without which an
 /// ordinary user may map no group.
-pub fn map(pid: i32, users: Range, groups: Range, deny: bool) -> Result<(), SysError> {
-    let line = |r: Range| format!("{} {} {}\n", r.inside, r.outside, r.count);
-    write(pid, "uid_map", &line(users))?;
+///
+/// A range outside has to lie within one range of the caller's own map: the kernel splits none.
+pub fn map(pid: i32, users: &[Range], groups: &[Range], deny: bool) -> Result<(), SysError> {
+    let lines = |ranges: &[Range]| {
+        let line = |r: &Range| format!("{} {} {}\n", r.inside, r.outside, r.count);
+        ranges.iter().map(line).collect::<String>()
+    };
+    write(pid, "uid_map", &lines(users))?;
     if deny {
         write(pid, "setgroups", "deny")?;
     }
-    write(pid, "gid_map", &line(groups))
+    write(pid, "gid_map", &lines(groups))
 }
 
 /// The user namespace of a process.

@@ -90,8 +90,8 @@ fn trial_with(
     let spawn = Spawn { namespaces, first: &first, last: &last, payload: Payload::Call(function), announce: false };
     let mut child = spawn.start().map_err(say)?;
     let (uid, gid) = process::effective_ids();
-    let one = |outside| Range { inside: 0, outside, count: 1 };
-    idmap::map(child.pid(), one(uid), one(gid), true).map_err(say)?;
+    let one = |outside| [Range { inside: 0, outside, count: 1 }];
+    idmap::map(child.pid(), &one(uid), &one(gid), true).map_err(say)?;
     child.go(&[]).map_err(say)?;
     let progress = child.wait().map_err(say)?;
     drop(blocked);
@@ -183,8 +183,8 @@ fn id_mapped(store: &Path, caller: &Caller) -> Found {
     let namespaces = ns::CLONE_NEWUSER;
     let payload = Payload::Call(&mut || 0);
     let mut child = Spawn { namespaces, first: &first, last: &[], payload, announce: false }.start().map_err(say)?;
-    let all = Range { inside: 0, outside: 0x7fff_0000, count: 65536 };
-    idmap::map(child.pid(), all, all, false).map_err(say)?;
+    let all = [Range { inside: 0, outside: 0x7fff_0000, count: 65536 }];
+    idmap::map(child.pid(), &all, &all, false).map_err(say)?;
     let userns = idmap::user_namespace(child.pid()).map_err(say)?;
     let tree = idmap::mapped_tree(place, &userns);
     child.go(&[]).map_err(say)?;

@@ -57,7 +57,10 @@ fn unshare(ns: &Namespaces, ids: IdPlan) -> String {
                 format!(" --map-users 0:1879048192:{count} --map-groups 0:1879048192:{count} --setuid 0 --setgid 0")
             }
             IdPlan::Nested { count } => {
-                format!(" --map-users 0:0:{count} --map-groups 0:0:{count} --setuid 0 --setgid 0")
+                {
+                let rest = count.saturating_sub(1);
+                format!(" --map-users 0:0:1 --map-users 1:1:{rest} --map-groups 0:0:1 --map-groups 1:1:{rest} --setuid 0 --setgid 0")
+            }
             }
             IdPlan::Single { inside: (0, _), .. } => " --map-root-user".to_owned(),
             IdPlan::Single { .. } => " --map-current-user --keep-caps".to_owned(),
