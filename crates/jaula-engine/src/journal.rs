@@ -201,10 +201,10 @@ impl Journal {
                 errors.push(error);
             }
         }
-        if errors.is_empty() {
-            if let Err(error) = std::fs::remove_file(&self.path).at("remove", &self.path) {
-                errors.push(UndoError::Io(error));
-            }
+        if errors.is_empty()
+            && let Err(error) = std::fs::remove_file(&self.path).at("remove", &self.path)
+        {
+            errors.push(UndoError::Io(error));
         }
         errors
     }

@@ -3,6 +3,7 @@
 pub mod beneath;
 mod caps;
 pub mod child;
+pub mod content;
 pub mod detach;
 pub mod dir;
 pub mod error;

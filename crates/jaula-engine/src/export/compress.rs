@@ -21,7 +21,7 @@ pub enum Compressor<W: Write> {
     /// As it is.
     Plain(W),
     /// gzip.
-    Gzip(flate2::write::GzEncoder<W>),
+    Gzip(Box<flate2::write::GzEncoder<W>>),
     /// xz.
     Xz(Box<liblzma::write::XzEncoder<W>>),
     /// Zstandard.
@@ -33,11 +33,10 @@ impl<W: Write> Compressor<W> {
     pub fn new(out: W, how: Compression) -> io::Result<Self> {
         Ok(match how {
             Compression::None => Self::Plain(out),
-            Compression::Gzip => Self::Gzip(
-                flate2::GzBuilder::new()
-                    .mtime(0)
-                    .write(out, flate2::Compression::new(6)),
-            ),
+            Compression::Gzip => {
+                let builder = flate2::GzBuilder::new().mtime(0);
+                Self::Gzip(Box::new(builder.write(out, flate2::Compression::new(6))))
+            }
             Compression::Xz => {
                 let mut builder = liblzma::stream::MtStreamBuilder::new();
                 let stream = builder

@@ -4,9 +4,8 @@
 use super::ExportError;
 use super::tar::belongs;
 use crate::error::At;
-use jaula_sys::dir::{
-    Dir, Kind, Meta, copy_contents, set_mode, set_mtime, set_owner, set_xattr, xattrs,
-};
+use jaula_sys::content::copy_contents;
+use jaula_sys::dir::{Dir, Kind, Meta, set_mode, set_mtime, set_owner, set_xattr, xattrs};
 use std::ffi::OsStr;
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;

@@ -222,13 +222,8 @@ fn key(path: &Path, file: &File) -> Result<String, ImportError> {
 /// anything is set up for it.
 pub fn directory(path: &Path) -> Result<PathBuf, ImportError> {
     let real = std::fs::canonicalize(path).at("find", path)?;
-    let entries = std::fs::read_dir(&real).at("list", &real)?;
-    let mut empty = true;
-    for entry in entries {
-        entry.at("list", &real)?;
-        empty = false;
-        break;
-    }
+    let mut entries = std::fs::read_dir(&real).at("list", &real)?;
+    let empty = entries.next().transpose().at("list", &real)?.is_none();
     if empty || real == Path::new("/") {
         return Err(ImportError::NoTree { path: real });
     }
