@@ -14,12 +14,18 @@ fn main() -> std::process::ExitCode {
     if std::env::args_os().len() == 1 {
         for gate in probe::gates(std::path::Path::new("/var/lib/jaula")) {
             let line = format!("{:5} {}: {}", gate.open, gate.name, gate.found);
-            drop(std::io::Write::write_all(&mut std::io::stdout(), format!("{line}\n").as_bytes()));
+            drop(std::io::Write::write_all(
+                &mut std::io::stdout(),
+                format!("{line}\n").as_bytes(),
+            ));
         }
         return 0.into();
     }
     let root = match args.next() {
-        Some(root) if root != "-" => RootSpec::Tree { dir: root.into(), changes: Changes::Ephemeral },
+        Some(root) if root != "-" => RootSpec::Tree {
+            dir: root.into(),
+            changes: Changes::Ephemeral,
+        },
         _ => RootSpec::HostPrograms,
     };
     let mut command: Vec<_> = args.collect();

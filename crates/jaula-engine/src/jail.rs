@@ -42,7 +42,11 @@ pub fn run_watched(
 
 /// Runs a function instead of a program in a new jail, under the same protections, and waits for it; what it gives
 /// is the exit code. It runs in a process of its own: nothing it changes in memory is seen by the caller.
-pub fn call(plan: &JailPlan, io: Io<'_>, function: &mut dyn FnMut() -> u8) -> Result<Outcome, JailError> {
+pub fn call(
+    plan: &JailPlan,
+    io: Io<'_>,
+    function: &mut dyn FnMut() -> u8,
+) -> Result<Outcome, JailError> {
     start(plan, io, Some(function), None, None)
 }
 
@@ -87,7 +91,10 @@ impl Running {
         if matches!(fields.next()?, "Z" | "X") {
             return None;
         }
-        Some(Self { pid, start_time: fields.nth(18)?.parse().ok()? })
+        Some(Self {
+            pid,
+            start_time: fields.nth(18)?.parse().ok()?,
+        })
     }
 
     /// Whether it still runs.
@@ -106,7 +113,9 @@ fn flags(namespaces: &Namespaces) -> i32 {
         (namespaces.cgroup, ns::CLONE_NEWCGROUP),
         (namespaces.time, ns::CLONE_NEWTIME),
     ];
-    list.iter().filter(|(set, _)| *set).fold(ns::CLONE_NEWNS, |flags, (_, flag)| flags | flag)
+    list.iter()
+        .filter(|(set, _)| *set)
+        .fold(ns::CLONE_NEWNS, |flags, (_, flag)| flags | flag)
 }
 
 fn start(
@@ -121,7 +130,8 @@ fn start(
         Io::Inherit => Stdio::Raw([0, 1, 2]),
         Io::Pty => Stdio::Pty,
         Io::Captured(_) => {
-            let failed = |call, e: std::io::Error| jaula_sys::SysError::io(call, "captured output", &e);
+            let failed =
+                |call, e: std::io::Error| jaula_sys::SysError::io(call, "captured output", &e);
             let (reader, writer) = std::io::pipe().map_err(|e| failed("pipe2", e))?;
             let null = File::open("/dev/null").map_err(|e| failed("open", e))?;
             let fds = [null.as_raw_fd(), writer.as_raw_fd(), writer.as_raw_fd()];
@@ -140,16 +150,26 @@ fn start(
     let blocked = Blocked::new()?;
     let payload = match function {
         Some(function) => Payload::Call(function),
-        None => Payload::Exec { paths: &lowered.paths, args: &lowered.args, env: &lowered.env },
+        None => Payload::Exec {
+            paths: &lowered.paths,
+            args: &lowered.args,
+            env: &lowered.env,
+        },
     };
     let spawn = Spawn {
-        namespaces: if join.is_some() { 0 } else { flags(&lowered.namespaces) },
+        namespaces: if join.is_some() {
+            0
+        } else {
+            flags(&lowered.namespaces)
+        },
         first: &lowered.first,
         last: &lowered.last,
         payload,
         announce: started.is_some(),
     };
-    let mut child = spawn.start().map_err(|source| JailError::Namespaces { source })?;
+    let mut child = spawn
+        .start()
+        .map_err(|source| JailError::Namespaces { source })?;
     if join.is_none() {
         let first = block.as_ref().map(|block| block.first);
         if let Err(error) = prepare(&child, plan, &lowered, first) {
@@ -165,7 +185,8 @@ fn start(
     }
     let terminal = matches!(stdio, Stdio::Pty);
     let master = if terminal { child.descriptor()? } else { None };
-    if let Some(running) = started.and_then(|f| child.announced().and_then(running).map(|r| (f, r))) {
+    if let Some(running) = started.and_then(|f| child.announced().and_then(running).map(|r| (f, r)))
+    {
         let (started, running) = running;
         started(running);
     }
@@ -182,7 +203,12 @@ fn start(
     let status = match progress {
         Progress::Ended(status) => ended(status),
         Progress::Failed(index, errno) => return Err(failed(plan, lowered.step(index), errno)),
-        Progress::NotExecuted(errno) => return Err(JailError::Program { program: lowered.program, errno }),
+        Progress::NotExecuted(errno) => {
+            return Err(JailError::Program {
+                program: lowered.program,
+                errno,
+            });
+        }
         Progress::Unfinished => return Err(JailError::Killed),
         // The whole jail was killed, the program with it.
         Progress::Killed => Status::Signalled(9),
@@ -207,14 +233,33 @@ fn ended(status: i32) -> Status {
 
 fn failed(plan: &JailPlan, step: Option<usize>, errno: jaula_sys::error::Errno) -> JailError {
     let step = step.unwrap_or(plan.ops.len().saturating_sub(1));
-    let what = plan.ops.get(step).map(ToString::to_string).unwrap_or_default();
-    JailError::Step { step: step + 1, of: plan.ops.len(), what, errno, id_mapping: false }
+    let what = plan
+        .ops
+        .get(step)
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    JailError::Step {
+        step: step + 1,
+        of: plan.ops.len(),
+        what,
+        errno,
+        id_mapping: false,
+    }
 }
 
 /// What the supervisor does for the child: maps, id-mapped views; then the child goes on.
-fn prepare(child: &Child, plan: &JailPlan, lowered: &Lowered, block: Option<u32>) -> Result<(), JailError> {
+fn prepare(
+    child: &Child,
+    plan: &JailPlan,
+    lowered: &Lowered,
+    block: Option<u32>,
+) -> Result<(), JailError> {
     let step = |wanted: fn(&SetupOp) -> bool| plan.ops.iter().position(wanted);
-    let range = |inside, outside, count| Range { inside, outside, count };
+    let range = |inside, outside, count| Range {
+        inside,
+        outside,
+        count,
+    };
     let maps = match lowered.ids {
         IdPlan::Host => None,
         IdPlan::PrivateBlock { count } => {
@@ -226,13 +271,19 @@ fn prepare(child: &Child, plan: &JailPlan, lowered: &Lowered, block: Option<u32>
             let both = vec![range(0, 0, 1), range(1, 1, count.saturating_sub(1))];
             Some((both.clone(), both, false))
         }
-        IdPlan::Single { inside, outside } => {
-            Some((vec![range(inside.0, outside.0, 1)], vec![range(inside.1, outside.1, 1)], true))
-        }
+        IdPlan::Single { inside, outside } => Some((
+            vec![range(inside.0, outside.0, 1)],
+            vec![range(inside.1, outside.1, 1)],
+            true,
+        )),
     };
     if let Some((users, groups, deny)) = maps {
         idmap::map(child.pid(), &users, &groups, deny).map_err(|error| {
-            failed(plan, step(|op| matches!(op, SetupOp::MapIds(_))), error.errno)
+            failed(
+                plan,
+                step(|op| matches!(op, SetupOp::MapIds(_))),
+                error.errno,
+            )
         })?;
     }
     let mut fds = Vec::with_capacity(2);

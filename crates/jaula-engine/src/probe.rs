@@ -1,6 +1,8 @@
 //! Reading the host.
 
-use jaula_plan::facts::host::{Account, CallerFacts, CallerKind, ETC_ENTRIES, Entry, EntryKind, HostFacts};
+use jaula_plan::facts::host::{
+    Account, CallerFacts, CallerKind, ETC_ENTRIES, Entry, EntryKind, HostFacts,
+};
 use jaula_plan::facts::host::{PROGRAM_DIRS, ProgramsFacts};
 use jaula_plan::spec::jail::{Changes, IdSpec, JailSpec, NetSpec, RootSpec, UserSpec};
 use std::path::{Path, PathBuf};
@@ -16,7 +18,12 @@ pub fn host(spec: &JailSpec) -> HostFacts {
     // The resolver's file may be a link to anywhere on the host; what it leads to is what is bound.
     let resolv_conf = spec.net == NetSpec::Host && Path::new("/etc/resolv.conf").is_file();
     let needs_account = matches!(spec.user, UserSpec::Named(_)) || spec.command.is_empty();
-    HostFacts { caller: caller(), programs, resolv_conf, account: if needs_account { account(spec) } else { None } }
+    HostFacts {
+        caller: caller(),
+        programs,
+        resolv_conf,
+        account: if needs_account { account(spec) } else { None },
+    }
 }
 
 /// Who calls.
@@ -44,18 +51,27 @@ fn programs() -> ProgramsFacts {
             } else {
                 return None;
             };
-            Some(Entry { name: name.into(), kind })
+            Some(Entry {
+                name: name.into(),
+                kind,
+            })
         };
         names.iter().filter_map(entry).collect()
     };
-    ProgramsFacts { top: look("/", &PROGRAM_DIRS), etc: look("/etc", &ETC_ENTRIES) }
+    ProgramsFacts {
+        top: look("/", &PROGRAM_DIRS),
+        etc: look("/etc", &ETC_ENTRIES),
+    }
 }
 
 /// The account the program is to run as, from the tree that the jail will see: its layer first.
 fn account(spec: &JailSpec) -> Option<Account> {
     let trees: Vec<PathBuf> = match &spec.root {
         RootSpec::HostPrograms => vec![PathBuf::from("/")],
-        RootSpec::Tree { dir, changes: Changes::Layer { upper, .. } } => vec![upper.clone(), dir.clone()],
+        RootSpec::Tree {
+            dir,
+            changes: Changes::Layer { upper, .. },
+        } => vec![upper.clone(), dir.clone()],
         RootSpec::Tree { dir, .. } => vec![dir.clone()],
     };
     let own = spec.ids == IdSpec::CallerAsSelf;
@@ -65,7 +81,9 @@ fn account(spec: &JailSpec) -> Option<Account> {
         UserSpec::Root => account::Wanted::Id(if own { caller().uid } else { 0 }),
     };
     let read = |path: &str| {
-        let file = trees.iter().find_map(|tree| jaula_sys::beneath::read_in_root(tree, path, account::LIMIT).ok());
+        let file = trees
+            .iter()
+            .find_map(|tree| jaula_sys::beneath::read_in_root(tree, path, account::LIMIT).ok());
         file.unwrap_or_default()
     };
     account::find(&read("etc/passwd"), &wanted, || read("etc/group"))

@@ -38,8 +38,13 @@ impl Caller {
     /// The user of this process.
     pub fn current() -> Self {
         let (uid, gid) = process::effective_ids();
-        let passwd = if uid == 0 { Vec::new() } else { read("/etc/passwd") };
-        let name = account::find(&passwd, &account::Wanted::Id(uid), Vec::new).map(|account| account.name);
+        let passwd = if uid == 0 {
+            Vec::new()
+        } else {
+            read("/etc/passwd")
+        };
+        let name =
+            account::find(&passwd, &account::Wanted::Id(uid), Vec::new).map(|account| account.name);
         Self { uid, gid, name }
     }
 }
@@ -101,8 +106,12 @@ impl SessionError {
     /// What the user may do.
     pub fn hints(&self) -> Vec<String> {
         match self {
-            Self::NoRange { file, line, .. } => vec![format!("let root add this line to {file}: {line}")],
-            Self::Program { program, .. } => vec![format!("{program} comes with the package uidmap (shadow-utils)")],
+            Self::NoRange { file, line, .. } => {
+                vec![format!("let root add this line to {file}: {line}")]
+            }
+            Self::Program { program, .. } => vec![format!(
+                "{program} comes with the package uidmap (shadow-utils)"
+            )],
             Self::Kernel { .. } => vec!["jaula doctor says what this host allows".to_owned()],
         }
     }
@@ -123,9 +132,14 @@ fn read(path: &str) -> Vec<u8> {
 fn lines(text: &str) -> impl Iterator<Item = (&str, u32, u32)> {
     text.lines().filter_map(|line| {
         let mut fields = line.trim().split(':');
-        let (owner, start, count) = (fields.next()?, fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+        let (owner, start, count) = (
+            fields.next()?,
+            fields.next()?.parse().ok()?,
+            fields.next()?.parse().ok()?,
+        );
         let end = u32::checked_add(start, count)?;
-        (fields.next().is_none() && start > 0 && count > 0 && end < u32::MAX).then_some((owner, start, count))
+        (fields.next().is_none() && start > 0 && count > 0 && end < u32::MAX)
+            .then_some((owner, start, count))
     })
 }
 
@@ -133,14 +147,22 @@ fn lines(text: &str) -> impl Iterator<Item = (&str, u32, u32)> {
 fn range(text: &str, caller: &Caller) -> Option<(u32, u32)> {
     let number = caller.uid.to_string();
     let own = |owner: &str| Some(owner) == caller.name.as_deref() || owner == number;
-    let ranges = lines(text).filter(|(owner, ..)| own(owner)).map(|(_, start, count)| (start, count));
+    let ranges = lines(text)
+        .filter(|(owner, ..)| own(owner))
+        .map(|(_, start, count)| (start, count));
     ranges.max_by_key(|(_, count)| (*count).min(SUBORDINATE))
 }
 
 /// A line that gives the caller a range nobody has.
 fn free_line(text: &str, caller: &Caller) -> String {
-    let after = lines(text).map(|(_, start, count)| start.saturating_add(count)).max().unwrap_or(0);
-    let user = caller.name.clone().unwrap_or_else(|| caller.uid.to_string());
+    let after = lines(text)
+        .map(|(_, start, count)| start.saturating_add(count))
+        .max()
+        .unwrap_or(0);
+    let user = caller
+        .name
+        .clone()
+        .unwrap_or_else(|| caller.uid.to_string());
     format!("{user}:{}:{SUBORDINATE}", after.max(100_000))
 }
 
@@ -163,8 +185,15 @@ pub fn enter(caller: &Caller, need: Need) -> Result<Session, SessionError> {
             (Some(own), _) => *found = own,
             (None, Need::OneUser) => return Ok(Session::Single),
             (None, Need::Users) => {
-                let user = caller.name.clone().unwrap_or_else(|| caller.uid.to_string());
-                return Err(SessionError::NoRange { user, file, line: free_line(&text, caller) });
+                let user = caller
+                    .name
+                    .clone()
+                    .unwrap_or_else(|| caller.uid.to_string());
+                return Err(SessionError::NoRange {
+                    user,
+                    file,
+                    line: free_line(&text, caller),
+                });
             }
         }
     }
@@ -178,7 +207,8 @@ pub fn enter(caller: &Caller, need: Need) -> Result<Session, SessionError> {
 }
 
 fn map(caller: &Caller, users: u32, groups: u32, count: u32) -> Result<(), SessionError> {
-    let failed = |call, error: std::io::Error| SysError::io(call, "the child that maps identifiers", &error);
+    let failed =
+        |call, error: std::io::Error| SysError::io(call, "the child that maps identifiers", &error);
     let (mut wait, mut go) = std::io::pipe().map_err(|e| failed("pipe2", e))?;
     let (mut answer, tell) = std::io::pipe().map_err(|e| failed("pipe2", e))?;
     let pid = userns::own_pid().to_string();
@@ -203,7 +233,10 @@ fn map(caller: &Caller, users: u32, groups: u32, count: u32) -> Result<(), Sessi
                 .spawn()
         };
         // Both at once: they do not depend on each other.
-        let both = [start("newuidmap", caller.uid, users), start("newgidmap", caller.gid, groups)];
+        let both = [
+            start("newuidmap", caller.uid, users),
+            start("newgidmap", caller.gid, groups),
+        ];
         for (number, started) in (1u8..).zip(both) {
             let message = match started.and_then(|child| child.wait_with_output()) {
                 Ok(output) if output.status.success() => continue,
@@ -231,8 +264,14 @@ fn map(caller: &Caller, users: u32, groups: u32, count: u32) -> Result<(), Sessi
     unshared?;
     match code {
         Some(0) => Ok(()),
-        Some(2) => Err(SessionError::Program { program: "newgidmap", message }),
-        _ => Err(SessionError::Program { program: "newuidmap", message }),
+        Some(2) => Err(SessionError::Program {
+            program: "newgidmap",
+            message,
+        }),
+        _ => Err(SessionError::Program {
+            program: "newuidmap",
+            message,
+        }),
     }
 }
 
@@ -241,7 +280,11 @@ mod tests {
     use super::*;
 
     fn ana() -> Caller {
-        Caller { uid: 1000, gid: 1000, name: Some("ana".into()) }
+        Caller {
+            uid: 1000,
+            gid: 1000,
+            name: Some("ana".into()),
+        }
     }
 
     #[test]

@@ -36,8 +36,13 @@ pub const MASKED: [&str; 12] = [
 ];
 
 /// Paths of procfs through which the kernel is changed.
-pub const READ_ONLY: [&str; 5] =
-    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+pub const READ_ONLY: [&str; 5] = [
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+];
 
 /// Why there can be no such jail.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,7 +51,9 @@ pub enum JailPlanError {
     #[error("only root can run a jail with the identifiers of the host")]
     HostIdsNeedRoot,
     /// A user that does not exist where only one does.
-    #[error("there is only user {only} in this jail, because the caller has no subordinate identifiers")]
+    #[error(
+        "there is only user {only} in this jail, because the caller has no subordinate identifiers"
+    )]
     OneUserOnly {
         /// The one there is.
         only: u32,
@@ -105,7 +112,9 @@ pub enum JailPlanError {
     #[error("the host has no /usr to take programs from")]
     NoPrograms,
     /// The combination would leave the jail's processes running when the supervisor is killed.
-    #[error("a jail on its own layer needs a pid namespace of its own, or its processes could outlive it")]
+    #[error(
+        "a jail on its own layer needs a pid namespace of its own, or its processes could outlive it"
+    )]
     PidNamespaceNeeded,
 }
 
@@ -163,7 +172,15 @@ pub fn plan_jail(spec: &JailSpec, facts: &HostFacts) -> Result<JailPlan, JailPla
     namespaces.net &= spec.net == NetSpec::None;
     let ids = plan_ids(spec.ids, facts)?;
     namespaces.user = ids != IdPlan::Host;
-    if !namespaces.pid && matches!(&spec.root, RootSpec::Tree { changes: Changes::Layer { .. }, .. }) {
+    if !namespaces.pid
+        && matches!(
+            &spec.root,
+            RootSpec::Tree {
+                changes: Changes::Layer { .. },
+                ..
+            }
+        )
+    {
         return Err(JailPlanError::PidNamespaceNeeded);
     }
     let mut ops = vec![SetupOp::Namespaces(namespaces)];
@@ -183,17 +200,26 @@ pub fn plan_jail(spec: &JailSpec, facts: &HostFacts) -> Result<JailPlan, JailPla
     match &spec.root {
         RootSpec::HostPrograms => {
             ops.push(SetupOp::Root(RootPlan::Memory));
-            plan_programs(facts.programs.as_ref().ok_or(JailPlanError::NoPrograms)?, &mut ops)?;
+            plan_programs(
+                facts.programs.as_ref().ok_or(JailPlanError::NoPrograms)?,
+                &mut ops,
+            )?;
         }
         RootSpec::Tree { dir, changes } => {
             plan_tree(dir, changes, ids, &mut ops)?;
         }
     }
-    ops.push(SetupOp::Dev { tty_group: !matches!(ids, IdPlan::Single { .. }) });
+    ops.push(SetupOp::Dev {
+        tty_group: !matches!(ids, IdPlan::Single { .. }),
+    });
     // Without a pid namespace of its own a fresh procfs shows what the host's shows; that is what was asked.
     ops.push(SetupOp::Proc);
-    ops.push(SetupOp::Sys { empty: !namespaces.net && namespaces.user });
-    let hidden = MASKED.into_iter().filter(|p| namespaces.net || !namespaces.user || !p.starts_with("/sys/"));
+    ops.push(SetupOp::Sys {
+        empty: !namespaces.net && namespaces.user,
+    });
+    let hidden = MASKED
+        .into_iter()
+        .filter(|p| namespaces.net || !namespaces.user || !p.starts_with("/sys/"));
     ops.push(SetupOp::Mask(hidden.collect()));
     ops.push(SetupOp::ReadOnly(READ_ONLY.to_vec()));
     if spec.net == NetSpec::Host && facts.resolv_conf {
@@ -228,14 +254,22 @@ fn plan_program(
     }
     ops.push(SetupOp::Chdir(match (&spec.cwd, &facts.account) {
         (Some(cwd), _) => vec![inside(cwd, "working directory")?],
-        (None, Some(account)) if account.home.is_absolute() => vec![account.home.clone(), "/".into()],
+        (None, Some(account)) if account.home.is_absolute() => {
+            vec![account.home.clone(), "/".into()]
+        }
         (None, _) => vec!["/root".into(), "/".into()],
     }));
     ops.push(SetupOp::CloseDescriptors);
     let mounts = CapSet::number("SYS_ADMIN").is_some_and(|n| caps.has(n));
     match spec.seccomp {
-        SeccompSpec::Default => ops.push(SetupOp::Seccomp(FilterPlan { no_sync: false, mounts })),
-        SeccompSpec::DefaultNoSync => ops.push(SetupOp::Seccomp(FilterPlan { no_sync: true, mounts })),
+        SeccompSpec::Default => ops.push(SetupOp::Seccomp(FilterPlan {
+            no_sync: false,
+            mounts,
+        })),
+        SeccompSpec::DefaultNoSync => ops.push(SetupOp::Seccomp(FilterPlan {
+            no_sync: true,
+            mounts,
+        })),
         SeccompSpec::Off => {}
     }
     ops.push(plan_exec(spec, facts)?);
@@ -246,13 +280,19 @@ fn plan_ids(ids: IdSpec, facts: &HostFacts) -> Result<IdPlan, JailPlanError> {
     let caller = facts.caller;
     Ok(match (ids, caller.kind) {
         (IdSpec::Private, CallerKind::Root) => IdPlan::PrivateBlock { count: ID_COUNT },
-        (IdSpec::Private, CallerKind::Session { ids }) => IdPlan::Nested { count: ids.min(ID_COUNT) },
-        (IdSpec::Private, CallerKind::Single) | (IdSpec::CallerAsRoot, _) => {
-            IdPlan::Single { inside: (0, 0), outside: (caller.uid, caller.gid) }
-        }
+        (IdSpec::Private, CallerKind::Session { ids }) => IdPlan::Nested {
+            count: ids.min(ID_COUNT),
+        },
+        (IdSpec::Private, CallerKind::Single) | (IdSpec::CallerAsRoot, _) => IdPlan::Single {
+            inside: (0, 0),
+            outside: (caller.uid, caller.gid),
+        },
         (IdSpec::CallerAsSelf, _) => {
             let own = (caller.uid, caller.gid);
-            IdPlan::Single { inside: own, outside: own }
+            IdPlan::Single {
+                inside: own,
+                outside: own,
+            }
         }
         (IdSpec::Host, CallerKind::Single) => return Err(JailPlanError::HostIdsNeedRoot),
         (IdSpec::Host, _) => IdPlan::Host,
@@ -270,7 +310,10 @@ fn plan_tree(
         absolute(upper, "layer of a jail")?;
         absolute(work, "work directory of a layer")?;
         if upper.parent() != work.parent() || upper == work {
-            return Err(JailPlanError::LayerSplit { upper: upper.clone(), work: work.clone() });
+            return Err(JailPlanError::LayerSplit {
+                upper: upper.clone(),
+                work: work.clone(),
+            });
         }
     }
     ops.push(SetupOp::Root(RootPlan::Tree {
@@ -290,23 +333,45 @@ fn plan_programs(programs: &ProgramsFacts, ops: &mut Vec<SetupOp>) -> Result<(),
         plan_entry(&root.join(&entry.name), &entry.kind, ops);
     }
     let etc = Path::new("/etc");
-    ops.push(SetupOp::Directory { at: etc.to_owned(), mode: 0o755 });
+    ops.push(SetupOp::Directory {
+        at: etc.to_owned(),
+        mode: 0o755,
+    });
     for entry in &programs.etc {
         plan_entry(&etc.join(&entry.name), &entry.kind, ops);
     }
     for (dir, mode) in [("/var", 0o755), ("/home", 0o755)] {
-        ops.push(SetupOp::Directory { at: dir.into(), mode });
+        ops.push(SetupOp::Directory {
+            at: dir.into(),
+            mode,
+        });
     }
-    for (dir, mode) in [("/run", 0o755), ("/tmp", 0o1777), ("/var/tmp", 0o1777), ("/root", 0o700)] {
-        ops.push(SetupOp::Tmpfs { at: dir.into(), mode });
+    for (dir, mode) in [
+        ("/run", 0o755),
+        ("/tmp", 0o1777),
+        ("/var/tmp", 0o1777),
+        ("/root", 0o700),
+    ] {
+        ops.push(SetupOp::Tmpfs {
+            at: dir.into(),
+            mode,
+        });
     }
     Ok(())
 }
 
 fn plan_entry(at: &Path, kind: &EntryKind, ops: &mut Vec<SetupOp>) {
-    let bind = |kind| SetupOp::Bind { from: at.to_owned(), to: at.to_owned(), read_only: true, kind };
+    let bind = |kind| SetupOp::Bind {
+        from: at.to_owned(),
+        to: at.to_owned(),
+        read_only: true,
+        kind,
+    };
     ops.push(match kind {
-        EntryKind::Link(to) => SetupOp::Link { at: at.to_owned(), to: to.clone() },
+        EntryKind::Link(to) => SetupOp::Link {
+            at: at.to_owned(),
+            to: to.clone(),
+        },
         EntryKind::Directory => bind(BindKind::Directory),
         EntryKind::File => bind(BindKind::File),
     });
@@ -319,17 +384,33 @@ fn plan_mount(mount: &MountSpec) -> Result<SetupOp, JailPlanError> {
         let kept = ["/proc", "/sys"].iter().any(|kept| to.starts_with(kept));
         if kept || to == Path::new("/") || to == Path::new("/dev") {
             let why = "the jail has its own there";
-            return Err(JailPlanError::BadPath { path: to, what: "mount point", why });
+            return Err(JailPlanError::BadPath {
+                path: to,
+                what: "mount point",
+                why,
+            });
         }
         Ok(to)
     };
     match mount {
-        MountSpec::Bind { from, to, read_only } => {
+        MountSpec::Bind {
+            from,
+            to,
+            read_only,
+        } => {
             absolute(from, "source of a mount")?;
             let (from, to) = (from.clone(), target(to)?);
-            Ok(SetupOp::Bind { from, to, read_only: *read_only, kind: BindKind::Unknown })
+            Ok(SetupOp::Bind {
+                from,
+                to,
+                read_only: *read_only,
+                kind: BindKind::Unknown,
+            })
         }
-        MountSpec::Tmpfs { at } => Ok(SetupOp::Tmpfs { at: target(at)?, mode: 0o1777 }),
+        MountSpec::Tmpfs { at } => Ok(SetupOp::Tmpfs {
+            at: target(at)?,
+            mode: 0o1777,
+        }),
     }
 }
 
@@ -341,7 +422,12 @@ fn plan_user(
 ) -> Result<(SetupOp, CapSet), JailPlanError> {
     let (uid, gid, groups) = match (&spec.user, ids) {
         // Root is who the jail belongs to; where the caller stays himself, that is he.
-        (UserSpec::Root, IdPlan::Single { inside: (uid, gid), .. }) => (uid, gid, Vec::new()),
+        (
+            UserSpec::Root,
+            IdPlan::Single {
+                inside: (uid, gid), ..
+            },
+        ) => (uid, gid, Vec::new()),
         (UserSpec::Root, _) => (0, 0, Vec::new()),
         (UserSpec::Ids { uid, gid, groups }, _) => (*uid, *gid, groups.clone()),
         (UserSpec::Named(name), _) => match &facts.account {
@@ -350,7 +436,10 @@ fn plan_user(
         },
     };
     match ids {
-        IdPlan::Single { inside: (only, only_gid), .. } if uid != only || gid != only_gid => {
+        IdPlan::Single {
+            inside: (only, only_gid),
+            ..
+        } if uid != only || gid != only_gid => {
             return Err(JailPlanError::OneUserOnly { only });
         }
         IdPlan::PrivateBlock { count } | IdPlan::Nested { count } => {
@@ -363,7 +452,15 @@ fn plan_user(
     }
     // Only root keeps capabilities; the bounding set is cut to the same for everyone else's set-uid programs.
     let set_groups = !matches!(ids, IdPlan::Single { .. });
-    Ok((SetupOp::User { uid, gid, groups, set_groups }, caps))
+    Ok((
+        SetupOp::User {
+            uid,
+            gid,
+            groups,
+            set_groups,
+        },
+        caps,
+    ))
 }
 
 fn plan_caps(add: &[String], drop: &[String]) -> Result<CapSet, JailPlanError> {
@@ -387,8 +484,15 @@ fn plan_exec(spec: &JailSpec, facts: &HostFacts) -> Result<SetupOp, JailPlanErro
     let nul = |word: &OsStr| word.as_bytes().contains(&0);
     let mut command = spec.command.clone();
     if command.is_empty() {
-        let shell = facts.account.as_ref().map(|a| a.shell.clone().into_os_string());
-        command.push(shell.filter(|s| !s.is_empty()).unwrap_or_else(|| "/bin/sh".into()));
+        let shell = facts
+            .account
+            .as_ref()
+            .map(|a| a.shell.clone().into_os_string());
+        command.push(
+            shell
+                .filter(|s| !s.is_empty())
+                .unwrap_or_else(|| "/bin/sh".into()),
+        );
     }
     if command.iter().any(|word| nul(word)) {
         return Err(JailPlanError::Nul { what: "command" });
@@ -399,7 +503,9 @@ fn plan_exec(spec: &JailSpec, facts: &HostFacts) -> Result<SetupOp, JailPlanErro
             return Err(JailPlanError::BadVariable { name: name.clone() });
         }
         if nul(name) || nul(value) {
-            return Err(JailPlanError::Nul { what: "environment" });
+            return Err(JailPlanError::Nul {
+                what: "environment",
+            });
         }
     }
     let mut offer = |name: &str, value: OsString| {
@@ -421,7 +527,11 @@ fn plan_exec(spec: &JailSpec, facts: &HostFacts) -> Result<SetupOp, JailPlanErro
 }
 
 fn absolute(path: &Path, what: &'static str) -> Result<(), JailPlanError> {
-    let refuse = |why| JailPlanError::BadPath { path: path.to_owned(), what, why };
+    let refuse = |why| JailPlanError::BadPath {
+        path: path.to_owned(),
+        what,
+        why,
+    };
     if !path.is_absolute() {
         return Err(refuse("it is not absolute"));
     }
@@ -436,7 +546,11 @@ fn inside(path: &Path, what: &'static str) -> Result<PathBuf, JailPlanError> {
     absolute(path, what)?;
     if path.components().any(|c| c == Component::ParentDir) {
         let why = "it holds ..";
-        return Err(JailPlanError::BadPath { path: path.to_owned(), what, why });
+        return Err(JailPlanError::BadPath {
+            path: path.to_owned(),
+            what,
+            why,
+        });
     }
     Ok(path.components().collect())
 }

@@ -34,9 +34,16 @@ pub enum IdPlan {
 impl fmt::Display for IdPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::PrivateBlock { count } => write!(f, "{count} identifiers from 0 to a block no other jail has"),
-            Self::Nested { count } => write!(f, "{count} identifiers from 0 to the caller's own range"),
-            Self::Single { inside: (uid, gid), outside: (out_uid, out_gid) } => {
+            Self::PrivateBlock { count } => {
+                write!(f, "{count} identifiers from 0 to a block no other jail has")
+            }
+            Self::Nested { count } => {
+                write!(f, "{count} identifiers from 0 to the caller's own range")
+            }
+            Self::Single {
+                inside: (uid, gid),
+                outside: (out_uid, out_gid),
+            } => {
                 write!(f, "user {uid} to {out_uid} and group {gid} to {out_gid}")
             }
             Self::Host => f.write_str("none: the identifiers are those of the host"),
@@ -113,7 +120,17 @@ impl CapSet {
     /// What root of a jail keeps: enough to install packages and run daemons, nothing that configures the kernel
     /// (the set that OCI runtimes give).
     pub const DEFAULT: Self = Self(
-        1 | 1 << 1 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 13 | 1 << 18 | 1 << 27
+        1 | 1 << 1
+            | 1 << 3
+            | 1 << 4
+            | 1 << 5
+            | 1 << 6
+            | 1 << 7
+            | 1 << 8
+            | 1 << 10
+            | 1 << 13
+            | 1 << 18
+            | 1 << 27
             | 1 << 29
             | 1 << 31,
     );
@@ -122,7 +139,10 @@ impl CapSet {
     pub fn number(name: &str) -> Option<u32> {
         let upper = name.to_ascii_uppercase();
         let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
-        CAPABILITIES.iter().position(|c| *c == bare).and_then(|n| u32::try_from(n).ok())
+        CAPABILITIES
+            .iter()
+            .position(|c| *c == bare)
+            .and_then(|n| u32::try_from(n).ok())
     }
 
     /// Whether a capability is in the set.
@@ -132,7 +152,11 @@ impl CapSet {
 
     /// The names in the set, in the order of their numbers.
     pub fn names(self) -> Vec<&'static str> {
-        (0u32..).zip(CAPABILITIES).filter(|(n, _)| self.has(*n)).map(|(_, name)| name).collect()
+        (0u32..)
+            .zip(CAPABILITIES)
+            .filter(|(n, _)| self.has(*n))
+            .map(|(_, name)| name)
+            .collect()
     }
 }
 
@@ -281,14 +305,22 @@ impl fmt::Display for SetupOp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = |p: &PathBuf| shown(p);
         match self {
-            Self::Namespaces(ns) => write!(f, "start a process in new namespaces: {}", ns.names().join(" ")),
+            Self::Namespaces(ns) => write!(
+                f,
+                "start a process in new namespaces: {}",
+                ns.names().join(" ")
+            ),
             Self::MapIds(ids) => write!(f, "map {ids}"),
             Self::DieWithParent => f.write_str("end when the supervisor ends"),
             Self::Loopback => f.write_str("bring up the loopback interface"),
             Self::HostName(name) => write!(f, "set the host name to {name}"),
             Self::PrivateMounts => f.write_str("keep every mount private to the jail"),
             Self::Root(RootPlan::Memory) => f.write_str("make an empty root in memory"),
-            Self::Root(RootPlan::Tree { dir, changes, id_mapped }) => {
+            Self::Root(RootPlan::Tree {
+                dir,
+                changes,
+                id_mapped,
+            }) => {
                 let how = match changes {
                     Changes::Ephemeral => "under a layer in memory",
                     Changes::Layer { .. } => "under its own layer",
@@ -299,12 +331,29 @@ impl fmt::Display for SetupOp {
                 if let Changes::Layer { upper, .. } = changes {
                     write!(f, " {}", path(upper))?;
                 }
-                f.write_str(if *id_mapped { ", identifiers mapped" } else { "" })
+                f.write_str(if *id_mapped {
+                    ", identifiers mapped"
+                } else {
+                    ""
+                })
             }
-            Self::Directory { at, mode } => write!(f, "make directory {} (mode {mode:o})", path(at)),
+            Self::Directory { at, mode } => {
+                write!(f, "make directory {} (mode {mode:o})", path(at))
+            }
             Self::Link { at, to } => write!(f, "make link {} to {}", path(at), path(to)),
-            Self::Bind { from, to, read_only, .. } => {
-                write!(f, "bind {} at {}{}", path(from), path(to), if *read_only { ", read-only" } else { "" })
+            Self::Bind {
+                from,
+                to,
+                read_only,
+                ..
+            } => {
+                write!(
+                    f,
+                    "bind {} at {}{}",
+                    path(from),
+                    path(to),
+                    if *read_only { ", read-only" } else { "" }
+                )
             }
             Self::Tmpfs { at, mode } => write!(f, "mount memory at {} (mode {mode:o})", path(at)),
             Self::Dev { .. } => f.write_str("make a fresh /dev"),
@@ -318,12 +367,22 @@ impl fmt::Display for SetupOp {
             Self::Stdio(StdioPlan::Auto) => {
                 f.write_str("start a session, on a terminal of its own if the caller is on one")
             }
-            Self::Stdio(StdioPlan::Inherit) => f.write_str("start a session with the caller's input and output"),
-            Self::Stdio(StdioPlan::Captured) => f.write_str("start a session with captured output and no input"),
-            Self::User { uid, gid, groups, .. } => {
+            Self::Stdio(StdioPlan::Inherit) => {
+                f.write_str("start a session with the caller's input and output")
+            }
+            Self::Stdio(StdioPlan::Captured) => {
+                f.write_str("start a session with captured output and no input")
+            }
+            Self::User {
+                uid, gid, groups, ..
+            } => {
                 write!(f, "become user {uid}, group {gid}")?;
                 let list: Vec<String> = groups.iter().map(u32::to_string).collect();
-                if list.is_empty() { Ok(()) } else { write!(f, ", groups {}", list.join(" ")) }
+                if list.is_empty() {
+                    Ok(())
+                } else {
+                    write!(f, ", groups {}", list.join(" "))
+                }
             }
             Self::Capabilities(set) => write!(f, "keep these capabilities only: {set}"),
             Self::NoNewPrivs => f.write_str("let no program gain privileges"),
@@ -331,11 +390,21 @@ impl fmt::Display for SetupOp {
                 let list: Vec<String> = dirs.iter().map(path).collect();
                 write!(f, "work in {}", list.join(" or else "))
             }
-            Self::CloseDescriptors => f.write_str("close every descriptor but input, output and error"),
+            Self::CloseDescriptors => {
+                f.write_str("close every descriptor but input, output and error")
+            }
             Self::Seccomp(plan) => {
                 f.write_str("filter system calls: the default list")?;
-                f.write_str(if plan.mounts { ", mounting left to the kernel" } else { "" })?;
-                f.write_str(if plan.no_sync { ", syncing answered at once" } else { "" })
+                f.write_str(if plan.mounts {
+                    ", mounting left to the kernel"
+                } else {
+                    ""
+                })?;
+                f.write_str(if plan.no_sync {
+                    ", syncing answered at once"
+                } else {
+                    ""
+                })
             }
             Self::Exec { command, .. } => {
                 let words: Vec<String> = command.iter().map(word).collect();

@@ -46,7 +46,13 @@ pub(crate) fn open_raw(dir: RawFd, path: &CStr, flags: i32, links: Links) -> Res
     for _ in 0..16 {
         // SAFETY: `path` ends in NUL and `how` is a whole open_how of the size given.
         let fd = unsafe {
-            libc::syscall(libc::SYS_openat2, dir, path.as_ptr(), &raw const how, size_of::<libc::open_how>())
+            libc::syscall(
+                libc::SYS_openat2,
+                dir,
+                path.as_ptr(),
+                &raw const how,
+                size_of::<libc::open_how>(),
+            )
         };
         if fd >= 0 {
             return Ok(Fd(fd as RawFd));
@@ -66,11 +72,17 @@ fn stepwise(dir: RawFd, path: &CStr, flags: i32, links: Links) -> Result<Fd, Err
     const MAX: usize = libc::PATH_MAX as usize;
     let mut rest = [0u8; MAX];
     let mut length = path.to_bytes().len();
-    rest.get_mut(..length).ok_or(Errno(libc::ENAMETOOLONG))?.copy_from_slice(path.to_bytes());
+    rest.get_mut(..length)
+        .ok_or(Errno(libc::ENAMETOOLONG))?
+        .copy_from_slice(path.to_bytes());
     let open = |at: RawFd, name: &CStr, flags: i32| {
         // SAFETY: `name` ends in NUL.
         let fd = unsafe { libc::openat(at, name.as_ptr(), flags | libc::O_CLOEXEC) };
-        if fd < 0 { Err(Errno::last()) } else { Ok(Fd(fd)) }
+        if fd < 0 {
+            Err(Errno::last())
+        } else {
+            Ok(Fd(fd))
+        }
     };
     let mut here = open(dir, c".", libc::O_PATH | libc::O_DIRECTORY)?;
     let mut followed = 0;
@@ -85,7 +97,10 @@ fn stepwise(dir: RawFd, path: &CStr, flags: i32, links: Links) -> Result<Fd, Err
             return open(here.0, c".", flags);
         }
         let mut buffer = [0u8; 256];
-        buffer.get_mut(..name.len()).ok_or(Errno(libc::ENAMETOOLONG))?.copy_from_slice(name);
+        buffer
+            .get_mut(..name.len())
+            .ok_or(Errno(libc::ENAMETOOLONG))?
+            .copy_from_slice(name);
         let name = CStr::from_bytes_until_nul(&buffer).map_err(|_| Errno(libc::ENAMETOOLONG))?;
         if name == c".." {
             return Err(Errno(libc::EXDEV));
@@ -93,7 +108,8 @@ fn stepwise(dir: RawFd, path: &CStr, flags: i32, links: Links) -> Result<Fd, Err
         let next = open(here.0, name, libc::O_PATH | libc::O_NOFOLLOW)?;
         let mut target = [0u8; MAX];
         // SAFETY: the buffer is as long as said; an empty path with a descriptor of a link reads that link.
-        let read = unsafe { libc::readlinkat(next.0, c"".as_ptr(), target.as_mut_ptr().cast(), MAX) };
+        let read =
+            unsafe { libc::readlinkat(next.0, c"".as_ptr(), target.as_mut_ptr().cast(), MAX) };
         let link = usize::try_from(read).ok().and_then(|n| target.get(..n));
         if let Some(link) = link {
             followed += 1;
@@ -106,7 +122,9 @@ fn stepwise(dir: RawFd, path: &CStr, flags: i32, links: Links) -> Result<Fd, Err
             let mut joined = [0u8; MAX];
             let total = link.len() + 1 + after.len();
             let room = joined.get_mut(..total).ok_or(Errno(libc::ENAMETOOLONG))?;
-            let (head, tail) = room.split_at_mut_checked(link.len()).ok_or(Errno(libc::ENAMETOOLONG))?;
+            let (head, tail) = room
+                .split_at_mut_checked(link.len())
+                .ok_or(Errno(libc::ENAMETOOLONG))?;
             head.copy_from_slice(link);
             if let Some((slash, tail)) = tail.split_first_mut() {
                 *slash = b'/';
@@ -122,15 +140,28 @@ fn stepwise(dir: RawFd, path: &CStr, flags: i32, links: Links) -> Result<Fd, Err
         here = next;
         let kept = after.len();
         let mut shifted = [0u8; MAX];
-        shifted.get_mut(..kept).ok_or(Errno(libc::ENAMETOOLONG))?.copy_from_slice(after);
+        shifted
+            .get_mut(..kept)
+            .ok_or(Errno(libc::ENAMETOOLONG))?
+            .copy_from_slice(after);
         (rest, length) = (shifted, kept);
     }
 }
 
 /// Opens a path beneath a directory, for reading (or whatever `flags` of open(2) say; never with `O_CREAT`).
-pub fn open(dir: &impl AsRawFd, path: &Path, flags: i32, links: Links) -> Result<OwnedFd, SysError> {
-    let refuse = |errno| SysError { call: "openat2", target: path.display().to_string(), errno };
-    let text = CString::new(path.as_os_str().as_bytes()).map_err(|_| refuse(Errno(libc::EINVAL)))?;
+pub fn open(
+    dir: &impl AsRawFd,
+    path: &Path,
+    flags: i32,
+    links: Links,
+) -> Result<OwnedFd, SysError> {
+    let refuse = |errno| SysError {
+        call: "openat2",
+        target: path.display().to_string(),
+        errno,
+    };
+    let text =
+        CString::new(path.as_os_str().as_bytes()).map_err(|_| refuse(Errno(libc::EINVAL)))?;
     let fd = open_raw(dir.as_raw_fd(), &text, flags, links).map_err(refuse)?;
     let raw = fd.0;
     std::mem::forget(fd);
@@ -143,13 +174,24 @@ pub fn open(dir: &impl AsRawFd, path: &Path, flags: i32, links: Links) -> Result
 pub fn read_in_root(root: &Path, path: &str, limit: usize) -> Result<Vec<u8>, SysError> {
     let fail = |call, error: std::io::Error| SysError::io(call, path, &error);
     let dir = File::open(root).map_err(|e| SysError::io("open", root.display().to_string(), &e))?;
-    let fd = open(&dir, Path::new(path), libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY, Links::InRoot)?;
+    let fd = open(
+        &dir,
+        Path::new(path),
+        libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY,
+        Links::InRoot,
+    )?;
     let file = File::from(fd);
     if !file.metadata().map_err(|e| fail("fstat", e))?.is_file() {
-        return Err(SysError { call: "open", target: path.into(), errno: Errno(libc::EINVAL) });
+        return Err(SysError {
+            call: "open",
+            target: path.into(),
+            errno: Errno(libc::EINVAL),
+        });
     }
     let mut bytes = Vec::new();
-    file.take(limit as u64).read_to_end(&mut bytes).map_err(|e| fail("read", e))?;
+    file.take(limit as u64)
+        .read_to_end(&mut bytes)
+        .map_err(|e| fail("read", e))?;
     Ok(bytes)
 }
 
@@ -189,15 +231,33 @@ mod tests {
         symlink("etc", root.join("dir")).unwrap();
         symlink("/proc/self/root", root.join("magic")).unwrap();
         let inside = std::fs::metadata(root.join("etc/passwd")).unwrap().ino();
-        for path in ["absolute", "etc/passwd", "/etc/passwd", "dir/passwd", "./etc//passwd"] {
-            assert_eq!(both(&root, path, Links::InRoot), [Ok(inside), Ok(inside)], "{path}");
+        for path in [
+            "absolute",
+            "etc/passwd",
+            "/etc/passwd",
+            "dir/passwd",
+            "./etc//passwd",
+        ] {
+            assert_eq!(
+                both(&root, path, Links::InRoot),
+                [Ok(inside), Ok(inside)],
+                "{path}"
+            );
         }
         for path in ["absolute", "dir/passwd", "loop"] {
-            assert_eq!(both(&root, path, Links::Refuse), [Err(libc::ELOOP), Err(libc::ELOOP)], "{path}");
+            assert_eq!(
+                both(&root, path, Links::Refuse),
+                [Err(libc::ELOOP), Err(libc::ELOOP)],
+                "{path}"
+            );
         }
         assert_eq!(both(&root, "loop", Links::InRoot), [Err(libc::ELOOP); 2]);
         for path in ["dangling", "gone", "magic/etc"] {
-            assert_eq!(both(&root, path, Links::InRoot), [Err(libc::ENOENT); 2], "{path}");
+            assert_eq!(
+                both(&root, path, Links::InRoot),
+                [Err(libc::ENOENT); 2],
+                "{path}"
+            );
         }
         let outside = std::fs::metadata(top.join("passwd")).unwrap().ino();
         for result in both(&root, "../passwd", Links::InRoot) {

@@ -19,8 +19,15 @@ const VERSION_3: u32 = 0x2008_0522;
 
 /// Sets effective and permitted to `keep`, inheritable and (with it) ambient to nothing.
 pub(crate) fn set(keep: u64) -> Result<(), Errno> {
-    let header = Header { version: VERSION_3, pid: 0 };
-    let half = |bits: u32| Data { effective: bits, permitted: bits, inheritable: 0 };
+    let header = Header {
+        version: VERSION_3,
+        pid: 0,
+    };
+    let half = |bits: u32| Data {
+        effective: bits,
+        permitted: bits,
+        inheritable: 0,
+    };
     let data = [half(keep as u32), half((keep >> 32) as u32)];
     // SAFETY: version 3 takes a header and two data structures.
     let done = unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) };
@@ -37,7 +44,11 @@ pub(crate) fn bound(keep: u64) -> Result<(), Errno> {
         if unsafe { libc::prctl(libc::PR_CAPBSET_DROP, number, 0, 0, 0) } < 0 {
             let errno = Errno::last();
             // Past the last one of this kernel.
-            return if errno.0 == libc::EINVAL && number > 30 { Ok(()) } else { Err(errno) };
+            return if errno.0 == libc::EINVAL && number > 30 {
+                Ok(())
+            } else {
+                Err(errno)
+            };
         }
     }
     Ok(())

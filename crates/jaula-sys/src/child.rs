@@ -23,11 +23,18 @@ pub(crate) struct Table {
 
 impl Table {
     pub(crate) fn new(socket: RawFd) -> Self {
-        Self { slots: [-1; SLOTS], socket }
+        Self {
+            slots: [-1; SLOTS],
+            socket,
+        }
     }
 
     fn at(&self, slot: Slot) -> Result<RawFd, Errno> {
-        self.slots.get(slot).copied().filter(|fd| *fd >= 0).ok_or(Errno(libc::EBADF))
+        self.slots
+            .get(slot)
+            .copied()
+            .filter(|fd| *fd >= 0)
+            .ok_or(Errno(libc::EBADF))
     }
 
     fn put(&mut self, slot: Slot, fd: Fd) -> Result<(), Errno> {
@@ -261,15 +268,27 @@ pub(crate) enum Done {
 }
 
 fn check(result: libc::c_int) -> Result<(), Errno> {
-    if result < 0 { Err(Errno::last()) } else { Ok(()) }
+    if result < 0 {
+        Err(Errno::last())
+    } else {
+        Ok(())
+    }
 }
 
 fn check_long(result: libc::c_long) -> Result<(), Errno> {
-    if result < 0 { Err(Errno::last()) } else { Ok(()) }
+    if result < 0 {
+        Err(Errno::last())
+    } else {
+        Ok(())
+    }
 }
 
 /// Walks the list. On an error: its place in the list.
-pub(crate) fn walk(ops: &[Op], table: &mut Table, absent: &mut dyn FnMut(usize)) -> Result<(), (usize, Errno)> {
+pub(crate) fn walk(
+    ops: &[Op],
+    table: &mut Table,
+    absent: &mut dyn FnMut(usize),
+) -> Result<(), (usize, Errno)> {
     for (index, op) in ops.iter().enumerate() {
         match apply(op, table) {
             Ok(Done::Applied) => {}
@@ -285,7 +304,10 @@ fn apply(op: &Op, table: &mut Table) -> Result<Done, Errno> {
         // SAFETY: takes numbers only.
         Op::Join { pidfd, namespaces } => check(unsafe { libc::setns(*pidfd, *namespaces) })?,
         Op::OpenDir { path, slot } => {
-            table.put(*slot, beneath::open_raw(libc::AT_FDCWD, path, DIRECTORY, Links::Refuse)?)?;
+            table.put(
+                *slot,
+                beneath::open_raw(libc::AT_FDCWD, path, DIRECTORY, Links::Refuse)?,
+            )?;
         }
         Op::Await(slots) => await_go(slots, table)?,
         Op::BecomeRoot { set_groups } => {
@@ -301,7 +323,12 @@ fn apply(op: &Op, table: &mut Table) -> Result<Done, Errno> {
             let mut byte = 0u8;
             // SAFETY: one byte of room, as said. The end of the stream is the supervisor's death.
             let got = unsafe {
-                libc::recv(table.socket, (&raw mut byte).cast(), 1, libc::MSG_DONTWAIT | libc::MSG_PEEK)
+                libc::recv(
+                    table.socket,
+                    (&raw mut byte).cast(),
+                    1,
+                    libc::MSG_DONTWAIT | libc::MSG_PEEK,
+                )
             };
             if got == 0 {
                 return Err(Errno(libc::ESRCH));
@@ -316,29 +343,56 @@ fn apply(op: &Op, table: &mut Table) -> Result<Done, Errno> {
             check(unsafe { libc::sethostname(bytes.as_ptr().cast(), bytes.len()) })?;
         }
         Op::PrivateMounts => mount::mount(None, c"/", libc::MS_REC | libc::MS_PRIVATE)?,
-        Op::NewFs { fs, options, attrs, slot } => {
+        Op::NewFs {
+            fs,
+            options,
+            attrs,
+            slot,
+        } => {
             let options = options.iter().map(|(k, v)| (k.as_c_str(), v.as_deref()));
             table.put(*slot, mount::new_fs(fs, options, *attrs)?)?;
         }
-        Op::OpenTree { path, recursive, slot } => {
+        Op::OpenTree {
+            path,
+            recursive,
+            slot,
+        } => {
             table.put(*slot, mount::open_tree(libc::AT_FDCWD, path, *recursive)?)?;
         }
-        Op::OpenPart { dir, path, slot } => table.put(*slot, mount::open_tree(table.at(*dir)?, path, false)?)?,
-        Op::SetAttr { slot, set, recursive } => mount::set_attr(table.at(*slot)?, *set, None, *recursive)?,
+        Op::OpenPart { dir, path, slot } => {
+            table.put(*slot, mount::open_tree(table.at(*dir)?, path, false)?)?
+        }
+        Op::SetAttr {
+            slot,
+            set,
+            recursive,
+        } => mount::set_attr(table.at(*slot)?, *set, None, *recursive)?,
         // A directory of procfs that every kernel has: it hides no path that is still to be opened.
         Op::AttachAside(slot) => mount::attach_at(table.at(*slot)?, c"/proc/fs")?,
-        Op::Attach { slot, dir, path, links } => {
+        Op::Attach {
+            slot,
+            dir,
+            path,
+            links,
+        } => {
             let target = beneath::open_raw(table.at(*dir)?, path, libc::O_PATH, *links)?;
             mount::attach(table.at(*slot)?, target.0)?;
         }
         Op::MakeDir { dir, name, mode } => make_dir(table.at(*dir)?, name, *mode)?,
         Op::MakeFile { dir, name } => make_file(table.at(*dir)?, name)?,
         Op::Symlink { dir, path, to } => symlink(table.at(*dir)?, path, to)?,
-        Op::Plain { dir, path, directory, replace } => plain(table.at(*dir)?, path, *directory, *replace)?,
+        Op::Plain {
+            dir,
+            path,
+            directory,
+            replace,
+        } => plain(table.at(*dir)?, path, *directory, *replace)?,
         Op::Place { dir, path, like } => {
             let (directory, mode) = match like {
                 PlaceKind::Directory(mode) => (true, *mode),
-                PlaceKind::Like(slot) => (file_type(table.at(*slot)?, c"")? == libc::S_IFDIR, 0o755),
+                PlaceKind::Like(slot) => {
+                    (file_type(table.at(*slot)?, c"")? == libc::S_IFDIR, 0o755)
+                }
             };
             place(table.at(*dir)?, path, directory, mode)?;
         }
@@ -352,7 +406,11 @@ fn apply(op: &Op, table: &mut Table) -> Result<Done, Errno> {
                 other => other?,
             }
             let keep = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
-            mount::mount(None, at, libc::MS_BIND | libc::MS_REMOUNT | libc::MS_RDONLY | keep)?;
+            mount::mount(
+                None,
+                at,
+                libc::MS_BIND | libc::MS_REMOUNT | libc::MS_RDONLY | keep,
+            )?;
         }
         Op::Pty { dev, slot } => {
             let (master, slave) = crate::pty::open_in(table.at(*dev)?)?;
@@ -376,7 +434,9 @@ fn apply(op: &Op, table: &mut Table) -> Result<Done, Errno> {
         Op::NoNewPrivs => check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) })?,
         Op::WorkIn(dirs) => work_in(dirs)?,
         // SAFETY: takes numbers only; nothing of the child uses a descriptor past 2 after this.
-        Op::CloseRange => check_long(unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 0u32) })?,
+        Op::CloseRange => {
+            check_long(unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 0u32) })?
+        }
         Op::DefaultSignals => crate::signal::restore_defaults()?,
         Op::Seccomp(filter) => filter.load()?,
         // SAFETY: ends the process.
@@ -460,8 +520,14 @@ impl Split {
     fn new(path: &CStr) -> Result<Self, Errno> {
         let mut buffer = [0u8; libc::PATH_MAX as usize];
         let bytes = path.to_bytes_with_nul();
-        buffer.get_mut(..bytes.len()).ok_or(Errno(libc::ENAMETOOLONG))?.copy_from_slice(bytes);
-        let last = bytes.iter().rposition(|b| *b == b'/').map_or(0, |slash| slash + 1);
+        buffer
+            .get_mut(..bytes.len())
+            .ok_or(Errno(libc::ENAMETOOLONG))?
+            .copy_from_slice(bytes);
+        let last = bytes
+            .iter()
+            .rposition(|b| *b == b'/')
+            .map_or(0, |slash| slash + 1);
         if let Some(slash) = last.checked_sub(1).and_then(|slash| buffer.get_mut(slash)) {
             *slash = 0;
         }
@@ -498,20 +564,38 @@ fn plain(dir: RawFd, path: &CStr, directory: bool, replace: bool) -> Result<(), 
     let split = Split::new(path)?;
     let parent = beneath::open_raw(dir, split.parent()?, DIRECTORY, Links::Refuse)?;
     let name = split.name()?;
-    let wanted = if directory { libc::S_IFDIR } else { libc::S_IFREG };
+    let wanted = if directory {
+        libc::S_IFDIR
+    } else {
+        libc::S_IFREG
+    };
     match file_type(parent.0, name) {
         Ok(found) if found == wanted => return Ok(()),
         Ok(found) if replace => {
-            let flags = if found == libc::S_IFDIR { libc::AT_REMOVEDIR } else { 0 };
+            let flags = if found == libc::S_IFDIR {
+                libc::AT_REMOVEDIR
+            } else {
+                0
+            };
             // SAFETY: the name ends in NUL; a link itself is removed, not what it leads to.
             check(unsafe { libc::unlinkat(parent.0, name.as_ptr(), flags) })?;
         }
         Ok(libc::S_IFLNK) => return Err(Errno(libc::ELOOP)),
-        Ok(_) => return Err(Errno(if directory { libc::ENOTDIR } else { libc::EEXIST })),
+        Ok(_) => {
+            return Err(Errno(if directory {
+                libc::ENOTDIR
+            } else {
+                libc::EEXIST
+            }));
+        }
         Err(Errno(libc::ENOENT)) => {}
         Err(errno) => return Err(errno),
     }
-    if directory { make_dir(parent.0, name, 0o755) } else { make_file(parent.0, name) }
+    if directory {
+        make_dir(parent.0, name, 0o755)
+    } else {
+        make_file(parent.0, name)
+    }
 }
 
 fn place(dir: RawFd, path: &CStr, directory: bool, mode: u32) -> Result<(), Errno> {
@@ -523,7 +607,10 @@ fn place(dir: RawFd, path: &CStr, directory: bool, mode: u32) -> Result<(), Errn
     }
     let mut buffer = [0u8; libc::PATH_MAX as usize];
     let bytes = path.to_bytes();
-    buffer.get_mut(..bytes.len()).ok_or(Errno(libc::ENAMETOOLONG))?.copy_from_slice(bytes);
+    buffer
+        .get_mut(..bytes.len())
+        .ok_or(Errno(libc::ENAMETOOLONG))?
+        .copy_from_slice(bytes);
     // Every prefix that ends before a slash, then the whole.
     for end in 1..=bytes.len() {
         let whole = end == bytes.len();
@@ -599,5 +686,9 @@ fn work_in(dirs: &[CString]) -> Result<(), Errno> {
     // SAFETY: the buffer is as long as said.
     check_long(unsafe { libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len()) })?;
     // Outside of the root the kernel says "(unreachable)" (getcwd(3)).
-    if buffer.first() == Some(&b'/') { Ok(()) } else { Err(Errno(libc::EXDEV)) }
+    if buffer.first() == Some(&b'/') {
+        Ok(())
+    } else {
+        Err(Errno(libc::EXDEV))
+    }
 }

@@ -26,7 +26,10 @@ impl fmt::Display for Errno {
         let text = text.split(" (os error").next().unwrap_or_default();
         let mut letters = text.chars();
         let first = letters.next().map(|c| c.to_ascii_lowercase());
-        first.into_iter().chain(letters).try_for_each(|c| fmt::Write::write_char(f, c))
+        first
+            .into_iter()
+            .chain(letters)
+            .try_for_each(|c| fmt::Write::write_char(f, c))
     }
 }
 
@@ -45,12 +48,20 @@ pub struct SysError {
 impl SysError {
     /// The last error of this thread.
     pub fn last(call: &'static str, target: impl Into<String>) -> Self {
-        Self { call, target: target.into(), errno: Errno::last() }
+        Self {
+            call,
+            target: target.into(),
+            errno: Errno::last(),
+        }
     }
 
     /// An I/O error of the standard library.
     pub fn io(call: &'static str, target: impl Into<String>, error: &std::io::Error) -> Self {
-        Self { call, target: target.into(), errno: Errno(error.raw_os_error().unwrap_or(libc::EIO)) }
+        Self {
+            call,
+            target: target.into(),
+            errno: Errno(error.raw_os_error().unwrap_or(libc::EIO)),
+        }
     }
 }
 

@@ -29,7 +29,11 @@ const MOVE_MOUNT_T_EMPTY_PATH: u32 = 0x40;
 const OPEN_TREE_CLONE: u32 = 1;
 
 fn checked(result: libc::c_long) -> Result<libc::c_long, Errno> {
-    if result < 0 { Err(Errno::last()) } else { Ok(result) }
+    if result < 0 {
+        Err(Errno::last())
+    } else {
+        Ok(result)
+    }
 }
 
 fn fd(result: libc::c_long) -> Result<Fd, Errno> {
@@ -53,7 +57,16 @@ pub(crate) fn open_tree(dir: RawFd, path: &CStr, recursive: bool) -> Result<Fd, 
 pub(crate) fn attach(mount: RawFd, at: RawFd) -> Result<(), Errno> {
     let flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
     // SAFETY: both paths are empty strings.
-    let done = unsafe { libc::syscall(libc::SYS_move_mount, mount, c"".as_ptr(), at, c"".as_ptr(), flags) };
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_move_mount,
+            mount,
+            c"".as_ptr(),
+            at,
+            c"".as_ptr(),
+            flags,
+        )
+    };
     checked(done).map(drop)
 }
 
@@ -62,7 +75,14 @@ pub(crate) fn attach_at(mount: RawFd, path: &CStr) -> Result<(), Errno> {
     let flags = MOVE_MOUNT_F_EMPTY_PATH;
     // SAFETY: both paths end in NUL.
     let done = unsafe {
-        libc::syscall(libc::SYS_move_mount, mount, c"".as_ptr(), libc::AT_FDCWD, path.as_ptr(), flags)
+        libc::syscall(
+            libc::SYS_move_mount,
+            mount,
+            c"".as_ptr(),
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            flags,
+        )
     };
     checked(done).map(drop)
 }
@@ -99,13 +119,30 @@ struct MountAttr {
 }
 
 /// Sets attributes of the mount of a descriptor; `userns` is that of [`attr::IDMAP`].
-pub(crate) fn set_attr(mount: RawFd, set: u64, userns: Option<RawFd>, recursive: bool) -> Result<(), Errno> {
+pub(crate) fn set_attr(
+    mount: RawFd,
+    set: u64,
+    userns: Option<RawFd>,
+    recursive: bool,
+) -> Result<(), Errno> {
     let userns = userns.and_then(|fd| u64::try_from(fd).ok()).unwrap_or(0);
-    let attr = MountAttr { set, clear: 0, propagation: 0, userns };
+    let attr = MountAttr {
+        set,
+        clear: 0,
+        propagation: 0,
+        userns,
+    };
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the path is an empty string, and `attr` is a mount_attr of the size given.
     let done = unsafe {
-        libc::syscall(libc::SYS_mount_setattr, mount, c"".as_ptr(), flags, &raw const attr, size_of::<MountAttr>())
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount,
+            c"".as_ptr(),
+            flags,
+            &raw const attr,
+            size_of::<MountAttr>(),
+        )
     };
     checked(done).map(drop)
 }

@@ -17,18 +17,33 @@ pub fn readable(fds: &[BorrowedFd<'_>], millis: i32) -> u32 {
 
 /// As [`readable`]; the last bit (31) is set when `writable` can be written to.
 pub fn wait_for(fds: &[BorrowedFd<'_>], writable: Option<BorrowedFd<'_>>, millis: i32) -> u32 {
-    let mut polls = [libc::pollfd { fd: -1, events: 0, revents: 0 }; 8];
+    let mut polls = [libc::pollfd {
+        fd: -1,
+        events: 0,
+        revents: 0,
+    }; 8];
     for (poll, fd) in polls.iter_mut().zip(fds) {
-        *poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        *poll = libc::pollfd {
+            fd: fd.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
     }
     if let (Some(last), Some(fd)) = (polls.last_mut(), writable) {
-        *last = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+        *last = libc::pollfd {
+            fd: fd.as_raw_fd(),
+            events: libc::POLLOUT,
+            revents: 0,
+        };
     }
     // SAFETY: as many structures as said; descriptors of -1 are left out by the kernel.
     if unsafe { libc::poll(polls.as_mut_ptr(), polls.len() as libc::nfds_t, millis) } <= 0 {
         return 0;
     }
-    let bits = polls.iter().enumerate().filter(|(_, poll)| poll.revents != 0);
+    let bits = polls
+        .iter()
+        .enumerate()
+        .filter(|(_, poll)| poll.revents != 0);
     bits.fold(0, |set, (i, _)| set | if i == 7 { 1 << 31 } else { 1 << i })
 }
 
@@ -39,7 +54,11 @@ pub fn set_nonblocking(fd: BorrowedFd<'_>) -> Result<(), SysError> {
         let flags = libc::fcntl(fd.as_raw_fd(), libc::F_GETFL);
         libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK)
     };
-    if done < 0 { Err(SysError::last("fcntl", "a pipe")) } else { Ok(()) }
+    if done < 0 {
+        Err(SysError::last("fcntl", "a pipe"))
+    } else {
+        Ok(())
+    }
 }
 
 /// A descriptor of a process, by which it is known even when its number is used again (pidfd_open(2)).

@@ -2,12 +2,17 @@
 
 use crate::beneath::{self, Fd, Links};
 use crate::error::{Errno, SysError};
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// A new pair in the devpts of a `/dev`: master, slave. The slave comes from the master itself (TIOCGPTPEER), so no
 /// path of the jail is trusted.
 pub(crate) fn open_in(dev: RawFd) -> Result<(Fd, Fd), Errno> {
-    let master = beneath::open_raw(dev, c"pts/ptmx", libc::O_RDWR | libc::O_NOCTTY, Links::Refuse)?;
+    let master = beneath::open_raw(
+        dev,
+        c"pts/ptmx",
+        libc::O_RDWR | libc::O_NOCTTY,
+        Links::Refuse,
+    )?;
     let unlock = 0i32;
     // SAFETY: TIOCSPTLCK reads an int.
     if unsafe { libc::ioctl(master.0, libc::TIOCSPTLCK, &raw const unlock) } < 0 {
@@ -16,7 +21,11 @@ pub(crate) fn open_in(dev: RawFd) -> Result<(Fd, Fd), Errno> {
     let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
     // SAFETY: takes numbers only.
     let slave = unsafe { libc::ioctl(master.0, libc::TIOCGPTPEER, flags) };
-    if slave < 0 { Err(Errno::last()) } else { Ok((master, Fd(slave))) }
+    if slave < 0 {
+        Err(Errno::last())
+    } else {
+        Ok((master, Fd(slave)))
+    }
 }
 
 /// Whether standard input, output and error are all a terminal.
@@ -82,4 +91,15 @@ pub fn copy_size(from: BorrowedFd<'_>, to: BorrowedFd<'_>) {
             libc::ioctl(to.as_raw_fd(), libc::TIOCSWINSZ, &raw const size);
         }
     }
+}
+
+/// A descriptor of its own for standard output, past all buffers.
+pub fn output() -> Result<OwnedFd, SysError> {
+    // SAFETY: takes numbers only.
+    let fd = unsafe { libc::fcntl(1, libc::F_DUPFD_CLOEXEC, 3) };
+    if fd < 0 {
+        return Err(SysError::last("fcntl", "standard output"));
+    }
+    // SAFETY: just opened, and owned by nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

@@ -39,24 +39,54 @@ const TTY: Rule = Rule::NotEqual(1, [0x5412, 0x541c]);
 #[cfg(target_arch = "x86_64")]
 const REFUSED: &[(i32, i32)] = &[
     // keyrings are not in any namespace
-    (248, 286), (249, 287), (250, 288),
+    (248, 286),
+    (249, 287),
+    (250, 288),
     // bpf, perf_event_open, userfaultfd
-    (321, 357), (298, 336), (323, 374),
+    (321, 357),
+    (298, 336),
+    (323, 374),
     // io_uring_setup, io_uring_enter, io_uring_register
-    (425, 425), (426, 426), (427, 427),
+    (425, 425),
+    (426, 426),
+    (427, 427),
     // create_module, init_module, finit_module, delete_module, get_kernel_syms, query_module
-    (174, 127), (175, 128), (313, 350), (176, 129), (177, 130), (178, 167),
+    (174, 127),
+    (175, 128),
+    (313, 350),
+    (176, 129),
+    (177, 130),
+    (178, 167),
     // kexec_load, kexec_file_load, reboot
-    (246, 283), (320, -1), (169, 88),
+    (246, 283),
+    (320, -1),
+    (169, 88),
     // open_by_handle_at: reaches files outside any root
     (304, 342),
     // acct, swapon, swapoff, quotactl, quotactl_fd, nfsservctl, lookup_dcookie, uselib, ustat, sysfs, _sysctl
-    (163, 51), (167, 87), (168, 115), (179, 131), (443, 443), (180, 169), (212, 253), (134, 86), (136, 62),
-    (139, 135), (156, 149),
+    (163, 51),
+    (167, 87),
+    (168, 115),
+    (179, 131),
+    (443, 443),
+    (180, 169),
+    (212, 253),
+    (134, 86),
+    (136, 62),
+    (139, 135),
+    (156, 149),
     // iopl, ioperm, vm86old, vm86, syslog, vhangup
-    (172, 110), (173, 101), (-1, 113), (-1, 166), (103, 103), (153, 111),
+    (172, 110),
+    (173, 101),
+    (-1, 113),
+    (-1, 166),
+    (103, 103),
+    (153, 111),
     // settimeofday, stime, clock_settime, clock_settime64
-    (164, 79), (-1, 25), (227, 264), (-1, 404),
+    (164, 79),
+    (-1, 25),
+    (227, 264),
+    (-1, 404),
     // setns
     (308, 346),
 ];
@@ -65,14 +95,31 @@ const REFUSED: &[(i32, i32)] = &[
 #[cfg(target_arch = "x86_64")]
 const MOUNTS: &[(i32, i32)] = &[
     // mount, umount, umount2, pivot_root
-    (165, 21), (-1, 22), (166, 52), (155, 217),
+    (165, 21),
+    (-1, 22),
+    (166, 52),
+    (155, 217),
     // open_tree, move_mount, fsopen, fsconfig, fsmount, fspick, mount_setattr, open_tree_attr
-    (428, 428), (429, 429), (430, 430), (431, 431), (432, 432), (433, 433), (442, 442), (467, 467),
+    (428, 428),
+    (429, 429),
+    (430, 430),
+    (431, 431),
+    (432, 432),
+    (433, 433),
+    (442, 442),
+    (467, 467),
 ];
 
 /// fsync, fdatasync, sync, syncfs, sync_file_range, msync, likewise.
 #[cfg(target_arch = "x86_64")]
-const SYNCS: &[(i32, i32)] = &[(74, 118), (75, 148), (162, 36), (306, 344), (277, 314), (26, 144)];
+const SYNCS: &[(i32, i32)] = &[
+    (74, 118),
+    (75, 148),
+    (162, 36),
+    (306, 344),
+    (277, 314),
+    (26, 144),
+];
 
 /// clone3 (its flags are in memory, where a filter cannot look; glibc falls back to clone), clone, unshare, ioctl,
 /// socket, likewise.
@@ -87,13 +134,47 @@ const SPECIAL: &[(i32, i32, Rule)] = &[
 
 #[cfg(target_arch = "aarch64")]
 const REFUSED: &[(i32, i32)] = &[
-    (217, -1), (218, -1), (219, -1), (280, -1), (241, -1), (282, -1), (425, -1), (426, -1), (427, -1), (105, -1),
-    (273, -1), (106, -1), (104, -1), (294, -1), (142, -1), (265, -1), (89, -1), (224, -1), (225, -1), (60, -1),
-    (443, -1), (42, -1), (18, -1), (116, -1), (58, -1), (170, -1), (112, -1), (268, -1),
+    (217, -1),
+    (218, -1),
+    (219, -1),
+    (280, -1),
+    (241, -1),
+    (282, -1),
+    (425, -1),
+    (426, -1),
+    (427, -1),
+    (105, -1),
+    (273, -1),
+    (106, -1),
+    (104, -1),
+    (294, -1),
+    (142, -1),
+    (265, -1),
+    (89, -1),
+    (224, -1),
+    (225, -1),
+    (60, -1),
+    (443, -1),
+    (42, -1),
+    (18, -1),
+    (116, -1),
+    (58, -1),
+    (170, -1),
+    (112, -1),
+    (268, -1),
 ];
 #[cfg(target_arch = "aarch64")]
 const MOUNTS: &[(i32, i32)] = &[
-    (40, -1), (39, -1), (41, -1), (428, -1), (429, -1), (430, -1), (431, -1), (432, -1), (433, -1), (442, -1),
+    (40, -1),
+    (39, -1),
+    (41, -1),
+    (428, -1),
+    (429, -1),
+    (430, -1),
+    (431, -1),
+    (432, -1),
+    (433, -1),
+    (442, -1),
     (467, -1),
 ];
 #[cfg(target_arch = "aarch64")]
@@ -182,7 +263,11 @@ fn spans(rules: &[(u32, Rule)]) -> Vec<Span> {
     for (number, rule) in rules {
         match spans.last_mut() {
             Some(span) if span.last + 1 == *number && span.rule == *rule => span.last = *number,
-            _ => spans.push(Span { first: *number, last: *number, rule: *rule }),
+            _ => spans.push(Span {
+                first: *number,
+                last: *number,
+                rule: *rule,
+            }),
         }
     }
     spans
@@ -204,7 +289,9 @@ fn tree(spans: &[Span], out: &mut Vec<libc::sock_filter>) {
         }
         _ => {
             let (below, above) = spans.split_at(spans.len() / 2);
-            let Some(Span { first, .. }) = above.first() else { return };
+            let Some(Span { first, .. }) = above.first() else {
+                return;
+            };
             let branch = out.len();
             out.push(op(AT_LEAST, *first, 0, 0));
             tree(below, out);
@@ -326,7 +413,11 @@ mod tests {
                     } else {
                         ALLOW
                     };
-                    assert_eq!(filter.answer(arch, number, [0; 6]), Some(expected), "{arch:x} {number}");
+                    assert_eq!(
+                        filter.answer(arch, number, [0; 6]),
+                        Some(expected),
+                        "{arch:x} {number}"
+                    );
                 }
                 // The x32 entry, whatever number.
                 assert_eq!(filter.answer(arch, 0x4000_0000 | 1, [0; 6]), Some(enosys));
@@ -337,10 +428,16 @@ mod tests {
 
     #[test]
     fn arguments_are_judged_by_what_the_kernel_reads() {
-        let filter = Filter::new(Options { no_sync: false, mounts: false });
+        let filter = Filter::new(Options {
+            no_sync: false,
+            mounts: false,
+        });
         let eperm = Some(RET_ERRNO | libc::EPERM as u32);
-        for (arch, ioctl, clone, unshare, socket) in [(NATIVE, 16, 56, 272, 41), (I386, 54, 120, 310, 359)] {
-            let ask = |number, first, second| filter.answer(arch, number, [first, second, 0, 0, 0, 0]);
+        for (arch, ioctl, clone, unshare, socket) in
+            [(NATIVE, 16, 56, 272, 41), (I386, 54, 120, 310, 359)]
+        {
+            let ask =
+                |number, first, second| filter.answer(arch, number, [first, second, 0, 0, 0, 0]);
             for request in [0x5412u64, 0x541c] {
                 assert_eq!(ask(ioctl, 0, request), eperm);
                 assert_eq!(ask(ioctl, 0, request | 0xdead_beef << 32), eperm);
@@ -351,8 +448,14 @@ mod tests {
                 assert_eq!(ask(call, 0x1002_0011, 0), eperm);
                 assert_eq!(ask(call, 0x0000_0011, 0), Some(ALLOW));
             }
-            assert_eq!(ask(socket, 38, 0), Some(RET_ERRNO | libc::EAFNOSUPPORT as u32));
-            assert_eq!(ask(socket, 40, 0), Some(RET_ERRNO | libc::EAFNOSUPPORT as u32));
+            assert_eq!(
+                ask(socket, 38, 0),
+                Some(RET_ERRNO | libc::EAFNOSUPPORT as u32)
+            );
+            assert_eq!(
+                ask(socket, 40, 0),
+                Some(RET_ERRNO | libc::EAFNOSUPPORT as u32)
+            );
             assert_eq!(ask(socket, 2, 0), Some(ALLOW));
         }
     }

@@ -5,8 +5,14 @@ use std::mem::MaybeUninit;
 use std::os::fd::{FromRawFd, OwnedFd};
 
 /// Those that a process sends itself by a mistake in its own code: never blocked.
-const SYNCHRONOUS: [i32; 6] =
-    [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGSYS];
+const SYNCHRONOUS: [i32; 6] = [
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGILL,
+    libc::SIGFPE,
+    libc::SIGTRAP,
+    libc::SIGSYS,
+];
 
 pub(crate) fn all() -> libc::sigset_t {
     let mut set = MaybeUninit::<libc::sigset_t>::uninit();

@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 /// Namespaces for [`Spawn::namespaces`] (clone(2)).
 pub mod ns {
     pub use libc::{
-        CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS,
+        CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER,
+        CLONE_NEWUTS,
     };
     /// A time namespace, for clone3(2) only.
     pub const CLONE_NEWTIME: i32 = 0x80;
@@ -86,7 +87,10 @@ struct Page(*mut Report);
 
 impl Page {
     fn new() -> Result<Self, SysError> {
-        let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+        let (prot, flags) = (
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_SHARED | libc::MAP_ANONYMOUS,
+        );
         // SAFETY: a new mapping anywhere.
         let page = unsafe { libc::mmap(ptr::null_mut(), size_of::<Report>(), prot, flags, -1, 0) };
         if page == libc::MAP_FAILED {
@@ -133,7 +137,11 @@ struct CloneArgs {
 const STACK: usize = 96 * 1024;
 
 fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
-    strings.iter().map(|s| s.as_ptr()).chain([ptr::null()]).collect()
+    strings
+        .iter()
+        .map(|s| s.as_ptr())
+        .chain([ptr::null()])
+        .collect()
 }
 
 /// A pair of connected sockets, closed on exec.
@@ -175,19 +183,33 @@ impl Spawn<'_> {
             tls: 0,
         };
         // SAFETY: as fork(2): without CLONE_VM the child has a copy of the memory and of this stack.
-        let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const request, size_of::<CloneArgs>()) };
+        let pid =
+            unsafe { libc::syscall(libc::SYS_clone3, &raw const request, size_of::<CloneArgs>()) };
         match pid {
             0 => {
                 // The supervisor's end, or its death would never be seen.
                 drop(socket);
-                let code = first_process(&mut self, page.report(), other.as_raw_fd(), &args, &env, &mut stack);
+                let code = first_process(
+                    &mut self,
+                    page.report(),
+                    other.as_raw_fd(),
+                    &args,
+                    &env,
+                    &mut stack,
+                );
                 // SAFETY: ends the process; nothing of the copied memory is dropped or flushed.
                 unsafe { libc::_exit(code) }
             }
             1.. => {
                 // SAFETY: the kernel put a descriptor there that nobody else owns.
                 let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-                Ok(Child { pid: pid as i32, pidfd, socket, page, reaped: false })
+                Ok(Child {
+                    pid: pid as i32,
+                    pidfd,
+                    socket,
+                    page,
+                    reaped: false,
+                })
             }
             _ => Err(SysError::last("clone3", "new namespaces")),
         }
@@ -311,7 +333,11 @@ fn reap(program: i32) -> i32 {
             }
         } else if signal > 0 {
             // A session leader's group is an orphan, which SIGTSTP does not stop.
-            let signal = if signal == libc::SIGTSTP { libc::SIGSTOP } else { signal };
+            let signal = if signal == libc::SIGTSTP {
+                libc::SIGSTOP
+            } else {
+                signal
+            };
             // SAFETY: takes numbers only. The group may be gone already.
             unsafe { libc::kill(-program, signal) };
         }
@@ -381,7 +407,10 @@ struct Control([u8; 64]);
 /// Sends one byte, with a descriptor or without.
 fn send(socket: RawFd, fds: Option<&[RawFd]>) -> Result<(), Errno> {
     let mut byte = 0u8;
-    let mut vector = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+    let mut vector = libc::iovec {
+        iov_base: (&raw mut byte).cast(),
+        iov_len: 1,
+    };
     let mut control = Control([0; 64]);
     // SAFETY: zero is a valid value of every field.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
@@ -413,7 +442,10 @@ pub(crate) fn send_fd(socket: RawFd, fd: RawFd) -> Result<(), Errno> {
 /// Receives a message: how many descriptors came. The end of the stream is ESRCH: the other side is dead.
 pub(crate) fn receive(socket: RawFd, fds: &mut [RawFd; 4]) -> Result<usize, Errno> {
     let mut byte = 0u8;
-    let mut vector = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+    let mut vector = libc::iovec {
+        iov_base: (&raw mut byte).cast(),
+        iov_len: 1,
+    };
     let mut control = Control([0; 64]);
     // SAFETY: zero is a valid value of every field.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
@@ -424,7 +456,11 @@ pub(crate) fn receive(socket: RawFd, fds: &mut [RawFd; 4]) -> Result<usize, Errn
     // SAFETY: the message and all it points to live until the call returns.
     let got = unsafe { libc::recvmsg(socket, &raw mut message, libc::MSG_CMSG_CLOEXEC) };
     if got <= 0 {
-        return Err(if got == 0 { Errno(libc::ESRCH) } else { Errno::last() });
+        return Err(if got == 0 {
+            Errno(libc::ESRCH)
+        } else {
+            Errno::last()
+        });
     }
     // SAFETY: the kernel wrote whole control messages into `control`; of the descriptors at most four are copied.
     unsafe {
@@ -453,7 +489,11 @@ impl Child {
 
     /// Lets it go on, with descriptors for the slots of its [`Op::Await`].
     pub fn go(&self, fds: &[RawFd]) -> Result<(), SysError> {
-        let fail = |errno| SysError { call: "sendmsg", target: "the jail".into(), errno };
+        let fail = |errno| SysError {
+            call: "sendmsg",
+            target: "the jail".into(),
+            errno,
+        };
         match send(self.socket.as_raw_fd(), Some(fds)) {
             // It is dead already, and its report says why.
             Err(Errno(libc::EPIPE | libc::ECONNRESET)) => Ok(()),
@@ -468,7 +508,11 @@ impl Child {
             // SAFETY: just received, and owned by nobody else.
             Ok(1..) => Ok(Some(unsafe { OwnedFd::from_raw_fd(fds[0]) })),
             Ok(0) | Err(Errno(libc::ESRCH | libc::ECONNRESET)) => Ok(None),
-            Err(errno) => Err(SysError { call: "recvmsg", target: "the jail".into(), errno }),
+            Err(errno) => Err(SysError {
+                call: "recvmsg",
+                target: "the jail".into(),
+                errno,
+            }),
         }
     }
 
@@ -486,7 +530,13 @@ impl Child {
     pub fn signal(&self, signal: i32) {
         // SAFETY: takes numbers and a null pointer.
         unsafe {
-            libc::syscall(libc::SYS_pidfd_send_signal, self.pidfd.as_raw_fd(), signal, ptr::null::<u8>(), 0u32);
+            libc::syscall(
+                libc::SYS_pidfd_send_signal,
+                self.pidfd.as_raw_fd(),
+                signal,
+                ptr::null::<u8>(),
+                0u32,
+            );
         }
     }
 
@@ -515,7 +565,12 @@ impl Child {
             // SAFETY: zero is a valid value of every field, and the structure is written only.
             let done = unsafe {
                 let mut info: libc::siginfo_t = std::mem::zeroed();
-                libc::waitid(libc::P_PIDFD, self.pidfd.as_raw_fd() as u32, &raw mut info, libc::WEXITED | libc::__WALL)
+                libc::waitid(
+                    libc::P_PIDFD,
+                    self.pidfd.as_raw_fd() as u32,
+                    &raw mut info,
+                    libc::WEXITED | libc::__WALL,
+                )
             };
             self.reaped = done == 0;
             if done < 0 && Errno::last().0 != libc::EINTR {

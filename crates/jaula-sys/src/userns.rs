@@ -53,7 +53,11 @@ pub fn unshare() -> Result<(), SysError> {
 
 /// User and group 0 of the namespace, no supplementary groups, mounts that stay private.
 pub fn become_root() -> Result<(), SysError> {
-    let fail = |call, errno| SysError { call, target: "root of the user namespace".into(), errno };
+    let fail = |call, errno| SysError {
+        call,
+        target: "root of the user namespace".into(),
+        errno,
+    };
     child::set_ids(Some(&[]), 0, 0).map_err(|e| fail("setresuid", e))?;
     mount::mount(None, c"/", libc::MS_REC | libc::MS_PRIVATE).map_err(|e| fail("mount", e))
 }
@@ -67,8 +71,20 @@ pub fn own_pid() -> i32 {
 /// Whether a file of the working directory's file system can have a `user.` attribute (xattr(7)).
 pub fn user_xattr_here() -> Result<(), SysError> {
     // SAFETY: the strings end in NUL, and the value is as long as said.
-    let done = unsafe { libc::setxattr(c".".as_ptr(), c"user.jaula".as_ptr(), c"1".as_ptr().cast(), 1, 0) };
-    if done < 0 { Err(SysError::last("setxattr", "user.jaula")) } else { Ok(()) }
+    let done = unsafe {
+        libc::setxattr(
+            c".".as_ptr(),
+            c"user.jaula".as_ptr(),
+            c"1".as_ptr().cast(),
+            1,
+            0,
+        )
+    };
+    if done < 0 {
+        Err(SysError::last("setxattr", "user.jaula"))
+    } else {
+        Ok(())
+    }
 }
 
 /// Whether openat2(2) is there and not filtered.
@@ -78,7 +94,13 @@ pub fn openat2() -> Result<(), SysError> {
     how.flags = (libc::O_PATH | libc::O_CLOEXEC) as u64;
     // SAFETY: `how` is a whole open_how of the size given.
     let fd = unsafe {
-        libc::syscall(libc::SYS_openat2, libc::AT_FDCWD, c"/".as_ptr(), &raw const how, size_of::<libc::open_how>())
+        libc::syscall(
+            libc::SYS_openat2,
+            libc::AT_FDCWD,
+            c"/".as_ptr(),
+            &raw const how,
+            size_of::<libc::open_how>(),
+        )
     };
     if fd < 0 {
         return Err(SysError::last("openat2", "/"));
@@ -91,7 +113,13 @@ pub fn openat2() -> Result<(), SysError> {
 /// Whether a netlink socket to the packet filter can be had (nft(8) starts with one).
 pub fn netfilter_socket() -> Result<(), SysError> {
     // SAFETY: takes numbers only.
-    let fd = unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::NETLINK_NETFILTER) };
+    let fd = unsafe {
+        libc::socket(
+            libc::AF_NETLINK,
+            libc::SOCK_RAW | libc::SOCK_CLOEXEC,
+            libc::NETLINK_NETFILTER,
+        )
+    };
     if fd < 0 {
         return Err(SysError::last("socket", "NETLINK_NETFILTER"));
     }
@@ -102,7 +130,11 @@ pub fn netfilter_socket() -> Result<(), SysError> {
 
 /// Gives up root for good: this user and group, no others.
 pub fn become_user(uid: u32, gid: u32) -> Result<(), SysError> {
-    let fail = |errno| SysError { call: "setresuid", target: format!("user {uid}"), errno };
+    let fail = |errno| SysError {
+        call: "setresuid",
+        target: format!("user {uid}"),
+        errno,
+    };
     child::set_ids(Some(&[gid]), uid, gid).map_err(fail)?;
     // A change of user makes a process undumpable, and its /proc files root's: then nothing could be mapped.
     // SAFETY: takes numbers only.

@@ -26,24 +26,42 @@ pub(super) struct Block {
 /// Takes the first block that nobody holds.
 pub(super) fn take() -> Result<Block, JailError> {
     let dir = Path::new(DIR);
-    let fail = |source| JailError::Blocks { dir: dir.to_owned(), source };
+    let fail = |source| JailError::Blocks {
+        dir: dir.to_owned(),
+        source,
+    };
     let open = |block: u32| {
         let path = dir.join(block.to_string());
         // libc's O_NOFOLLOW on every architecture we run on but a few; the directory is root's own anyway.
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)
     };
     let mut last = std::io::Error::from(std::io::ErrorKind::ResourceBusy);
     for block in 0..COUNT {
         let file = match open(block) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(fail)?;
+                DirBuilder::new()
+                    .recursive(true)
+                    .mode(0o700)
+                    .create(dir)
+                    .map_err(fail)?;
                 open(block)
             }
             other => other,
         }
         .map_err(fail)?;
         match file.try_lock() {
-            Ok(()) => return Ok(Block { first: FIRST + block * ID_COUNT, _lock: file }),
+            Ok(()) => {
+                return Ok(Block {
+                    first: FIRST + block * ID_COUNT,
+                    _lock: file,
+                });
+            }
             Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(error)) => last = error,
         }

@@ -61,20 +61,39 @@ pub enum Ids {
 }
 
 impl Enforced {
-    pub(super) fn new(plan: &JailPlan, lowered: &Lowered, child: &Child, ids: Ids, terminal: bool) -> Self {
-        let mut this = Self { ids, own_terminal: terminal, seccomp: "none", ..Self::default() };
+    pub(super) fn new(
+        plan: &JailPlan,
+        lowered: &Lowered,
+        child: &Child,
+        ids: Ids,
+        terminal: bool,
+    ) -> Self {
+        let mut this = Self {
+            ids,
+            own_terminal: terminal,
+            seccomp: "none",
+            ..Self::default()
+        };
         this.namespaces = lowered.namespaces.names();
         this.host_network = !lowered.namespaces.net;
         for (step, op) in plan.ops.iter().enumerate() {
             let applied = |paths: &[&'static str]| {
-                let hidden = lowered.of_step(step).filter(|(index, _)| !child.was_absent(*index));
+                let hidden = lowered
+                    .of_step(step)
+                    .filter(|(index, _)| !child.was_absent(*index));
                 let names: Vec<String> = hidden
                     .filter_map(|(_, op)| match op {
-                        Op::Mask { to, .. } | Op::Freeze(to) => Some(format!("/{}", to.to_string_lossy())),
+                        Op::Mask { to, .. } | Op::Freeze(to) => {
+                            Some(format!("/{}", to.to_string_lossy()))
+                        }
                         _ => None,
                     })
                     .collect();
-                paths.iter().copied().filter(|path| names.iter().any(|name| path.ends_with(name.as_str()))).collect()
+                paths
+                    .iter()
+                    .copied()
+                    .filter(|path| names.iter().any(|name| path.ends_with(name.as_str())))
+                    .collect()
             };
             match op {
                 SetupOp::Root(RootPlan::Memory) => this.root = "memory",
@@ -94,7 +113,13 @@ impl Enforced {
                 SetupOp::Capabilities(set) => this.capabilities = set.names(),
                 SetupOp::NoNewPrivs => this.no_new_privs = true,
                 SetupOp::CloseDescriptors => this.descriptors_closed = true,
-                SetupOp::Seccomp(plan) => this.seccomp = if plan.no_sync { "default, no sync" } else { "default" },
+                SetupOp::Seccomp(plan) => {
+                    this.seccomp = if plan.no_sync {
+                        "default, no sync"
+                    } else {
+                        "default"
+                    }
+                }
                 _ => {}
             }
         }
@@ -104,9 +129,21 @@ impl Enforced {
     pub(super) fn of_ids(ids: IdPlan, block: Option<u32>) -> Ids {
         match ids {
             IdPlan::Host => Ids::Host,
-            IdPlan::PrivateBlock { count } => Ids::Range { inside: 0, outside: block.unwrap_or(0), count },
-            IdPlan::Nested { count } => Ids::Range { inside: 0, outside: 0, count },
-            IdPlan::Single { inside, outside } => Ids::Range { inside: inside.0, outside: outside.0, count: 1 },
+            IdPlan::PrivateBlock { count } => Ids::Range {
+                inside: 0,
+                outside: block.unwrap_or(0),
+                count,
+            },
+            IdPlan::Nested { count } => Ids::Range {
+                inside: 0,
+                outside: 0,
+                count,
+            },
+            IdPlan::Single { inside, outside } => Ids::Range {
+                inside: inside.0,
+                outside: outside.0,
+                count: 1,
+            },
         }
     }
 }

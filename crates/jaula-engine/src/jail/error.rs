@@ -94,19 +94,29 @@ impl JailError {
         let one = |text: &str| vec![text.to_owned()];
         match self {
             Self::Namespaces { source } => match source.errno.0 {
-                1 | 13 => one("this host does not let this user make user namespaces; jaula doctor says what stands against it"),
-                28 | 87 => one("the limit of namespaces is reached: see /proc/sys/user/max_user_namespaces"),
+                1 | 13 => one(
+                    "this host does not let this user make user namespaces; jaula doctor says what stands against it",
+                ),
+                28 | 87 => one(
+                    "the limit of namespaces is reached: see /proc/sys/user/max_user_namespaces",
+                ),
                 _ => one("jaula doctor says what this host allows"),
             },
-            Self::Step { id_mapping: true, .. } => {
-                one("the file system of the tree cannot map identifiers: use --ids host, or keep the store on ext4, xfs, btrfs or tmpfs")
-            }
+            Self::Step {
+                id_mapping: true, ..
+            } => one(
+                "the file system of the tree cannot map identifiers: use --ids host, or keep the store on ext4, xfs, btrfs or tmpfs",
+            ),
             Self::Step { errno, .. } if matches!(errno.0, 40 | 20) => {
                 one("the tree has a link or a file where the jail needs a directory of its own")
             }
             Self::Step { .. } => one("jaula doctor says what this host allows"),
-            Self::Program { errno, .. } if errno.0 == 8 => one("it is a program of another architecture, or no program"),
-            Self::Program { errno, .. } if errno.0 == 2 => one("if the file is there, the interpreter in its first line is not"),
+            Self::Program { errno, .. } if errno.0 == 8 => {
+                one("it is a program of another architecture, or no program")
+            }
+            Self::Program { errno, .. } if errno.0 == 2 => {
+                one("if the file is there, the interpreter in its first line is not")
+            }
             _ => Vec::new(),
         }
     }

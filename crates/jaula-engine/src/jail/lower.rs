@@ -1,11 +1,11 @@
 //! From the plan's operations to the child's.
 
 use super::JailError;
-use jaula_plan::setup_op::{BindKind, IdPlan, RootPlan, SetupOp, StdioPlan};
 use jaula_plan::jail::{JailPlan, replaceable};
+use jaula_plan::setup_op::{BindKind, IdPlan, RootPlan, SetupOp};
 use jaula_plan::spec::jail::{Changes, Namespaces};
 use jaula_sys::beneath::Links;
-use jaula_sys::child::{Op, PlaceKind, Slot, Source};
+use jaula_sys::child::{Op, PlaceKind, Slot};
 use jaula_sys::mount::attr;
 use jaula_sys::seccomp::{Filter, Options};
 use std::ffi::{CString, OsStr, OsString};
@@ -13,6 +13,8 @@ use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+mod parts;
 
 /// The memory that holds what belongs to no path of the jail.
 const BASE: Slot = 0;
@@ -53,7 +55,9 @@ pub(super) enum Stdio {
 }
 
 pub(super) fn text(word: impl AsRef<OsStr>) -> Result<CString, JailError> {
-    CString::new(word.as_ref().as_bytes()).map_err(|_| JailError::Nul { word: word.as_ref().to_owned() })
+    CString::new(word.as_ref().as_bytes()).map_err(|_| JailError::Nul {
+        word: word.as_ref().to_owned(),
+    })
 }
 
 /// A path of the jail, relative to its root.
@@ -62,13 +66,17 @@ fn relative(path: &Path) -> Result<CString, JailError> {
 }
 
 fn options(list: &[(&str, Option<&str>)]) -> Result<Vec<(CString, Option<CString>)>, JailError> {
-    list.iter().map(|(key, value)| Ok((text(key)?, value.map(text).transpose()?))).collect()
+    list.iter()
+        .map(|(key, value)| Ok((text(key)?, value.map(text).transpose()?)))
+        .collect()
 }
 
 impl Lowered {
     /// The plan's operation behind the child's `index`.
     pub(super) fn step(&self, index: usize) -> Option<usize> {
-        let last = index.checked_sub(self.first.len()).and_then(|i| self.last_steps.get(i));
+        let last = index
+            .checked_sub(self.first.len())
+            .and_then(|i| self.last_steps.get(i));
         self.steps.get(index).or(last).copied()
     }
 
@@ -80,7 +88,10 @@ impl Lowered {
 
     /// The child's operations of `first` that belong to an operation of the plan, by index.
     pub(super) fn of_step(&self, step: usize) -> impl Iterator<Item = (usize, &Op)> {
-        self.first.iter().enumerate().filter(move |(i, _)| self.steps.get(*i) == Some(&step))
+        self.first
+            .iter()
+            .enumerate()
+            .filter(move |(i, _)| self.steps.get(*i) == Some(&step))
     }
 }
 
@@ -101,7 +112,15 @@ pub(super) fn lower(plan: &JailPlan, stdio: &Stdio, joining: bool) -> Result<Low
             last: Vec::with_capacity(16),
             steps: Vec::with_capacity(96),
             last_steps: Vec::with_capacity(16),
-            namespaces: Namespaces { uts: false, ipc: false, pid: false, net: false, user: false, cgroup: false, time: false },
+            namespaces: Namespaces {
+                uts: false,
+                ipc: false,
+                pid: false,
+                net: false,
+                user: false,
+                cgroup: false,
+                time: false,
+            },
             ids: IdPlan::Host,
             mapped: Vec::new(),
             paths: Vec::new(),
@@ -121,24 +140,39 @@ pub(super) fn lower(plan: &JailPlan, stdio: &Stdio, joining: bool) -> Result<Low
                 lowering.out.ids = *ids;
                 lowering.set_groups = !matches!(ids, IdPlan::Single { .. });
             }
-            SetupOp::Root(RootPlan::Tree { dir, changes, id_mapped }) => {
+            SetupOp::Root(RootPlan::Tree {
+                dir,
+                changes,
+                id_mapped,
+            }) => {
                 lowering.replace = replaceable(changes);
                 lowering.id_mapped = *id_mapped;
                 if *id_mapped {
                     lowering.out.mapped.push(dir.clone());
                     if let Changes::Layer { upper, .. } = changes {
-                        lowering.out.mapped.extend(upper.parent().map(Path::to_owned));
+                        lowering
+                            .out
+                            .mapped
+                            .extend(upper.parent().map(Path::to_owned));
                     }
                 }
             }
             _ => {}
         }
     }
-    let start = plan.ops.iter().position(|op| matches!(op, SetupOp::Stdio(_))).unwrap_or(0);
+    let start = plan
+        .ops
+        .iter()
+        .position(|op| matches!(op, SetupOp::Stdio(_)))
+        .unwrap_or(0);
     for (step, op) in plan.ops.iter().enumerate() {
         lowering.step = step;
         if let Some(fault) = plan.fault.filter(|fault| fault.op == step) {
-            if step < start { lowering.first(Op::Fault(fault.errno)) } else { lowering.last(Op::Fault(fault.errno)) }
+            if step < start {
+                lowering.first(Op::Fault(fault.errno))
+            } else {
+                lowering.last(Op::Fault(fault.errno))
+            }
         }
         let program = step >= start || matches!(op, SetupOp::Namespaces(_) | SetupOp::MapIds(_));
         if !joining || program {
@@ -159,9 +193,20 @@ impl Lowering<'_> {
         self.out.last_steps.push(self.step);
     }
 
-    fn attach(&mut self, slot: Slot, dir: Slot, path: &'static str, links: Links) -> Result<(), JailError> {
+    fn attach(
+        &mut self,
+        slot: Slot,
+        dir: Slot,
+        path: &'static str,
+        links: Links,
+    ) -> Result<(), JailError> {
         let path = text(path)?;
-        self.first(Op::Attach { slot, dir, path, links });
+        self.first(Op::Attach {
+            slot,
+            dir,
+            path,
+            links,
+        });
         Ok(())
     }
 
@@ -173,7 +218,12 @@ impl Lowering<'_> {
         slot: Slot,
     ) -> Result<(), JailError> {
         let options = options(list)?;
-        self.first(Op::NewFs { fs, options, attrs, slot });
+        self.first(Op::NewFs {
+            fs,
+            options,
+            attrs,
+            slot,
+        });
         Ok(())
     }
 
@@ -193,16 +243,34 @@ impl Lowering<'_> {
                 self.first(Op::DieWithParent);
                 self.first(Op::NotDumpable);
                 if matches!(self.stdio, Stdio::Pty) {
-                    self.first(Op::OpenDir { path: c"dev", slot: DEV });
-                    self.first(Op::Pty { dev: DEV, slot: PTY });
+                    self.first(Op::OpenDir {
+                        path: c"dev",
+                        slot: DEV,
+                    });
+                    self.first(Op::Pty {
+                        dev: DEV,
+                        slot: PTY,
+                    });
                 }
             }
             SetupOp::MapIds(ids) => {
-                let slots = [LOWER, LAYER].into_iter().take(self.out.mapped.len()).collect();
+                let slots = [LOWER, LAYER]
+                    .into_iter()
+                    .take(self.out.mapped.len())
+                    .collect();
                 self.first(Op::Await(slots));
-                let root_inside = !matches!(ids, IdPlan::Host | IdPlan::Single { inside: (1.., _), .. });
+                let root_inside = !matches!(
+                    ids,
+                    IdPlan::Host
+                        | IdPlan::Single {
+                            inside: (1.., _),
+                            ..
+                        }
+                );
                 if root_inside {
-                    self.first(Op::BecomeRoot { set_groups: self.set_groups });
+                    self.first(Op::BecomeRoot {
+                        set_groups: self.set_groups,
+                    });
                 }
             }
             SetupOp::DieWithParent => {
@@ -218,28 +286,72 @@ impl Lowering<'_> {
             SetupOp::Root(root) => self.root(root)?,
             SetupOp::Directory { at, mode } => {
                 let path = relative(at)?;
-                self.first(Op::Place { dir: ROOT, path, like: PlaceKind::Directory(*mode) });
+                self.first(Op::Place {
+                    dir: ROOT,
+                    path,
+                    like: PlaceKind::Directory(*mode),
+                });
             }
             SetupOp::Link { at, to } => {
                 let (path, to) = (relative(at)?, text(to)?);
-                self.first(Op::Symlink { dir: ROOT, path, to });
+                self.first(Op::Symlink {
+                    dir: ROOT,
+                    path,
+                    to,
+                });
             }
-            SetupOp::Bind { from, to, read_only, kind } => {
+            SetupOp::Bind {
+                from,
+                to,
+                read_only,
+                kind,
+            } => {
                 let set = attr::NOSUID | attr::NODEV | if *read_only { attr::RDONLY } else { 0 };
                 // What is mounted beneath a file is nothing.
                 let recursive = *kind != BindKind::File;
                 let (from, path) = (text(from)?, relative(to)?);
-                self.first(Op::OpenTree { path: from, recursive, slot: ANY });
-                self.first(Op::SetAttr { slot: ANY, set, recursive });
-                self.first(Op::Place { dir: ROOT, path: path.clone(), like: PlaceKind::Like(ANY) });
-                self.first(Op::Attach { slot: ANY, dir: ROOT, path, links: Links::InRoot });
+                self.first(Op::OpenTree {
+                    path: from,
+                    recursive,
+                    slot: ANY,
+                });
+                self.first(Op::SetAttr {
+                    slot: ANY,
+                    set,
+                    recursive,
+                });
+                self.first(Op::Place {
+                    dir: ROOT,
+                    path: path.clone(),
+                    like: PlaceKind::Like(ANY),
+                });
+                self.first(Op::Attach {
+                    slot: ANY,
+                    dir: ROOT,
+                    path,
+                    links: Links::InRoot,
+                });
             }
             SetupOp::Tmpfs { at, mode } => {
                 let path = relative(at)?;
-                self.first(Op::Place { dir: ROOT, path: path.clone(), like: PlaceKind::Directory(0o755) });
+                self.first(Op::Place {
+                    dir: ROOT,
+                    path: path.clone(),
+                    like: PlaceKind::Directory(0o755),
+                });
                 let mode = format!("{mode:o}");
-                self.new_fs(c"tmpfs", &[("mode", Some(&mode))], attr::NOSUID | attr::NODEV, ANY)?;
-                self.first(Op::Attach { slot: ANY, dir: ROOT, path, links: Links::InRoot });
+                self.new_fs(
+                    c"tmpfs",
+                    &[("mode", Some(&mode))],
+                    attr::NOSUID | attr::NODEV,
+                    ANY,
+                )?;
+                self.first(Op::Attach {
+                    slot: ANY,
+                    dir: ROOT,
+                    path,
+                    links: Links::InRoot,
+                });
             }
             SetupOp::Dev { tty_group } => self.dev(*tty_group)?,
             SetupOp::Proc => {
@@ -252,7 +364,11 @@ impl Lowering<'_> {
                 self.plain(c"sys", true);
                 let attrs = attr::NOSUID | attr::NODEV | attr::NOEXEC | attr::RDONLY;
                 if *empty {
-                    self.first(Op::OpenPart { dir: BASE, path: c"k/d", slot: SYS });
+                    self.first(Op::OpenPart {
+                        dir: BASE,
+                        path: c"k/d",
+                        slot: SYS,
+                    });
                 } else {
                     self.new_fs(c"sysfs", &[], attrs, SYS)?;
                 }
@@ -262,29 +378,62 @@ impl Lowering<'_> {
                 let (file, directory) = (c"../../k/f", c"../../k/d");
                 match to.to_bytes() {
                     b"acpi" | b"asound" | b"scsi" | b"firmware" | b"devices/virtual/powercap" => {
-                        Op::Mask { with: directory, or_with: file, to }
+                        Op::Mask {
+                            with: directory,
+                            or_with: file,
+                            to,
+                        }
                     }
-                    _ => Op::Mask { with: file, or_with: directory, to },
+                    _ => Op::Mask {
+                        with: file,
+                        or_with: directory,
+                        to,
+                    },
                 }
             })?,
             SetupOp::ReadOnly(paths) => self.within(paths, Op::Freeze)?,
             SetupOp::ResolvConf => {
                 self.plain(c"etc/resolv.conf", false);
-                self.first(Op::OpenTree { path: c"/etc/resolv.conf".into(), recursive: false, slot: ANY });
+                self.first(Op::OpenTree {
+                    path: c"/etc/resolv.conf".into(),
+                    recursive: false,
+                    slot: ANY,
+                });
                 let set = attr::NOSUID | attr::NODEV | attr::NOEXEC | attr::RDONLY;
-                self.first(Op::SetAttr { slot: ANY, set, recursive: false });
+                self.first(Op::SetAttr {
+                    slot: ANY,
+                    set,
+                    recursive: false,
+                });
                 self.attach(ANY, ROOT, "etc/resolv.conf", Links::Refuse)?;
             }
             SetupOp::PivotRoot => self.first(Op::PivotRoot(ROOT)),
             SetupOp::Stdio(plan) => self.stdio(*plan),
-            SetupOp::User { uid, gid, groups, set_groups } => {
+            SetupOp::User {
+                uid,
+                gid,
+                groups,
+                set_groups,
+            } => {
                 // The bounding set first: it takes a capability that a change of user takes away.
                 let groups = (*set_groups && self.set_groups).then(|| groups.clone());
-                self.last(Op::User { uid: *uid, gid: *gid, groups });
+                self.last(Op::User {
+                    uid: *uid,
+                    gid: *gid,
+                    groups,
+                });
             }
             SetupOp::Capabilities(set) => {
-                let user = self.out.last.iter().rposition(|op| matches!(op, Op::User { .. }));
-                let root = self.out.last.iter().any(|op| matches!(op, Op::User { uid: 0, .. }));
+                let user = self
+                    .out
+                    .last
+                    .iter()
+                    .rposition(|op| matches!(op, Op::User { .. }));
+                let root = self
+                    .out
+                    .last
+                    .iter()
+                    .any(|op| matches!(op, Op::User { uid: 0, .. }));
                 let at = user.unwrap_or(self.out.last.len());
                 self.out.last.insert(at, Op::Bound(set.0));
                 self.out.last_steps.insert(at, self.step);
@@ -303,7 +452,10 @@ impl Lowering<'_> {
             }
             SetupOp::CloseDescriptors => self.last(Op::CloseRange),
             SetupOp::Seccomp(plan) => {
-                self.last(Op::Seccomp(Filter::new(Options { no_sync: plan.no_sync, mounts: plan.mounts })));
+                self.last(Op::Seccomp(Filter::new(Options {
+                    no_sync: plan.no_sync,
+                    mounts: plan.mounts,
+                })));
             }
             SetupOp::Exec { command, env } => self.exec(command, env)?,
         }
@@ -312,13 +464,21 @@ impl Lowering<'_> {
 
     fn plain(&mut self, path: &'static std::ffi::CStr, directory: bool) {
         let replace = self.replace;
-        self.first(Op::Plain { dir: ROOT, path, directory, replace });
+        self.first(Op::Plain {
+            dir: ROOT,
+            path,
+            directory,
+            replace,
+        });
     }
 
     /// Operations on paths of procfs and sysfs, relative to the top of our own mount of each.
     fn within(&mut self, paths: &[&str], op: impl Fn(CString) -> Op) -> Result<(), JailError> {
         for (top, slot) in [("/proc/", PROC), ("/sys/", SYS)] {
-            let mut inside = paths.iter().filter_map(|path| path.strip_prefix(top)).peekable();
+            let mut inside = paths
+                .iter()
+                .filter_map(|path| path.strip_prefix(top))
+                .peekable();
             if inside.peek().is_some() {
                 self.first(Op::Chdir(slot));
             }
@@ -331,21 +491,48 @@ impl Lowering<'_> {
     }
 
     fn root(&mut self, root: &RootPlan) -> Result<(), JailError> {
-        self.new_fs(c"tmpfs", &[("mode", Some("0755"))], attr::NOSUID | attr::NODEV, BASE)?;
+        self.new_fs(
+            c"tmpfs",
+            &[("mode", Some("0755"))],
+            attr::NOSUID | attr::NODEV,
+            BASE,
+        )?;
         self.first(Op::AttachAside(BASE));
-        let dir = |name: &str, mode| Ok::<_, JailError>(Op::MakeDir { dir: BASE, name: text(name)?, mode });
+        let dir = |name: &str, mode| {
+            Ok::<_, JailError>(Op::MakeDir {
+                dir: BASE,
+                name: text(name)?,
+                mode,
+            })
+        };
         // "k" holds what other things are hidden under, and is read-only, so that nothing is ever written to it.
         self.first(dir("m", 0o755)?);
         self.first(dir("k", 0o755)?);
         self.first(dir("k/d", 0o555)?);
-        self.first(Op::MakeFile { dir: BASE, name: c"k/f" });
-        self.first(Op::OpenPart { dir: BASE, path: c"k", slot: ANY });
+        self.first(Op::MakeFile {
+            dir: BASE,
+            name: c"k/f",
+        });
+        self.first(Op::OpenPart {
+            dir: BASE,
+            path: c"k",
+            slot: ANY,
+        });
         let set = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
-        self.first(Op::SetAttr { slot: ANY, set, recursive: false });
+        self.first(Op::SetAttr {
+            slot: ANY,
+            set,
+            recursive: false,
+        });
         self.attach(ANY, BASE, "k", Links::Refuse)?;
         let (tree, changes) = match root {
             RootPlan::Memory => {
-                self.new_fs(c"tmpfs", &[("mode", Some("0755"))], attr::NOSUID | attr::NODEV, ROOT)?;
+                self.new_fs(
+                    c"tmpfs",
+                    &[("mode", Some("0755"))],
+                    attr::NOSUID | attr::NODEV,
+                    ROOT,
+                )?;
                 return self.attach(ROOT, BASE, "m", Links::Refuse);
             }
             RootPlan::Tree { dir, changes, .. } => (dir, changes),
@@ -355,13 +542,25 @@ impl Lowering<'_> {
         if !mapped {
             let path = text(tree)?;
             // Recursive, because a mount of another user namespace may not be taken without what covers parts of it.
-            self.first(Op::OpenTree { path, recursive: true, slot });
+            self.first(Op::OpenTree {
+                path,
+                recursive: true,
+                slot,
+            });
         }
         let nodev = attr::NODEV;
         match changes {
             Changes::Direct | Changes::ReadOnly => {
-                let read_only = if *changes == Changes::ReadOnly { attr::RDONLY } else { 0 };
-                self.first(Op::SetAttr { slot, set: nodev | read_only, recursive: true });
+                let read_only = if *changes == Changes::ReadOnly {
+                    attr::RDONLY
+                } else {
+                    0
+                };
+                self.first(Op::SetAttr {
+                    slot,
+                    set: nodev | read_only,
+                    recursive: true,
+                });
                 self.attach(slot, BASE, "m", Links::Refuse)?;
                 self.rename_slot(ROOT);
                 return Ok(());
@@ -376,7 +575,11 @@ impl Lowering<'_> {
                 self.first(dir("x", 0o700)?);
                 if !mapped {
                     let path = text(upper.parent().unwrap_or(upper))?;
-                    self.first(Op::OpenTree { path, recursive: true, slot: LAYER });
+                    self.first(Op::OpenTree {
+                        path,
+                        recursive: true,
+                        slot: LAYER,
+                    });
                 }
                 self.attach(LAYER, BASE, "x", Links::Refuse)?;
             }
@@ -386,7 +589,8 @@ impl Lowering<'_> {
         self.first(Op::Chdir(BASE));
         let (upper, work) = match changes {
             Changes::Layer { upper, work } => {
-                let name = |p: &Path| format!("x/{}", p.file_name().unwrap_or_default().to_string_lossy());
+                let name =
+                    |p: &Path| format!("x/{}", p.file_name().unwrap_or_default().to_string_lossy());
                 (name(upper), name(work))
             }
             _ => ("u".to_owned(), "w".to_owned()),
@@ -406,91 +610,17 @@ impl Lowering<'_> {
     fn rename_slot(&mut self, to: Slot) {
         for op in &mut self.out.first {
             match op {
-                Op::OpenTree { slot, .. } | Op::SetAttr { slot, .. } | Op::Attach { slot, .. } if *slot == LOWER => {
+                Op::OpenTree { slot, .. } | Op::SetAttr { slot, .. } | Op::Attach { slot, .. }
+                    if *slot == LOWER =>
+                {
                     *slot = to;
                 }
-                Op::Await(slots) => slots.iter_mut().filter(|slot| **slot == LOWER).for_each(|slot| *slot = to),
+                Op::Await(slots) => slots
+                    .iter_mut()
+                    .filter(|slot| **slot == LOWER)
+                    .for_each(|slot| *slot = to),
                 _ => {}
             }
         }
-    }
-
-    fn dev(&mut self, tty_group: bool) -> Result<(), JailError> {
-        self.plain(c"dev", true);
-        self.new_fs(c"tmpfs", &[("mode", Some("0755"))], attr::NOSUID | attr::NOEXEC, DEV)?;
-        self.attach(DEV, ROOT, "dev", Links::Refuse)?;
-        self.first(Op::Chdir(DEV));
-        for (name, host) in [
-            (c"null", c"/dev/null"),
-            (c"zero", c"/dev/zero"),
-            (c"full", c"/dev/full"),
-            (c"random", c"/dev/random"),
-            (c"urandom", c"/dev/urandom"),
-            (c"tty", c"/dev/tty"),
-        ] {
-            self.first(Op::MakeFile { dir: DEV, name });
-            self.first(Op::Bind { from: host.into(), to: name.into() });
-        }
-        for (name, mode) in [("pts", 0o755), ("shm", 0o1777)] {
-            let name = text(name)?;
-            self.first(Op::MakeDir { dir: DEV, name, mode });
-        }
-        for (name, to) in [
-            ("ptmx", "pts/ptmx"),
-            ("fd", "/proc/self/fd"),
-            ("stdin", "/proc/self/fd/0"),
-            ("stdout", "/proc/self/fd/1"),
-            ("stderr", "/proc/self/fd/2"),
-        ] {
-            let (path, to) = (text(name)?, text(to)?);
-            self.first(Op::Symlink { dir: DEV, path, to });
-        }
-        let mut list = vec![("newinstance", None), ("ptmxmode", Some("0666")), ("mode", Some("0620"))];
-        if tty_group {
-            list.push(("gid", Some("5")));
-        }
-        self.new_fs(c"devpts", &list, attr::NOSUID | attr::NOEXEC, ANY)?;
-        self.attach(ANY, DEV, "pts", Links::Refuse)?;
-        if matches!(self.stdio, Stdio::Pty) {
-            self.first(Op::Pty { dev: DEV, slot: PTY });
-            self.first(Op::MakeFile { dir: DEV, name: c"console" });
-            // The first terminal of a new devpts is the one just opened.
-            self.first(Op::Bind { from: c"pts/0".into(), to: c"console".into() });
-        }
-        Ok(())
-    }
-
-    fn stdio(&mut self, _plan: StdioPlan) {
-        self.last(Op::NewSession);
-        match self.stdio {
-            Stdio::Raw(fds) => self.last(Op::Stdio(fds.map(Source::Raw))),
-            Stdio::Pty => {
-                self.last(Op::Terminal(PTY));
-                self.last(Op::Stdio([Source::Slot(PTY); 3]));
-            }
-        }
-    }
-
-    fn exec(&mut self, command: &[OsString], env: &[(OsString, OsString)]) -> Result<(), JailError> {
-        let program = command.first().cloned().unwrap_or_default();
-        self.out.args = command.iter().map(text).collect::<Result<_, _>>()?;
-        let pair = |(name, value): &(OsString, OsString)| {
-            let mut pair = name.clone();
-            pair.push("=");
-            pair.push(value);
-            text(pair)
-        };
-        self.out.env = env.iter().map(pair).collect::<Result<_, _>>()?;
-        // The jail's own PATH, not the caller's.
-        self.out.paths = if program.as_bytes().contains(&b'/') {
-            vec![text(&program)?]
-        } else {
-            let path = env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_bytes());
-            let dirs = path.unwrap_or(b"/usr/local/bin:/usr/bin:/bin").split(|b| *b == b':');
-            let join = |dir: &[u8]| text(Path::new(OsStr::from_bytes(dir)).join(&program));
-            dirs.filter(|dir| dir.first() == Some(&b'/')).map(join).collect::<Result<_, _>>()?
-        };
-        self.out.program = program;
-        Ok(())
     }
 }

@@ -133,7 +133,7 @@ pub(super) fn terminal(child: &Child, blocked: &Blocked, master: OwnedFd) -> Res
     let master = File::from(master);
     // Not through the standard library's buffers: the terminal sees every byte at once.
     let input = File::from(stdin.as_fd().try_clone_to_owned().map_err(follow)?);
-    let output = File::from(std::io::stdout().as_fd().try_clone_to_owned().map_err(follow)?);
+    let output = File::from(pty::output()?);
     let mut show = |bytes: &[u8]| {
         // A caller's terminal that is gone sends SIGHUP, which is handed on.
         drop((&output).write_all(bytes));
@@ -147,7 +147,11 @@ pub(super) fn terminal(child: &Child, blocked: &Blocked, master: OwnedFd) -> Res
             signals.as_fd(),
             child.pidfd(),
             if open { master.as_fd() } else { none },
-            if typing && !pending { input.as_fd() } else { none },
+            if typing && !pending {
+                input.as_fd()
+            } else {
+                none
+            },
         ];
         let ready = wait_for(&fds, pending.then(|| master.as_fd()), -1);
         if ready & 1 != 0 {
@@ -183,7 +187,8 @@ pub(super) fn terminal(child: &Child, blocked: &Blocked, master: OwnedFd) -> Res
                     }
                 }
                 Ok(n) => typed.extend_from_slice(buffer.get(..n).unwrap_or_default()),
-                Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
                 Err(_) => {
                     typing = false;
                     child.signal(SIGHUP);
@@ -193,7 +198,8 @@ pub(super) fn terminal(child: &Child, blocked: &Blocked, master: OwnedFd) -> Res
         if !typed.is_empty() {
             match (&master).write(&typed) {
                 Ok(n) => drop(typed.drain(..n.min(typed.len()))),
-                Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
                 Err(_) => typed.clear(),
             }
         }
@@ -201,5 +207,7 @@ pub(super) fn terminal(child: &Child, blocked: &Blocked, master: OwnedFd) -> Res
 }
 
 fn follow(error: std::io::Error) -> JailError {
-    JailError::Follow { source: jaula_sys::SysError::io("dup", "the terminal", &error) }
+    JailError::Follow {
+        source: jaula_sys::SysError::io("dup", "the terminal", &error),
+    }
 }

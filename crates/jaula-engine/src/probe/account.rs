@@ -21,7 +21,11 @@ pub(crate) enum Wanted {
 /// The account in the text of passwd(5); the groups it is in, from group(5), which is read only when needed. The
 /// first line that fits counts, as with getpwnam(3). A user given as a number that has no line is an account
 /// without a name of its own.
-pub(crate) fn find(passwd: &[u8], wanted: &Wanted, group: impl FnOnce() -> Vec<u8>) -> Option<Account> {
+pub(crate) fn find(
+    passwd: &[u8],
+    wanted: &Wanted,
+    group: impl FnOnce() -> Vec<u8>,
+) -> Option<Account> {
     let text = String::from_utf8_lossy(passwd);
     let number = match wanted {
         Wanted::Id(id) => Some(*id),
@@ -32,14 +36,26 @@ pub(crate) fn find(passwd: &[u8], wanted: &Wanted, group: impl FnOnce() -> Vec<u
     let line = |fits: &dyn Fn(&str, u32) -> bool| {
         text.lines().find_map(|line| {
             let mut fields = line.split(':');
-            let (name, _, uid, gid) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+            let (name, _, uid, gid) = (
+                fields.next()?,
+                fields.next()?,
+                fields.next()?,
+                fields.next()?,
+            );
             let (uid, gid) = (uid.parse().ok()?, gid.parse().ok()?);
             let (_, home, shell) = (fields.next()?, fields.next()?, fields.next().unwrap_or(""));
             if name.is_empty() || !fits(name, uid) {
                 return None;
             }
             let (home, shell) = (PathBuf::from(home), PathBuf::from(shell));
-            Some(Account { name: name.to_owned(), uid, gid, groups: Vec::new(), home, shell })
+            Some(Account {
+                name: name.to_owned(),
+                uid,
+                gid,
+                groups: Vec::new(),
+                home,
+                shell,
+            })
         })
     };
     let found = match wanted {
@@ -51,7 +67,9 @@ pub(crate) fn find(passwd: &[u8], wanted: &Wanted, group: impl FnOnce() -> Vec<u
         account.groups = groups(&String::from_utf8_lossy(&group()), &account.name);
         return Some(account);
     }
-    let Wanted::Name(name) = wanted else { return None };
+    let Wanted::Name(name) = wanted else {
+        return None;
+    };
     let id = number?;
     Some(Account {
         name: name.clone(),
@@ -86,7 +104,10 @@ mod tests {
     #[test]
     fn by_name_and_by_number() {
         let ana = found(Wanted::Name("ana".into())).unwrap();
-        assert_eq!((ana.uid, ana.gid, ana.groups.as_slice()), (1000, 1000, &[27, 44][..]));
+        assert_eq!(
+            (ana.uid, ana.gid, ana.groups.as_slice()),
+            (1000, 1000, &[27, 44][..])
+        );
         assert_eq!(found(Wanted::Id(0)).unwrap().name, "root");
         // A name made of digits is a name first (as chown(1) takes it).
         assert_eq!(found(Wanted::Name("1000".into())).unwrap().uid, 7);
@@ -95,7 +116,18 @@ mod tests {
 
     #[test]
     fn nothing_becomes_root_by_mistake() {
-        for name in ["x", "big", "-1", "+0", " 0", "0x0", "4294967296", "", "bad", "nobody"] {
+        for name in [
+            "x",
+            "big",
+            "-1",
+            "+0",
+            " 0",
+            "0x0",
+            "4294967296",
+            "",
+            "bad",
+            "nobody",
+        ] {
             assert_eq!(found(Wanted::Name(name.into())), None, "{name:?}");
         }
     }

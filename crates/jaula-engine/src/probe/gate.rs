@@ -38,27 +38,79 @@ pub fn gates(store: &Path) -> Vec<Gate> {
             "only jails of one user: no images, only the host's own programs",
             "install the package uidmap, and give the user a range in /etc/subuid and /etc/subgid",
         ),
-        gate("pid file descriptors", said(process::pidfd(std::process::id()).map(drop)), "no jail: Linux 5.4 or later is needed", "a newer kernel"),
-        gate("openat2", said(userns::openat2()), "paths in trees are walked step by step, more slowly", "Linux 5.6 or later, and a container runtime that does not filter it"),
-        gate("network namespaces", trial(ns::CLONE_NEWNET, |_| vec![Op::LoopbackUp]), "only jails with --net host", "a kernel with CONFIG_NET_NS"),
+        gate(
+            "pid file descriptors",
+            said(process::pidfd(std::process::id()).map(drop)),
+            "no jail: Linux 5.4 or later is needed",
+            "a newer kernel",
+        ),
+        gate(
+            "openat2",
+            said(userns::openat2()),
+            "paths in trees are walked step by step, more slowly",
+            "Linux 5.6 or later, and a container runtime that does not filter it",
+        ),
+        gate(
+            "network namespaces",
+            trial(ns::CLONE_NEWNET, |_| vec![Op::LoopbackUp]),
+            "only jails with --net host",
+            "a kernel with CONFIG_NET_NS",
+        ),
         gate(
             "overlay in a user namespace",
             trial(0, |base| overlay(base)),
             "images cannot be run without being written",
             "Linux 5.11 or later with the module overlay",
         ),
-        gate("attributes in memory file systems", trial(0, |base| base).and_then(|_| xattr()), "a directory of an image cannot be removed and made again in a run", "Linux 6.6 or later with CONFIG_TMPFS_XATTR"),
-        gate("id-mapped mounts", id_mapped(store, &caller), "root's jails need --ids host", "keep the store on ext4, xfs, btrfs or tmpfs; Linux 5.12 or later (5.19 under overlay)"),
-        gate("system call filter", filter(), "no jail without --seccomp off", "a kernel with CONFIG_SECCOMP_FILTER"),
-        gate("control groups", control_groups(), "no limits of memory, processes or CPU", "mount the unified hierarchy, or delegate a group to the user (systemd: Delegate=yes)"),
-        gate("FUSE", device("/dev/fuse"), "no image can be mounted as a file system of the user's own", "load the module fuse; let the user open /dev/fuse"),
-        gate("loop devices", device("/dev/loop-control"), "disk images cannot be mounted", "root, and the module loop"),
-        gate("packet filter", packet_filter(), "no networks between jails", "the module nf_tables"),
+        gate(
+            "attributes in memory file systems",
+            trial(0, |base| base).and_then(|_| xattr()),
+            "a directory of an image cannot be removed and made again in a run",
+            "Linux 6.6 or later with CONFIG_TMPFS_XATTR",
+        ),
+        gate(
+            "id-mapped mounts",
+            id_mapped(store, &caller),
+            "root's jails need --ids host",
+            "keep the store on ext4, xfs, btrfs or tmpfs; Linux 5.12 or later (5.19 under overlay)",
+        ),
+        gate(
+            "system call filter",
+            filter(),
+            "no jail without --seccomp off",
+            "a kernel with CONFIG_SECCOMP_FILTER",
+        ),
+        gate(
+            "control groups",
+            control_groups(),
+            "no limits of memory, processes or CPU",
+            "mount the unified hierarchy, or delegate a group to the user (systemd: Delegate=yes)",
+        ),
+        gate(
+            "FUSE",
+            device("/dev/fuse"),
+            "no image can be mounted as a file system of the user's own",
+            "load the module fuse; let the user open /dev/fuse",
+        ),
+        gate(
+            "loop devices",
+            device("/dev/loop-control"),
+            "disk images cannot be mounted",
+            "root, and the module loop",
+        ),
+        gate(
+            "packet filter",
+            packet_filter(),
+            "no networks between jails",
+            "the module nf_tables",
+        ),
     ]
 }
 
 fn said(result: Result<(), SysError>) -> Found {
-    result.map(|()| "works".to_owned()).map_err(|error| error.to_string())
+    result
+        .map(|()| "works".to_owned())
+        .map_err(|error| error.to_string())
 }
 
 /// Starts a process in a user namespace and `more`, with one identifier mapped, and lets it do these operations. Slot
@@ -70,7 +122,12 @@ fn trial(more: i32, then: impl Fn(Vec<Op>) -> Vec<Op>) -> Found {
 fn memory() -> Vec<Op> {
     vec![
         Op::PrivateMounts,
-        Op::NewFs { fs: c"tmpfs", options: Vec::new(), attrs: 0, slot: 0 },
+        Op::NewFs {
+            fs: c"tmpfs",
+            options: Vec::new(),
+            attrs: 0,
+            slot: 0,
+        },
         Op::AttachAside(0),
         Op::Chdir(0),
     ]
@@ -87,10 +144,22 @@ fn trial_with(
     first.append(&mut then(memory()));
     let blocked = Blocked::new().map_err(say)?;
     let namespaces = more | ns::CLONE_NEWUSER | ns::CLONE_NEWNS;
-    let spawn = Spawn { namespaces, first: &first, last: &last, payload: Payload::Call(function), announce: false };
+    let spawn = Spawn {
+        namespaces,
+        first: &first,
+        last: &last,
+        payload: Payload::Call(function),
+        announce: false,
+    };
     let mut child = spawn.start().map_err(say)?;
     let (uid, gid) = process::effective_ids();
-    let one = |outside| [Range { inside: 0, outside, count: 1 }];
+    let one = |outside| {
+        [Range {
+            inside: 0,
+            outside,
+            count: 1,
+        }]
+    };
     idmap::map(child.pid(), &one(uid), &one(gid), true).map_err(say)?;
     child.go(&[]).map_err(say)?;
     let progress = child.wait().map_err(say)?;
@@ -98,7 +167,12 @@ fn trial_with(
     match progress {
         Progress::Ended(0) => Ok("works".to_owned()),
         Progress::Failed(op, errno) => {
-            let op = first.iter().chain(&last).nth(op).map(|op| format!("{op:?}")).unwrap_or_default();
+            let op = first
+                .iter()
+                .chain(&last)
+                .nth(op)
+                .map(|op| format!("{op:?}"))
+                .unwrap_or_default();
             let name = op.split([' ', '(']).next().unwrap_or_default().to_owned();
             Err(format!("{name}: {errno}"))
         }
@@ -111,16 +185,27 @@ fn trial_with(
 
 fn overlay(mut ops: Vec<Op>) -> Vec<Op> {
     for name in [c"l", c"u", c"w"] {
-        ops.push(Op::MakeDir { dir: 0, name: name.into(), mode: 0o755 });
+        ops.push(Op::MakeDir {
+            dir: 0,
+            name: name.into(),
+            mode: 0o755,
+        });
     }
-    let option = |key: &std::ffi::CStr, value: Option<&std::ffi::CStr>| (CString::from(key), value.map(CString::from));
+    let option = |key: &std::ffi::CStr, value: Option<&std::ffi::CStr>| {
+        (CString::from(key), value.map(CString::from))
+    };
     let options = vec![
         option(c"lowerdir", Some(c"l")),
         option(c"upperdir", Some(c"u")),
         option(c"workdir", Some(c"w")),
         option(c"userxattr", None),
     ];
-    ops.push(Op::NewFs { fs: c"overlay", options, attrs: 0, slot: 1 });
+    ops.push(Op::NewFs {
+        fs: c"overlay",
+        options,
+        attrs: 0,
+        slot: 1,
+    });
     ops
 }
 
@@ -130,16 +215,28 @@ fn code(result: Result<(), SysError>) -> u8 {
 }
 
 fn xattr() -> Found {
-    trial_with(0, |base| base, Vec::new(), &mut || code(userns::user_xattr_here()))
+    trial_with(0, |base| base, Vec::new(), &mut || {
+        code(userns::user_xattr_here())
+    })
 }
 
 fn filter() -> Found {
-    let filter = Filter::new(Options { no_sync: false, mounts: false });
-    trial_with(0, |base| base, vec![Op::NoNewPrivs, Op::Seccomp(filter)], &mut || 0)
+    let filter = Filter::new(Options {
+        no_sync: false,
+        mounts: false,
+    });
+    trial_with(
+        0,
+        |base| base,
+        vec![Op::NoNewPrivs, Op::Seccomp(filter)],
+        &mut || 0,
+    )
 }
 
 fn packet_filter() -> Found {
-    trial_with(ns::CLONE_NEWNET, |base| base, Vec::new(), &mut || code(userns::netfilter_socket()))
+    trial_with(ns::CLONE_NEWNET, |base| base, Vec::new(), &mut || {
+        code(userns::netfilter_socket())
+    })
 }
 
 fn subordinate(caller: &Caller) -> Found {
@@ -157,7 +254,10 @@ fn subordinate(caller: &Caller) -> Found {
             Ok(_) => 0,
             Err(error) => {
                 // Without the message the exit code still says that it failed.
-                writer.take().iter_mut().for_each(|w| drop(w.write_all(error.to_string().as_bytes())));
+                writer
+                    .take()
+                    .iter_mut()
+                    .for_each(|w| drop(w.write_all(error.to_string().as_bytes())));
                 1
             }
         }
@@ -176,21 +276,37 @@ fn id_mapped(store: &Path, caller: &Caller) -> Found {
     if caller.uid != 0 || session::ids().is_some() {
         return Ok("not needed by this user".to_owned());
     }
-    let place = store.ancestors().find(|dir| dir.is_dir()).unwrap_or(Path::new("/"));
+    let place = store
+        .ancestors()
+        .find(|dir| dir.is_dir())
+        .unwrap_or(Path::new("/"));
     let say = |error: SysError| error.to_string();
     let first = [Op::Await(Vec::new())];
     let blocked = Blocked::new().map_err(say)?;
     let namespaces = ns::CLONE_NEWUSER;
     let payload = Payload::Call(&mut || 0);
-    let mut child = Spawn { namespaces, first: &first, last: &[], payload, announce: false }.start().map_err(say)?;
-    let all = [Range { inside: 0, outside: 0x7fff_0000, count: 65536 }];
+    let mut child = Spawn {
+        namespaces,
+        first: &first,
+        last: &[],
+        payload,
+        announce: false,
+    }
+    .start()
+    .map_err(say)?;
+    let all = [Range {
+        inside: 0,
+        outside: 0x7fff_0000,
+        count: 65536,
+    }];
     idmap::map(child.pid(), &all, &all, false).map_err(say)?;
     let userns = idmap::user_namespace(child.pid()).map_err(say)?;
     let tree = idmap::mapped_tree(place, &userns);
     child.go(&[]).map_err(say)?;
     child.wait().map_err(say)?;
     drop(blocked);
-    tree.map(|_| format!("works on {}", place.display())).map_err(say)
+    tree.map(|_| format!("works on {}", place.display()))
+        .map_err(say)
 }
 
 fn device(path: &str) -> Found {
@@ -203,26 +319,48 @@ fn device(path: &str) -> Found {
 /// The controllers, and in which hierarchy each is.
 fn control_groups() -> Found {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let unified = ["/sys/fs/cgroup/cgroup.controllers", "/sys/fs/cgroup/unified/cgroup.controllers"];
-    let new: Vec<String> = unified.iter().map(|p| read(p).trim().to_owned()).filter(|t| !t.is_empty()).collect();
+    let unified = [
+        "/sys/fs/cgroup/cgroup.controllers",
+        "/sys/fs/cgroup/unified/cgroup.controllers",
+    ];
+    let new: Vec<String> = unified
+        .iter()
+        .map(|p| read(p).trim().to_owned())
+        .filter(|t| !t.is_empty())
+        .collect();
     let table = read("/proc/cgroups");
-    let old = table.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
-        let mut fields = line.split_whitespace();
-        let (name, hierarchy) = (fields.next()?, fields.next()?);
-        (hierarchy != "0").then_some(name)
-    });
+    let old = table
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| {
+            let mut fields = line.split_whitespace();
+            let (name, hierarchy) = (fields.next()?, fields.next()?);
+            (hierarchy != "0").then_some(name)
+        });
     let old: Vec<&str> = old.collect();
     let text = match (new.join(" "), old.join(" ")) {
-        (new, old) if new.is_empty() && old.is_empty() => return Err("no controller in any hierarchy".to_owned()),
+        (new, old) if new.is_empty() && old.is_empty() => {
+            return Err("no controller in any hierarchy".to_owned());
+        }
         (new, old) if old.is_empty() => format!("unified: {new}"),
         (new, old) if new.is_empty() => format!("old hierarchies: {old}"),
         (new, old) => format!("unified: {new}; old hierarchies: {old}"),
     };
     // The real next step: a group of our own in one of them.
-    let made = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/pids"].iter().any(|top| {
+    let made = [
+        "/sys/fs/cgroup",
+        "/sys/fs/cgroup/unified",
+        "/sys/fs/cgroup/pids",
+    ]
+    .iter()
+    .any(|top| {
         let group = Path::new(top).join(format!("jaula-doctor-{}", std::process::id()));
         let controlled = Path::new(top).join("cgroup.procs").exists();
         controlled && std::fs::create_dir(&group).is_ok() && std::fs::remove_dir(&group).is_ok()
     });
-    if made { Ok(text) } else { Err(format!("{text}; this user may make no group")) }
+    if made {
+        Ok(text)
+    } else {
+        Err(format!("{text}; this user may make no group"))
+    }
 }

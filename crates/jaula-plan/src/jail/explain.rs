@@ -31,7 +31,10 @@ pub fn explain(plan: &JailPlan) -> Vec<ExplainLine> {
     for op in &plan.ops {
         lines.push(line(op, base, ids.unwrap_or(IdPlan::Host), &mut setpriv));
     }
-    lines.push(ExplainLine::new("JAULA", "the end of what the new process does"));
+    lines.push(ExplainLine::new(
+        "JAULA",
+        "the end of what the new process does",
+    ));
     lines
 }
 
@@ -67,7 +70,9 @@ fn unshare(ns: &Namespaces, ids: IdPlan) -> String {
             IdPlan::Host => String::new(),
         });
     }
-    rest.iter().filter(|(set, _)| *set).for_each(|(_, option)| command.push_str(option));
+    rest.iter()
+        .filter(|(set, _)| *set)
+        .for_each(|(_, option)| command.push_str(option));
     // The script of the new process comes by descriptor 3, so that standard input stays the program's.
     command.push_str(" sh -e /dev/fd/3 3<<'JAULA'");
     command
@@ -77,25 +82,51 @@ fn root(root: &RootPlan, base: &str) -> ExplainLine {
     let memory = format!("mount -t tmpfs -o mode=755 tmpfs {base}\n");
     match root {
         RootPlan::Memory => ExplainLine::new(
-            format!("{memory}mkdir {base}/root {base}/empty.d\n: > {base}/empty\nmount --bind {base}/root {base}/root\ncd {base}/root"),
+            format!(
+                "{memory}mkdir {base}/root {base}/empty.d\n: > {base}/empty\nmount --bind {base}/root {base}/root\ncd {base}/root"
+            ),
             "an empty tree that is gone with its last process",
         ),
-        RootPlan::Tree { dir, changes, id_mapped } => {
+        RootPlan::Tree {
+            dir,
+            changes,
+            id_mapped,
+        } => {
             let tree = word(dir);
-            let map = if *id_mapped { ",X-mount.idmap=/proc/self/ns/user" } else { "" };
-            let made = format!("{memory}mkdir {base}/root {base}/lower {base}/upper {base}/work {base}/empty.d\n: > {base}/empty\n");
+            let map = if *id_mapped {
+                ",X-mount.idmap=/proc/self/ns/user"
+            } else {
+                ""
+            };
+            let made = format!(
+                "{memory}mkdir {base}/root {base}/lower {base}/upper {base}/work {base}/empty.d\n: > {base}/empty\n"
+            );
             let lower = format!("mount --bind -o bind{map} {tree} {base}/lower\n");
             let (command, reason) = match changes {
                 Changes::Ephemeral => (
-                    format!("{made}{lower}mount -t overlay -o lowerdir={base}/lower,upperdir={base}/upper,workdir={base}/work,userxattr overlay {base}/root\ncd {base}/root"),
+                    format!(
+                        "{made}{lower}mount -t overlay -o lowerdir={base}/lower,upperdir={base}/upper,workdir={base}/work,userxattr overlay {base}/root\ncd {base}/root"
+                    ),
                     "the tree is never written: changes go to memory and end with the jail",
                 ),
                 Changes::Layer { upper, work } => (
-                    format!("{made}{lower}mount -t overlay -o lowerdir={base}/lower,upperdir={},workdir={},userxattr overlay {base}/root\ncd {base}/root", word(upper), word(work)),
+                    format!(
+                        "{made}{lower}mount -t overlay -o lowerdir={base}/lower,upperdir={},workdir={},userxattr overlay {base}/root\ncd {base}/root",
+                        word(upper),
+                        word(work)
+                    ),
                     "the tree is never written: changes go to the jail's own layer",
                 ),
-                Changes::Direct => (format!("{made}mount --bind -o bind{map} {tree} {base}/root\ncd {base}/root"), "the tree itself is written"),
-                Changes::ReadOnly => (format!("{made}mount --bind -o bind{map} {tree} {base}/root\nmount -o remount,bind,ro {base}/root\ncd {base}/root"), "the tree can be read only"),
+                Changes::Direct => (
+                    format!("{made}mount --bind -o bind{map} {tree} {base}/root\ncd {base}/root"),
+                    "the tree itself is written",
+                ),
+                Changes::ReadOnly => (
+                    format!(
+                        "{made}mount --bind -o bind{map} {tree} {base}/root\nmount -o remount,bind,ro {base}/root\ncd {base}/root"
+                    ),
+                    "the tree can be read only",
+                ),
             };
             let note = if *id_mapped {
                 "; X-mount.idmap needs the rights of the host's root, so by hand this line comes before unshare"
@@ -108,11 +139,14 @@ fn root(root: &RootPlan, base: &str) -> ExplainLine {
 }
 
 fn dev(tty_group: bool) -> String {
-    let mut text = String::from("mkdir -p dev\nmount -t tmpfs -o mode=755,nosuid,noexec tmpfs dev\n");
+    let mut text =
+        String::from("mkdir -p dev\nmount -t tmpfs -o mode=755,nosuid,noexec tmpfs dev\n");
     text.push_str("for n in null zero full random urandom tty; do : > dev/$n; mount --bind /dev/$n dev/$n; done\n");
     text.push_str("mkdir -m 1777 dev/shm\nmkdir dev/pts\n");
     let gid = if tty_group { ",gid=5" } else { "" };
-    text.push_str(&format!("mount -t devpts -o newinstance,ptmxmode=0666,mode=0620{gid},nosuid,noexec devpts dev/pts\n"));
+    text.push_str(&format!(
+        "mount -t devpts -o newinstance,ptmxmode=0666,mode=0620{gid},nosuid,noexec devpts dev/pts\n"
+    ));
     text.push_str("ln -s pts/ptmx dev/ptmx\nln -s /proc/self/fd dev/fd\n");
     text.push_str("ln -s /proc/self/fd/0 dev/stdin\nln -s /proc/self/fd/1 dev/stdout\nln -s /proc/self/fd/2 dev/stderr");
     text

@@ -2,15 +2,28 @@ use super::*;
 use crate::facts::host::{Account, CallerFacts, Entry};
 
 fn facts(kind: CallerKind) -> HostFacts {
-    let (uid, gid) = if kind == CallerKind::Single { (1000, 1000) } else { (0, 0) };
+    let (uid, gid) = if kind == CallerKind::Single {
+        (1000, 1000)
+    } else {
+        (0, 0)
+    };
     HostFacts {
         caller: CallerFacts { uid, gid, kind },
         programs: Some(ProgramsFacts {
             top: vec![
-                Entry { name: "usr".into(), kind: EntryKind::Directory },
-                Entry { name: "bin".into(), kind: EntryKind::Link("usr/bin".into()) },
+                Entry {
+                    name: "usr".into(),
+                    kind: EntryKind::Directory,
+                },
+                Entry {
+                    name: "bin".into(),
+                    kind: EntryKind::Link("usr/bin".into()),
+                },
             ],
-            etc: vec![Entry { name: "passwd".into(), kind: EntryKind::File }],
+            etc: vec![Entry {
+                name: "passwd".into(),
+                kind: EntryKind::File,
+            }],
         }),
         resolv_conf: true,
         account: None,
@@ -18,7 +31,13 @@ fn facts(kind: CallerKind) -> HostFacts {
 }
 
 fn tree(changes: Changes) -> JailSpec {
-    JailSpec::new(RootSpec::Tree { dir: "/store/image".into(), changes }, vec!["true".into()])
+    JailSpec::new(
+        RootSpec::Tree {
+            dir: "/store/image".into(),
+            changes,
+        },
+        vec!["true".into()],
+    )
 }
 
 #[test]
@@ -54,7 +73,9 @@ run true
 fn the_hosts_programs_as_a_user_without_subordinate_identifiers() {
     let mut spec = JailSpec::new(RootSpec::HostPrograms, vec!["id".into(), "-u".into()]);
     spec.net = NetSpec::Host;
-    let text = plan_jail(&spec, &facts(CallerKind::Single)).unwrap().to_string();
+    let text = plan_jail(&spec, &facts(CallerKind::Single))
+        .unwrap()
+        .to_string();
     for line in [
         "start a process in new namespaces: mount user pid ipc uts cgroup",
         "map user 0 to 1000 and group 0 to 1000",
@@ -69,7 +90,10 @@ fn the_hosts_programs_as_a_user_without_subordinate_identifiers() {
     ] {
         assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
     }
-    assert!(!text.contains("loopback") && !text.contains("/sys/firmware"), "{text}");
+    assert!(
+        !text.contains("loopback") && !text.contains("/sys/firmware"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -82,28 +106,61 @@ fn refusals() {
         change(&mut spec);
         spec
     };
-    let refused = |spec: &JailSpec, facts: &HostFacts| plan_jail(spec, facts).unwrap_err().to_string();
+    let refused =
+        |spec: &JailSpec, facts: &HostFacts| plan_jail(spec, facts).unwrap_err().to_string();
     let mount = |to: &str| {
         let to = PathBuf::from(to);
-        with(&|s| s.mounts = vec![MountSpec::Bind { from: "/srv".into(), to: to.clone(), read_only: true }])
+        with(&|s| {
+            s.mounts = vec![MountSpec::Bind {
+                from: "/srv".into(),
+                to: to.clone(),
+                read_only: true,
+            }]
+        })
     };
-    let layer = Changes::Layer { upper: "/a/upper".into(), work: "/b/work".into() };
-    let user = |uid| with(&|s| s.user = UserSpec::Ids { uid, gid: uid, groups: Vec::new() });
+    let layer = Changes::Layer {
+        upper: "/a/upper".into(),
+        work: "/b/work".into(),
+    };
+    let user = |uid| {
+        with(&|s| {
+            s.user = UserSpec::Ids {
+                uid,
+                gid: uid,
+                groups: Vec::new(),
+            }
+        })
+    };
     let named = with(&|s| s.user = UserSpec::Named("www".into()));
     let table = [
-        (refused(&with(&|s| s.ids = IdSpec::Host), &single), "only root can run"),
+        (
+            refused(&with(&|s| s.ids = IdSpec::Host), &single),
+            "only root can run",
+        ),
         (refused(&user(5), &single), "only user 0"),
         (refused(&user(70000), &root), "70000 does not exist"),
         (refused(&named, &root), "no user \"www\""),
-        (refused(&with(&|s| s.cap_add = vec!["FLY".into()]), &root), "no capability \"FLY\""),
+        (
+            refused(&with(&|s| s.cap_add = vec!["FLY".into()]), &root),
+            "no capability \"FLY\"",
+        ),
         (refused(&mount("relative"), &root), "not absolute"),
         (refused(&mount("/a/../../b"), &root), "holds .."),
         (refused(&mount("/proc/sys"), &root), "its own there"),
         (refused(&mount("/"), &root), "its own there"),
         (refused(&tree(layer), &root), "not in the same directory"),
-        (refused(&with(&|s| s.command = vec!["a\0b".into()]), &root), "NUL"),
-        (refused(&with(&|s| s.env = vec![("a=b".into(), "".into())]), &root), "environment variable"),
-        (refused(&with(&|s| s.cwd = Some("/x/..".into())), &root), "holds .."),
+        (
+            refused(&with(&|s| s.command = vec!["a\0b".into()]), &root),
+            "NUL",
+        ),
+        (
+            refused(&with(&|s| s.env = vec![("a=b".into(), "".into())]), &root),
+            "environment variable",
+        ),
+        (
+            refused(&with(&|s| s.cwd = Some("/x/..".into())), &root),
+            "holds ..",
+        ),
     ];
     for (message, part) in table {
         assert!(message.contains(part), "{message:?} does not say {part:?}");
@@ -128,7 +185,13 @@ fn capabilities_by_name() {
     assert!(!set(&[], &["NET_RAW"]).names().contains(&"NET_RAW"));
     assert_eq!(CapSet::number("CHECKPOINT_RESTORE"), Some(40));
     // The numbers of linux/capability.h at a few places along the table.
-    for (name, number) in [("KILL", 5), ("SYS_CHROOT", 18), ("SYS_ADMIN", 21), ("MKNOD", 27), ("SETFCAP", 31)] {
+    for (name, number) in [
+        ("KILL", 5),
+        ("SYS_CHROOT", 18),
+        ("SYS_ADMIN", 21),
+        ("MKNOD", 27),
+        ("SETFCAP", 31),
+    ] {
         assert_eq!(CapSet::number(name), Some(number));
     }
 }
@@ -149,9 +212,14 @@ fn an_account_gives_home_and_shell() {
     spec.user = UserSpec::Named("ana".into());
     let plan = plan_jail(&spec, &facts).unwrap();
     let text = plan.to_string();
-    assert!(text.contains("become user 1000, group 1000, groups 27\n"), "{text}");
+    assert!(
+        text.contains("become user 1000, group 1000, groups 27\n"),
+        "{text}"
+    );
     assert!(text.contains("work in /home/ana or else /\n"), "{text}");
     assert!(text.ends_with("run /bin/bash\n"), "{text}");
-    let Some(SetupOp::Exec { env, .. }) = plan.ops.last() else { panic!("{text}") };
+    let Some(SetupOp::Exec { env, .. }) = plan.ops.last() else {
+        panic!("{text}")
+    };
     assert!(env.contains(&("HOME".into(), "/home/ana".into())));
 }

@@ -58,8 +58,15 @@ pub struct Namespaces {
 
 impl Namespaces {
     /// What a jail has unless asked otherwise: all but the time namespace, which keeps nothing away from anybody.
-    pub const DEFAULT: Self =
-        Self { uts: true, ipc: true, pid: true, net: true, user: true, cgroup: true, time: false };
+    pub const DEFAULT: Self = Self {
+        uts: true,
+        ipc: true,
+        pid: true,
+        net: true,
+        user: true,
+        cgroup: true,
+        time: false,
+    };
 
     /// The names of those that are set, as unshare(1) spells its options; the mount namespace first.
     pub fn names(&self) -> Vec<&'static str> {
@@ -73,7 +80,10 @@ impl Namespaces {
             (self.cgroup, "cgroup"),
             (self.time, "time"),
         ];
-        all.into_iter().filter(|(set, _)| *set).map(|(_, name)| name).collect()
+        all.into_iter()
+            .filter(|(set, _)| *set)
+            .map(|(_, name)| name)
+            .collect()
     }
 }
 
@@ -204,7 +214,10 @@ impl JailSpec {
     /// the default filter and capabilities, a small environment, and `command` to run (a shell when empty).
     pub fn new(root: RootSpec, command: Vec<OsString>) -> Self {
         let env = [
-            ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+            (
+                "PATH",
+                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            ),
             ("LANG", "C.UTF-8"),
         ];
         Self {
@@ -216,7 +229,10 @@ impl JailSpec {
             net: NetSpec::default(),
             mounts: Vec::new(),
             cwd: None,
-            env: env.iter().map(|(k, v)| (OsString::from(k), OsString::from(v))).collect(),
+            env: env
+                .iter()
+                .map(|(k, v)| (OsString::from(k), OsString::from(v)))
+                .collect(),
             seccomp: SeccompSpec::default(),
             cap_add: Vec::new(),
             cap_drop: Vec::new(),

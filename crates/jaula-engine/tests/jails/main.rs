@@ -4,11 +4,16 @@
 use jaula_engine::jail::{self, JailError, Running};
 use jaula_engine::{Io, Outcome, Status, probe, session};
 use jaula_plan::jail::{Fault, JailPlan, plan_jail};
-use jaula_plan::spec::jail::{Changes, IdSpec, JailSpec, MountSpec, RootSpec, SeccompSpec, UserSpec};
+use jaula_plan::spec::jail::{
+    Changes, IdSpec, JailSpec, MountSpec, RootSpec, SeccompSpec, UserSpec,
+};
 use jaula_sys::{process, userns};
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+
+mod trees;
+use trees::*;
 
 type Checked = Result<(), String>;
 type Case = (&'static str, fn() -> Checked);
@@ -27,21 +32,31 @@ fn planned(spec: &JailSpec) -> Result<JailPlan, String> {
 
 fn captured(plan: &JailPlan) -> (Result<Outcome, JailError>, String) {
     let mut bytes = Vec::new();
-    let outcome = jail::run(plan, Io::Captured(&mut |part| bytes.extend_from_slice(part)));
+    let outcome = jail::run(
+        plan,
+        Io::Captured(&mut |part| bytes.extend_from_slice(part)),
+    );
     (outcome, String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn output(spec: &JailSpec) -> Result<String, String> {
     let (outcome, text) = captured(&planned(spec)?);
     match outcome {
-        Ok(Outcome { status: Status::Exited(0), .. }) => Ok(text),
+        Ok(Outcome {
+            status: Status::Exited(0),
+            ..
+        }) => Ok(text),
         Ok(other) => Err(format!("{:?}: {text}", other.status)),
         Err(error) => Err(format!("{error}: {text}")),
     }
 }
 
 fn same<T: PartialEq + std::fmt::Debug>(found: T, expected: T) -> Checked {
-    if found == expected { Ok(()) } else { Err(format!("found {found:?}, expected {expected:?}")) }
+    if found == expected {
+        Ok(())
+    } else {
+        Err(format!("found {found:?}, expected {expected:?}"))
+    }
 }
 
 fn is(condition: bool, what: impl Into<String>) -> Checked {
@@ -59,7 +74,10 @@ impl Scratch {
     fn new(name: &str) -> Result<Self, String> {
         let dir = Path::new("/tmp").join(format!("jaula-jails-{}-{name}", std::process::id()));
         io(std::fs::create_dir(&dir))?;
-        io(std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)))?;
+        io(std::fs::set_permissions(
+            &dir,
+            std::fs::Permissions::from_mode(0o755),
+        ))?;
         Ok(Self(dir))
     }
 }
@@ -80,8 +98,18 @@ fn tree(dir: &Path, changes: Changes, command: &[&str]) -> Result<JailSpec, Stri
             io(symlink(Path::new("usr").join(name), dir.join(name)))?;
         }
     }
-    let mut spec = JailSpec::new(RootSpec::Tree { dir: dir.to_owned(), changes }, words(command));
-    spec.mounts.push(MountSpec::Bind { from: "/usr".into(), to: "/usr".into(), read_only: true });
+    let mut spec = JailSpec::new(
+        RootSpec::Tree {
+            dir: dir.to_owned(),
+            changes,
+        },
+        words(command),
+    );
+    spec.mounts.push(MountSpec::Bind {
+        from: "/usr".into(),
+        to: "/usr".into(),
+        read_only: true,
+    });
     Ok(spec)
 }
 
@@ -97,7 +125,13 @@ fn descriptors_are_0_1_2() -> Checked {
 
 fn status_lines() -> Checked {
     let text = output(&programs(&["cat", "/proc/self/status"]))?;
-    let line = |name: &str| text.lines().find_map(|l| l.strip_prefix(name)).unwrap_or_default().trim().to_owned();
+    let line = |name: &str| {
+        text.lines()
+            .find_map(|l| l.strip_prefix(name))
+            .unwrap_or_default()
+            .trim()
+            .to_owned()
+    };
     for (name, value) in [
         ("CapInh:", "0000000000000000"),
         ("CapPrm:", "00000000a80425fb"),
@@ -121,7 +155,13 @@ fn own_names_and_processes() -> Checked {
     let lines: Vec<&str> = text.lines().collect();
     same(lines.first().copied(), Some("jaula"))?;
     same(lines.get(1).copied(), Some("0"))?;
-    is(lines.get(2).and_then(|n| n.parse::<u32>().ok()).is_some_and(|n| n < 6), &*text)?;
+    is(
+        lines
+            .get(2)
+            .and_then(|n| n.parse::<u32>().ok())
+            .is_some_and(|n| n < 6),
+        &*text,
+    )?;
     is(lines.contains(&"lo"), &*text)?;
     is(lines.iter().filter(|l| **l == "eth0").count() == 0, &*text)?;
     // PID 1 is ours: nobody inside reads its executable.
@@ -134,14 +174,22 @@ fn masks() -> Checked {
         ls -A /sys/firmware /proc/acpi 2>/dev/null | grep -v : | tr -d '\\n'; \
         echo 1 > /proc/sys/kernel/panic && echo written; echo x > /proc/interrupts && echo written; true";
     let text = output(&programs(&["sh", "-c", script]))?;
-    is(!text.contains("written") && text.lines().filter(|l| l.trim() == "0").count() >= 1, text)
+    is(
+        !text.contains("written") && text.lines().filter(|l| l.trim() == "0").count() >= 1,
+        text,
+    )
 }
 
 fn no_mount_of_the_host_inside() -> Checked {
     let text = output(&programs(&["cat", "/proc/self/mountinfo"]))?;
     let points: Vec<&str> = text.lines().filter_map(|l| l.split(' ').nth(4)).collect();
     same(points.iter().filter(|p| **p == "/").count(), 1)?;
-    is(!points.iter().any(|p| p.starts_with("/sys/fs") || p.starts_with("/home") || p.starts_with("/boot")), text)
+    is(
+        !points
+            .iter()
+            .any(|p| p.starts_with("/sys/fs") || p.starts_with("/home") || p.starts_with("/boot")),
+        text,
+    )
 }
 
 fn nothing_mounted_on_the_host() -> Checked {
@@ -153,18 +201,49 @@ fn nothing_mounted_on_the_host() -> Checked {
 /// The calls of the filter by number, made by perl(1).
 fn filter_native() -> Checked {
     let list = [
-        (250, 1), (248, 1), (249, 1), (321, 1), (298, 1), (323, 1), (425, 1), (426, 1), (427, 1), (175, 1), (313, 1),
-        (176, 1), (246, 1), (320, 1), (304, 1), (165, 1), (428, 1), (429, 1), (430, 1), (442, 1), (308, 1), (435, 38),
+        (250, 1),
+        (248, 1),
+        (249, 1),
+        (321, 1),
+        (298, 1),
+        (323, 1),
+        (425, 1),
+        (426, 1),
+        (427, 1),
+        (175, 1),
+        (313, 1),
+        (176, 1),
+        (246, 1),
+        (320, 1),
+        (304, 1),
+        (165, 1),
+        (428, 1),
+        (429, 1),
+        (430, 1),
+        (442, 1),
+        (308, 1),
+        (435, 38),
         (999, 38),
     ];
     let numbers: Vec<String> = list.iter().map(|(n, _)| n.to_string()).collect();
-    let script = format!("for my $n ({}) {{ $! = 0; syscall($n, 0, 0, 0, 0, 0); print $!+0, \"\\n\"; }}", numbers.join(","));
+    let script = format!(
+        "for my $n ({}) {{ $! = 0; syscall($n, 0, 0, 0, 0, 0); print $!+0, \"\\n\"; }}",
+        numbers.join(",")
+    );
     let text = output(&programs(&["perl", "-e", &script]))?;
     let expected: Vec<String> = list.iter().map(|(_, e)| e.to_string()).collect();
-    same(text.lines().map(str::to_owned).collect::<Vec<_>>(), expected)?;
+    same(
+        text.lines().map(str::to_owned).collect::<Vec<_>>(),
+        expected,
+    )?;
     let script = "for my $a (0x5412, 0x541c, 0xdead00005412, 0xdead0000541c) { $! = 0; syscall(16, 0, $a, 0); print $!+0, ' '; } \
         for my $n (272, 56) { $! = 0; syscall($n, 0x10000000, 0, 0, 0, 0); print $!+0, ' '; }";
-    same(output(&programs(&["perl", "-e", script]))?.trim().to_owned(), "1 1 1 1 1 1".to_owned())
+    same(
+        output(&programs(&["perl", "-e", script]))?
+            .trim()
+            .to_owned(),
+        "1 1 1 1 1 1".to_owned(),
+    )
 }
 
 /// A 32-bit program of one system call, whose errno is its exit code.
@@ -176,14 +255,24 @@ fn elf32(number: u32, first: u32, second: u32) -> Vec<u8> {
     code.push(0xb9);
     code.extend(second.to_le_bytes());
     // int 0x80; neg eax; mov ebx, eax; mov eax, 1; int 0x80
-    code.extend([0xcd, 0x80, 0xf7, 0xd8, 0x89, 0xc3, 0xb8, 1, 0, 0, 0, 0xcd, 0x80]);
+    code.extend([
+        0xcd, 0x80, 0xf7, 0xd8, 0x89, 0xc3, 0xb8, 1, 0, 0, 0, 0xcd, 0x80,
+    ]);
     let base = 0x0804_8000u32;
     let mut elf = vec![0x7f, b'E', b'L', b'F', 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     elf.extend([2u16, 3].iter().flat_map(|v| v.to_le_bytes()));
-    elf.extend([1, base + 84, 52, 0, 0].iter().flat_map(|v: &u32| v.to_le_bytes()));
+    elf.extend(
+        [1, base + 84, 52, 0, 0]
+            .iter()
+            .flat_map(|v: &u32| v.to_le_bytes()),
+    );
     elf.extend([52u16, 32, 1, 0, 0, 0].iter().flat_map(|v| v.to_le_bytes()));
     let size = 84 + code.len() as u32;
-    elf.extend([1, 0, base, base, size, size, 5, 0x1000].iter().flat_map(|v: &u32| v.to_le_bytes()));
+    elf.extend(
+        [1, 0, base, base, size, size, 5, 0x1000]
+            .iter()
+            .flat_map(|v: &u32| v.to_le_bytes()),
+    );
     elf.extend(code);
     elf
 }
@@ -192,18 +281,42 @@ fn filter_32_bit() -> Checked {
     let scratch = Scratch::new("elf32")?;
     // getuid32 is allowed: where it does not work, this kernel has no 32-bit entry.
     let list = [
-        (199, 0, 0, 0), (288, 0, 0, 1), (286, 0, 0, 1), (357, 0, 0, 1), (336, 0, 0, 1), (374, 0, 0, 1), (425, 0, 0, 1),
-        (128, 0, 0, 1), (350, 0, 0, 1), (283, 0, 0, 1), (342, 0, 0, 1), (21, 0, 0, 1), (435, 0, 0, 38),
-        (54, 0, 0x5412, 1), (54, 0, 0x541c, 1), (310, 0x1000_0000, 0, 1), (120, 0x1000_0000, 0, 1), (359, 38, 0, 97),
+        (199, 0, 0, 0),
+        (288, 0, 0, 1),
+        (286, 0, 0, 1),
+        (357, 0, 0, 1),
+        (336, 0, 0, 1),
+        (374, 0, 0, 1),
+        (425, 0, 0, 1),
+        (128, 0, 0, 1),
+        (350, 0, 0, 1),
+        (283, 0, 0, 1),
+        (342, 0, 0, 1),
+        (21, 0, 0, 1),
+        (435, 0, 0, 38),
+        (54, 0, 0x5412, 1),
+        (54, 0, 0x541c, 1),
+        (310, 0x1000_0000, 0, 1),
+        (120, 0x1000_0000, 0, 1),
+        (359, 38, 0, 97),
     ];
     for (number, first, second, expected) in list {
         let file = scratch.0.join(format!("call-{number}-{first}-{second}"));
         io(std::fs::write(&file, elf32(number, first, second)))?;
-        io(std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)))?;
+        io(std::fs::set_permissions(
+            &file,
+            std::fs::Permissions::from_mode(0o755),
+        ))?;
         let mut spec = programs(&["/mnt/program"]);
-        spec.mounts.push(MountSpec::Bind { from: file, to: "/mnt/program".into(), read_only: true });
+        spec.mounts.push(MountSpec::Bind {
+            from: file,
+            to: "/mnt/program".into(),
+            read_only: true,
+        });
         let (outcome, text) = captured(&planned(&spec)?);
-        let status = outcome.map(|o| o.status).map_err(|e| format!("{number}: {e} {text}"))?;
+        let status = outcome
+            .map(|o| o.status)
+            .map_err(|e| format!("{number}: {e} {text}"))?;
         same((number, status), (number, Status::Exited(expected)))?;
     }
     Ok(())
@@ -224,7 +337,10 @@ fn exit_codes() -> Checked {
         Err(error) => error.exit_code().to_string(),
     };
     same(code(status(&["sh", "-c", "exit 42"])?), "Exited(42)".into())?;
-    same(code(status(&["sh", "-c", "kill -TERM $$"])?), "Signalled(15)".into())?;
+    same(
+        code(status(&["sh", "-c", "kill -TERM $$"])?),
+        "Signalled(15)".into(),
+    )?;
     same(code(status(&["no-such-program"])?), "127".into())?;
     same(code(status(&["/no/such/program"])?), "127".into())?;
     same(code(status(&["/etc/passwd"])?), "126".into())
@@ -233,7 +349,10 @@ fn exit_codes() -> Checked {
 fn orphans_are_reaped_and_killed() -> Checked {
     // A grandchild whose parent ends is PID 1's; it is a zombie for no longer than a moment.
     let script = "(sh -c 'exit 3' &) ; i=0; while [ $i -lt 200 ]; do grep -l '^State:.Z' /proc/[0-9]*/status >/dev/null 2>&1 || break; i=$((i+1)); done; [ $i -lt 200 ] && echo reaped; sleep 1000 & echo left";
-    same(output(&programs(&["sh", "-c", script]))?, "reaped\nleft\n".to_owned())
+    same(
+        output(&programs(&["sh", "-c", script]))?,
+        "reaped\nleft\n".to_owned(),
+    )
 }
 
 /// Runs a jail in a child of its own and gives the supervisor's process identifier once the jail's program runs.
@@ -242,7 +361,12 @@ fn background(script: &str) -> Result<(userns::Forked, u32, Running), String> {
     let plan = planned(&programs(&["sh", "-c", script]))?;
     let mut supervisor = || {
         let mut tell = |running: Running| {
-            let line = format!("{} {} {}\n", std::process::id(), running.pid, running.start_time);
+            let line = format!(
+                "{} {} {}\n",
+                std::process::id(),
+                running.pid,
+                running.start_time
+            );
             drop((&writer).write_all(line.as_bytes()));
         };
         match jail::run_watched(&plan, Io::Captured(&mut |_| ()), &mut tell).map(|o| o.status) {
@@ -253,11 +377,20 @@ fn background(script: &str) -> Result<(userns::Forked, u32, Running), String> {
     };
     let child = userns::fork(&mut supervisor).map_err(|e| e.to_string())?;
     let mut line = String::new();
-    io(std::io::BufRead::read_line(&mut std::io::BufReader::new(reader), &mut line))?;
-    let numbers: Vec<u64> = line.split_whitespace().filter_map(|n| n.parse().ok()).collect();
+    io(std::io::BufRead::read_line(
+        &mut std::io::BufReader::new(reader),
+        &mut line,
+    ))?;
+    let numbers: Vec<u64> = line
+        .split_whitespace()
+        .filter_map(|n| n.parse().ok())
+        .collect();
     match numbers.as_slice() {
         [supervisor, pid, start_time] => {
-            let running = Running { pid: *pid as u32, start_time: *start_time };
+            let running = Running {
+                pid: *pid as u32,
+                start_time: *start_time,
+            };
             Ok((child, *supervisor as u32, running))
         }
         _ => Err(format!("the jail did not start: {line:?}")),
@@ -265,14 +398,18 @@ fn background(script: &str) -> Result<(userns::Forked, u32, Running), String> {
 }
 
 fn kill(signal: &str, pid: u32) -> Checked {
-    let status = io(std::process::Command::new("kill").args([signal, &pid.to_string()]).status())?;
+    let status = io(std::process::Command::new("kill")
+        .args([signal, &pid.to_string()])
+        .status())?;
     is(status.success(), "kill failed")
 }
 
 /// Waits until a process is gone, at most ten seconds, without sleeping: by its pidfd.
 fn gone(running: Running) -> Checked {
     use std::os::fd::AsFd;
-    let Ok(fd) = process::pidfd(running.pid) else { return Ok(()) };
+    let Ok(fd) = process::pidfd(running.pid) else {
+        return Ok(());
+    };
     if running.is_alive() && process::readable(&[fd.as_fd()], 10_000) == 0 {
         return Err("it still runs".into());
     }
@@ -287,7 +424,8 @@ fn a_killed_supervisor_takes_the_jail_with_it() -> Checked {
 }
 
 fn signals_are_handed_on() -> Checked {
-    let (child, supervisor, running) = background("trap 'exit 9' TERM; while :; do sleep 0.05; done")?;
+    let (child, supervisor, running) =
+        background("trap 'exit 9' TERM; while :; do sleep 0.05; done")?;
     // The shell may not have set its trap yet; then the signal ends it.
     kill("-TERM", supervisor)?;
     let code = child.wait().map_err(|e| e.to_string())?;
@@ -302,7 +440,10 @@ fn joining() -> Checked {
     kill("-TERM", supervisor)?;
     child.wait().map_err(|e| e.to_string())?;
     let text = text?;
-    is(text.starts_with("inside\njaula\n0\nCapBnd:\t00000000a80425fbNoNewPrivs:\t1Seccomp:\t2"), &*text)?;
+    is(
+        text.starts_with("inside\njaula\n0\nCapBnd:\t00000000a80425fbNoNewPrivs:\t1Seccomp:\t2"),
+        &*text,
+    )?;
     is(text.ends_with("Seccomp:\t20 1 2 "), text)?;
     gone(running)?;
     let after = jail::enter(&running, &planned(&programs(&["true"]))?, Io::Inherit);
@@ -311,10 +452,17 @@ fn joining() -> Checked {
 
 fn output_in(running: &Running, spec: &JailSpec) -> Result<String, String> {
     let mut bytes = Vec::new();
-    let outcome = jail::enter(running, &planned(spec)?, Io::Captured(&mut |part| bytes.extend_from_slice(part)));
+    let outcome = jail::enter(
+        running,
+        &planned(spec)?,
+        Io::Captured(&mut |part| bytes.extend_from_slice(part)),
+    );
     let text = String::from_utf8_lossy(&bytes).into_owned();
     match outcome {
-        Ok(Outcome { status: Status::Exited(0), .. }) => Ok(text),
+        Ok(Outcome {
+            status: Status::Exited(0),
+            ..
+        }) => Ok(text),
         Ok(other) => Err(format!("{:?}: {text}", other.status)),
         Err(error) => Err(format!("{error}: {text}")),
     }
@@ -323,7 +471,9 @@ fn output_in(running: &Running, spec: &JailSpec) -> Result<String, String> {
 fn a_function_instead_of_a_program() -> Checked {
     let plan = planned(&programs(&["unused"]))?;
     let before = std::process::id();
-    let mut function = || u8::from(std::process::id() == before) + if Path::new("/usr/bin").is_dir() { 5 } else { 0 };
+    let mut function = || {
+        u8::from(std::process::id() == before) + if Path::new("/usr/bin").is_dir() { 5 } else { 0 }
+    };
     let outcome = jail::call(&plan, Io::Inherit, &mut function).map_err(|e| e.to_string())?;
     same(outcome.status, Status::Exited(5))
 }
@@ -333,9 +483,16 @@ fn every_step_can_fail() -> Checked {
     let scratch = Scratch::new("faults")?;
     let mark = scratch.0.join("mark");
     io(std::fs::create_dir(&mark))?;
-    io(std::fs::set_permissions(&mark, std::fs::Permissions::from_mode(0o777)))?;
+    io(std::fs::set_permissions(
+        &mark,
+        std::fs::Permissions::from_mode(0o777),
+    ))?;
     let mut spec = programs(&["sh", "-c", "echo ran > /mnt/mark/ran"]);
-    spec.mounts.push(MountSpec::Bind { from: mark.clone(), to: "/mnt/mark".into(), read_only: false });
+    spec.mounts.push(MountSpec::Bind {
+        from: mark.clone(),
+        to: "/mnt/mark".into(),
+        read_only: false,
+    });
     let plan = planned(&spec)?;
     let mounts = io(std::fs::read_to_string("/proc/self/mountinfo"))?;
     for op in 0..plan.ops.len() {
@@ -354,133 +511,6 @@ fn every_step_can_fail() -> Checked {
     same(io(std::fs::read_to_string("/proc/self/mountinfo"))?, mounts)
 }
 
-/// Trees in which what the jail needs is a link, a loop, or no directory at all.
-fn hostile_roots() -> Checked {
-    let scratch = Scratch::new("hostile")?;
-    let outside = scratch.0.join("outside");
-    io(std::fs::create_dir(&outside))?;
-    let canary = outside.join("canary");
-    io(std::fs::write(&canary, "untouched"))?;
-    let mounts = io(std::fs::read_to_string("/proc/self/mountinfo"))?;
-    let places = ["dev", "dev/null", "dev/console", "proc", "sys", "run", "tmp", "etc", "etc/resolv.conf", "etc/passwd"];
-    for (number, place) in places.iter().enumerate() {
-        for kind in ["absolute", "relative", "file", "loop", "dangling", "fifo"] {
-            for ephemeral in [true, false] {
-                let dir = scratch.0.join(format!("{number}-{kind}-{ephemeral}"));
-                io(std::fs::create_dir(&dir))?;
-                let changes = if ephemeral { Changes::Ephemeral } else { Changes::Direct };
-                let mut spec = tree(&dir, changes, &["sh", "-c", "echo in > /dev/null; ls /proc/self > /dev/null"])?;
-                spec.net = jaula_plan::spec::jail::NetSpec::Host;
-                let at = dir.join(place);
-                drop(std::fs::remove_dir(&at));
-                match kind {
-                    "absolute" => io(symlink(&outside, &at))?,
-                    "relative" => io(symlink("../outside", &at))?,
-                    "file" => io(symlink(&canary, &at))?,
-                    "loop" => io(symlink(at.file_name().unwrap_or_default(), &at))?,
-                    "dangling" => io(symlink("/no/where", &at))?,
-                    _ => {
-                        let made = io(std::process::Command::new("mkfifo").arg(&at).status())?;
-                        is(made.success(), "mkfifo failed")?;
-                    }
-                }
-                let what = format!("{place} as {kind}, ephemeral {ephemeral}");
-                let (outcome, text) = captured(&planned(&spec)?);
-                let direct = matches!(*place, "dev" | "proc" | "sys") && !ephemeral;
-                match outcome {
-                    Ok(_) if direct => return Err(format!("{what}: was not refused: {text}")),
-                    Ok(outcome) => same((what.as_str(), outcome.status), (what.as_str(), Status::Exited(0)))
-                        .map_err(|e| format!("{e} {text}"))?,
-                    Err(JailError::Step { .. }) if direct || place.starts_with("etc") => {}
-                    Err(error) => return Err(format!("{what}: {error}")),
-                }
-                same((what.as_str(), io(std::fs::read_to_string(&canary))?.as_str()), (what.as_str(), "untouched"))?;
-                let left = io(std::fs::read_dir(&outside))?.count();
-                same((what.as_str(), left), (what.as_str(), 1))?;
-            }
-        }
-    }
-    same(io(std::fs::read_to_string("/proc/self/mountinfo"))?, mounts)
-}
-
-fn the_tree_is_not_written() -> Checked {
-    let scratch = Scratch::new("overlay")?;
-    io(std::fs::write(scratch.0.join("file"), "as it was"))?;
-    let script = "echo changed > /file; rm -r /etc; mkdir /etc; echo new > /etc/new; cat /file; ls /etc";
-    let spec = tree(&scratch.0, Changes::Ephemeral, &["sh", "-c", script])?;
-    same(output(&spec)?, "changed\nnew\n".to_owned())?;
-    same(io(std::fs::read_to_string(scratch.0.join("file")))?, "as it was".to_owned())?;
-    let spec = tree(&scratch.0, Changes::ReadOnly, &["sh", "-c", "echo x > /file || echo refused"])?;
-    is(output(&spec)?.contains("refused"), "the tree was written")?;
-    let spec = tree(&scratch.0, Changes::Direct, &["sh", "-c", "echo direct > /file"])?;
-    output(&spec)?;
-    same(io(std::fs::read_to_string(scratch.0.join("file")))?, "direct\n".to_owned())
-}
-
-fn a_layer_lasts() -> Checked {
-    let scratch = Scratch::new("layer")?;
-    let (image, upper, work) = (scratch.0.join("image"), scratch.0.join("upper"), scratch.0.join("work"));
-    for dir in [&image, &upper, &work] {
-        io(std::fs::create_dir(dir))?;
-    }
-    let layer = || Changes::Layer { upper: upper.clone(), work: work.clone() };
-    output(&tree(&image, layer(), &["sh", "-c", "echo kept > /kept"])?)?;
-    same(output(&tree(&image, layer(), &["cat", "/kept"])?)?, "kept\n".to_owned())?;
-    is(!image.join("kept").exists(), "the image was written")
-}
-
-fn root_has_identifiers_of_its_own() -> Checked {
-    let scratch = Scratch::new("ids")?;
-    let script = "cat /proc/self/uid_map; stat -c %u /file /; chown 33:33 /file; stat -c %u:%g /file";
-    io(std::fs::write(scratch.0.join("file"), ""))?;
-    let text = output(&tree(&scratch.0, Changes::Direct, &["sh", "-c", script])?)?;
-    let lines: Vec<Vec<&str>> = text.lines().map(|l| l.split_whitespace().collect()).collect();
-    is(lines.first().is_some_and(|l| l.len() == 3 && l[0] == "0" && l[1] != "0" && l[2] == "65536"), &*text)?;
-    same(lines.get(1..).unwrap_or_default().concat(), vec!["0", "0", "33:33"])?;
-    use std::os::unix::fs::MetadataExt;
-    same(io(std::fs::metadata(scratch.0.join("file")))?.uid(), 33)?;
-    let mut spec = tree(&scratch.0, Changes::Ephemeral, &["cat", "/proc/self/uid_map"])?;
-    spec.ids = IdSpec::Host;
-    is(output(&spec)?.contains("4294967295"), "the host's identifiers were not kept")?;
-    let mut spec = tree(&scratch.0, Changes::Ephemeral, &["id", "-u"])?;
-    spec.user = UserSpec::Ids { uid: 33, gid: 33, groups: vec![44] };
-    same(output(&spec)?, "33\n".to_owned())?;
-    spec.command = words(&["grep", "CapEff", "/proc/self/status"]);
-    same(output(&spec)?, "CapEff:\t0000000000000000\n".to_owned())
-}
-
-/// What an ordinary user with subordinate identifiers does; the process works in a session of his.
-fn in_a_session() -> Checked {
-    let caller = session::Caller::current();
-    let session = session::enter(&caller, session::Need::Users).map_err(|e| e.to_string())?;
-    same(session, session::Session::Entered { ids: 65537 })?;
-    let scratch = Scratch::new("session")?;
-    io(std::fs::write(scratch.0.join("file"), ""))?;
-    let script = "cat /proc/self/uid_map; stat -c %u /file; chown 33:44 /file && stat -c %u:%g /file";
-    let text = output(&tree(&scratch.0, Changes::Direct, &["sh", "-c", script])?)?;
-    let words: Vec<&str> = text.split_whitespace().collect();
-    same(words, vec!["0", "0", "1", "1", "1", "65535", "0", "33:44"])?;
-    let mut spec = tree(&scratch.0, Changes::Ephemeral, &["id", "-u"])?;
-    spec.user = UserSpec::Ids { uid: 1000, gid: 1000, groups: Vec::new() };
-    same(output(&spec)?, "1000\n".to_owned())
-}
-
-/// The same from root's side: a user is given a range in a mount namespace of the test's own.
-fn a_user_with_subordinate_identifiers() -> Checked {
-    let scratch = Scratch::new("subid")?;
-    let ranges = scratch.0.join("subid");
-    io(std::fs::write(&ranges, "65534:200000:65536\n"))?;
-    let exe = io(std::env::current_exe())?;
-    let own = scratch.0.join("jails");
-    io(std::fs::copy(exe, &own))?;
-    let script = "mount --bind \"$1\" /etc/subuid && mount --bind \"$1\" /etc/subgid && \
-        exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$2\" --in-a-session";
-    let mut command = std::process::Command::new("unshare");
-    command.args(["-m", "sh", "-c", script, "sh"]).arg(&ranges).arg(&own);
-    let result = io(command.output())?;
-    is(result.status.success(), String::from_utf8_lossy(&[result.stdout, result.stderr].concat()))
-}
-
 const EVERYONE: [Case; 17] = [
     ("descriptors_are_0_1_2", descriptors_are_0_1_2),
     ("status_lines", status_lines),
@@ -492,20 +522,38 @@ const EVERYONE: [Case; 17] = [
     ("filter_32_bit", filter_32_bit),
     ("no_sync", no_sync),
     ("exit_codes", exit_codes),
-    ("orphans_are_reaped_and_killed", orphans_are_reaped_and_killed),
-    ("a_killed_supervisor_takes_the_jail_with_it", a_killed_supervisor_takes_the_jail_with_it),
+    (
+        "orphans_are_reaped_and_killed",
+        orphans_are_reaped_and_killed,
+    ),
+    (
+        "a_killed_supervisor_takes_the_jail_with_it",
+        a_killed_supervisor_takes_the_jail_with_it,
+    ),
     ("signals_are_handed_on", signals_are_handed_on),
     ("joining", joining),
-    ("a_function_instead_of_a_program", a_function_instead_of_a_program),
+    (
+        "a_function_instead_of_a_program",
+        a_function_instead_of_a_program,
+    ),
     ("every_step_can_fail", every_step_can_fail),
     ("the_tree_is_not_written", the_tree_is_not_written),
 ];
 
-const AFTER: [Case; 2] = [("hostile_roots", hostile_roots), ("a_layer_lasts", a_layer_lasts)];
+const AFTER: [Case; 2] = [
+    ("hostile_roots", hostile_roots),
+    ("a_layer_lasts", a_layer_lasts),
+];
 
 const ROOT: [Case; 2] = [
-    ("root_has_identifiers_of_its_own", root_has_identifiers_of_its_own),
-    ("a_user_with_subordinate_identifiers", a_user_with_subordinate_identifiers),
+    (
+        "root_has_identifiers_of_its_own",
+        root_has_identifiers_of_its_own,
+    ),
+    (
+        "a_user_with_subordinate_identifiers",
+        a_user_with_subordinate_identifiers,
+    ),
 ];
 
 fn say(line: &str) {
@@ -530,12 +578,19 @@ fn run(who: &str, cases: &[Case], only: &[String]) -> u8 {
 }
 
 fn main() -> std::process::ExitCode {
-    let only: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let only: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|arg| !arg.starts_with('-'))
+        .collect();
     if std::env::args().any(|arg| arg == "--list") {
         return std::process::ExitCode::SUCCESS;
     }
     if std::env::args().any(|arg| arg == "--in-a-session") {
-        return std::process::ExitCode::from(run("a user in a session", &[("in_a_session", in_a_session)], &[]));
+        return std::process::ExitCode::from(run(
+            "a user in a session",
+            &[("in_a_session", in_a_session)],
+            &[],
+        ));
     }
     let root = process::effective_ids().0 == 0;
     let everyone = || EVERYONE.iter().chain(&AFTER).copied().collect::<Vec<_>>();
