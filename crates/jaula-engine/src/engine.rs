@@ -12,6 +12,7 @@ use crate::run::{ExecPlan, NewPlan, RunPlan, Source};
 use crate::spec::{ExecSpec, ImageOptions, NewSpec, RunChanges, RunSpec};
 use crate::store::{Store, StoreError};
 use crate::view::{Image, ImageInfo, Jail};
+use jaula_plan::facts::host::CallerKind;
 use jaula_plan::jail::plan_jail;
 use jaula_plan::names::{Digest, JailName, Tag};
 use jaula_plan::spec::jail::{Changes, JailSpec, Namespaces, RootSpec, SeccompSpec};
@@ -429,7 +430,12 @@ impl Engine {
         let record = crate::named::record(&self.store, name)?;
         let joins = crate::named::running(&self.store, name).map(|running| running.pid);
         let jail = self.session_spec(&record, spec)?;
-        let jail = plan_jail(&jail, &crate::probe::host(&jail))?;
+        let mut facts = crate::probe::host(&jail);
+        if facts.caller.kind == CallerKind::Single && self.config.prepare.is_some() {
+            // Called outside of the session that the keeper has: the jail has that one's users.
+            facts.caller.kind = CallerKind::Session { ids: jaula_plan::jail::ID_COUNT };
+        }
+        let jail = plan_jail(&jail, &facts)?;
         Ok(ExecPlan {
             record,
             exec: spec.clone(),
