@@ -23,6 +23,12 @@ use std::time::Instant;
 /// More threads than this only cost memory: each decompresses with a window of its own.
 const THREADS: usize = 16;
 
+/// Programs that are there while scripts run, unless the tree has its own: no service is started (invoke-rc.d(8)), and
+/// scripts are told that they are not in a running system (ischroot(1) cannot see it from inside: libc6 would tell init
+/// to start anew, and sleep).
+const GUARDS: [(&str, &str); 2] =
+    [("usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n"), ("usr/local/sbin/ischroot", "#!/bin/sh\nexit 0\n")];
+
 /// Makes the image of a plan, unless it is there by now.
 ///
 /// The caller must have one thread when this is called, since jails are started.
@@ -198,7 +204,12 @@ fn make(
     stage.point()?;
 
     let configuring = Instant::now();
-    let guard = tree.write_new("usr/sbin/policy-rc.d", 0o755, b"#!/bin/sh\nexit 101\n")?;
+    let mut guards = Vec::new();
+    for (path, text) in GUARDS {
+        if tree.has_parent(path) && tree.write_new(path, 0o755, text.as_bytes())? {
+            guards.push(path);
+        }
+    }
     let deferred: Vec<usize> = wave.deferred.iter().map(|deferred| deferred.index).collect();
     // All packages in unpack order: (index, control, what it laid).
     let mut preinsts: Vec<(usize, Preinst)> = Vec::new();
@@ -243,7 +254,7 @@ fn make(
     }
     observer.event(Event::Finished { phase: Phase::Configure, items, bytes: 0, millis: millis(configuring) });
     stage.point()?;
-    finish(plan, &tree, guard)?;
+    finish(plan, &tree, &guards)?;
     normalise::normalise(&root, shown, &tree, epoch(plan))
 }
 
@@ -304,12 +315,13 @@ fn write_lists(
 }
 
 /// What apt would have left, and what was only there for the run.
-fn finish(plan: &ImagePlan, tree: &Tree<'_>, guard: bool) -> Result<(), BuildError> {
-    if guard {
-        tree.remove("usr/sbin/policy-rc.d")?;
+fn finish(plan: &ImagePlan, tree: &Tree<'_>, guards: &[&str]) -> Result<(), BuildError> {
+    for guard in guards {
+        tree.remove(guard)?;
     }
     let auto = plan.lock.packages.iter().filter(|package| package.role == Role::Dependency);
-    database::write_extended_states(tree, auto.map(|package| (package.name.as_str(), package.arch.as_str())))?;
+    // apt names the native architecture for packages of all architectures too.
+    database::write_extended_states(tree, auto.map(|package| (package.name.as_str(), plan.lock.arch.as_str())))?;
     for (path, mode) in [
         ("var/cache/apt/archives/lock", 0o640),
         ("var/lib/apt/lists/lock", 0o640),

@@ -95,6 +95,11 @@ impl<'a> Tree<'a> {
         write().at("write", self.shown.join(path))
     }
 
+    /// Whether the directory that `path` is to be in is there.
+    pub fn has_parent(&self, path: &str) -> bool {
+        self.parent(path).is_ok()
+    }
+
     /// Writes a file unless there is something of that name. Tells whether it did.
     pub fn write_new(&self, path: &str, mode: u32, text: &[u8]) -> Result<bool, PathError> {
         let there = self.parent(path).and_then(|(dir, last)| dir.stat(&last));
