@@ -84,6 +84,9 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
+        // The overlay leaves a directory in its work directory that its owner may not look into.
+        let left = std::fs::Permissions::from_mode(0o700);
+        drop(std::fs::set_permissions(self.0.join("work/work"), left));
         drop(std::fs::remove_dir_all(&self.0));
     }
 }
