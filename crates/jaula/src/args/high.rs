@@ -8,7 +8,6 @@ use crate::error::CommandError;
 use crate::output::terminals;
 use jaula_engine::fetch::Proxies;
 use jaula_engine::{Config, ExecSpec, Io};
-use jaula_engine::fetch::Proxies;
 use jaula_plan::rootfs::{Table, builtin_names};
 use jaula_plan::spec::jail::{Namespaces, NetSpec, Terminal, UserSpec};
 use jaula_plan::spec::rootfs::Reference;
@@ -52,9 +51,6 @@ pub struct Surroundings {
     pub proxies: Proxies,
     /// The working directory; none when it is gone.
     pub cwd: Option<PathBuf>,
-    /// `http_proxy`, `https_proxy` and `no_proxy`, in small letters or (but the first, which a web server may set
-    /// from a request) in capitals.
-    pub proxies: Proxies,
 }
 
 impl Surroundings {
@@ -65,12 +61,6 @@ impl Surroundings {
             set(name)
                 .map(PathBuf::from)
                 .filter(|path| path.is_absolute())
-        };
-        let word = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
-        let proxies = Proxies {
-            http: word("http_proxy"),
-            https: word("https_proxy").or_else(|| word("HTTPS_PROXY")),
-            no_proxy: word("no_proxy").or_else(|| word("NO_PROXY")),
         };
         let [stdin, stdout, stderr] = terminals();
         Self {
@@ -83,7 +73,6 @@ impl Surroundings {
             stderr_terminal: stderr,
             proxies: proxies(|name| env::var(name).ok()),
             cwd: env::current_dir().ok(),
-            proxies,
         }
     }
 
