@@ -1,8 +1,8 @@
 //! Where an image's packages come from: what the user asked, what the host's own APT sources say, and the table of
 //! distributions, made into a list of signed suites.
 
-mod table;
 mod sources;
+mod table;
 #[cfg(test)]
 mod tests;
 

@@ -3,7 +3,9 @@
 //!
 //! Sources: openat2(2), linkat(2), renameat2(2), utimensat(2), fchmodat2(2), copy_file_range(2), ioctl_ficlone(2).
 
-use rustix::fs::{self as sys, AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, ResolveFlags, Uid};
+use rustix::fs::{
+    self as sys, AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, ResolveFlags, Uid,
+};
 use rustix::io::Errno;
 use std::ffi::{CStr, CString};
 use std::fs::File;
@@ -105,8 +107,14 @@ fn stat_of(stat: &sys::Stat) -> io::Result<Stat> {
 }
 
 fn times(mtime: i64, nsec: u32) -> sys::Timestamps {
-    let time = sys::Timespec { tv_sec: mtime, tv_nsec: nsec.into() };
-    sys::Timestamps { last_access: time, last_modification: time }
+    let time = sys::Timespec {
+        tv_sec: mtime,
+        tv_nsec: nsec.into(),
+    };
+    sys::Timestamps {
+        last_access: time,
+        last_modification: time,
+    }
 }
 
 /// One component, and no way out.
@@ -118,7 +126,10 @@ fn checked(name: &CStr) -> io::Result<&CStr> {
     Ok(name)
 }
 
-const DIR: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
+const DIR: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::CLOEXEC)
+    .union(OFlags::NOFOLLOW);
 
 impl Dir {
     /// Opens a directory by path; the last component may not be a link.
@@ -126,7 +137,9 @@ impl Dir {
     /// # Errors
     /// open(2).
     pub fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self { fd: sys::open(path, DIR, Mode::empty())? })
+        Ok(Self {
+            fd: sys::open(path, DIR, Mode::empty())?,
+        })
     }
 
     /// A directory from a descriptor that is one.
@@ -139,15 +152,19 @@ impl Dir {
     /// # Errors
     /// openat2(2); `ELOOP` for a link, `EXDEV` for a way out.
     pub fn open_beneath(&self, path: &Path) -> io::Result<Self> {
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let resolve =
+            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         match sys::openat2(&self.fd, path, DIR, Mode::empty(), resolve) {
             Ok(fd) => Ok(Self { fd }),
             // Filtered or old: the same, one step at a time.
             Err(Errno::NOSYS | Errno::PERM) => {
                 let mut here = self.try_clone()?;
                 for part in path.components() {
-                    let std::path::Component::Normal(name) = part else { return Err(Errno::XDEV.into()) };
-                    here = here.dir(&CString::new(std::os::unix::ffi::OsStrExt::as_bytes(name))?)?;
+                    let std::path::Component::Normal(name) = part else {
+                        return Err(Errno::XDEV.into());
+                    };
+                    here =
+                        here.dir(&CString::new(std::os::unix::ffi::OsStrExt::as_bytes(name))?)?;
                 }
                 Ok(here)
             }
@@ -160,7 +177,9 @@ impl Dir {
     /// # Errors
     /// fcntl(2) F_DUPFD_CLOEXEC.
     pub fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self { fd: self.fd.try_clone()? })
+        Ok(Self {
+            fd: self.fd.try_clone()?,
+        })
     }
 
     /// Opens the directory `name`; a link to one is refused.
@@ -168,7 +187,9 @@ impl Dir {
     /// # Errors
     /// openat(2).
     pub fn dir(&self, name: &CStr) -> io::Result<Self> {
-        Ok(Self { fd: sys::openat(&self.fd, checked(name)?, DIR, Mode::empty())? })
+        Ok(Self {
+            fd: sys::openat(&self.fd, checked(name)?, DIR, Mode::empty())?,
+        })
     }
 
     /// Makes the directory `name`, exactly with `mode`.
@@ -176,7 +197,11 @@ impl Dir {
     /// # Errors
     /// mkdirat(2); `EEXIST`.
     pub fn make_dir(&self, name: &CStr, mode: u32) -> io::Result<()> {
-        Ok(sys::mkdirat(&self.fd, checked(name)?, Mode::from_raw_mode(mode))?)
+        Ok(sys::mkdirat(
+            &self.fd,
+            checked(name)?,
+            Mode::from_raw_mode(mode),
+        )?)
     }
 
     /// Makes the file `name`, which may not exist, for writing.
@@ -184,7 +209,8 @@ impl Dir {
     /// # Errors
     /// openat(2) with `O_CREAT | O_EXCL`.
     pub fn create(&self, name: &CStr, mode: u32) -> io::Result<File> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let flags =
+            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         Ok(sys::openat(&self.fd, checked(name)?, flags, Mode::from_raw_mode(mode))?.into())
     }
 
@@ -234,7 +260,13 @@ impl Dir {
     /// # Errors
     /// linkat(2).
     pub fn link(&self, name: &CStr, into: &Self, new: &CStr) -> io::Result<()> {
-        Ok(sys::linkat(&self.fd, checked(name)?, &into.fd, checked(new)?, AtFlags::empty())?)
+        Ok(sys::linkat(
+            &self.fd,
+            checked(name)?,
+            &into.fd,
+            checked(new)?,
+            AtFlags::empty(),
+        )?)
     }
 
     /// Makes a named pipe.
@@ -242,7 +274,13 @@ impl Dir {
     /// # Errors
     /// mknodat(2).
     pub fn fifo(&self, name: &CStr, mode: u32) -> io::Result<()> {
-        Ok(sys::mknodat(&self.fd, checked(name)?, FileType::Fifo, Mode::from_raw_mode(mode), 0)?)
+        Ok(sys::mknodat(
+            &self.fd,
+            checked(name)?,
+            FileType::Fifo,
+            Mode::from_raw_mode(mode),
+            0,
+        )?)
     }
 
     /// Sets owner and group, of the link itself if it is one. Clears set-id bits: set the mode afterwards.
@@ -251,7 +289,13 @@ impl Dir {
     /// fchownat(2).
     pub fn chown(&self, name: &CStr, uid: u32, gid: u32) -> io::Result<()> {
         let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-        Ok(sys::chownat(&self.fd, checked(name)?, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?)
+        Ok(sys::chownat(
+            &self.fd,
+            checked(name)?,
+            uid,
+            gid,
+            AtFlags::SYMLINK_NOFOLLOW,
+        )?)
     }
 
     /// Sets the mode of a file, directory or pipe, never through a link.
@@ -260,10 +304,20 @@ impl Dir {
     /// fchmodat2(2), or open(2) and fchmod(2) by /proc where the kernel lacks it; `ELOOP` or `EOPNOTSUPP` for a link.
     pub fn chmod(&self, name: &CStr, mode: u32) -> io::Result<()> {
         let name = checked(name)?;
-        match sys::chmodat(&self.fd, name, Mode::from_raw_mode(mode), AtFlags::SYMLINK_NOFOLLOW) {
+        match sys::chmodat(
+            &self.fd,
+            name,
+            Mode::from_raw_mode(mode),
+            AtFlags::SYMLINK_NOFOLLOW,
+        ) {
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
                 // Before Linux 6.6: pin the inode, see that it is no link, and go by its descriptor.
-                let fd = sys::openat(&self.fd, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+                let fd = sys::openat(
+                    &self.fd,
+                    name,
+                    OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+                    Mode::empty(),
+                )?;
                 if FileType::from_raw_mode(sys::fstat(&fd)?.st_mode) == FileType::Symlink {
                     return Err(Errno::LOOP.into());
                 }
@@ -279,7 +333,12 @@ impl Dir {
     /// # Errors
     /// utimensat(2).
     pub fn set_mtime(&self, name: &CStr, mtime: i64, nsec: u32) -> io::Result<()> {
-        Ok(sys::utimensat(&self.fd, checked(name)?, &times(mtime, nsec), AtFlags::SYMLINK_NOFOLLOW)?)
+        Ok(sys::utimensat(
+            &self.fd,
+            checked(name)?,
+            &times(mtime, nsec),
+            AtFlags::SYMLINK_NOFOLLOW,
+        )?)
     }
 
     /// Renames within or between directories, replacing what has the new name.
@@ -287,7 +346,12 @@ impl Dir {
     /// # Errors
     /// renameat(2).
     pub fn rename(&self, name: &CStr, into: &Self, new: &CStr) -> io::Result<()> {
-        Ok(sys::renameat(&self.fd, checked(name)?, &into.fd, checked(new)?)?)
+        Ok(sys::renameat(
+            &self.fd,
+            checked(name)?,
+            &into.fd,
+            checked(new)?,
+        )?)
     }
 
     /// Renames where nothing has the new name.
@@ -295,7 +359,13 @@ impl Dir {
     /// # Errors
     /// renameat2(2) RENAME_NOREPLACE; `EEXIST`.
     pub fn rename_new(&self, name: &CStr, into: &Self, new: &CStr) -> io::Result<()> {
-        Ok(sys::renameat_with(&self.fd, checked(name)?, &into.fd, checked(new)?, RenameFlags::NOREPLACE)?)
+        Ok(sys::renameat_with(
+            &self.fd,
+            checked(name)?,
+            &into.fd,
+            checked(new)?,
+            RenameFlags::NOREPLACE,
+        )?)
     }
 
     /// Exchanges two names at once.
@@ -303,7 +373,13 @@ impl Dir {
     /// # Errors
     /// renameat2(2) RENAME_EXCHANGE.
     pub fn exchange(&self, name: &CStr, with: &Self, other: &CStr) -> io::Result<()> {
-        Ok(sys::renameat_with(&self.fd, checked(name)?, &with.fd, checked(other)?, RenameFlags::EXCHANGE)?)
+        Ok(sys::renameat_with(
+            &self.fd,
+            checked(name)?,
+            &with.fd,
+            checked(other)?,
+            RenameFlags::EXCHANGE,
+        )?)
     }
 
     /// Removes a name that is no directory.
@@ -327,7 +403,11 @@ impl Dir {
     /// # Errors
     /// fstatat(2).
     pub fn stat(&self, name: &CStr) -> io::Result<Stat> {
-        stat_of(&sys::statat(&self.fd, checked(name)?, AtFlags::SYMLINK_NOFOLLOW)?)
+        stat_of(&sys::statat(
+            &self.fd,
+            checked(name)?,
+            AtFlags::SYMLINK_NOFOLLOW,
+        )?)
     }
 
     /// Tells of the directory itself.
@@ -362,7 +442,10 @@ impl Dir {
             let entry = entry?;
             let name = entry.file_name();
             if name != c"." && name != c".." {
-                entries.push(Entry { name: name.to_owned(), kind: kind_of(entry.file_type()) });
+                entries.push(Entry {
+                    name: name.to_owned(),
+                    kind: kind_of(entry.file_type()),
+                });
             }
         }
         Ok(entries)
@@ -373,7 +456,8 @@ impl Dir {
     /// # Errors
     /// fsetxattr(2).
     pub fn set_xattr(&self, name: &CStr, key: &CStr, value: &[u8]) -> io::Result<()> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let flags =
+            OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
         let fd = sys::openat(&self.fd, checked(name)?, flags, Mode::empty())?;
         Ok(sys::fsetxattr(&fd, key, value, sys::XattrFlags::empty())?)
     }
@@ -397,7 +481,14 @@ impl AsFd for Dir {
 ///
 /// # Errors
 /// fchown(2), fchmod(2), futimens(3).
-pub fn set_file(file: &File, uid: u32, gid: u32, mode: u32, mtime: i64, nsec: u32) -> io::Result<()> {
+pub fn set_file(
+    file: &File,
+    uid: u32,
+    gid: u32,
+    mode: u32,
+    mtime: i64,
+    nsec: u32,
+) -> io::Result<()> {
     sys::fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
     sys::fchmod(file, Mode::from_raw_mode(mode))?;
     Ok(sys::futimens(file, &times(mtime, nsec))?)
@@ -432,7 +523,10 @@ pub fn file_xattrs(file: impl AsFd) -> io::Result<Vec<(CString, Vec<u8>)>> {
     };
     names.truncate(length);
     let mut found = Vec::new();
-    for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+    for name in names
+        .split(|byte| *byte == 0)
+        .filter(|name| !name.is_empty())
+    {
         let name = CString::new(name)?;
         let mut value = vec![0u8; 64 * 1024];
         let length = match sys::fgetxattr(&file, &name, &mut value[..]) {
@@ -557,7 +651,10 @@ mod tests {
         let own = dir.stat(c"a").unwrap();
         set_file(&file, own.uid, own.gid, 0o4755, 1_000_000_000, 5).unwrap();
         let stat = dir.stat(c"a").unwrap();
-        assert_eq!((stat.mode, stat.mtime, stat.mtime_nsec), (0o4755, 1_000_000_000, 5));
+        assert_eq!(
+            (stat.mode, stat.mtime, stat.mtime_nsec),
+            (0o4755, 1_000_000_000, 5)
+        );
         std::fs::remove_dir_all(path).unwrap();
     }
 }

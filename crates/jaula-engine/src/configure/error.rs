@@ -13,7 +13,10 @@ pub enum ConfigureError {
     #[error("the packages' scripts cannot be run")]
     Jail(#[from] JailError),
     /// A preinst.
-    #[error("the preinst script of package {package} failed with status {code}{}", shown(tail))]
+    #[error(
+        "the preinst script of package {package} failed with status {code}{}",
+        shown(tail)
+    )]
     Preinst {
         /// The package.
         package: String,
@@ -59,7 +62,11 @@ fn shown(tail: &[String]) -> String {
 }
 
 fn list(packages: &[(String, String)]) -> String {
-    packages.iter().map(|(name, state)| format!("{name} ({state})")).collect::<Vec<_>>().join(", ")
+    packages
+        .iter()
+        .map(|(name, state)| format!("{name} ({state})"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 impl ConfigureError {
@@ -74,8 +81,12 @@ impl ConfigureError {
     /// What the user may do.
     pub fn hints(&self) -> Vec<String> {
         match self {
-            Self::Preinst { package, .. } | Self::Configure { package, .. } if !package.is_empty() => {
-                vec![format!("look at the lines above; --exclude {package} leaves it out if nothing needs it")]
+            Self::Preinst { package, .. } | Self::Configure { package, .. }
+                if !package.is_empty() =>
+            {
+                vec![format!(
+                    "look at the lines above; --exclude {package} leaves it out if nothing needs it"
+                )]
             }
             _ => Vec::new(),
         }

@@ -60,12 +60,16 @@ pub struct Preinst {
 }
 
 /// Something that runs a command in the tree: a jail, or what a test has instead.
-pub type Runner<'a> = &'a mut dyn FnMut(JailSpec, &mut dyn FnMut(&[u8])) -> Result<Status, ConfigureError>;
+pub type Runner<'a> =
+    &'a mut dyn FnMut(JailSpec, &mut dyn FnMut(&[u8])) -> Result<Status, ConfigureError>;
 
 /// The jail that scripts run in: everything private, no network, no sync, root of the tree.
 fn spec(root: &Path, epoch: u64, command: Vec<OsString>) -> JailSpec {
     let env = [
-        ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+        (
+            "PATH",
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        ),
         ("HOME", "/root"),
         ("SHELL", "/bin/sh"),
         ("TERM", "dumb"),
@@ -75,11 +79,25 @@ fn spec(root: &Path, epoch: u64, command: Vec<OsString>) -> JailSpec {
         ("DEBCONF_NONINTERACTIVE_SEEN", "true"),
         ("DEBCONF_NOWARNINGS", "yes"),
     ];
-    let mut env: Vec<(OsString, OsString)> = env.iter().map(|(name, value)| (name.into(), value.into())).collect();
+    let mut env: Vec<(OsString, OsString)> = env
+        .iter()
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect();
     env.push(("SOURCE_DATE_EPOCH".into(), epoch.to_string().into()));
     JailSpec {
-        root: RootSpec::Tree { dir: root.to_owned(), changes: Changes::Direct },
-        namespaces: Namespaces { uts: true, ipc: true, pid: true, net: true, user: true, cgroup: true, time: false },
+        root: RootSpec::Tree {
+            dir: root.to_owned(),
+            changes: Changes::Direct,
+        },
+        namespaces: Namespaces {
+            uts: true,
+            ipc: true,
+            pid: true,
+            net: true,
+            user: true,
+            cgroup: true,
+            time: false,
+        },
         ids: IdSpec::Private,
         user: UserSpec::Root,
         hostname: "localhost".parse().ok(),
@@ -120,7 +138,10 @@ pub fn run(
     if preinsts.is_empty() && !configure {
         return Ok(());
     }
-    let mut command: Vec<OsString> = ["/bin/sh", "-c", DRIVER, "jaula"].iter().map(Into::into).collect();
+    let mut command: Vec<OsString> = ["/bin/sh", "-c", DRIVER, "jaula"]
+        .iter()
+        .map(Into::into)
+        .collect();
     command.push(preinsts.len().to_string().into());
     for preinst in preinsts {
         command.extend([&preinst.package, &preinst.arch, &preinst.info_name].map(Into::into));
@@ -133,11 +154,20 @@ pub fn run(
         Status::Exited(0) => Ok(()),
         Status::Exited(PREINST_FAILED) => {
             let (package, code) = log.preinst().unwrap_or_default();
-            Err(ConfigureError::Preinst { package, code, tail: log.tail() })
+            Err(ConfigureError::Preinst {
+                package,
+                code,
+                tail: log.tail(),
+            })
         }
         status => {
             let (package, script) = log.failed().unwrap_or_default();
-            Err(ConfigureError::Configure { package, script, status, tail: log.tail() })
+            Err(ConfigureError::Configure {
+                package,
+                script,
+                status,
+                tail: log.tail(),
+            })
         }
     }
 }
@@ -153,7 +183,12 @@ struct Log<'a> {
 
 impl<'a> Log<'a> {
     fn new(observer: &'a dyn Observer) -> Self {
-        Self { observer, open: Vec::new(), last: VecDeque::new(), failed: None }
+        Self {
+            observer,
+            open: Vec::new(),
+            last: VecDeque::new(),
+            failed: None,
+        }
     }
 
     fn hear(&mut self, bytes: &[u8]) {
@@ -169,13 +204,23 @@ impl<'a> Log<'a> {
     fn line(&mut self) {
         let text = String::from_utf8_lossy(&self.open);
         // A script may write to a terminal what it likes; this is not one.
-        let line: String = text.chars().map(|c| if c == '\t' { ' ' } else { c }).filter(|c| !c.is_control()).collect();
+        let line: String = text
+            .chars()
+            .map(|c| if c == '\t' { ' ' } else { c })
+            .filter(|c| !c.is_control())
+            .collect();
         self.open.clear();
-        let named = line.strip_prefix("dpkg: error processing package ").and_then(|rest| rest.split_once(' '));
+        let named = line
+            .strip_prefix("dpkg: error processing package ")
+            .and_then(|rest| rest.split_once(' '));
         if let Some((package, rest)) = named
             && self.failed.is_none()
         {
-            let script = rest.trim_start_matches('(').split(')').next().unwrap_or_default();
+            let script = rest
+                .trim_start_matches('(')
+                .split(')')
+                .next()
+                .unwrap_or_default();
             self.failed = Some((package.to_owned(), script.to_owned()));
         }
         if self.last.len() >= TAIL {
@@ -193,7 +238,11 @@ impl<'a> Log<'a> {
 
     /// What the driver said last.
     fn preinst(&self) -> Option<(String, u8)> {
-        let (package, code) = self.last.back()?.strip_prefix("jaula: preinst of ")?.rsplit_once(": ")?;
+        let (package, code) = self
+            .last
+            .back()?
+            .strip_prefix("jaula: preinst of ")?
+            .rsplit_once(": ")?;
         Some((package.to_owned(), code.parse().ok()?))
     }
 

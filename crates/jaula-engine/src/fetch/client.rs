@@ -77,17 +77,26 @@ fn agent(proxy: &Option<String>, no_proxy: &Option<String>) -> Result<Agent, Fet
     let proxy = match proxy.as_deref() {
         None | Some("") => None,
         Some(url) => {
-            let bad = |_| FetchError::BadAddress { url: url.to_owned() };
+            let bad = |_| FetchError::BadAddress {
+                url: url.to_owned(),
+            };
             let parsed = Proxy::new(url).map_err(bad)?;
             // The crate has the exceptions only on its builder.
-            let mut builder = Proxy::builder(parsed.protocol()).host(parsed.host()).port(parsed.port());
+            let mut builder = Proxy::builder(parsed.protocol())
+                .host(parsed.host())
+                .port(parsed.port());
             if let Some(user) = parsed.username() {
                 builder = builder.username(user);
             }
             if let Some(password) = parsed.password() {
                 builder = builder.password(password);
             }
-            for host in no_proxy.iter().flat_map(|hosts| hosts.split(',')).map(str::trim).filter(|h| !h.is_empty()) {
+            for host in no_proxy
+                .iter()
+                .flat_map(|hosts| hosts.split(','))
+                .map(str::trim)
+                .filter(|h| !h.is_empty())
+            {
                 builder = builder.no_proxy(host);
             }
             Some(builder.build().map_err(bad)?)
@@ -98,7 +107,11 @@ fn agent(proxy: &Option<String>, no_proxy: &Option<String>) -> Result<Agent, Fet
         .http_status_as_error(false)
         .user_agent(concat!("jaula/", env!("CARGO_PKG_VERSION")))
         .accept_encoding("identity")
-        .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
+        .tls_config(
+            TlsConfig::builder()
+                .root_certs(RootCerts::PlatformVerifier)
+                .build(),
+        )
         .timeout_connect(Some(Duration::from_secs(15)))
         .timeout_recv_response(Some(Duration::from_secs(30)))
         .timeout_per_read(Some(Duration::from_secs(30)))
@@ -106,15 +119,27 @@ fn agent(proxy: &Option<String>, no_proxy: &Option<String>) -> Result<Agent, Fet
         .max_idle_connections_per_host(16)
         .max_idle_connections(32)
         .build();
-    Ok(Agent::with_parts(config, DefaultConnector::default(), Stub::default()))
+    Ok(Agent::with_parts(
+        config,
+        DefaultConnector::default(),
+        Stub::default(),
+    ))
 }
 
 impl Client {
     /// # Errors
     /// [`FetchError::BadAddress`] for a proxy that is none.
     pub fn new(settings: Settings) -> Result<Self, FetchError> {
-        let Proxies { http, https, no_proxy } = &settings.proxies;
-        Ok(Self { http: agent(http, no_proxy)?, https: agent(https, no_proxy)?, settings })
+        let Proxies {
+            http,
+            https,
+            no_proxy,
+        } = &settings.proxies;
+        Ok(Self {
+            http: agent(http, no_proxy)?,
+            https: agent(https, no_proxy)?,
+            settings,
+        })
     }
 
     /// A small file as a whole, unless it is as `etag` and `modified` say.
@@ -131,7 +156,11 @@ impl Client {
         self.retry(&mut || {
             if let Some(path) = file_path(url) {
                 let file = open_file(url, &path?)?;
-                return Ok(Small::Fresh { bytes: bounded(url, file, limit)?, etag: None, modified: None });
+                return Ok(Small::Fresh {
+                    bytes: bounded(url, file, limit)?,
+                    etag: None,
+                    modified: None,
+                });
             }
             let mut headers = Vec::new();
             match (etag, modified) {
@@ -146,22 +175,35 @@ impl Client {
                 status => return Err(refused(url, status)),
             }
             let header = |name: &str| {
-                response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+                response
+                    .headers()
+                    .get(name)
+                    .and_then(|value| value.to_str().ok())
+                    .map(str::to_owned)
             };
             let (etag, modified) = (header("etag"), header("last-modified"));
             let expected = response.body().content_length();
             let bytes = bounded(url, response.into_body().into_reader(), limit)?;
             match expected {
-                Some(expected) if expected != bytes.len() as u64 => {
-                    Err(FetchError::Truncated { url: url.to_owned(), got: bytes.len() as u64, expected })
-                }
-                _ => Ok(Small::Fresh { bytes, etag, modified }),
+                Some(expected) if expected != bytes.len() as u64 => Err(FetchError::Truncated {
+                    url: url.to_owned(),
+                    got: bytes.len() as u64,
+                    expected,
+                }),
+                _ => Ok(Small::Fresh {
+                    bytes,
+                    etag,
+                    modified,
+                }),
             }
         })
     }
 
     /// Tries again what may pass, after a pause that doubles.
-    pub(super) fn retry<T>(&self, attempt: &mut dyn FnMut() -> Result<T, FetchError>) -> Result<T, FetchError> {
+    pub(super) fn retry<T>(
+        &self,
+        attempt: &mut dyn FnMut() -> Result<T, FetchError>,
+    ) -> Result<T, FetchError> {
         let mut pause = self.settings.pause;
         let mut left = self.settings.attempts.max(1);
         loop {
@@ -176,31 +218,52 @@ impl Client {
         }
     }
 
-    pub(super) fn request(&self, url: &str, headers: &[(&str, String)]) -> Result<Response<Body>, FetchError> {
+    pub(super) fn request(
+        &self,
+        url: &str,
+        headers: &[(&str, String)],
+    ) -> Result<Response<Body>, FetchError> {
         if self.settings.offline {
-            return Err(FetchError::Offline { url: url.to_owned() });
+            return Err(FetchError::Offline {
+                url: url.to_owned(),
+            });
         }
-        let agent = if url.starts_with("https:") { &self.https } else { &self.http };
+        let agent = if url.starts_with("https:") {
+            &self.https
+        } else {
+            &self.http
+        };
         let mut request = agent.get(url);
         for (name, value) in headers {
             request = request.header(*name, value);
         }
         request.call().map_err(|source| match source {
-            ureq::Error::BadUri(_) | ureq::Error::Http(_) => FetchError::BadAddress { url: url.to_owned() },
-            source => FetchError::Unreachable { url: url.to_owned(), source: Box::new(source) },
+            ureq::Error::BadUri(_) | ureq::Error::Http(_) => FetchError::BadAddress {
+                url: url.to_owned(),
+            },
+            source => FetchError::Unreachable {
+                url: url.to_owned(),
+                source: Box::new(source),
+            },
         })
     }
 }
 
 pub(super) fn refused(url: &str, status: u16) -> FetchError {
     let url = url.to_owned();
-    if status == 404 || status == 410 { FetchError::NotFound { url } } else { FetchError::Status { url, status } }
+    if status == 404 || status == 410 {
+        FetchError::NotFound { url }
+    } else {
+        FetchError::Status { url, status }
+    }
 }
 
 /// The path of a `file:` address, its escapes undone.
 pub(super) fn file_path(url: &str) -> Option<Result<PathBuf, FetchError>> {
     let path = url.strip_prefix("file://")?;
-    let bad = || FetchError::BadAddress { url: url.to_owned() };
+    let bad = || FetchError::BadAddress {
+        url: url.to_owned(),
+    };
     let mut bytes = Vec::new();
     let mut rest = path.bytes();
     while let Some(byte) = rest.next() {
@@ -214,28 +277,48 @@ pub(super) fn file_path(url: &str) -> Option<Result<PathBuf, FetchError>> {
             _ => return Some(Err(bad())),
         }
     }
-    let path = PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(bytes));
-    Some(if path.is_absolute() { Ok(path) } else { Err(bad()) })
+    let path =
+        PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(bytes));
+    Some(if path.is_absolute() {
+        Ok(path)
+    } else {
+        Err(bad())
+    })
 }
 
 pub(super) fn open_file(url: &str, path: &std::path::Path) -> Result<File, FetchError> {
     File::open(path).map_err(|source| match source.kind() {
-        std::io::ErrorKind::NotFound => FetchError::NotFound { url: url.to_owned() },
-        _ => FetchError::Read { url: url.to_owned(), source },
+        std::io::ErrorKind::NotFound => FetchError::NotFound {
+            url: url.to_owned(),
+        },
+        _ => FetchError::Read {
+            url: url.to_owned(),
+            source,
+        },
     })
 }
 
 pub(super) fn seek(url: &str, mut file: File, at: u64) -> Result<File, FetchError> {
-    file.seek(SeekFrom::Start(at)).map_err(|source| FetchError::Read { url: url.to_owned(), source })?;
+    file.seek(SeekFrom::Start(at))
+        .map_err(|source| FetchError::Read {
+            url: url.to_owned(),
+            source,
+        })?;
     Ok(file)
 }
 
 fn bounded(url: &str, reader: impl Read, limit: u64) -> Result<Vec<u8>, FetchError> {
     let mut bytes = Vec::new();
     let read = reader.take(limit.saturating_add(1)).read_to_end(&mut bytes);
-    read.map_err(|source| FetchError::Read { url: url.to_owned(), source })?;
+    read.map_err(|source| FetchError::Read {
+        url: url.to_owned(),
+        source,
+    })?;
     if bytes.len() as u64 > limit {
-        return Err(FetchError::TooLarge { url: url.to_owned(), limit });
+        return Err(FetchError::TooLarge {
+            url: url.to_owned(),
+            limit,
+        });
     }
     Ok(bytes)
 }

@@ -33,7 +33,11 @@ pub struct Wanted {
 /// # Errors
 /// The [`FetchError`] of the first file, in the order given, that could not be fetched. The others are left whole or
 /// as parts to go on from.
-pub fn download_all(client: &Client, wanted: &[Wanted], tell: &(dyn Fn(u64, u64, &str) + Sync)) -> Result<(), FetchError> {
+pub fn download_all(
+    client: &Client,
+    wanted: &[Wanted],
+    tell: &(dyn Fn(u64, u64, &str) + Sync),
+) -> Result<(), FetchError> {
     let next = AtomicUsize::new(0);
     let stop = AtomicBool::new(false);
     let counters = (AtomicU64::new(0), AtomicU64::new(0));
@@ -41,7 +45,9 @@ pub fn download_all(client: &Client, wanted: &[Wanted], tell: &(dyn Fn(u64, u64,
     let work = || {
         while !stop.load(Ordering::Relaxed) {
             let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(file) = wanted.get(index) else { return };
+            let Some(file) = wanted.get(index) else {
+                return;
+            };
             let mut heard = |bytes: u64| {
                 let bytes = counters.1.fetch_add(bytes, Ordering::Relaxed) + bytes;
                 tell(counters.0.load(Ordering::Relaxed), bytes, &file.label);
@@ -75,7 +81,9 @@ pub fn download_all(client: &Client, wanted: &[Wanted], tell: &(dyn Fn(u64, u64,
 
 /// One file, from the first address that has it.
 fn one(client: &Client, file: &Wanted, heard: &mut dyn FnMut(u64)) -> Result<(), FetchError> {
-    let mut last = FetchError::BadAddress { url: file.label.clone() };
+    let mut last = FetchError::BadAddress {
+        url: file.label.clone(),
+    };
     for url in &file.urls {
         match client.retry(&mut || attempt(client, file, url, heard)) {
             Ok(()) => return Ok(()),
@@ -86,9 +94,19 @@ fn one(client: &Client, file: &Wanted, heard: &mut dyn FnMut(u64)) -> Result<(),
     Err(last)
 }
 
-fn attempt(client: &Client, file: &Wanted, url: &str, heard: &mut dyn FnMut(u64)) -> Result<(), FetchError> {
-    let write = |source| FetchError::Write { path: file.part.clone(), source };
-    let Some(mut part) = own_part(file).map_err(write)? else { return Ok(()) };
+fn attempt(
+    client: &Client,
+    file: &Wanted,
+    url: &str,
+    heard: &mut dyn FnMut(u64),
+) -> Result<(), FetchError> {
+    let write = |source| FetchError::Write {
+        path: file.part.clone(),
+        source,
+    };
+    let Some(mut part) = own_part(file).map_err(write)? else {
+        return Ok(());
+    };
     // The part is hashed again: it is checked as it lies there now.
     let mut hash = Sha256::new();
     let mut have = hash_rest(&mut part, &mut hash, file.size).map_err(write)?;
@@ -103,23 +121,38 @@ fn attempt(client: &Client, file: &Wanted, url: &str, heard: &mut dyn FnMut(u64)
         have = copy(source, &mut part, &mut hash, have, file, url, heard)?;
     }
     if have < file.size {
-        return Err(FetchError::Truncated { url: url.to_owned(), got: have, expected: file.size });
+        return Err(FetchError::Truncated {
+            url: url.to_owned(),
+            got: have,
+            expected: file.size,
+        });
     }
     let got: [u8; 32] = hash.finalize().into();
     if got != file.sha256 {
         // Not worth going on from.
         std::fs::remove_file(&file.part).map_err(write)?;
         let (expected, got) = (hex::encode(&file.sha256), hex::encode(&got));
-        return Err(FetchError::Altered { url: url.to_owned(), expected, got });
+        return Err(FetchError::Altered {
+            url: url.to_owned(),
+            expected,
+            got,
+        });
     }
-    std::fs::rename(&file.part, &file.path).map_err(|source| FetchError::Write { path: file.path.clone(), source })
+    std::fs::rename(&file.part, &file.path).map_err(|source| FetchError::Write {
+        path: file.path.clone(),
+        source,
+    })
 }
 
 /// The part, locked: another program that fetches the same file is waited for, and what it made is taken. None when the
 /// file is whole by then.
 fn own_part(file: &Wanted) -> std::io::Result<Option<File>> {
     loop {
-        let part = OpenOptions::new().read(true).append(true).create(true).open(&file.part)?;
+        let part = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(&file.part)?;
         part.lock()?;
         if file.path.exists() {
             // Ours is empty, and new since the other one was renamed.
@@ -171,12 +204,23 @@ fn open(client: &Client, url: &str, have: u64) -> Result<(Box<dyn Read>, u64), F
     let response = client.request(url, &headers)?;
     let start = match response.status().as_u16() {
         206 => {
-            let range = response.headers().get("content-range").and_then(|value| value.to_str().ok()).unwrap_or("");
-            let first = range.strip_prefix("bytes ").and_then(|range| range.split('-').next()?.parse::<u64>().ok());
+            let range = response
+                .headers()
+                .get("content-range")
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or("");
+            let first = range
+                .strip_prefix("bytes ")
+                .and_then(|range| range.split('-').next()?.parse::<u64>().ok());
             match first {
                 Some(first) if first == have => have,
                 // A server that answers with another range than asked for.
-                _ => return Err(FetchError::Status { url: url.to_owned(), status: 206 }),
+                _ => {
+                    return Err(FetchError::Status {
+                        url: url.to_owned(),
+                        status: 206,
+                    });
+                }
             }
         }
         200 => 0,
@@ -204,17 +248,33 @@ fn copy(
             Ok(read) => read,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
             // A connection that ends early is a truncation, whatever it is called.
-            Err(error) if matches!(error.kind(), std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::ConnectionReset) => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::ConnectionReset
+                ) =>
+            {
                 return Ok(have);
             }
-            Err(source) => return Err(FetchError::Read { url: url.to_owned(), source }),
+            Err(source) => {
+                return Err(FetchError::Read {
+                    url: url.to_owned(),
+                    source,
+                });
+            }
         };
         let piece = buffer.get(..read).unwrap_or_default();
         have = have.saturating_add(read as u64);
         if have > file.size {
-            return Err(FetchError::TooLarge { url: url.to_owned(), limit: file.size });
+            return Err(FetchError::TooLarge {
+                url: url.to_owned(),
+                limit: file.size,
+            });
         }
-        part.write_all(piece).map_err(|source| FetchError::Write { path: file.part.clone(), source })?;
+        part.write_all(piece).map_err(|source| FetchError::Write {
+            path: file.part.clone(),
+            source,
+        })?;
         hash.update(piece);
         heard(read as u64);
     }

@@ -95,7 +95,9 @@ impl FetchError {
             Self::Altered { .. } => Kind::Verification,
             Self::Write { source, .. } => kind_of_io(source),
             Self::BadAddress { .. } => Kind::User,
-            Self::Read { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => Kind::KernelRefused,
+            Self::Read { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                Kind::KernelRefused
+            }
             _ => Kind::Network,
         }
     }
@@ -103,11 +105,18 @@ impl FetchError {
     /// What the user may do.
     pub fn hints(&self) -> Vec<String> {
         let hint = match self {
-            Self::Unreachable { .. } | Self::Truncated { .. } | Self::Status { .. } | Self::Read { .. } => {
+            Self::Unreachable { .. }
+            | Self::Truncated { .. }
+            | Self::Status { .. }
+            | Self::Read { .. } => {
                 "look at the network connection, or use another mirror with --mirror"
             }
-            Self::NotFound { .. } => "the mirror may be in the middle of an update, or may not carry this; try another with --mirror",
-            Self::Altered { .. } | Self::TooLarge { .. } => "do not use what this mirror gives; use another with --mirror",
+            Self::NotFound { .. } => {
+                "the mirror may be in the middle of an update, or may not carry this; try another with --mirror"
+            }
+            Self::Altered { .. } | Self::TooLarge { .. } => {
+                "do not use what this mirror gives; use another with --mirror"
+            }
             Self::Write { source, .. } if kind_of_io(source) == Kind::DiskFull => {
                 "free space, or use another place with --store DIR"
             }
@@ -121,9 +130,10 @@ impl FetchError {
     pub(super) fn is_passing(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Truncated { .. } => true,
-            Self::Read { source, .. } => {
-                !matches!(source.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound)
-            }
+            Self::Read { source, .. } => !matches!(
+                source.kind(),
+                io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound
+            ),
             Self::Status { status, .. } => *status >= 500 || *status == 429 || *status == 408,
             _ => false,
         }

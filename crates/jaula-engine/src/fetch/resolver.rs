@@ -28,7 +28,11 @@ pub struct Stub {
 
 impl Default for Stub {
     fn default() -> Self {
-        Self { hosts: "/etc/hosts".into(), resolv_conf: "/etc/resolv.conf".into(), port: 53 }
+        Self {
+            hosts: "/etc/hosts".into(),
+            resolv_conf: "/etc/resolv.conf".into(),
+            port: 53,
+        }
     }
 }
 
@@ -69,7 +73,12 @@ impl Stub {
 pub fn servers(conf: &str) -> Vec<IpAddr> {
     let mut found: Vec<IpAddr> = conf
         .lines()
-        .filter_map(|line| line.split_whitespace().collect::<Vec<_>>().split_first().map(|(w, r)| (*w, r.first().copied())))
+        .filter_map(|line| {
+            line.split_whitespace()
+                .collect::<Vec<_>>()
+                .split_first()
+                .map(|(w, r)| (*w, r.first().copied()))
+        })
         .filter(|(word, _)| *word == "nameserver")
         // A zone (`fe80::1%eth0`) cannot be said with an address alone.
         .filter_map(|(_, address)| address?.parse().ok())
@@ -86,7 +95,9 @@ pub fn in_hosts(hosts: &str, host: &str) -> Vec<IpAddr> {
     let mut found: Vec<IpAddr> = Vec::new();
     for line in hosts.lines() {
         let mut words = line.split('#').next().unwrap_or("").split_whitespace();
-        let Some(address) = words.next().and_then(|word| word.parse().ok()) else { continue };
+        let Some(address) = words.next().and_then(|word| word.parse().ok()) else {
+            continue;
+        };
         if words.any(|name| name.eq_ignore_ascii_case(host)) && found.len() < MOST {
             found.push(address);
         }
@@ -115,7 +126,9 @@ fn ask(server: SocketAddr, host: &str, kind: TYPE) -> io::Result<Vec<IpAddr>> {
     let mut query = Packet::new_query(id);
     query.set_flags(PacketFlag::RECURSION_DESIRED);
     let name = Name::new(host).map_err(bad)?;
-    query.questions.push(Question::new(name, kind.into(), CLASS::IN.into(), false));
+    query
+        .questions
+        .push(Question::new(name, kind.into(), CLASS::IN.into(), false));
     let query = query.build_bytes_vec().map_err(bad)?;
 
     let local: SocketAddr = match server {
@@ -141,7 +154,13 @@ fn ask(server: SocketAddr, host: &str, kind: TYPE) -> io::Result<Vec<IpAddr>> {
     Err(io::ErrorKind::TimedOut.into())
 }
 
-fn ask_tcp(server: SocketAddr, query: &[u8], id: u16, host: &str, kind: TYPE) -> io::Result<Vec<IpAddr>> {
+fn ask_tcp(
+    server: SocketAddr,
+    query: &[u8],
+    id: u16,
+    host: &str,
+    kind: TYPE,
+) -> io::Result<Vec<IpAddr>> {
     let mut stream = TcpStream::connect_timeout(&server, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
@@ -173,7 +192,9 @@ pub enum Answer {
 /// Reads an answer to our question: aliases are followed within it (RFC 1034, 3.6.2), nothing else is taken.
 pub fn read(bytes: &[u8], id: u16, host: &str, kind: TYPE) -> Answer {
     // The reader of the crate is strict about trailing bytes and counts; a broken answer is no answer.
-    let Ok(packet) = Packet::parse(bytes) else { return Answer::Stray };
+    let Ok(packet) = Packet::parse(bytes) else {
+        return Answer::Stray;
+    };
     let asked = packet.questions.first().is_some_and(|question| {
         question.qtype == kind.into() && question.qname.to_string().eq_ignore_ascii_case(host)
     });
@@ -193,14 +214,20 @@ pub fn read(bytes: &[u8], id: u16, host: &str, kind: TYPE) -> Answer {
     for _ in 0..packet.answers.len().min(MOST) {
         for answer in &packet.answers {
             if let RData::CNAME(alias) = &answer.rdata {
-                let (from, to) = (answer.name.to_string().to_ascii_lowercase(), alias.0.to_string().to_ascii_lowercase());
+                let (from, to) = (
+                    answer.name.to_string().to_ascii_lowercase(),
+                    alias.0.to_string().to_ascii_lowercase(),
+                );
                 if names.contains(&from) && !names.contains(&to) && names.len() <= MOST {
                     names.push(to);
                 }
             }
         }
     }
-    let addresses = packet.answers.iter().filter(|answer| names.contains(&answer.name.to_string().to_ascii_lowercase()));
+    let addresses = packet
+        .answers
+        .iter()
+        .filter(|answer| names.contains(&answer.name.to_string().to_ascii_lowercase()));
     let addresses = addresses.filter_map(|answer| match &answer.rdata {
         RData::A(a) => Some(Ipv4Addr::from(a.address).into()),
         RData::AAAA(aaaa) => Some(Ipv6Addr::from(aaaa.address).into()),
@@ -216,7 +243,9 @@ impl Resolver for Stub {
         _config: &ureq::config::Config,
         _timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let host = uri.host().ok_or_else(|| ureq::Error::BadUri(uri.to_string()))?;
+        let host = uri
+            .host()
+            .ok_or_else(|| ureq::Error::BadUri(uri.to_string()))?;
         let port = uri.port_u16().unwrap_or(match uri.scheme_str() {
             Some("https") => 443,
             _ => 80,
@@ -225,6 +254,10 @@ impl Resolver for Stub {
         for address in self.lookup(host)?.into_iter().take(MOST) {
             found.push(SocketAddr::new(address, port));
         }
-        if found.is_empty() { Err(ureq::Error::HostNotFound) } else { Ok(found) }
+        if found.is_empty() {
+            Err(ureq::Error::HostNotFound)
+        } else {
+            Ok(found)
+        }
     }
 }

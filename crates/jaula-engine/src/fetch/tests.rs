@@ -8,7 +8,12 @@ use std::path::Path;
 use std::time::Duration;
 
 fn client() -> Client {
-    Client::new(Settings { pause: Duration::from_millis(1), attempts: 3, ..Settings::default() }).unwrap()
+    Client::new(Settings {
+        pause: Duration::from_millis(1),
+        attempts: 3,
+        ..Settings::default()
+    })
+    .unwrap()
 }
 
 fn wanted(dir: &Path, url: String, content: &[u8]) -> Wanted {
@@ -34,12 +39,20 @@ fn site() -> Site {
     std::fs::create_dir(dir.path().join("www")).unwrap();
     std::fs::write(dir.path().join("www/f"), &content).unwrap();
     let server = Server::start(&dir.path().join("www")).unwrap();
-    Site { server, dir, content }
+    Site {
+        server,
+        dir,
+        content,
+    }
 }
 
 impl Site {
     fn wanted(&self) -> Wanted {
-        wanted(self.dir.path(), format!("{}/f", self.server.url()), &self.content)
+        wanted(
+            self.dir.path(),
+            format!("{}/f", self.server.url()),
+            &self.content,
+        )
     }
 
     fn fetch(&self) -> Result<(), FetchError> {
@@ -55,7 +68,10 @@ impl Site {
     }
 
     fn assert_whole(&self) {
-        assert_eq!(std::fs::read(self.dir.path().join("whole")).unwrap(), self.content);
+        assert_eq!(
+            std::fs::read(self.dir.path().join("whole")).unwrap(),
+            self.content
+        );
         assert!(!self.dir.path().join("part").exists());
     }
 }
@@ -64,7 +80,10 @@ impl Site {
 fn a_file_is_fetched_and_progress_adds_up() {
     let site = site();
     let seen = std::sync::Mutex::new((0, 0));
-    download_all(&client(), &[site.wanted()], &|files, bytes, _| *seen.lock().unwrap() = (files, bytes)).unwrap();
+    download_all(&client(), &[site.wanted()], &|files, bytes, _| {
+        *seen.lock().unwrap() = (files, bytes)
+    })
+    .unwrap();
     site.assert_whole();
     assert_eq!(*seen.lock().unwrap(), (1, 300_000));
 }
@@ -84,7 +103,13 @@ fn a_truncated_answer_is_resumed() {
     site.server.fault("/f", Fault::Truncate(70_000), 1);
     site.fetch().unwrap();
     site.assert_whole();
-    assert!(site.requests(2).last().unwrap().from.is_some_and(|from| from > 0));
+    assert!(
+        site.requests(2)
+            .last()
+            .unwrap()
+            .from
+            .is_some_and(|from| from > 0)
+    );
 }
 
 #[test]
@@ -104,7 +129,10 @@ fn passing_failures_are_tried_again_and_lasting_ones_are_not() {
     site.assert_whole();
     std::fs::remove_file(site.dir.path().join("whole")).unwrap();
     site.server.fault("/f", Fault::Unavailable, 3);
-    assert!(matches!(site.fetch(), Err(FetchError::Status { status: 503, .. })));
+    assert!(matches!(
+        site.fetch(),
+        Err(FetchError::Status { status: 503, .. })
+    ));
     let before = site.requests(6).len();
     site.server.fault("/f", Fault::NotFound, 9);
     assert!(matches!(site.fetch(), Err(FetchError::NotFound { .. })));
@@ -136,14 +164,22 @@ fn an_endless_file_is_cut_off() {
     let mut wanted = site.wanted();
     wanted.size = 1000;
     let error = download_all(&client(), &[wanted], &|_, _, _| {}).unwrap_err();
-    assert!(matches!(error, FetchError::TooLarge { limit: 1000, .. }), "{error}");
+    assert!(
+        matches!(error, FetchError::TooLarge { limit: 1000, .. }),
+        "{error}"
+    );
     let url = format!("{}/f", site.server.url());
-    assert!(matches!(client().small(&url, 1000, None, None), Err(FetchError::TooLarge { .. })));
+    assert!(matches!(
+        client().small(&url, 1000, None, None),
+        Err(FetchError::TooLarge { .. })
+    ));
 }
 
 #[test]
 fn an_unreachable_mirror_is_an_error_with_a_hint() {
-    let error = client().small("http://127.0.0.1:1/x", 10, None, None).unwrap_err();
+    let error = client()
+        .small("http://127.0.0.1:1/x", 10, None, None)
+        .unwrap_err();
     assert!(matches!(&error, FetchError::Unreachable { .. }), "{error}");
     assert!(error.hints()[0].contains("--mirror"));
 }
@@ -154,7 +190,9 @@ fn two_at_once_fetch_one_file() {
     site.server.fault("/f", Fault::Slow(2_000_000), 1);
     std::thread::scope(|scope| {
         let threads = [(); 2].map(|()| scope.spawn(|| site.fetch()));
-        threads.into_iter().for_each(|thread| thread.join().unwrap().unwrap());
+        threads
+            .into_iter()
+            .for_each(|thread| thread.join().unwrap().unwrap());
     });
     site.assert_whole();
     assert_eq!(site.requests(1).len(), 1);
@@ -165,21 +203,43 @@ fn files_of_the_host_and_bad_addresses() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("a b"), b"content").unwrap();
     let url = format!("file://{}/a%20b", dir.path().display());
-    let Small::Fresh { bytes, .. } = client().small(&url, 100, None, None).unwrap() else { panic!("unchanged") };
+    let Small::Fresh { bytes, .. } = client().small(&url, 100, None, None).unwrap() else {
+        panic!("unchanged")
+    };
     assert_eq!(bytes, b"content");
-    download_all(&client(), &[wanted(dir.path(), url, b"content")], &|_, _, _| {}).unwrap();
+    download_all(
+        &client(),
+        &[wanted(dir.path(), url, b"content")],
+        &|_, _, _| {},
+    )
+    .unwrap();
     assert_eq!(std::fs::read(dir.path().join("whole")).unwrap(), b"content");
-    for bad in ["file://relative", "file:///a%0", "file:///a%00b", "nonsense"] {
+    for bad in [
+        "file://relative",
+        "file:///a%0",
+        "file:///a%00b",
+        "nonsense",
+    ] {
         let error = client().small(bad, 10, None, None).unwrap_err();
-        assert!(matches!(&error, FetchError::BadAddress { .. }), "{bad}: {error}");
+        assert!(
+            matches!(&error, FetchError::BadAddress { .. }),
+            "{bad}: {error}"
+        );
     }
-    assert!(matches!(client().small("file:///no/such", 10, None, None), Err(FetchError::NotFound { .. })));
+    assert!(matches!(
+        client().small("file:///no/such", 10, None, None),
+        Err(FetchError::NotFound { .. })
+    ));
 }
 
 #[test]
 fn offline_means_no_connection() {
     let site = site();
-    let client = Client::new(Settings { offline: true, ..Settings::default() }).unwrap();
+    let client = Client::new(Settings {
+        offline: true,
+        ..Settings::default()
+    })
+    .unwrap();
     let outcome = download_all(&client, &[site.wanted()], &|_, _, _| {});
     assert!(matches!(outcome, Err(FetchError::Offline { .. })));
     assert!(site.server.requests().is_empty());
@@ -188,25 +248,43 @@ fn offline_means_no_connection() {
 #[test]
 fn hosts_and_resolv_conf_are_read() {
     let hosts = "127.0.0.1 localhost\n::1 ip6 # x\n10.0.0.1 a.example A.other\nnonsense line\n";
-    assert_eq!(in_hosts(hosts, "a.OTHER"), ["10.0.0.1".parse::<std::net::IpAddr>().unwrap()]);
+    assert_eq!(
+        in_hosts(hosts, "a.OTHER"),
+        ["10.0.0.1".parse::<std::net::IpAddr>().unwrap()]
+    );
     assert!(in_hosts(hosts, "x").is_empty());
     let conf = "search x\nnameserver 10.0.0.2\nnameserver fe80::1%eth0\nnameserver ::2 # y\n";
     let expected: Vec<std::net::IpAddr> = vec!["10.0.0.2".parse().unwrap(), "::2".parse().unwrap()];
     assert_eq!(servers(conf), expected);
-    assert_eq!(servers(""), ["127.0.0.1".parse::<std::net::IpAddr>().unwrap()]);
+    assert_eq!(
+        servers(""),
+        ["127.0.0.1".parse::<std::net::IpAddr>().unwrap()]
+    );
 }
 
 fn answer(id: u16, asked: &str, records: Vec<ResourceRecord<'_>>, rcode: RCODE) -> Vec<u8> {
     let mut packet = Packet::new_reply(id);
     packet.set_flags(PacketFlag::RESPONSE);
     *packet.rcode_mut() = rcode;
-    packet.questions.push(Question::new(Name::new_unchecked(asked), TYPE::A.into(), CLASS::IN.into(), false));
+    packet.questions.push(Question::new(
+        Name::new_unchecked(asked),
+        TYPE::A.into(),
+        CLASS::IN.into(),
+        false,
+    ));
     packet.answers = records;
     packet.build_bytes_vec().unwrap()
 }
 
 fn a(name: &'static str, last: u32) -> ResourceRecord<'static> {
-    ResourceRecord::new(Name::new_unchecked(name), CLASS::IN, 60, RData::A(A { address: 0x0a00_0000 + last }))
+    ResourceRecord::new(
+        Name::new_unchecked(name),
+        CLASS::IN,
+        60,
+        RData::A(A {
+            address: 0x0a00_0000 + last,
+        }),
+    )
 }
 
 #[test]
@@ -215,18 +293,45 @@ fn answers_follow_aliases_and_nothing_else() {
         Name::new_unchecked("m.example"),
         CLASS::IN,
         60,
-        RData::CNAME(simple_dns::rdata::CNAME(Name::new_unchecked("real.example"))),
+        RData::CNAME(simple_dns::rdata::CNAME(Name::new_unchecked(
+            "real.example",
+        ))),
     );
-    let bytes = answer(7, "m.example", vec![a("real.example", 1), alias, a("evil.example", 2)], RCODE::NoError);
+    let bytes = answer(
+        7,
+        "m.example",
+        vec![a("real.example", 1), alias, a("evil.example", 2)],
+        RCODE::NoError,
+    );
     let expected = Answer::Addresses(vec!["10.0.0.1".parse().unwrap()]);
     assert_eq!(read(&bytes, 7, "M.example", TYPE::A), expected);
     assert_eq!(read(&bytes, 8, "m.example", TYPE::A), Answer::Stray);
     assert_eq!(read(&bytes, 7, "other.example", TYPE::A), Answer::Stray);
     assert_eq!(read(&bytes, 7, "m.example", TYPE::AAAA), Answer::Stray);
-    assert_eq!(read(&answer(7, "m.example", vec![], RCODE::NameError), 7, "m.example", TYPE::A), Answer::Addresses(vec![]));
-    assert_eq!(read(&answer(7, "m.example", vec![], RCODE::ServerFailure), 7, "m.example", TYPE::A), Answer::Failed);
+    assert_eq!(
+        read(
+            &answer(7, "m.example", vec![], RCODE::NameError),
+            7,
+            "m.example",
+            TYPE::A
+        ),
+        Answer::Addresses(vec![])
+    );
+    assert_eq!(
+        read(
+            &answer(7, "m.example", vec![], RCODE::ServerFailure),
+            7,
+            "m.example",
+            TYPE::A
+        ),
+        Answer::Failed
+    );
     for cut in 0..bytes.len() {
-        assert_ne!(read(&bytes[..cut], 7, "m.example", TYPE::A), expected, "cut at {cut}");
+        assert_ne!(
+            read(&bytes[..cut], 7, "m.example", TYPE::A),
+            expected,
+            "cut at {cut}"
+        );
     }
 }
 
@@ -245,15 +350,27 @@ fn a_name_is_asked_for_over_udp() {
             if question.qtype == TYPE::A.into() {
                 reply.answers.push(a("m.example", 9));
             }
-            socket.send_to(&reply.build_bytes_vec().unwrap(), from).unwrap();
+            socket
+                .send_to(&reply.build_bytes_vec().unwrap(), from)
+                .unwrap();
         }
     });
     let dir = tempfile::tempdir().unwrap();
     let (hosts, resolv_conf) = (dir.path().join("hosts"), dir.path().join("resolv.conf"));
     std::fs::write(&hosts, "").unwrap();
     std::fs::write(&resolv_conf, "nameserver 127.0.0.1\n").unwrap();
-    let stub = Stub { hosts, resolv_conf, port };
-    assert_eq!(stub.lookup("m.example").unwrap(), ["10.0.0.9".parse::<std::net::IpAddr>().unwrap()]);
-    assert_eq!(stub.lookup("[::1]").unwrap(), ["::1".parse::<std::net::IpAddr>().unwrap()]);
+    let stub = Stub {
+        hosts,
+        resolv_conf,
+        port,
+    };
+    assert_eq!(
+        stub.lookup("m.example").unwrap(),
+        ["10.0.0.9".parse::<std::net::IpAddr>().unwrap()]
+    );
+    assert_eq!(
+        stub.lookup("[::1]").unwrap(),
+        ["::1".parse::<std::net::IpAddr>().unwrap()]
+    );
     server.join().unwrap();
 }

@@ -16,44 +16,83 @@ use std::path::{Path, PathBuf};
 /// Looks for the image of the store with the most of the wanted packages and no other, of the same distribution,
 /// architecture and sources, and makes it the base of the plan.
 pub fn choose(plan: &mut ImagePlan, store: &Store) -> Result<(), BuildError> {
-    let wanted: HashSet<[u8; 32]> = plan.lock.packages.iter().map(|package| package.sha256).collect();
+    let wanted: HashSet<[u8; 32]> = plan
+        .lock
+        .packages
+        .iter()
+        .map(|package| package.sha256)
+        .collect();
     let mut best: Option<(usize, Digest, Lock)> = None;
     let (images, _) = store.images()?;
     for info in images {
         // An image that cannot be read is no base; `image ls` tells of it.
-        let Ok(text) = store.lock_text(&info.digest) else { continue };
-        let Ok(lock) = Lock::parse(&text) else { continue };
+        let Ok(text) = store.lock_text(&info.digest) else {
+            continue;
+        };
+        let Ok(lock) = Lock::parse(&text) else {
+            continue;
+        };
         let same = lock.distribution == plan.lock.distribution && lock.arch == plan.lock.arch;
         let places = |lock: &Lock| -> Vec<(String, String, String)> {
-            lock.sources.iter().map(|s| (s.uri.clone(), s.suite.clone(), s.components.clone())).collect()
+            lock.sources
+                .iter()
+                .map(|s| (s.uri.clone(), s.suite.clone(), s.components.clone()))
+                .collect()
         };
-        let part = lock.packages.iter().all(|package| wanted.contains(&package.sha256));
+        let part = lock
+            .packages
+            .iter()
+            .all(|package| wanted.contains(&package.sha256));
         let has = lock.packages.len();
         // Made whole: what was gone on from already would make the outcome depend on too much.
         let whole = Digest(lock.digest()) == info.digest;
-        let better = best.as_ref().is_none_or(|(most, digest, _)| (has, info.digest) > (*most, *digest));
+        let better = best
+            .as_ref()
+            .is_none_or(|(most, digest, _)| (has, info.digest) > (*most, *digest));
         if same && whole && part && has > 0 && better && places(&lock) == places(&plan.lock) {
             best = Some((has, info.digest, lock));
         }
     }
-    let Some((packages, digest, lock)) = best else { return Ok(()) };
-    let Some(image) = store.image(&digest)? else { return Ok(()) };
+    let Some((packages, digest, lock)) = best else {
+        return Ok(());
+    };
+    let Some(image) = store.image(&digest)? else {
+        return Ok(());
+    };
     let have: HashSet<[u8; 32]> = lock.packages.iter().map(|package| package.sha256).collect();
     for (planned, locked) in plan.packages.iter_mut().zip(&plan.lock.packages) {
         planned.in_base = have.contains(&locked.sha256);
     }
-    let text = format!("jaula image from a base 1\nbase {digest}\nlock {}\n", Digest(plan.lock.digest()));
+    let text = format!(
+        "jaula image from a base 1\nbase {digest}\nlock {}\n",
+        Digest(plan.lock.digest())
+    );
     plan.digest = Digest(Sha256::digest(text.as_bytes()).into());
     plan.ready = store.image(&plan.digest)?;
-    plan.base = Some(Base { digest, root: image.root().to_owned(), packages });
+    plan.base = Some(Base {
+        digest,
+        root: image.root().to_owned(),
+        packages,
+    });
     Ok(())
 }
 
 /// Copies a tree: blocks are shared where the file system can, inodes never, since scripts write into files in place.
 pub fn copy_tree(from: &Path, to: &Path) -> Result<(), BuildError> {
-    let (source, target) = (Dir::open(from).at("open", from)?, Dir::open(to).at("open", to)?);
+    let (source, target) = (
+        Dir::open(from).at("open", from)?,
+        Dir::open(to).at("open", to)?,
+    );
     let mut links = HashMap::new();
-    copy_dir(&source, from, &target, &PathBuf::new(), &target, &mut links, 0)
+    copy_dir(
+        &source,
+        from,
+        &target,
+        &PathBuf::new(),
+        &target,
+        &mut links,
+        0,
+    )
 }
 
 /// Hard links of the source: where the first of them was put.
@@ -77,22 +116,37 @@ fn copy_dir(
         let below = shown.join(OsStr::from_bytes(name.to_bytes()));
         let copied = copy_entry(from, to, path, name, top, links);
         if copied.at("copy", &below)? {
-            let (from, to) = (from.dir(name).at("open", &below)?, to.dir(name).at("open", &below)?);
+            let (from, to) = (
+                from.dir(name).at("open", &below)?,
+                to.dir(name).at("open", &below)?,
+            );
             let path = path.join(OsStr::from_bytes(name.to_bytes()));
             copy_dir(&from, &below, &to, &path, top, links, depth + 1)?;
         }
     }
     let stat = from.stat_self().at("look at", shown)?;
-    to.set_self(stat.uid, stat.gid, stat.mode, stat.mtime, stat.mtime_nsec).at("set the mode of", shown)?;
+    to.set_self(stat.uid, stat.gid, stat.mode, stat.mtime, stat.mtime_nsec)
+        .at("set the mode of", shown)?;
     Ok(())
 }
 
 /// Copies one name; tells whether it is a directory, whose content is still to come.
-fn copy_entry(from: &Dir, to: &Dir, path: &Path, name: &CString, top: &Dir, links: &mut Links) -> std::io::Result<bool> {
+fn copy_entry(
+    from: &Dir,
+    to: &Dir,
+    path: &Path,
+    name: &CString,
+    top: &Dir,
+    links: &mut Links,
+) -> std::io::Result<bool> {
     let stat = from.stat(name)?;
     if stat.nlink > 1 && stat.kind != Kind::Dir {
         if let Some((dir, first)) = links.get(&(stat.dev, stat.ino)) {
-            let dir = if dir.as_os_str().is_empty() { top.try_clone()? } else { top.open_beneath(dir)? };
+            let dir = if dir.as_os_str().is_empty() {
+                top.try_clone()?
+            } else {
+                top.open_beneath(dir)?
+            };
             dir.link(first, to, name)?;
             return Ok(false);
         }
@@ -110,7 +164,14 @@ fn copy_entry(from: &Dir, to: &Dir, path: &Path, name: &CString, top: &Dir, link
         Kind::File => {
             let (source, target) = (from.read(name)?, to.create(name, 0o600)?);
             tree::copy_content(&source, &target, stat.size)?;
-            tree::set_file(&target, stat.uid, stat.gid, stat.mode, stat.mtime, stat.mtime_nsec)?;
+            tree::set_file(
+                &target,
+                stat.uid,
+                stat.gid,
+                stat.mode,
+                stat.mtime,
+                stat.mtime_nsec,
+            )?;
             let mut any = false;
             for (key, value) in tree::file_xattrs(&source)? {
                 tree::set_xattr(&target, &key, &value)?;

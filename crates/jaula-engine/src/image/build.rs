@@ -26,8 +26,10 @@ const THREADS: usize = 16;
 /// Programs that are there while scripts run, unless the tree has its own: no service is started (invoke-rc.d(8)), and
 /// scripts are told that they are not in a running system (ischroot(1) cannot see it from inside: libc6 would tell init
 /// to start anew, and sleep).
-const GUARDS: [(&str, &str); 2] =
-    [("usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n"), ("usr/local/sbin/ischroot", "#!/bin/sh\nexit 0\n")];
+const GUARDS: [(&str, &str); 2] = [
+    ("usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n"),
+    ("usr/local/sbin/ischroot", "#!/bin/sh\nexit 0\n"),
+];
 
 /// Makes the image of a plan, unless it is there by now.
 ///
@@ -73,7 +75,11 @@ pub(crate) fn build_with(
         return Err(error);
     }
     let started = Instant::now();
-    observer.event(Event::Started { phase: Phase::Finish, items: 0, bytes: 0 });
+    observer.event(Event::Started {
+        phase: Phase::Finish,
+        items: 0,
+        bytes: 0,
+    });
     let sources = &plan.sources;
     let manifest = Manifest {
         distro: sources.distro.to_string(),
@@ -84,9 +90,23 @@ pub(crate) fn build_with(
         created: epoch(plan),
         ..Manifest::default()
     };
-    let image = stage.publish(plan.digest, &plan.lock.to_string(), &manifest, tags, Some(&plan.spec))?;
-    observer.event(Event::Finished { phase: Phase::Finish, items: 1, bytes: 0, millis: millis(started) });
-    observer.event(Event::Made { what: "image", path: image.root().to_owned() });
+    let image = stage.publish(
+        plan.digest,
+        &plan.lock.to_string(),
+        &manifest,
+        tags,
+        Some(&plan.spec),
+    )?;
+    observer.event(Event::Finished {
+        phase: Phase::Finish,
+        items: 1,
+        bytes: 0,
+        millis: millis(started),
+    });
+    observer.event(Event::Made {
+        what: "image",
+        path: image.root().to_owned(),
+    });
     Ok(image)
 }
 
@@ -94,7 +114,12 @@ fn epoch(plan: &ImagePlan) -> i64 {
     i64::try_from(plan.epoch()).unwrap_or(i64::MAX)
 }
 
-fn fetch(plan: &ImagePlan, store: &Store, client: &Client, observer: &dyn Observer) -> Result<(), BuildError> {
+fn fetch(
+    plan: &ImagePlan,
+    store: &Store,
+    client: &Client,
+    observer: &dyn Observer,
+) -> Result<(), BuildError> {
     let started = Instant::now();
     let mut wanted = Vec::new();
     for (planned, package) in plan.packages.iter().zip(&plan.lock.packages) {
@@ -106,7 +131,12 @@ fn fetch(plan: &ImagePlan, store: &Store, client: &Client, observer: &dyn Observ
             std::fs::create_dir_all(parent).at("make", parent)?;
         }
         // With the password, if any, that the lock leaves out.
-        let uri = plan.sources.entries.get(package.source).map(|entry| entry.uri.as_str()).unwrap_or_default();
+        let uri = plan
+            .sources
+            .entries
+            .get(package.source)
+            .map(|entry| entry.uri.as_str())
+            .unwrap_or_default();
         wanted.push(Wanted {
             urls: vec![format!("{uri}/{}", escaped(&package.path))],
             size: package.size,
@@ -121,12 +151,29 @@ fn fetch(plan: &ImagePlan, store: &Store, client: &Client, observer: &dyn Observ
     }
     // The largest first, so that the end is not waiting for one.
     wanted.sort_by_key(|file| std::cmp::Reverse(file.size));
-    let (items, bytes) = (wanted.len() as u64, wanted.iter().map(|file| file.size).sum());
-    observer.event(Event::Started { phase: Phase::Fetch, items, bytes });
+    let (items, bytes) = (
+        wanted.len() as u64,
+        wanted.iter().map(|file| file.size).sum(),
+    );
+    observer.event(Event::Started {
+        phase: Phase::Fetch,
+        items,
+        bytes,
+    });
     download_all(client, &wanted, &|items, bytes, item| {
-        observer.event(Event::Progress { phase: Phase::Fetch, items, bytes, item: item.to_owned() });
+        observer.event(Event::Progress {
+            phase: Phase::Fetch,
+            items,
+            bytes,
+            item: item.to_owned(),
+        });
     })?;
-    observer.event(Event::Finished { phase: Phase::Fetch, items, bytes, millis: millis(started) });
+    observer.event(Event::Finished {
+        phase: Phase::Fetch,
+        items,
+        bytes,
+        millis: millis(started),
+    });
     Ok(())
 }
 
@@ -157,7 +204,11 @@ fn make(
     }
     let root = Dir::open(shown).at("open", shown)?;
     let tree = Tree::new(&root, shown, epoch(plan));
-    let installed = if plan.base.is_some() { database::installed(&tree)? } else { Vec::new() };
+    let installed = if plan.base.is_some() {
+        database::installed(&tree)?
+    } else {
+        Vec::new()
+    };
 
     let started = Instant::now();
     let debs: Vec<Deb> = plan
@@ -179,10 +230,17 @@ fn make(
     let mut lists = Vec::new();
     for package in &installed {
         let list = database::list(&tree, &package.info_name)?;
-        lists.push((package.name.clone(), package.version.clone(), package.replaces.clone(), list));
+        lists.push((
+            package.name.clone(),
+            package.version.clone(),
+            package.replaces.clone(),
+            list,
+        ));
     }
     let before = Before::new(lists, &debs);
-    let threads = std::thread::available_parallelism().map_or(2, usize::from).min(THREADS);
+    let threads = std::thread::available_parallelism()
+        .map_or(2, usize::from)
+        .min(THREADS);
     let aliases = Aliases::debian(plan.sources.merged_usr);
     let mut unpacker = Unpacker::new(&root, &debs, &before, aliases, epoch(plan), threads);
     unpacker.prepare()?;
@@ -192,12 +250,21 @@ fn make(
         rules(&tree, &mut unpacker)?;
     }
     let (items, bytes) = (debs.len() as u64, debs.iter().map(|deb| deb.size).sum());
-    observer.event(Event::Started { phase: Phase::Unpack, items, bytes });
+    observer.event(Event::Started {
+        phase: Phase::Unpack,
+        items,
+        bytes,
+    });
     let count = (AtomicU64::new(0), AtomicU64::new(0));
     let tell = |name: &str, bytes: u64| {
         let items = count.0.fetch_add(1, Ordering::Relaxed) + 1;
         let bytes = count.1.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        observer.event(Event::Progress { phase: Phase::Unpack, items, bytes, item: name.to_owned() });
+        observer.event(Event::Progress {
+            phase: Phase::Unpack,
+            items,
+            bytes,
+            item: name.to_owned(),
+        });
     };
     let all: Vec<usize> = (0..debs.len()).collect();
     let mut wave = unpacker.unpack(&all, false, &tell)?;
@@ -210,23 +277,53 @@ fn make(
             guards.push(path);
         }
     }
-    let deferred: Vec<usize> = wave.deferred.iter().map(|deferred| deferred.index).collect();
+    let deferred: Vec<usize> = wave
+        .deferred
+        .iter()
+        .map(|deferred| deferred.index)
+        .collect();
     // All packages in unpack order: (index, control, what it laid).
     let mut preinsts: Vec<(usize, Preinst)> = Vec::new();
-    let controls = wave.unpacked.iter().map(|u| (u.index, &u.control)).chain(wave.deferred.iter().map(|d| (d.index, &d.control)));
+    let controls = wave
+        .unpacked
+        .iter()
+        .map(|u| (u.index, &u.control))
+        .chain(wave.deferred.iter().map(|d| (d.index, &d.control)));
     for (index, control) in controls {
         let info_name = database::write_info(&tree, control)?;
         if let (Some(_), Some(deb)) = (control.file("preinst"), debs.get(index)) {
-            preinsts.push((index, Preinst { package: deb.name.clone(), arch: deb.arch.clone(), info_name }));
+            preinsts.push((
+                index,
+                Preinst {
+                    package: deb.name.clone(),
+                    arch: deb.arch.clone(),
+                    info_name,
+                },
+            ));
         }
     }
     preinsts.sort_by_key(|(index, _)| *index);
     let preinsts: Vec<Preinst> = preinsts.into_iter().map(|(_, preinst)| preinst).collect();
-    write_database(plan, &tree, &installed, &wave.unpacked, wave.deferred.iter().map(|d| &d.control))?;
+    write_database(
+        plan,
+        &tree,
+        &installed,
+        &wave.unpacked,
+        wave.deferred.iter().map(|d| &d.control),
+    )?;
 
-    observer.event(Event::Started { phase: Phase::Configure, items, bytes: 0 });
+    observer.event(Event::Started {
+        phase: Phase::Configure,
+        items,
+        bytes: 0,
+    });
     let epoch_seconds = plan.epoch();
-    let again: Vec<usize> = wave.unpacked.iter().filter(|unpacked| unpacked.again).map(|unpacked| unpacked.index).collect();
+    let again: Vec<usize> = wave
+        .unpacked
+        .iter()
+        .filter(|unpacked| unpacked.again)
+        .map(|unpacked| unpacked.index)
+        .collect();
     if deferred.is_empty() && again.is_empty() {
         write_lists(&tree, &unpacker, &wave.unpacked, &installed)?;
         configure::run(shown, &preinsts, true, epoch_seconds, runner, observer)?;
@@ -239,7 +336,8 @@ fn make(
             rest.extend(again);
         }
         let more = unpacker.unpack(&rest, true, &tell)?;
-        wave.unpacked.retain(|unpacked| !rest.contains(&unpacked.index));
+        wave.unpacked
+            .retain(|unpacked| !rest.contains(&unpacked.index));
         wave.unpacked.extend(more.unpacked);
         wave.unpacked.sort_by_key(|unpacked| unpacked.index);
         // Again, now that it is known which configuration files came; a preinst may have asked dpkg for triggers.
@@ -247,12 +345,25 @@ fn make(
         write_lists(&tree, &unpacker, &wave.unpacked, &installed)?;
         configure::run(shown, &[], true, epoch_seconds, runner, observer)?;
     }
-    observer.event(Event::Finished { phase: Phase::Unpack, items, bytes, millis: millis(started) - millis(configuring) });
+    observer.event(Event::Finished {
+        phase: Phase::Unpack,
+        items,
+        bytes,
+        millis: millis(started) - millis(configuring),
+    });
     let unfinished = database::unfinished(shown, &tree)?;
     if !unfinished.is_empty() {
-        return Err(ConfigureError::Unfinished { packages: unfinished }.into());
+        return Err(ConfigureError::Unfinished {
+            packages: unfinished,
+        }
+        .into());
     }
-    observer.event(Event::Finished { phase: Phase::Configure, items, bytes: 0, millis: millis(configuring) });
+    observer.event(Event::Finished {
+        phase: Phase::Configure,
+        items,
+        bytes: 0,
+        millis: millis(configuring),
+    });
     stage.point()?;
     finish(plan, &tree, &guards)?;
     normalise::normalise(&root, shown, &tree, epoch(plan))
@@ -262,7 +373,11 @@ fn make(
 fn rules(tree: &Tree<'_>, unpacker: &mut Unpacker<'_>) -> Result<bool, BuildError> {
     let diversions = Diversions::parse(&tree.read_text("var/lib/dpkg/diversions")?)?;
     let (passwd, group) = (tree.read_text("etc/passwd")?, tree.read_text("etc/group")?);
-    let overrides = StatOverrides::parse(&tree.read_text("var/lib/dpkg/statoverride")?, &passwd, &group)?;
+    let overrides = StatOverrides::parse(
+        &tree.read_text("var/lib/dpkg/statoverride")?,
+        &passwd,
+        &group,
+    )?;
     let any = !diversions.is_empty();
     unpacker.set_rules(diversions, overrides);
     Ok(any)
@@ -275,9 +390,17 @@ fn write_database<'c>(
     unpacked: &[Unpacked],
     deferred: impl Iterator<Item = &'c Control>,
 ) -> Result<(), BuildError> {
-    let mut new: Vec<New<'_>> =
-        unpacked.iter().map(|u| New { control: &u.control, conffiles: &u.conffiles }).collect();
-    new.extend(deferred.map(|control| New { control, conffiles: &[] }));
+    let mut new: Vec<New<'_>> = unpacked
+        .iter()
+        .map(|u| New {
+            control: &u.control,
+            conffiles: &u.conffiles,
+        })
+        .collect();
+    new.extend(deferred.map(|control| New {
+        control,
+        conffiles: &[],
+    }));
     database::write(tree, installed, &new, plan.base.is_none())?;
     if plan.base.is_some() {
         let pairs: Vec<(&Control, &Unpacked)> = unpacked.iter().map(|u| (&u.control, u)).collect();
@@ -294,8 +417,16 @@ fn write_lists(
     installed: &[Installed],
 ) -> Result<(), BuildError> {
     for package in unpacked {
-        let stanza = package.control.stanza().map_err(std::io::Error::other).at("read", Path::new("control"))?;
-        database::write_list(tree, &jaula_repo::deb::dpkg::info_name(&stanza), &unpacker.kept(package))?;
+        let stanza = package
+            .control
+            .stanza()
+            .map_err(std::io::Error::other)
+            .at("read", Path::new("control"))?;
+        database::write_list(
+            tree,
+            &jaula_repo::deb::dpkg::info_name(&stanza),
+            &unpacker.kept(package),
+        )?;
     }
     for (number, package) in installed.iter().enumerate() {
         let lost = unpacker.lost_before(number);
@@ -304,7 +435,10 @@ fn write_lists(
         }
         let mut text = Vec::new();
         for line in database::list(tree, &package.info_name)? {
-            if !lost.iter().any(|lost| line.strip_prefix(b"/") == Some(lost.as_slice())) {
+            if !lost
+                .iter()
+                .any(|lost| line.strip_prefix(b"/") == Some(lost.as_slice()))
+            {
                 text.extend_from_slice(&line);
                 text.push(b'\n');
             }
@@ -319,9 +453,16 @@ fn finish(plan: &ImagePlan, tree: &Tree<'_>, guards: &[&str]) -> Result<(), Buil
     for guard in guards {
         tree.remove(guard)?;
     }
-    let auto = plan.lock.packages.iter().filter(|package| package.role == Role::Dependency);
+    let auto = plan
+        .lock
+        .packages
+        .iter()
+        .filter(|package| package.role == Role::Dependency);
     // apt names the native architecture for packages of all architectures too.
-    database::write_extended_states(tree, auto.map(|package| (package.name.as_str(), plan.lock.arch.as_str())))?;
+    database::write_extended_states(
+        tree,
+        auto.map(|package| (package.name.as_str(), plan.lock.arch.as_str())),
+    )?;
     for (path, mode) in [
         ("var/cache/apt/archives/lock", 0o640),
         ("var/lib/apt/lists/lock", 0o640),
@@ -332,7 +473,9 @@ fn finish(plan: &ImagePlan, tree: &Tree<'_>, guards: &[&str]) -> Result<(), Buil
     }
     // apt gives what it downloads to a user of its own.
     let passwd = tree.read_text("etc/passwd")?;
-    let apt = passwd.lines().find_map(|line| line.strip_prefix("_apt:")?.split(':').nth(1)?.parse().ok());
+    let apt = passwd
+        .lines()
+        .find_map(|line| line.strip_prefix("_apt:")?.split(':').nth(1)?.parse().ok());
     if let Some(apt) = apt {
         tree.own("var/cache/apt/archives/partial", apt, 0, 0o700)?;
         tree.own("var/lib/apt/lists/partial", apt, 0, 0o700)?;

@@ -29,10 +29,18 @@ pub struct Installed {
 pub fn installed(tree: &Tree<'_>) -> Result<Vec<Installed>, BuildError> {
     let text = tree.read_text("var/lib/dpkg/status")?;
     let mut found = Vec::new();
-    for paragraph in text.split("\n\n").map(|text| text.trim_matches('\n')).filter(|text| !text.is_empty()) {
+    for paragraph in text
+        .split("\n\n")
+        .map(|text| text.trim_matches('\n'))
+        .filter(|text| !text.is_empty())
+    {
         let Ok(stanza) = single_stanza(paragraph) else {
             let line = paragraph.lines().next().unwrap_or_default().to_owned();
-            return Err(UnpackError::Database { file: "var/lib/dpkg/status", line }.into());
+            return Err(UnpackError::Database {
+                file: "var/lib/dpkg/status",
+                line,
+            }
+            .into());
         };
         let field = |name: &str| stanza.field(name).unwrap_or_default().to_owned();
         found.push(Installed {
@@ -49,8 +57,14 @@ pub fn installed(tree: &Tree<'_>) -> Result<Vec<Installed>, BuildError> {
 
 /// The lines of a package's list.
 pub fn list(tree: &Tree<'_>, info_name: &str) -> Result<Vec<Vec<u8>>, BuildError> {
-    let text = tree.read(&format!("{ADMIN}/info/{info_name}.list"))?.unwrap_or_default();
-    Ok(text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect())
+    let text = tree
+        .read(&format!("{ADMIN}/info/{info_name}.list"))?
+        .unwrap_or_default();
+    Ok(text
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(<[u8]>::to_vec)
+        .collect())
 }
 
 /// A package as the database needs it.
@@ -61,7 +75,11 @@ pub struct New<'a> {
 }
 
 fn bad(error: impl std::fmt::Display) -> BuildError {
-    UnpackError::Database { file: "the control part of a package", line: error.to_string() }.into()
+    UnpackError::Database {
+        file: "the control part of a package",
+        line: error.to_string(),
+    }
+    .into()
 }
 
 /// The files of `info/` but the list, for a package.
@@ -69,7 +87,11 @@ pub fn write_info(tree: &Tree<'_>, control: &Control) -> Result<String, BuildErr
     let stanza = control.stanza().map_err(bad)?;
     let name = dpkg::info_name(&stanza);
     for (ending, file) in control.files() {
-        tree.write(&format!("{ADMIN}/info/{name}.{ending}"), file.mode, &file.content)?;
+        tree.write(
+            &format!("{ADMIN}/info/{name}.{ending}"),
+            file.mode,
+            &file.content,
+        )?;
     }
     Ok(name)
 }
@@ -80,9 +102,16 @@ pub fn write_list(tree: &Tree<'_>, info_name: &str, text: &[u8]) -> Result<(), B
 }
 
 /// `status`, `triggers/` and the small files. `before` is what the tree had.
-pub fn write(tree: &Tree<'_>, before: &[Installed], new: &[New<'_>], fresh: bool) -> Result<(), BuildError> {
-    let mut rows: Vec<(String, String, String)> =
-        before.iter().map(|p| (p.name.clone(), p.arch.clone(), p.stanza.clone())).collect();
+pub fn write(
+    tree: &Tree<'_>,
+    before: &[Installed],
+    new: &[New<'_>],
+    fresh: bool,
+) -> Result<(), BuildError> {
+    let mut rows: Vec<(String, String, String)> = before
+        .iter()
+        .map(|p| (p.name.clone(), p.arch.clone(), p.stanza.clone()))
+        .collect();
     let mut interests = Interests::default();
     for package in new {
         let stanza = package.control.stanza().map_err(bad)?;
@@ -91,19 +120,30 @@ pub fn write(tree: &Tree<'_>, before: &[Installed], new: &[New<'_>], fresh: bool
             .conffiles()
             .map_err(bad)?
             .into_iter()
-            .filter_map(|conffile| match package.conffiles.iter().find(|(path, _)| path == conffile.path) {
-                Some((_, md5)) => Some((conffile, *md5)),
-                None => conffile.remove_on_upgrade.then_some((conffile, None)),
+            .filter_map(|conffile| {
+                match package
+                    .conffiles
+                    .iter()
+                    .find(|(path, _)| path == conffile.path)
+                {
+                    Some((_, md5)) => Some((conffile, *md5)),
+                    None => conffile.remove_on_upgrade.then_some((conffile, None)),
+                }
             })
             .collect();
         let text = dpkg::status_stanza(&stanza, State::Unpacked, &conffiles).map_err(bad)?;
         let field = |name: &str| stanza.field(name).unwrap_or_default().to_owned();
         rows.push((field("Package"), field("Architecture"), text));
-        let triggers = String::from_utf8_lossy(package.control.file("triggers").unwrap_or_default()).into_owned();
+        let triggers =
+            String::from_utf8_lossy(package.control.file("triggers").unwrap_or_default())
+                .into_owned();
         let name = dpkg::info_name(&stanza);
         interests.add(&name, &dpkg::parse_triggers(&triggers, &name).map_err(bad)?);
     }
-    let status = dpkg::status_file(rows.iter().map(|(name, arch, stanza)| (name.as_str(), arch.as_str(), stanza.as_str())));
+    let status = dpkg::status_file(
+        rows.iter()
+            .map(|(name, arch, stanza)| (name.as_str(), arch.as_str(), stanza.as_str())),
+    );
     tree.write(&format!("{ADMIN}/status"), 0o644, status.as_bytes())?;
     for (name, text) in interests.files() {
         let path = format!("{ADMIN}/triggers/{name}");
@@ -118,7 +158,11 @@ pub fn write(tree: &Tree<'_>, before: &[Installed], new: &[New<'_>], fresh: bool
         tree.write(&path, mode, whole.as_bytes())?;
     }
     if fresh {
-        tree.write(&format!("{ADMIN}/info/format"), 0o644, dpkg::INFO_FORMAT.as_bytes())?;
+        tree.write(
+            &format!("{ADMIN}/info/format"),
+            0o644,
+            dpkg::INFO_FORMAT.as_bytes(),
+        )?;
     }
     Ok(())
 }
@@ -128,29 +172,49 @@ pub fn write(tree: &Tree<'_>, before: &[Installed], new: &[New<'_>], fresh: bool
 pub fn activate(tree: &Tree<'_>, new: &[(&Control, &Unpacked)]) -> Result<(), BuildError> {
     let mut active: BTreeSet<String> = BTreeSet::new();
     let file = tree.read_text(&format!("{ADMIN}/triggers/File"))?;
-    let watched: Vec<&str> = file.lines().filter_map(|line| line.split(' ').next()).collect();
+    let watched: Vec<&str> = file
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
     for (control, unpacked) in new {
-        let text = String::from_utf8_lossy(control.file("triggers").unwrap_or_default()).into_owned();
-        for trigger in dpkg::parse_triggers(&text, "").map_err(bad)?.iter().filter(|trigger| !trigger.interest) {
+        let text =
+            String::from_utf8_lossy(control.file("triggers").unwrap_or_default()).into_owned();
+        for trigger in dpkg::parse_triggers(&text, "")
+            .map_err(bad)?
+            .iter()
+            .filter(|trigger| !trigger.interest)
+        {
             active.insert(trigger.name.to_owned());
         }
         for line in &unpacked.list {
             let path = String::from_utf8_lossy(line);
-            let hit = |watch: &&&str| path.strip_prefix(**watch).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+            let hit = |watch: &&&str| {
+                path.strip_prefix(**watch)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            };
             active.extend(watched.iter().filter(hit).map(|watch| (*watch).to_owned()));
         }
     }
     let text: String = active.iter().map(|name| format!("{name} -\n")).collect();
-    Ok(tree.write(&format!("{ADMIN}/triggers/Unincorp"), 0o644, text.as_bytes())?)
+    Ok(tree.write(
+        &format!("{ADMIN}/triggers/Unincorp"),
+        0o644,
+        text.as_bytes(),
+    )?)
 }
 
 /// apt's file of packages that came only because others need them.
-pub fn write_extended_states<'a>(tree: &Tree<'_>, auto: impl Iterator<Item = (&'a str, &'a str)>) -> Result<(), BuildError> {
+pub fn write_extended_states<'a>(
+    tree: &Tree<'_>,
+    auto: impl Iterator<Item = (&'a str, &'a str)>,
+) -> Result<(), BuildError> {
     let before = tree.read_text("var/lib/apt/extended_states")?;
     let mut text = before.clone();
     for (name, arch) in auto {
         if !before.contains(&format!("Package: {name}\n")) {
-            text.push_str(&format!("Package: {name}\nArchitecture: {arch}\nAuto-Installed: 1\n\n"));
+            text.push_str(&format!(
+                "Package: {name}\nArchitecture: {arch}\nAuto-Installed: 1\n\n"
+            ));
         }
     }
     if text.is_empty() {
@@ -165,10 +229,15 @@ pub fn unfinished(root: &Path, tree: &Tree<'_>) -> Result<Vec<(String, String)>,
     let text = tree.read_text("var/lib/dpkg/status")?;
     let mut found = Vec::new();
     for stanza in stanzas(&text) {
-        let stanza = stanza.map_err(std::io::Error::other).at("read", root.join("var/lib/dpkg/status"))?;
+        let stanza = stanza
+            .map_err(std::io::Error::other)
+            .at("read", root.join("var/lib/dpkg/status"))?;
         let state = stanza.field("Status").unwrap_or_default();
         if state != "install ok installed" {
-            found.push((stanza.field("Package").unwrap_or_default().to_owned(), state.to_owned()));
+            found.push((
+                stanza.field("Package").unwrap_or_default().to_owned(),
+                state.to_owned(),
+            ));
         }
     }
     Ok(found)

@@ -88,7 +88,10 @@ impl BuildError {
         match self {
             Self::Sources(_) => Kind::User,
             Self::Fetch(error) => error.kind(),
-            Self::Keyring { .. } | Self::Signature { .. } | Self::Release { .. } | Self::Index { .. } => Kind::Verification,
+            Self::Keyring { .. }
+            | Self::Signature { .. }
+            | Self::Release { .. }
+            | Self::Index { .. } => Kind::Verification,
             Self::Mismatch { .. } => Kind::NotFound,
             Self::Solve(SolveError::Unknown(_)) => Kind::NotFound,
             Self::Solve(_) => Kind::User,
@@ -106,16 +109,34 @@ impl BuildError {
             Self::Sources(error) => error.hint().into_iter().collect(),
             Self::Fetch(error) => error.hints(),
             Self::Keyring { .. } => one("name another keyring with --keyring"),
-            Self::Signature { .. } => one("if the mirror is right, name the keyring of its archive with --keyring"),
-            Self::Release { source: ReleaseError::Expired { .. }, .. } => {
-                one("the mirror is no longer updated, or the clock of this machine is wrong; try another with --mirror")
+            Self::Signature { .. } => {
+                one("if the mirror is right, name the keyring of its archive with --keyring")
             }
-            Self::Solve(SolveError::Unknown(_)) => one("look at the name, or at the components (main is the usual one)"),
-            Self::Solve(_) => one("ask for other packages or versions with --include and --exclude"),
-            Self::Mismatch { .. } => one("look at the suite's name and the mirror's address; --mirror names another"),
-            Self::Index { .. } => one("do not use what this mirror gives; use another with --mirror"),
-            Self::Release { .. } => one("the mirror is broken or its archive is not Debian's kind; try another with --mirror"),
-            Self::Io(PathError { action: "read the keyring", .. }) => one("name another keyring with --keyring"),
+            Self::Release {
+                source: ReleaseError::Expired { .. },
+                ..
+            } => one(
+                "the mirror is no longer updated, or the clock of this machine is wrong; try another with --mirror",
+            ),
+            Self::Solve(SolveError::Unknown(_)) => {
+                one("look at the name, or at the components (main is the usual one)")
+            }
+            Self::Solve(_) => {
+                one("ask for other packages or versions with --include and --exclude")
+            }
+            Self::Mismatch { .. } => {
+                one("look at the suite's name and the mirror's address; --mirror names another")
+            }
+            Self::Index { .. } => {
+                one("do not use what this mirror gives; use another with --mirror")
+            }
+            Self::Release { .. } => one(
+                "the mirror is broken or its archive is not Debian's kind; try another with --mirror",
+            ),
+            Self::Io(PathError {
+                action: "read the keyring",
+                ..
+            }) => one("name another keyring with --keyring"),
             Self::Unpack(error) => error.hints(),
             Self::Configure(error) => error.hints(),
             Self::Store(error) => error.hints(),

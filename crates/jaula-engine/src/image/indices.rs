@@ -31,7 +31,12 @@ pub struct Suite {
 }
 
 /// Every suite of `sources`, several at once.
-pub fn read_all(sources: &Sources, store: &Store, host: &Host<'_>, dry: Dry) -> Result<Vec<Suite>, BuildError> {
+pub fn read_all(
+    sources: &Sources,
+    store: &Store,
+    host: &Host<'_>,
+    dry: Dry,
+) -> Result<Vec<Suite>, BuildError> {
     std::thread::scope(|scope| {
         let read = |source| scope.spawn(move || read_suite(sources, source, store, host, dry));
         let threads: Vec<_> = sources.entries.iter().map(read).collect();
@@ -45,20 +50,40 @@ pub fn read_all(sources: &Sources, store: &Store, host: &Host<'_>, dry: Dry) -> 
     })
 }
 
-fn read_suite(sources: &Sources, source: &Source, store: &Store, host: &Host<'_>, dry: Dry) -> Result<Suite, BuildError> {
+fn read_suite(
+    sources: &Sources,
+    source: &Source,
+    store: &Store,
+    host: &Host<'_>,
+    dry: Dry,
+) -> Result<Suite, BuildError> {
     let base = format!("{}/dists/{}", source.uri, source.suite);
     let (url, verified) = release_text(source, &base, store, host, dry)?;
-    let release = Release::parse(&verified.text).map_err(|error| BuildError::Release { url: url.clone(), source: error })?;
-    let policy = FreshnessPolicy { valid_until: !sources.old, ..FreshnessPolicy::default() };
-    check_freshness(&release, host.now, &policy)
-        .map_err(|error| BuildError::Release { url: url.clone(), source: error })?;
+    let release = Release::parse(&verified.text).map_err(|error| BuildError::Release {
+        url: url.clone(),
+        source: error,
+    })?;
+    let policy = FreshnessPolicy {
+        valid_until: !sources.old,
+        ..FreshnessPolicy::default()
+    };
+    check_freshness(&release, host.now, &policy).map_err(|error| BuildError::Release {
+        url: url.clone(),
+        source: error,
+    })?;
     check_names(source, &release, &url)?;
 
     let arch = sources.arch.as_str();
     let mut archs = vec![arch];
-    let all_apart = release.no_support_for_all.as_deref().is_none_or(|what| what != "Packages");
+    let all_apart = release
+        .no_support_for_all
+        .as_deref()
+        .is_none_or(|what| what != "Packages");
     if !release.architectures.iter().any(|a| a == arch) && !release.architectures.is_empty() {
-        let what = format!("no packages for {arch} (only {})", release.architectures.join(", "));
+        let what = format!(
+            "no packages for {arch} (only {})",
+            release.architectures.join(", ")
+        );
         return Err(BuildError::Mismatch { url, what });
     }
     if all_apart && release.architectures.iter().any(|a| a == "all") {
@@ -75,10 +100,21 @@ fn read_suite(sources: &Sources, source: &Source, store: &Store, host: &Host<'_>
             });
             let Some((path, file)) = choice else { continue };
             found = true;
-            indices.push(read_index(&base, &path, &file, release.acquire_by_hash, store, host, dry)?);
+            indices.push(read_index(
+                &base,
+                &path,
+                &file,
+                release.acquire_by_hash,
+                store,
+                host,
+                dry,
+            )?);
         }
         if !found {
-            let what = format!("no component {component} for {arch} (there are {})", release.components.join(", "));
+            let what = format!(
+                "no component {component} for {arch} (there are {})",
+                release.components.join(", ")
+            );
             return Err(BuildError::Mismatch { url, what });
         }
     }
@@ -96,12 +132,19 @@ fn check_names(source: &Source, release: &Release, url: &str) -> Result<(), Buil
     let asked = source.suite.as_str();
     // `buster/updates` calls itself `buster`.
     let short = asked.split('/').next().unwrap_or(asked);
-    let fits = names.iter().copied().flatten().any(|name| name == asked || name == short);
+    let fits = names
+        .iter()
+        .copied()
+        .flatten()
+        .any(|name| name == asked || name == short);
     if fits || names.iter().all(|name| name.is_none()) {
         return Ok(());
     }
     let is: Vec<&str> = names.into_iter().flatten().map(String::as_str).collect();
-    Err(BuildError::Mismatch { url: url.to_owned(), what: format!("asked for {asked}, but it is of {}", is.join(", ")) })
+    Err(BuildError::Mismatch {
+        url: url.to_owned(),
+        what: format!("asked for {asked}, but it is of {}", is.join(", ")),
+    })
 }
 
 fn keyring(sources: &[KeyringAt]) -> Result<(Keyring, Vec<String>), BuildError> {
@@ -113,10 +156,16 @@ fn keyring(sources: &[KeyringAt]) -> Result<(Keyring, Vec<String>), BuildError> 
                 let bytes = std::fs::read(path).at("read the keyring", path)?;
                 (jaula_plan::explain::shown(path), bytes)
             }
-            KeyringAt::Inline(key) => ("the key in the host's sources".to_owned(), key.clone().into_bytes()),
+            KeyringAt::Inline(key) => (
+                "the key in the host's sources".to_owned(),
+                key.clone().into_bytes(),
+            ),
         };
         let parsed = Keyring::parse(&bytes);
-        all.extend(parsed.map_err(|source| BuildError::Keyring { keyring: name.clone(), source })?);
+        all.extend(parsed.map_err(|source| BuildError::Keyring {
+            keyring: name.clone(),
+            source,
+        })?);
         names.push(name);
     }
     Ok((all, names))
@@ -153,30 +202,58 @@ fn release_text(
         _ => (None, None),
     };
     let lossless = |bytes: Vec<u8>, url: &str| {
-        String::from_utf8(bytes).map_err(|_| BuildError::Mismatch { url: url.to_owned(), what: "not text".to_owned() })
+        String::from_utf8(bytes).map_err(|_| BuildError::Mismatch {
+            url: url.to_owned(),
+            what: "not text".to_owned(),
+        })
     };
     let got = match host.client.small(&url, RELEASE_LIMIT, etag, modified) {
-        Ok(Small::Fresh { bytes, etag, modified }) => {
+        Ok(Small::Fresh {
+            bytes,
+            etag,
+            modified,
+        }) => {
             let text = lossless(bytes, &url)?;
-            Some(Kept { url: url.clone(), etag, modified, text, signature: None })
+            Some(Kept {
+                url: url.clone(),
+                etag,
+                modified,
+                text,
+                signature: None,
+            })
         }
         Ok(Small::Unchanged) => None,
         Err(FetchError::Offline { .. }) if kept.is_some() => None,
         Err(FetchError::NotFound { .. }) => match detached(base, host)? {
             Some((text, signature)) => {
                 let (text, signature) = (lossless(text, &url)?, hex::encode(&signature));
-                Some(Kept { url: url.clone(), etag: None, modified: None, text, signature: Some(signature) })
+                Some(Kept {
+                    url: url.clone(),
+                    etag: None,
+                    modified: None,
+                    text,
+                    signature: Some(signature),
+                })
             }
             None => {
-                let what = format!("the mirror has no suite {} ({base} has neither InRelease nor Release)", source.suite);
-                return Err(BuildError::Mismatch { url: source.uri.clone(), what });
+                let what = format!(
+                    "the mirror has no suite {} ({base} has neither InRelease nor Release)",
+                    source.suite
+                );
+                return Err(BuildError::Mismatch {
+                    url: source.uri.clone(),
+                    what,
+                });
             }
         },
         Err(error) => return Err(error.into()),
     };
     let fresh = got.is_some();
     let Some(kept) = got.or(kept) else {
-        return Err(BuildError::Mismatch { url, what: "the server says that nothing changed since never".to_owned() });
+        return Err(BuildError::Mismatch {
+            url,
+            what: "the server says that nothing changed since never".to_owned(),
+        });
     };
     let policy = Policy::default();
     let verified = match &kept.signature {
@@ -186,10 +263,16 @@ fn release_text(
             verify::verify_detached(kept.text.as_bytes(), &signature, &keys, host.now, &policy)
         }
     };
-    let verified = verified.map_err(|source| BuildError::Signature { url: url.clone(), keyrings: names, source })?;
+    let verified = verified.map_err(|source| BuildError::Signature {
+        url: url.clone(),
+        keyrings: names,
+        source,
+    })?;
     if fresh && dry == Dry::MayCache {
         store.made("releases")?;
-        let text = serde_json::to_vec(&kept).map_err(std::io::Error::from).at("write", &path)?;
+        let text = serde_json::to_vec(&kept)
+            .map_err(std::io::Error::from)
+            .at("write", &path)?;
         replace(&path, &text)?;
     }
     Ok((url, verified))
@@ -197,16 +280,23 @@ fn release_text(
 
 fn unhex(text: &str) -> Vec<u8> {
     let digit = |byte: &u8| (*byte as char).to_digit(16).unwrap_or(0) as u8;
-    text.as_bytes().chunks(2).map(|pair| pair.iter().fold(0u8, |byte, c| byte << 4 | digit(c))).collect()
+    text.as_bytes()
+        .chunks(2)
+        .map(|pair| pair.iter().fold(0u8, |byte, c| byte << 4 | digit(c)))
+        .collect()
 }
 
 /// `Release` and `Release.gpg`.
 fn detached(base: &str, host: &Host<'_>) -> Result<Option<(Vec<u8>, Vec<u8>)>, BuildError> {
-    let small = |name: &str| match host.client.small(&format!("{base}/{name}"), RELEASE_LIMIT, None, None) {
-        Ok(Small::Fresh { bytes, .. }) => Ok(Some(bytes)),
-        Ok(Small::Unchanged) | Err(FetchError::NotFound { .. }) => Ok(None),
-        Err(error) => Err(error),
-    };
+    let small =
+        |name: &str| match host
+            .client
+            .small(&format!("{base}/{name}"), RELEASE_LIMIT, None, None)
+        {
+            Ok(Small::Fresh { bytes, .. }) => Ok(Some(bytes)),
+            Ok(Small::Unchanged) | Err(FetchError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        };
     match (small("Release")?, small("Release.gpg")?) {
         (Some(text), Some(signature)) => Ok(Some((text, signature))),
         (Some(_), None) => Err(BuildError::Mismatch {
@@ -228,7 +318,10 @@ fn read_index(
     dry: Dry,
 ) -> Result<Index, BuildError> {
     let kept = store.root().join("indices").join(hex::encode(&file.sha256));
-    if let Some(index) = std::fs::read(&kept).ok().and_then(|bytes| Index::from_bytes(bytes).ok()) {
+    if let Some(index) = std::fs::read(&kept)
+        .ok()
+        .and_then(|bytes| Index::from_bytes(bytes).ok())
+    {
         return Ok(index);
     }
     let plain = format!("{base}/{path}");
@@ -250,14 +343,27 @@ fn read_index(
     };
     let (got, expected) = (bytes.len() as u64, file.size);
     if got != expected {
-        return Err(FetchError::Truncated { url: plain, got, expected }.into());
+        return Err(FetchError::Truncated {
+            url: plain,
+            got,
+            expected,
+        }
+        .into());
     }
     let mut reader = HashReader::new(Cursor::new(&bytes));
-    let parsed = Decoder::new(&mut reader).map_err(std::io::Error::other).at("decompress", Path::new(path)).map(Index::parse);
+    let parsed = Decoder::new(&mut reader)
+        .map_err(std::io::Error::other)
+        .at("decompress", Path::new(path))
+        .map(Index::parse);
     let (_, sha256) = reader.finish().at("read", Path::new(path))?;
     if sha256 != file.sha256 {
         let (expected, got) = (hex::encode(&file.sha256), hex::encode(&sha256));
-        return Err(FetchError::Altered { url: plain, expected, got }.into());
+        return Err(FetchError::Altered {
+            url: plain,
+            expected,
+            got,
+        }
+        .into());
     }
     let index = parsed?.map_err(|source| BuildError::Index { url: plain, source })?;
     if dry == Dry::MayCache {
@@ -270,13 +376,18 @@ fn read_index(
 /// Writes a file beside and renames it: a reader sees the old one or the new one.
 fn replace(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
     let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".{}", hex::encode(&jaula_sys::dir::random().at("write", path)?)));
+    beside.push(format!(
+        ".{}",
+        hex::encode(&jaula_sys::dir::random().at("write", path)?)
+    ));
     let beside = std::path::PathBuf::from(beside);
     let write = || {
         let mut file = std::fs::File::create_new(&beside)?;
         file.write_all(bytes)?;
         std::fs::rename(&beside, path)
     };
-    write().at("write", path).inspect_err(|_| drop(std::fs::remove_file(&beside)))?;
+    write()
+        .at("write", path)
+        .inspect_err(|_| drop(std::fs::remove_file(&beside)))?;
     Ok(())
 }

@@ -55,7 +55,11 @@ impl<'a> Tree<'a> {
     /// The parent of `path` and the last name.
     fn parent(&self, path: &str) -> std::io::Result<(Dir, CString)> {
         let (parent, last) = path.rsplit_once('/').unwrap_or(("", path));
-        let dir = if parent.is_empty() { self.root.try_clone()? } else { self.root.open_beneath(Path::new(parent))? };
+        let dir = if parent.is_empty() {
+            self.root.try_clone()?
+        } else {
+            self.root.open_beneath(Path::new(parent))?
+        };
         Ok((dir, name(last)))
     }
 
@@ -71,7 +75,9 @@ impl<'a> Tree<'a> {
                         dir = dir.dir(&part)?;
                         dir.set_self(0, 0, mode, self.epoch, 0)?;
                     }
-                    Err(error) if error.kind() == ErrorKind::AlreadyExists => dir = dir.dir(&part)?,
+                    Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                        dir = dir.dir(&part)?
+                    }
                     Err(error) => return Err(error),
                 }
             }
@@ -132,18 +138,27 @@ impl<'a> Tree<'a> {
 
     /// Owner and mode of a directory that is there.
     pub fn own(&self, path: &str, uid: u32, gid: u32, mode: u32) -> Result<(), PathError> {
-        let own = self.root.open_beneath(Path::new(path)).and_then(|dir| dir.set_self(uid, gid, mode, self.epoch, 0));
+        let own = self
+            .root
+            .open_beneath(Path::new(path))
+            .and_then(|dir| dir.set_self(uid, gid, mode, self.epoch, 0));
         own.at("set the owner of", self.shown.join(path))
     }
 
     /// Removes a name that is no directory, if it is there.
     pub fn remove(&self, path: &str) -> Result<(), PathError> {
         let (dir, last) = match self.parent(path) {
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(()),
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                return Ok(());
+            }
             other => other.at("open", self.shown.join(path))?,
         };
         match dir.unlink(&last) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(error).at("remove", self.shown.join(path)),
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(error).at("remove", self.shown.join(path))
+            }
             _ => Ok(()),
         }
     }
@@ -153,12 +168,21 @@ impl<'a> Tree<'a> {
         for (path, mode) in DIRS {
             self.make_dirs(path, mode)?;
         }
-        let dev = self.root.open_beneath(Path::new("dev")).at("open", self.shown.join("dev"))?;
+        let dev = self
+            .root
+            .open_beneath(Path::new("dev"))
+            .at("open", self.shown.join("dev"))?;
         for (link, target) in DEV_LINKS {
-            let made = dev.symlink(&name(target), &name(link)).and_then(|()| dev.set_mtime(&name(link), self.epoch, 0));
+            let made = dev
+                .symlink(&name(target), &name(link))
+                .and_then(|()| dev.set_mtime(&name(link), self.epoch, 0));
             made.at("make", self.shown.join("dev").join(link))?;
         }
-        self.write("etc/fstab", 0o644, b"# UNCONFIGURED FSTAB FOR BASE SYSTEM\n")?;
+        self.write(
+            "etc/fstab",
+            0o644,
+            b"# UNCONFIGURED FSTAB FOR BASE SYSTEM\n",
+        )?;
         // Not the host's: the image is the same wherever it is made. A jail has its own.
         self.write("etc/hostname", 0o644, b"localhost\n")?;
         self.write("etc/resolv.conf", 0o644, b"")?;

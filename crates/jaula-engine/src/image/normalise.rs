@@ -69,22 +69,32 @@ fn remove(dir: &Dir, name: &CString, depth: usize) -> std::io::Result<()> {
 /// No time in the tree is later than `epoch`.
 fn clamp(dir: &Dir, shown: &Path, epoch: i64, depth: usize) -> Result<(), BuildError> {
     if depth > 256 {
-        return Err(BuildError::Io(std::io::Error::from(ErrorKind::InvalidInput).at_path(shown)));
+        return Err(BuildError::Io(
+            std::io::Error::from(ErrorKind::InvalidInput).at_path(shown),
+        ));
     }
     for entry in dir.entries().at("list", shown)? {
-        let path = || shown.join(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(entry.name.to_bytes()));
+        let path = || {
+            shown.join(
+                <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(
+                    entry.name.to_bytes(),
+                ),
+            )
+        };
         let stat = dir.stat(&entry.name).at("look at", path())?;
         if stat.kind == Kind::Dir {
             let below = dir.dir(&entry.name).at("open", path())?;
             clamp(&below, &path(), epoch, depth + 1)?;
         }
         if stat.mtime > epoch || (stat.mtime == epoch && stat.mtime_nsec > 0) {
-            dir.set_mtime(&entry.name, epoch, 0).at("set the time of", path())?;
+            dir.set_mtime(&entry.name, epoch, 0)
+                .at("set the time of", path())?;
         }
     }
     if depth == 0 {
         let stat = dir.stat_self().at("look at", shown)?;
-        dir.set_self(stat.uid, stat.gid, stat.mode, stat.mtime.min(epoch), 0).at("set the time of", shown)?;
+        dir.set_self(stat.uid, stat.gid, stat.mode, stat.mtime.min(epoch), 0)
+            .at("set the time of", shown)?;
     }
     Ok(())
 }
@@ -95,6 +105,10 @@ trait AtPath {
 
 impl AtPath for std::io::Error {
     fn at_path(self, path: &Path) -> crate::error::PathError {
-        crate::error::PathError { action: "go down into", path: path.to_owned(), source: self }
+        crate::error::PathError {
+            action: "go down into",
+            path: path.to_owned(),
+            source: self,
+        }
     }
 }

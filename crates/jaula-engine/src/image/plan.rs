@@ -111,13 +111,24 @@ impl ImagePlan {
 
     /// Packages to be fetched: how many, and their bytes.
     pub fn to_fetch(&self) -> (usize, u64) {
-        let missing = self.packages.iter().zip(&self.lock.packages).filter(|(planned, _)| !planned.kept && !planned.in_base);
-        missing.fold((0, 0), |(count, bytes), (_, locked)| (count + 1, bytes + locked.size))
+        let missing = self
+            .packages
+            .iter()
+            .zip(&self.lock.packages)
+            .filter(|(planned, _)| !planned.kept && !planned.in_base);
+        missing.fold((0, 0), |(count, bytes), (_, locked)| {
+            (count + 1, bytes + locked.size)
+        })
     }
 
     /// No file of the image is later than this (SOURCE_DATE_EPOCH): the newest date of a Release file.
     pub fn epoch(&self) -> u64 {
-        self.lock.sources.iter().map(|source| source.date).max().unwrap_or(0)
+        self.lock
+            .sources
+            .iter()
+            .map(|source| source.date)
+            .max()
+            .unwrap_or(0)
     }
 }
 
@@ -133,7 +144,11 @@ fn size(bytes: u64) -> String {
 impl fmt::Display for ImagePlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { sources, lock, .. } = self;
-        writeln!(f, "image {} {} {} {}", sources.distro, sources.suite, sources.arch, self.spec.variant)?;
+        writeln!(
+            f,
+            "image {} {} {} {}",
+            sources.distro, sources.suite, sources.arch, self.spec.variant
+        )?;
         let origin = match sources.origin {
             Origin::Mirror => "the mirror that was named",
             Origin::Host => "this host's APT sources",
@@ -150,21 +165,47 @@ impl fmt::Display for ImagePlan {
         }
         let (count, bytes) = self.to_fetch();
         let all = lock.packages.len();
-        let installed: u64 = self.packages.iter().map(|package| package.installed_size * 1024).sum();
+        let installed: u64 = self
+            .packages
+            .iter()
+            .map(|package| package.installed_size * 1024)
+            .sum();
         writeln!(f, "  {all} packages, {} unpacked", size(installed))?;
         let mut step = 0;
         let mut next = |f: &mut fmt::Formatter<'_>, text: String| {
             step += 1;
             writeln!(f, "  {step}. {text}")
         };
-        next(f, format!("fetch {count} of {all} packages, {}", size(bytes)))?;
+        next(
+            f,
+            format!("fetch {count} of {all} packages, {}", size(bytes)),
+        )?;
         if let Some(base) = &self.base {
-            next(f, format!("copy image {} with {} of the packages", base.digest, base.packages))?;
+            next(
+                f,
+                format!(
+                    "copy image {} with {} of the packages",
+                    base.digest, base.packages
+                ),
+            )?;
         }
-        let new = self.packages.iter().filter(|package| !package.in_base).count();
-        next(f, format!("unpack {new} packages into a stage of the store, and write dpkg's database"))?;
-        next(f, "run the preinst scripts and dpkg --configure in a jail without network".to_owned())?;
-        next(f, "remove what only one run has: logs, caches, times later than the archive's".to_owned())?;
+        let new = self
+            .packages
+            .iter()
+            .filter(|package| !package.in_base)
+            .count();
+        next(
+            f,
+            format!("unpack {new} packages into a stage of the store, and write dpkg's database"),
+        )?;
+        next(
+            f,
+            "run the preinst scripts and dpkg --configure in a jail without network".to_owned(),
+        )?;
+        next(
+            f,
+            "remove what only one run has: logs, caches, times later than the archive's".to_owned(),
+        )?;
         next(f, "put the tree into the store".to_owned())?;
         for (planned, package) in self.packages.iter().zip(&lock.packages) {
             let place = match (planned.in_base, planned.kept) {
@@ -173,7 +214,11 @@ impl fmt::Display for ImagePlan {
                 (false, false) => "to be fetched",
             };
             let (name, version, arch) = (&package.name, &package.version, &package.arch);
-            writeln!(f, "    {name} {version} {arch}, {}, {place}", size(package.size))?;
+            writeln!(
+                f,
+                "    {name} {version} {arch}, {}, {place}",
+                size(package.size)
+            )?;
         }
         Ok(())
     }
@@ -223,11 +268,20 @@ impl Preview for ImagePlan {
 
     fn explain(&self) -> Vec<ExplainLine> {
         if let Some(image) = &self.ready {
-            return vec![ExplainLine::new("", format!("image {} is in the store: nothing to do", image.digest()))];
+            return vec![ExplainLine::new(
+                "",
+                format!("image {} is in the store: nothing to do", image.digest()),
+            )];
         }
         let root = word(&self.stage);
-        let Some(main) = self.sources.entries.first() else { return Vec::new() };
-        let wanted = self.lock.packages.iter().filter(|package| package.role == Role::Requested);
+        let Some(main) = self.sources.entries.first() else {
+            return Vec::new();
+        };
+        let wanted = self
+            .lock
+            .packages
+            .iter()
+            .filter(|package| package.role == Role::Requested);
         let include: Vec<&str> = wanted.map(|package| package.name.as_str()).collect();
         let mut command = format!("mmdebstrap --mode=root --variant={}", self.spec.variant);
         if let Some(Keyring::File(path)) = main.keyrings.first() {
@@ -236,7 +290,10 @@ impl Preview for ImagePlan {
         if !include.is_empty() {
             command.push_str(&format!(" --include={}", word(include.join(","))));
         }
-        command.push_str(&format!(" --architectures={}", word(self.sources.arch.as_str())));
+        command.push_str(&format!(
+            " --architectures={}",
+            word(self.sources.arch.as_str())
+        ));
         command.push_str(&format!(" {} {root}", word(self.sources.suite.as_str())));
         for entry in &self.sources.entries {
             command.push_str(&format!(" {}", word(entry.to_string())));
@@ -251,18 +308,35 @@ impl Preview for ImagePlan {
 /// Reads what the host knows of archives.
 pub fn apt_facts(arch: Arch, runnable: Vec<Arch>) -> AptFacts {
     let mut files: Vec<PathBuf> = vec!["/etc/apt/sources.list".into()];
-    files.extend(listed(Path::new("/etc/apt/sources.list.d"), &["list", "sources"]));
+    files.extend(listed(
+        Path::new("/etc/apt/sources.list.d"),
+        &["list", "sources"],
+    ));
     let sources = files
         .into_iter()
         // A file that cannot be read (the owner's password is in it) is as good as none.
-        .filter_map(|path| Some(SourcesFile { text: std::fs::read_to_string(&path).ok()?, path }))
+        .filter_map(|path| {
+            Some(SourcesFile {
+                text: std::fs::read_to_string(&path).ok()?,
+                path,
+            })
+        })
         .collect();
     let endings = ["gpg", "asc", "pgp"];
-    let mut trusted: Vec<PathBuf> = Some(PathBuf::from("/etc/apt/trusted.gpg")).filter(|path| path.is_file()).into_iter().collect();
+    let mut trusted: Vec<PathBuf> = Some(PathBuf::from("/etc/apt/trusted.gpg"))
+        .filter(|path| path.is_file())
+        .into_iter()
+        .collect();
     trusted.extend(listed(Path::new("/etc/apt/trusted.gpg.d"), &endings));
     let mut keyrings = listed(Path::new("/usr/share/keyrings"), &endings);
     keyrings.extend(listed(Path::new("/etc/apt/keyrings"), &endings));
-    AptFacts { arch, runnable, sources, trusted, keyrings }
+    AptFacts {
+        arch,
+        runnable,
+        sources,
+        trusted,
+        keyrings,
+    }
 }
 
 /// Files of a directory with one of these endings, sorted by name.
@@ -270,7 +344,12 @@ fn listed(dir: &Path, endings: &[&str]) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let mut paths: Vec<PathBuf> = entries
         .map(|entry| entry.path())
-        .filter(|path| path.extension().and_then(|e| e.to_str()).is_some_and(|e| endings.contains(&e)) && path.is_file())
+        .filter(|path| {
+            path.extension()
+                .and_then(|e| e.to_str())
+                .is_some_and(|e| endings.contains(&e))
+                && path.is_file()
+        })
         .collect();
     paths.sort();
     paths
@@ -292,12 +371,25 @@ pub fn plan(
     let sources = resolve_sources(spec, host.facts, host.table)?;
     let started = Instant::now();
     let items = sources.entries.len() as u64;
-    observer.event(Event::Started { phase: Phase::Indices, items, bytes: 0 });
+    observer.event(Event::Started {
+        phase: Phase::Indices,
+        items,
+        bytes: 0,
+    });
     let suites = indices::read_all(&sources, store, host, dry)?;
-    observer.event(Event::Finished { phase: Phase::Indices, items, bytes: 0, millis: millis(started) });
+    observer.event(Event::Finished {
+        phase: Phase::Indices,
+        items,
+        bytes: 0,
+        millis: millis(started),
+    });
 
     let started = Instant::now();
-    observer.event(Event::Started { phase: Phase::Solve, items: 0, bytes: 0 });
+    observer.event(Event::Started {
+        phase: Phase::Solve,
+        items: 0,
+        bytes: 0,
+    });
     let (lock, mut packages) = solve::solve(spec, &sources, &suites)?;
     drop(suites);
     observer.event(Event::Finished {
@@ -311,8 +403,16 @@ pub fn plan(
     }
     let whole = Digest(lock.digest());
     let stage = store.root().join("stages/new/root");
-    let mut plan =
-        ImagePlan { spec: spec.clone(), sources, lock, packages, digest: whole, base: None, ready: store.image(&whole)?, stage };
+    let mut plan = ImagePlan {
+        spec: spec.clone(),
+        sources,
+        lock,
+        packages,
+        digest: whole,
+        base: None,
+        ready: store.image(&whole)?,
+        stage,
+    };
     if plan.ready.is_none() && way == Way::Reuse {
         base::choose(&mut plan, store)?;
     }

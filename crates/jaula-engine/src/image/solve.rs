@@ -20,7 +20,11 @@ fn variant(asked: Asked) -> Variant {
     }
 }
 
-pub fn solve(spec: &ImageSpec, sources: &Sources, suites: &[Suite]) -> Result<(Lock, Vec<PlannedPackage>), BuildError> {
+pub fn solve(
+    spec: &ImageSpec,
+    sources: &Sources,
+    suites: &[Suite],
+) -> Result<(Lock, Vec<PlannedPackage>), BuildError> {
     let mut universe = Universe::new(sources.arch.as_str());
     let mut of_index = Vec::new();
     for (number, suite) in suites.iter().enumerate() {
@@ -29,13 +33,24 @@ pub fn solve(spec: &ImageSpec, sources: &Sources, suites: &[Suite]) -> Result<(L
             of_index.push(number);
         }
     }
-    let include: Vec<String> = spec.include.iter().map(|want| want.name.to_string()).collect();
+    let include: Vec<String> = spec
+        .include
+        .iter()
+        .map(|want| want.name.to_string())
+        .collect();
     let exclude: Vec<String> = spec.exclude.iter().map(ToString::to_string).collect();
     let mut request = solve::select(&universe, variant(spec.variant), &include, &exclude).request;
     for want in spec.include.iter().filter(|want| want.version.is_some()) {
         let version = want.version.as_ref().map(|version| format!("= {version}"));
-        let wanted = Want { name: want.name.to_string(), version };
-        match request.roots.iter_mut().find(|root| root.name == wanted.name) {
+        let wanted = Want {
+            name: want.name.to_string(),
+            version,
+        };
+        match request
+            .roots
+            .iter_mut()
+            .find(|root| root.name == wanted.name)
+        {
             Some(root) => *root = wanted,
             None => request.roots.push(wanted),
         }
@@ -43,11 +58,21 @@ pub fn solve(spec: &ImageSpec, sources: &Sources, suites: &[Suite]) -> Result<(L
     let solution = solve::solve(&universe, &request)?;
     let essential: BTreeSet<&str> = request.base.iter().map(|want| want.name.as_str()).collect();
     let requested: BTreeSet<&str> = include.iter().map(String::as_str).collect();
-    let roots: BTreeSet<&str> = request.roots.iter().map(|want| want.name.as_str()).collect();
+    let roots: BTreeSet<&str> = request
+        .roots
+        .iter()
+        .map(|want| want.name.as_str())
+        .collect();
     let mut packages = Vec::new();
     let mut planned = Vec::new();
-    for chosen in solution.unpack_order.iter().filter_map(|at| solution.chosen.get(*at)) {
-        let Some(package) = universe.package(chosen.package) else { continue };
+    for chosen in solution
+        .unpack_order
+        .iter()
+        .filter_map(|at| solution.chosen.get(*at))
+    {
+        let Some(package) = universe.package(chosen.package) else {
+            continue;
+        };
         let name = package.name();
         let role = match name {
             _ if essential.contains(name) => Role::Essential,
@@ -95,8 +120,14 @@ pub fn solve(spec: &ImageSpec, sources: &Sources, suites: &[Suite]) -> Result<(L
 
 /// An address without a user's name and password.
 fn without_password(uri: &str) -> String {
-    let Some((scheme, rest)) = uri.split_once("://") else { return uri.to_owned() };
+    let Some((scheme, rest)) = uri.split_once("://") else {
+        return uri.to_owned();
+    };
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
     let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
-    if path.is_empty() { format!("{scheme}://{host}") } else { format!("{scheme}://{host}/{path}") }
+    if path.is_empty() {
+        format!("{scheme}://{host}")
+    } else {
+        format!("{scheme}://{host}/{path}")
+    }
 }

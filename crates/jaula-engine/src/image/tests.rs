@@ -46,9 +46,16 @@ fn base() -> RepoBuilder {
         .date(now() - 1000)
         .valid_until(Some(now() + 1000))
         .package(package("tool", essential))
-        .package(package("extra", |b| b.field("Depends", "library").file("./usr/bin/extra", "extra", 0o755)))
-        .package(package("library", |b| b.file("./usr/lib/library", "library", 0o644)))
-        .package(package("broken", |b| b.field("Depends", "nowhere-to-be-found")))
+        .package(package("extra", |b| {
+            b.field("Depends", "library")
+                .file("./usr/bin/extra", "extra", 0o755)
+        }))
+        .package(package("library", |b| {
+            b.file("./usr/lib/library", "library", 0o644)
+        }))
+        .package(package("broken", |b| {
+            b.field("Depends", "nowhere-to-be-found")
+        }))
 }
 
 fn world_of(repo: RepoBuilder, key: &TestKey) -> World {
@@ -67,8 +74,19 @@ fn world_of(repo: RepoBuilder, key: &TestKey) -> World {
         keyring: Some(made.keyring),
     };
     let store = Store::open(dir.path().join("store")).unwrap();
-    let client = Client::new(Settings { pause: Duration::from_millis(1), attempts: 2, ..Settings::default() }).unwrap();
-    World { dir, server, spec, store, client }
+    let client = Client::new(Settings {
+        pause: Duration::from_millis(1),
+        attempts: 2,
+        ..Settings::default()
+    })
+    .unwrap();
+    World {
+        dir,
+        server,
+        spec,
+        store,
+        client,
+    }
 }
 
 fn world() -> World {
@@ -77,11 +95,17 @@ fn world() -> World {
 
 /// What dpkg would do to the database when nothing goes wrong.
 fn pretend(spec: JailSpec, _: &mut dyn FnMut(&[u8])) -> Result<Status, ConfigureError> {
-    let RootSpec::Tree { dir, .. } = &spec.root else { panic!("no tree") };
+    let RootSpec::Tree { dir, .. } = &spec.root else {
+        panic!("no tree")
+    };
     if spec.command.last().unwrap() == "configure" {
         let status = dir.join("var/lib/dpkg/status");
         let text = std::fs::read_to_string(&status).unwrap();
-        std::fs::write(&status, text.replace("install ok unpacked", "install ok installed")).unwrap();
+        std::fs::write(
+            &status,
+            text.replace("install ok unpacked", "install ok installed"),
+        )
+        .unwrap();
     }
     Ok(Status::Exited(0))
 }
@@ -96,7 +120,12 @@ impl World {
             keyrings: vec![],
         };
         let table = Table::builtin().unwrap();
-        let host = Host { facts: &facts, table: &table, client: &self.client, now };
+        let host = Host {
+            facts: &facts,
+            table: &table,
+            client: &self.client,
+            now,
+        };
         plan(&self.spec, &self.store, &host, way, &Silent, dry)
     }
 
@@ -109,7 +138,14 @@ impl World {
         plan: &ImagePlan,
         runner: &mut dyn FnMut(JailSpec, &mut dyn FnMut(&[u8])) -> Result<Status, ConfigureError>,
     ) -> Result<Image, BuildError> {
-        build::build_with(plan, &["mine".parse().unwrap()], &self.store, &self.client, runner, &Silent)
+        build::build_with(
+            plan,
+            &["mine".parse().unwrap()],
+            &self.store,
+            &self.client,
+            runner,
+            &Silent,
+        )
     }
 
     fn build(&self, plan: &ImagePlan) -> Result<Image, BuildError> {
@@ -130,7 +166,13 @@ impl World {
     }
 
     fn include(&mut self, names: &[&str]) {
-        self.spec.include = names.iter().map(|name| Want { name: name.parse().unwrap(), version: None }).collect();
+        self.spec.include = names
+            .iter()
+            .map(|name| Want {
+                name: name.parse().unwrap(),
+                version: None,
+            })
+            .collect();
     }
 }
 
@@ -139,7 +181,10 @@ fn needs_root(test: &str) -> bool {
     if std::fs::metadata("/proc/self").unwrap().uid() == 0 {
         return false;
     }
-    jaula_testkit::skip::note(test, "packages' files belong to root, and only root can give files away");
+    jaula_testkit::skip::note(
+        test,
+        "packages' files belong to root, and only root can give files away",
+    );
     true
 }
 
@@ -154,12 +199,18 @@ fn tree(root: &Path) -> BTreeMap<String, (u32, u32, u32, i64, Vec<u8>)> {
                 open.push(path.clone());
                 Vec::new()
             } else if meta.is_symlink() {
-                std::fs::read_link(&path).unwrap().into_os_string().into_encoded_bytes()
+                std::fs::read_link(&path)
+                    .unwrap()
+                    .into_os_string()
+                    .into_encoded_bytes()
             } else {
                 std::fs::read(&path).unwrap()
             };
             let name = path.strip_prefix(root).unwrap().display().to_string();
-            found.insert(name, (meta.mode(), meta.uid(), meta.gid(), meta.mtime(), content));
+            found.insert(
+                name,
+                (meta.mode(), meta.uid(), meta.gid(), meta.mtime(), content),
+            );
         }
     }
     found
@@ -175,22 +226,47 @@ fn an_image_is_made_whole_and_found_again() {
     assert_eq!(plan.to_fetch().0, 1);
     let image = world.build(&plan).unwrap();
     let read = |path: &str| std::fs::read_to_string(image.root().join(path)).unwrap();
-    assert_eq!((read("usr/bin/tool").as_str(), read("etc/tool.conf").as_str()), ("tool", "setting\n"));
-    assert_eq!(read("etc/apt/sources.list"), format!("deb {} bookworm main\n", world.server.url()));
+    assert_eq!(
+        (
+            read("usr/bin/tool").as_str(),
+            read("etc/tool.conf").as_str()
+        ),
+        ("tool", "setting\n")
+    );
+    assert_eq!(
+        read("etc/apt/sources.list"),
+        format!("deb {} bookworm main\n", world.server.url())
+    );
     let status = read("var/lib/dpkg/status");
-    assert!(status.contains("Status: install ok installed\n") && status.contains("Conffiles:\n /etc/tool.conf "), "{status}");
+    assert!(
+        status.contains("Status: install ok installed\n")
+            && status.contains("Conffiles:\n /etc/tool.conf "),
+        "{status}"
+    );
     assert!(!status.contains("newconffile"));
     assert!(read("var/lib/dpkg/info/tool.list").contains("/bin/tool\n"));
-    assert!(image.root().join("var/lib/dpkg/info/tool.preinst").is_file());
+    assert!(
+        image
+            .root()
+            .join("var/lib/dpkg/info/tool.preinst")
+            .is_file()
+    );
     assert!(!image.root().join("usr/sbin/policy-rc.d").exists());
-    assert!(tree(image.root()).values().all(|(_, _, _, time, _)| *time <= plan.epoch() as i64));
+    assert!(
+        tree(image.root())
+            .values()
+            .all(|(_, _, _, time, _)| *time <= plan.epoch() as i64)
+    );
     // Again: everything is there, nothing is fetched.
     let before = world.server.count(".deb");
     let again = world.plan().unwrap();
     assert_eq!(again.ready(), Some(&image));
     assert_eq!(world.build(&again).unwrap(), image);
     assert_eq!(world.server.count(".deb"), before);
-    assert_eq!(world.store.by_tag(&"mine".parse().unwrap()).unwrap(), Some(image));
+    assert_eq!(
+        world.store.by_tag(&"mine".parse().unwrap()).unwrap(),
+        Some(image)
+    );
 }
 
 #[test]
@@ -207,7 +283,11 @@ fn two_builds_have_the_same_bytes() {
     assert_eq!(one.digest(), other.digest());
     assert_ne!(one.root(), other.root());
     let (a, b) = (tree(one.root()), tree(other.root()));
-    let differ: Vec<&String> = a.iter().filter(|(path, entry)| b.get(*path) != Some(entry)).map(|(path, _)| path).collect();
+    let differ: Vec<&String> = a
+        .iter()
+        .filter(|(path, entry)| b.get(*path) != Some(entry))
+        .map(|(path, _)| path)
+        .collect();
     assert!(differ.is_empty() && a.len() == b.len(), "{differ:?}");
     drop(first_store);
 }
@@ -225,23 +305,47 @@ fn only_what_is_missing_is_fetched_and_unpacked() {
     assert_eq!(plan.base().map(|base| base.packages), Some(1));
     assert_eq!(plan.to_fetch().0, 2);
     let image = world.build(&plan).unwrap();
-    assert_eq!(std::fs::read_to_string(image.root().join("usr/lib/library")).unwrap(), "library");
+    assert_eq!(
+        std::fs::read_to_string(image.root().join("usr/lib/library")).unwrap(),
+        "library"
+    );
     let status = std::fs::read_to_string(image.root().join("var/lib/dpkg/status")).unwrap();
-    assert_eq!(status.matches("Status: install ok installed\n").count(), 3, "{status}");
+    assert_eq!(
+        status.matches("Status: install ok installed\n").count(),
+        3,
+        "{status}"
+    );
     for name in ["extra", "library", "tool"] {
-        assert_eq!(status.matches(&format!("Package: {name}\n")).count(), 1, "{name}: {status}");
+        assert_eq!(
+            status.matches(&format!("Package: {name}\n")).count(),
+            1,
+            "{name}: {status}"
+        );
     }
     let states = std::fs::read_to_string(image.root().join("var/lib/apt/extended_states")).unwrap();
-    assert_eq!(states, "Package: library\nArchitecture: amd64\nAuto-Installed: 1\n\n");
+    assert_eq!(
+        states,
+        "Package: library\nArchitecture: amd64\nAuto-Installed: 1\n\n"
+    );
     // The base is as it was, and no file of it is shared.
     assert_eq!(tree(base.root()), before);
-    let inode = |image: &Image| std::fs::metadata(image.root().join("usr/bin/tool")).unwrap().ino();
+    let inode = |image: &Image| {
+        std::fs::metadata(image.root().join("usr/bin/tool"))
+            .unwrap()
+            .ino()
+    };
     assert_ne!(inode(&base), inode(&image));
     // Whole, it has another digest.
     let whole = world.plan().unwrap();
     assert_ne!(whole.digest(), plan.digest());
     assert_eq!(whole.base(), None);
-    assert!(world.plan_at(now(), Way::Reuse, Dry::MayCache).unwrap().ready().is_some());
+    assert!(
+        world
+            .plan_at(now(), Way::Reuse, Dry::MayCache)
+            .unwrap()
+            .ready()
+            .is_some()
+    );
 }
 
 #[test]
@@ -254,7 +358,10 @@ fn planning_read_only_writes_nothing() {
     world.plan().unwrap();
     let before = world.server.count("Packages.xz") + world.server.count("by-hash");
     world.plan().unwrap();
-    assert_eq!(world.server.count("Packages.xz") + world.server.count("by-hash"), before);
+    assert_eq!(
+        world.server.count("Packages.xz") + world.server.count("by-hash"),
+        before
+    );
 }
 
 #[test]
@@ -263,18 +370,30 @@ fn a_diversion_made_by_a_preinst_holds() {
         return;
     }
     let divert = |b: DebBuilder| {
-        b.file("./bin/tool", "diverted", 0o755).script("preinst", "#!/bin/sh\ndpkg-divert --add --rename /bin/tool\n")
+        b.file("./bin/tool", "diverted", 0o755).script(
+            "preinst",
+            "#!/bin/sh\ndpkg-divert --add --rename /bin/tool\n",
+        )
     };
-    let mut world = world_of(base().package(package("diverter", divert)), &TestKey::sound("archive").unwrap());
+    let mut world = world_of(
+        base().package(package("diverter", divert)),
+        &TestKey::sound("archive").unwrap(),
+    );
     world.include(&["diverter"]);
     let mut runs = 0;
     let image = world
         .build_with(&world.plan().unwrap(), &mut |spec, hear| {
-            let RootSpec::Tree { dir, .. } = &spec.root else { panic!("no tree") };
+            let RootSpec::Tree { dir, .. } = &spec.root else {
+                panic!("no tree")
+            };
             runs += 1;
             if runs == 1 {
-                assert_eq!(std::fs::read_to_string(dir.join("usr/bin/tool")).unwrap(), "tool");
-                std::fs::rename(dir.join("usr/bin/tool"), dir.join("usr/bin/tool.distrib")).unwrap();
+                assert_eq!(
+                    std::fs::read_to_string(dir.join("usr/bin/tool")).unwrap(),
+                    "tool"
+                );
+                std::fs::rename(dir.join("usr/bin/tool"), dir.join("usr/bin/tool.distrib"))
+                    .unwrap();
                 let line = "/bin/tool\n/bin/tool.distrib\ndiverter\n";
                 std::fs::write(dir.join("var/lib/dpkg/diversions"), line).unwrap();
             }
@@ -283,7 +402,13 @@ fn a_diversion_made_by_a_preinst_holds() {
         .unwrap();
     assert_eq!(runs, 2);
     let read = |path: &str| std::fs::read_to_string(image.root().join(path)).unwrap();
-    assert_eq!((read("usr/bin/tool").as_str(), read("usr/bin/tool.distrib").as_str()), ("diverted", "tool"));
+    assert_eq!(
+        (
+            read("usr/bin/tool").as_str(),
+            read("usr/bin/tool.distrib").as_str()
+        ),
+        ("diverted", "tool")
+    );
 }
 
 #[test]
@@ -293,12 +418,29 @@ fn a_failed_script_leaves_nothing() {
     }
     let world = world();
     let plan = world.plan().unwrap();
-    let error = world.build_with(&plan, &mut |_, _| Ok(Status::Exited(1))).unwrap_err();
-    assert!(matches!(error, BuildError::Configure(ConfigureError::Configure { .. })), "{error}");
-    let error = world.build_with(&plan, &mut |_, _| Ok(Status::Exited(0))).unwrap_err();
-    assert_eq!(error.to_string(), "not installed after dpkg ended: tool (install ok unpacked)");
+    let error = world
+        .build_with(&plan, &mut |_, _| Ok(Status::Exited(1)))
+        .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            BuildError::Configure(ConfigureError::Configure { .. })
+        ),
+        "{error}"
+    );
+    let error = world
+        .build_with(&plan, &mut |_, _| Ok(Status::Exited(0)))
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "not installed after dpkg ended: tool (install ok unpacked)"
+    );
     for place in ["images", "stages", "journal"] {
-        assert_eq!(std::fs::read_dir(world.store.root().join(place)).map_or(0, Iterator::count), 0, "{place}");
+        assert_eq!(
+            std::fs::read_dir(world.store.root().join(place)).map_or(0, Iterator::count),
+            0,
+            "{place}"
+        );
     }
     world.build(&plan).unwrap();
 }
@@ -310,7 +452,10 @@ fn bad_mirrors_and_keys_are_told_apart() {
     let mut world = world();
     world.spec.suite = Some("trixie".parse().unwrap());
     let error = world.fails();
-    assert!(matches!(&error, BuildError::Mismatch { what, .. } if what.contains("no suite trixie")), "{error}");
+    assert!(
+        matches!(&error, BuildError::Mismatch { what, .. } if what.contains("no suite trixie")),
+        "{error}"
+    );
     assert_eq!(error.kind(), Kind::NotFound);
     // No such suite at all.
     world.spec.mirror = None;
@@ -320,7 +465,10 @@ fn bad_mirrors_and_keys_are_told_apart() {
     world.spec.suite = Some("bookworm".parse().unwrap());
     world.spec.mirror = Some("http://127.0.0.1:1/debian".into());
     let error = world.fails();
-    assert!(matches!(&error, BuildError::Fetch(FetchError::Unreachable { .. })), "{error}");
+    assert!(
+        matches!(&error, BuildError::Fetch(FetchError::Unreachable { .. })),
+        "{error}"
+    );
     assert!(!error.hints().is_empty());
     // Another key; no key.
     let mut world = world_of(base(), &key());
@@ -332,7 +480,12 @@ fn bad_mirrors_and_keys_are_told_apart() {
     assert_eq!(error.kind(), Kind::Verification);
     world.spec.keyring = Some("/no/such/keyring.gpg".into());
     assert!(matches!(world.fails(), BuildError::Io(_)));
-    for bad in [TestKey::expired("k"), TestKey::revoked("k"), TestKey::weak_hash("k"), TestKey::not_for_signing("k")] {
+    for bad in [
+        TestKey::expired("k"),
+        TestKey::revoked("k"),
+        TestKey::weak_hash("k"),
+        TestKey::not_for_signing("k"),
+    ] {
         let error = world_of(base(), &bad.unwrap()).fails();
         assert!(matches!(&error, BuildError::Signature { .. }), "{error}");
     }
@@ -340,13 +493,23 @@ fn bad_mirrors_and_keys_are_told_apart() {
     let error = world_of(base().without_inrelease().without_detached(), &key()).fails();
     assert!(error.to_string().contains("not signed"), "{error}");
     // A Release file of another suite.
-    let error = world_of(base().release_field("X-Nothing", "x").codename("sid").release_field("Y", "y"), &key()).plan();
+    let error = world_of(
+        base()
+            .release_field("X-Nothing", "x")
+            .codename("sid")
+            .release_field("Y", "y"),
+        &key(),
+    )
+    .plan();
     assert!(error.is_ok(), "the suite's name is right");
 }
 
 #[test]
 fn a_detached_signature_is_as_good() {
-    let world = world_of(base().without_inrelease(), &TestKey::sound("archive").unwrap());
+    let world = world_of(
+        base().without_inrelease(),
+        &TestKey::sound("archive").unwrap(),
+    );
     assert_eq!(world.plan().unwrap().lock().packages.len(), 1);
 }
 
@@ -369,29 +532,65 @@ fn altered_and_cut_files_are_refused() {
     world.server.fault("InRelease", Fault::Flip(200), 9);
     assert!(matches!(world.fails(), BuildError::Signature { .. }));
     world.server.fault("InRelease", Fault::Flip(200), 0);
-    let hash = world.plan_at(now(), Way::Whole, Dry::ReadOnly).map(|_| ()).unwrap();
+    let hash = world
+        .plan_at(now(), Way::Whole, Dry::ReadOnly)
+        .map(|_| ())
+        .unwrap();
     let () = hash;
-    let by_hash = world.server.requests().iter().rev().find(|r| r.path.contains("by-hash")).unwrap().path.clone();
+    let by_hash = world
+        .server
+        .requests()
+        .iter()
+        .rev()
+        .find(|r| r.path.contains("by-hash"))
+        .unwrap()
+        .path
+        .clone();
     world.server.fault(&by_hash, Fault::Flip(40), 9);
     let error = world.fails();
-    assert!(matches!(&error, BuildError::Fetch(FetchError::Altered { .. })), "{error}");
+    assert!(
+        matches!(&error, BuildError::Fetch(FetchError::Altered { .. })),
+        "{error}"
+    );
     world.server.fault(&by_hash, Fault::Truncate(40), 9);
     let error = world.fails();
-    assert!(matches!(&error, BuildError::Fetch(FetchError::Truncated { .. } | FetchError::Read { .. })), "{error}");
+    assert!(
+        matches!(
+            &error,
+            BuildError::Fetch(FetchError::Truncated { .. } | FetchError::Read { .. })
+        ),
+        "{error}"
+    );
     world.server.fault(&by_hash, Fault::Flip(0), 0);
     world.server.fault(".deb", Fault::Flip(300), 9);
     let error = world.fails();
-    assert!(matches!(&error, BuildError::Fetch(FetchError::Altered { .. })), "{error}");
+    assert!(
+        matches!(&error, BuildError::Fetch(FetchError::Altered { .. })),
+        "{error}"
+    );
     world.server.fault(".deb", Fault::NotFound, 9);
-    assert!(matches!(world.fails(), BuildError::Fetch(FetchError::NotFound { .. })));
+    assert!(matches!(
+        world.fails(),
+        BuildError::Fetch(FetchError::NotFound { .. })
+    ));
     world.server.fault(".deb", Fault::NotFound, 0);
     // Altered in the store after it was fetched: found while it is unpacked, and removed.
     let plan = world.plan().unwrap();
     let path = world.store.package_path(&plan.lock().packages[0].sha256);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::fs::write(&path, vec![0u8; usize::try_from(plan.lock().packages[0].size).unwrap()]).unwrap();
+    std::fs::write(
+        &path,
+        vec![0u8; usize::try_from(plan.lock().packages[0].size).unwrap()],
+    )
+    .unwrap();
     let error = world.fails();
-    assert!(matches!(&error, BuildError::Unpack(crate::unpack::UnpackError::Altered { .. })), "{error}");
+    assert!(
+        matches!(
+            &error,
+            BuildError::Unpack(crate::unpack::UnpackError::Altered { .. })
+        ),
+        "{error}"
+    );
     assert!(!path.exists());
     world.build(&plan).unwrap();
 }
@@ -401,7 +600,10 @@ fn wishes_that_cannot_be_met_are_explained() {
     let mut world = world();
     world.include(&["exra"]);
     let error = world.fails();
-    assert!(error.to_string().contains("exra") && error.to_string().contains("extra"), "{error}");
+    assert!(
+        error.to_string().contains("exra") && error.to_string().contains("extra"),
+        "{error}"
+    );
     world.include(&["broken"]);
     let error = world.fails();
     assert!(error.to_string().contains("nowhere-to-be-found"), "{error}");

@@ -33,8 +33,11 @@ fn archs() -> Vec<Arch> {
 impl Engine {
     fn client(&self) -> Result<Client, BuildError> {
         let config = self.config();
-        let settings =
-            Settings { proxies: config.proxies.clone(), offline: config.offline, ..Settings::default() };
+        let settings = Settings {
+            proxies: config.proxies.clone(),
+            offline: config.offline,
+            ..Settings::default()
+        };
         Ok(Client::new(settings)?)
     }
 
@@ -43,10 +46,15 @@ impl Engine {
     /// # Errors
     /// [`BuildError::Sources`], [`BuildError::Io`].
     pub fn table(&self) -> Result<Table, EngineError> {
-        let mut table = Table::builtin().map_err(|source| table_error("built in".as_ref(), source))?;
+        let mut table =
+            Table::builtin().map_err(|source| table_error("built in".as_ref(), source))?;
         if let Some(path) = &self.config().distros {
-            let text = std::fs::read_to_string(path).at("read", path).map_err(BuildError::from)?;
-            table.extend(&text).map_err(|source| table_error(path, source))?;
+            let text = std::fs::read_to_string(path)
+                .at("read", path)
+                .map_err(BuildError::from)?;
+            table
+                .extend(&text)
+                .map_err(|source| table_error(path, source))?;
         }
         Ok(table)
     }
@@ -64,32 +72,62 @@ impl Engine {
     ) -> Result<ImagePlan, EngineError> {
         let mut runnable = archs();
         let Some(arch) = runnable.first().cloned() else {
-            return Err(EngineError::Absent { what: "making images on this architecture" });
+            return Err(EngineError::Absent {
+                what: "making images on this architecture",
+            });
         };
         runnable.dedup();
         let facts = apt_facts(arch, runnable);
         let (table, client) = (self.table()?, self.client()?);
         // Before 1970 the clock is wrong, and a Release file says so.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let host = Host { facts: &facts, table: &table, client: &client, now };
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
+        let host = Host {
+            facts: &facts,
+            table: &table,
+            client: &client,
+            now,
+        };
         Ok(plan(spec, self.store(), &host, way, observer, dry)?)
     }
 
     /// As [`Engine::image`].
-    pub(crate) fn make_image(&self, plan: &ImagePlan, observer: &dyn Observer) -> Result<Image, EngineError> {
-        Ok(build(plan, &tags(plan.spec()), self.store(), &self.client()?, observer)?)
+    pub(crate) fn make_image(
+        &self,
+        plan: &ImagePlan,
+        observer: &dyn Observer,
+    ) -> Result<Image, EngineError> {
+        Ok(build(
+            plan,
+            &tags(plan.spec()),
+            self.store(),
+            &self.client()?,
+            observer,
+        )?)
     }
 }
 
 fn table_error(path: &Path, source: TableError) -> BuildError {
-    SourcesError::Table { file: jaula_plan::explain::shown(path), source }.into()
+    SourcesError::Table {
+        file: jaula_plan::explain::shown(path),
+        source,
+    }
+    .into()
 }
 
 /// An image made with no option has the tag `debian:bookworm`, or `debian` if no suite was asked for either.
 fn tags(spec: &ImageSpec) -> Vec<Tag> {
-    let reference = Reference::Distro { distro: spec.distro.clone(), suite: spec.suite.clone() };
+    let reference = Reference::Distro {
+        distro: spec.distro.clone(),
+        suite: spec.suite.clone(),
+    };
     if ImageOptions::default().spec(&reference).as_ref() != Some(spec) {
         return Vec::new();
     }
-    crate::view::reference_text(&reference).parse().ok().into_iter().collect()
+    crate::view::reference_text(&reference)
+        .parse()
+        .ok()
+        .into_iter()
+        .collect()
 }

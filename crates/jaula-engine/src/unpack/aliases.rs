@@ -25,7 +25,10 @@ impl Aliases {
     /// Those of a release: with or without `/bin` and its like as links into `/usr`.
     pub fn debian(merged_usr: bool) -> Self {
         let merged: &[_] = if merged_usr { &MERGED } else { &[] };
-        Self { links: merged.to_vec(), later: &RUN }
+        Self {
+            links: merged.to_vec(),
+            later: &RUN,
+        }
     }
 
     /// None: every link is as good as any other.
@@ -35,23 +38,32 @@ impl Aliases {
 
     /// If `path` is one of the links, where it leads.
     pub fn is_link(&self, path: &[u8]) -> Option<&'static str> {
-        self.links.iter().find(|(link, _)| link.as_bytes() == path).map(|(_, to)| *to)
+        self.links
+            .iter()
+            .find(|(link, _)| link.as_bytes() == path)
+            .map(|(_, to)| *to)
     }
 
     /// The link's own name, if `path` is one.
     pub fn link(&self, path: &[u8]) -> Option<&'static str> {
-        self.links.iter().find(|(link, _)| link.as_bytes() == path).map(|(link, _)| *link)
+        self.links
+            .iter()
+            .find(|(link, _)| link.as_bytes() == path)
+            .map(|(link, _)| *link)
     }
 
     /// If `path` leads through one of the links: the path as it really is, and the link and where it leads if it is
     /// for us to make.
     pub fn rewrite(&self, path: &[u8]) -> Option<(Vec<u8>, Option<(&'static str, &'static str)>)> {
-        self.links.iter().map(|pair| (pair, true)).chain(self.later.iter().map(|pair| (pair, false))).find_map(
-            |((link, to), ours)| {
+        self.links
+            .iter()
+            .map(|pair| (pair, true))
+            .chain(self.later.iter().map(|pair| (pair, false)))
+            .find_map(|((link, to), ours)| {
                 let rest = path.strip_prefix(link.as_bytes())?;
-                rest.starts_with(b"/").then(|| ([to.as_bytes(), rest].concat(), ours.then_some((*link, *to))))
-            },
-        )
+                rest.starts_with(b"/")
+                    .then(|| ([to.as_bytes(), rest].concat(), ours.then_some((*link, *to))))
+            })
     }
 
     /// Whether the link `name` with `target` is the one that this table means (`usr/bin` or `/usr/bin`).

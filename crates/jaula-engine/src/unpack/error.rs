@@ -104,7 +104,10 @@ pub enum UnpackError {
 }
 
 fn of(package: &Option<String>) -> String {
-    package.as_ref().map(|package| format!(" of package {package}")).unwrap_or_default()
+    package
+        .as_ref()
+        .map(|package| format!(" of package {package}"))
+        .unwrap_or_default()
 }
 
 impl UnpackError {
@@ -112,7 +115,10 @@ impl UnpackError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Tree { source, .. } | Self::Archive { source, .. } => kind_of_io(source),
-            Self::Tar { source: TarError::Read { source, .. }, .. } if kind_of_io(source) == Kind::DiskFull => Kind::DiskFull,
+            Self::Tar {
+                source: TarError::Read { source, .. },
+                ..
+            } if kind_of_io(source) == Kind::DiskFull => Kind::DiskFull,
             _ => Kind::Verification,
         }
     }
@@ -120,8 +126,12 @@ impl UnpackError {
     /// What the user may do.
     pub fn hints(&self) -> Vec<String> {
         match self {
-            Self::Altered { .. } => vec!["the file was removed; try again, or use another mirror with --mirror".to_owned()],
-            Self::Conflict { second, .. } => vec![format!("leave one of them out, for example with --exclude {second}")],
+            Self::Altered { .. } => vec![
+                "the file was removed; try again, or use another mirror with --mirror".to_owned(),
+            ],
+            Self::Conflict { second, .. } => vec![format!(
+                "leave one of them out, for example with --exclude {second}"
+            )],
             _ => Vec::new(),
         }
     }

@@ -39,7 +39,11 @@ pub struct Extractor<'a> {
 impl<'a> Extractor<'a> {
     /// Beneath `root`.
     pub fn new(root: &'a Dir, devices: Devices) -> Self {
-        Self { writer: Writer::new(root), devices, dirs: BTreeMap::new() }
+        Self {
+            writer: Writer::new(root),
+            devices,
+            dirs: BTreeMap::new(),
+        }
     }
 
     /// Extracts a whole archive. `tell` hears of every entry: its path, and the bytes so far.
@@ -51,7 +55,10 @@ impl<'a> Extractor<'a> {
         mut entries: Entries<R>,
         tell: &mut dyn FnMut(&[u8], u64),
     ) -> Result<Extracted, UnpackError> {
-        let tar = |source| UnpackError::Tar { package: None, source };
+        let tar = |source| UnpackError::Tar {
+            package: None,
+            source,
+        };
         let mut done = Extracted::default();
         while let Some(mut entry) = entries.next_entry().map_err(tar)? {
             let meta = entry.meta().clone();
@@ -65,9 +72,19 @@ impl<'a> Extractor<'a> {
         Ok(done)
     }
 
-    fn entry(&mut self, meta: &Meta, content: &mut impl Read, done: &mut Extracted) -> Result<(), UnpackError> {
+    fn entry(
+        &mut self,
+        meta: &Meta,
+        content: &mut impl Read,
+        done: &mut Extracted,
+    ) -> Result<(), UnpackError> {
         let path = meta.path.as_bytes();
-        let attributes = Attributes { uid: meta.uid, gid: meta.gid, mode: meta.mode, mtime: meta.mtime };
+        let attributes = Attributes {
+            uid: meta.uid,
+            gid: meta.gid,
+            mode: meta.mode,
+            mtime: meta.mtime,
+        };
         let implicit = &mut |_: &[u8]| {};
         match &meta.kind {
             Kind::Directory => {
@@ -77,7 +94,10 @@ impl<'a> Extractor<'a> {
             }
             Kind::CharDevice { .. } | Kind::BlockDevice { .. } => {
                 return match self.devices {
-                    Devices::Refuse => Err(UnpackError::Device { path: shown(path), package: None }),
+                    Devices::Refuse => Err(UnpackError::Device {
+                        path: shown(path),
+                        package: None,
+                    }),
                     Devices::Skip => {
                         done.devices += 1;
                         Ok(())
@@ -89,7 +109,11 @@ impl<'a> Extractor<'a> {
         let (dir, name) = self.writer.place(path, implicit)?;
         // The reader lets an entry come twice if it is of the same kind; the last one counts.
         match dir.stat(&name) {
-            Ok(stat) if stat.kind == Made::Dir => return Err(failed("replace the directory", path)(ErrorKind::IsADirectory.into())),
+            Ok(stat) if stat.kind == Made::Dir => {
+                return Err(failed("replace the directory", path)(
+                    ErrorKind::IsADirectory.into(),
+                ));
+            }
             Ok(_) => dir.unlink(&name).map_err(failed("replace", path))?,
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(failed("look at", path)(error)),
@@ -97,26 +121,45 @@ impl<'a> Extractor<'a> {
         match &meta.kind {
             Kind::File => {
                 let mut file = dir.create(&name, 0o600).map_err(failed("make", path))?;
-                self.writer.fill(&mut file, path, meta.size, content, attributes, &meta.xattrs).map_err(|error| match error {
-                    FillError::Tree(error) => error,
-                    FillError::Content(source) => {
-                        UnpackError::Tar { package: None, source: TarError::Read { entry: done.entries, source } }
-                    }
-                })
+                self.writer
+                    .fill(
+                        &mut file,
+                        path,
+                        meta.size,
+                        content,
+                        attributes,
+                        &meta.xattrs,
+                    )
+                    .map_err(|error| match error {
+                        FillError::Tree(error) => error,
+                        FillError::Content(source) => UnpackError::Tar {
+                            package: None,
+                            source: TarError::Read {
+                                entry: done.entries,
+                                source,
+                            },
+                        },
+                    })
             }
             Kind::Symlink(target) => {
-                dir.symlink(&super::c_name(target), &name).map_err(failed("make the link", path))?;
+                dir.symlink(&super::c_name(target), &name)
+                    .map_err(failed("make the link", path))?;
                 Writer::finish_link(&dir, &name, path, attributes)
             }
             Kind::Hardlink(target) => {
                 let (from, old) = self.writer.place(target.as_bytes(), implicit)?;
-                from.link(&old, &dir, &name).map_err(failed("make the hard link", path))
+                from.link(&old, &dir, &name)
+                    .map_err(failed("make the hard link", path))
             }
             Kind::Fifo => {
-                dir.fifo(&name, 0o600).map_err(failed("make the pipe", path))?;
-                dir.chown(&name, attributes.uid, attributes.gid).map_err(failed("set the owner of", path))?;
-                dir.chmod(&name, attributes.mode).map_err(failed("set the mode of", path))?;
-                dir.set_mtime(&name, attributes.mtime, 0).map_err(failed("set the time of", path))
+                dir.fifo(&name, 0o600)
+                    .map_err(failed("make the pipe", path))?;
+                dir.chown(&name, attributes.uid, attributes.gid)
+                    .map_err(failed("set the owner of", path))?;
+                dir.chmod(&name, attributes.mode)
+                    .map_err(failed("set the mode of", path))?;
+                dir.set_mtime(&name, attributes.mtime, 0)
+                    .map_err(failed("set the time of", path))
             }
             Kind::Directory | Kind::CharDevice { .. } | Kind::BlockDevice { .. } => Ok(()),
         }
@@ -127,7 +170,8 @@ impl<'a> Extractor<'a> {
     fn finish(&mut self) -> Result<(), UnpackError> {
         for (path, a) in std::mem::take(&mut self.dirs).iter().rev() {
             let dir = self.writer.dir(path, &mut |_| {})?;
-            dir.set_self(a.uid, a.gid, a.mode, a.mtime, 0).map_err(failed("set the mode of", path))?;
+            dir.set_self(a.uid, a.gid, a.mode, a.mtime, 0)
+                .map_err(failed("set the mode of", path))?;
         }
         self.writer.forget();
         Ok(())

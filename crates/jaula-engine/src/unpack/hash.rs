@@ -11,7 +11,11 @@ pub struct HashReader<R, D = Sha256> {
 impl<R: Read, D: Digest> HashReader<R, D> {
     /// Nothing read yet.
     pub fn new(inner: R) -> Self {
-        Self { inner, hash: D::new(), bytes: 0 }
+        Self {
+            inner,
+            hash: D::new(),
+            bytes: 0,
+        }
     }
 
     /// The hash of what was read so far.

@@ -2,20 +2,22 @@
 //! many packages at once with the outcome that dpkg(1) would have, whatever the timing of the threads.
 
 mod aliases;
+mod deb;
 mod error;
 mod extractor;
 mod hash;
 mod packages;
 mod registry;
 mod rules;
-mod writer;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 pub use aliases::Aliases;
+pub use deb::{Deb, Deferred, Laid, Unpacked, Wave};
 pub use error::UnpackError;
 pub use extractor::{Devices, Extracted, Extractor};
 pub use hash::HashReader;
-pub use packages::{Before, Deb, Deferred, Laid, Unpacked, Unpacker, Wave};
+pub use packages::{Before, Unpacker};
 pub use rules::{Diversions, StatOverrides};
 pub(crate) use writer::c_name;

@@ -1,6 +1,7 @@
 //! Many packages at once into one tree.
 
 use super::aliases::Aliases;
+use super::deb::{Deb, Deferred, Unpacked, Wave};
 use super::error::UnpackError;
 use super::hash::HashReader;
 use super::registry::{Party, Registry, Verdict};
@@ -12,67 +13,8 @@ use jaula_sys::tree::{Dir, Kind as Made};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io::{ErrorKind, Read};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-
-/// One package to be unpacked, as the verified index describes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Deb {
-    /// Name.
-    pub name: String,
-    /// Version.
-    pub version: String,
-    /// Architecture.
-    pub arch: String,
-    /// `Replaces`.
-    pub replaces: String,
-    /// The archive file.
-    pub path: PathBuf,
-    /// Its bytes.
-    pub size: u64,
-    /// Its SHA-256.
-    pub sha256: [u8; 32],
-    /// What every script may need, so that it is unpacked before any runs.
-    pub essential: bool,
-}
-
-/// A configuration file that was unpacked: its absolute path, and its MD5 if it lies in its own place already. Else it
-/// waits for dpkg as `.dpkg-new`.
-pub type Laid = (String, Option<[u8; 16]>);
-
-/// What is kept of an unpacked package.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unpacked {
-    /// Its place in the unpack order.
-    pub index: usize,
-    /// Its control part.
-    pub control: Control,
-    /// The configuration files it brought, in the order it declares them.
-    pub conffiles: Vec<Laid>,
-    /// Its preinst diverts: once that ran, it is to be unpacked again.
-    pub again: bool,
-    /// The lines of its `.list`.
-    pub list: Vec<Vec<u8>>,
-}
-
-/// A package whose preinst diverts files: its files wait until the preinsts ran.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Deferred {
-    /// Its place in the unpack order.
-    pub index: usize,
-    /// Its control part.
-    pub control: Control,
-}
-
-/// What one wave gave.
-#[derive(Debug, Default)]
-pub struct Wave {
-    /// Unpacked, in unpack order.
-    pub unpacked: Vec<Unpacked>,
-    /// To be unpacked after the preinsts.
-    pub deferred: Vec<Deferred>,
-}
 
 /// Unpacks packages into a tree, in parallel.
 pub struct Unpacker<'a> {
@@ -113,12 +55,21 @@ impl Before {
                 let path = line.strip_prefix(b"/").unwrap_or(&line).to_vec();
                 this.paths.insert(path, this.before);
             }
-            this.parties.push(Party { name, version, replaces });
+            this.parties.push(Party {
+                name,
+                version,
+                replaces,
+            });
             this.before += 1;
         }
         for deb in debs {
-            let (name, version, replaces) = (deb.name.clone(), deb.version.clone(), deb.replaces.clone());
-            this.parties.push(Party { name, version, replaces });
+            let (name, version, replaces) =
+                (deb.name.clone(), deb.version.clone(), deb.replaces.clone());
+            this.parties.push(Party {
+                name,
+                version,
+                replaces,
+            });
         }
         this
     }
@@ -126,7 +77,14 @@ impl Before {
 
 impl<'a> Unpacker<'a> {
     /// `debs` in unpack order; `time` for what no archive gives a time.
-    pub fn new(root: &'a Dir, debs: &'a [Deb], before: &'a Before, aliases: Aliases, time: i64, threads: usize) -> Self {
+    pub fn new(
+        root: &'a Dir,
+        debs: &'a [Deb],
+        before: &'a Before,
+        aliases: Aliases,
+        time: i64,
+        threads: usize,
+    ) -> Self {
         let registry = Registry::new(&before.parties, &before.paths);
         if before.before == 0 {
             registry.made(b"");
@@ -138,7 +96,12 @@ impl<'a> Unpacker<'a> {
             aliases,
             diversions: Diversions::default(),
             overrides: StatOverrides::default(),
-            default: Attributes { uid: 0, gid: 0, mode: 0o755, mtime: time },
+            default: Attributes {
+                uid: 0,
+                gid: 0,
+                mode: 0o755,
+                mtime: time,
+            },
             registry,
             linked: Mutex::default(),
             threads: threads.max(1),
@@ -154,7 +117,10 @@ impl<'a> Unpacker<'a> {
     pub fn prepare(&self) -> Result<(), UnpackError> {
         let mut writer = Writer::new(self.root);
         for link in ["bin", "sbin", "lib"] {
-            if let (Some(link), Some(to)) = (self.aliases.link(link.as_bytes()), self.aliases.is_link(link.as_bytes())) {
+            if let (Some(link), Some(to)) = (
+                self.aliases.link(link.as_bytes()),
+                self.aliases.is_link(link.as_bytes()),
+            ) {
                 self.ensure_link(&mut writer, link, to)?;
             }
         }
@@ -163,8 +129,15 @@ impl<'a> Unpacker<'a> {
 
     /// From now on these hold; what was unpacked before was moved accordingly (`dpkg-divert --rename`).
     pub fn set_rules(&mut self, diversions: Diversions, overrides: StatOverrides) {
-        let real = |path: &[u8]| self.aliases.rewrite(path).map_or_else(|| path.to_vec(), |(path, _)| path);
-        for (from, to, by) in diversions.iter().filter(|(from, _, by)| !self.diversions.is_by(from, by)) {
+        let real = |path: &[u8]| {
+            self.aliases
+                .rewrite(path)
+                .map_or_else(|| path.to_vec(), |(path, _)| path)
+        };
+        for (from, to, by) in diversions
+            .iter()
+            .filter(|(from, _, by)| !self.diversions.is_by(from, by))
+        {
             self.registry.divert(&real(from), &real(to), by);
         }
         self.diversions = diversions;
@@ -176,8 +149,16 @@ impl<'a> Unpacker<'a> {
     ///
     /// # Errors
     /// [`UnpackError`] of the first package in unpack order that failed; the tree is then to be discarded.
-    pub fn unpack(&self, which: &[usize], all: bool, tell: &(dyn Fn(&str, u64) + Sync)) -> Result<Wave, UnpackError> {
-        let mut queue: Vec<(usize, &Deb)> = which.iter().filter_map(|i| Some((*i, self.debs.get(*i)?))).collect();
+    pub fn unpack(
+        &self,
+        which: &[usize],
+        all: bool,
+        tell: &(dyn Fn(&str, u64) + Sync),
+    ) -> Result<Wave, UnpackError> {
+        let mut queue: Vec<(usize, &Deb)> = which
+            .iter()
+            .filter_map(|i| Some((*i, self.debs.get(*i)?)))
+            .collect();
         queue.sort_by_key(|(index, deb)| (std::cmp::Reverse(deb.size), *index));
         let next = AtomicUsize::new(0);
         let stop = AtomicBool::new(false);
@@ -186,19 +167,33 @@ impl<'a> Unpacker<'a> {
         let work = || {
             let mut writer = Writer::new(self.root);
             while !stop.load(Ordering::Relaxed) {
-                let Some((index, deb)) = queue.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
+                let Some((index, deb)) = queue.get(next.fetch_add(1, Ordering::Relaxed)) else {
+                    return;
+                };
                 match self.package(*index, deb, all, &mut writer) {
                     Ok(Done::Unpacked(done)) => {
                         tell(&deb.name, deb.size);
-                        wave.lock().unwrap_or_else(PoisonError::into_inner).unpacked.push(*done);
+                        wave.lock()
+                            .unwrap_or_else(PoisonError::into_inner)
+                            .unpacked
+                            .push(*done);
                     }
                     Ok(Done::Deferred(control)) => {
-                        let deferred = Deferred { index: *index, control: *control };
-                        wave.lock().unwrap_or_else(PoisonError::into_inner).deferred.push(deferred);
+                        let deferred = Deferred {
+                            index: *index,
+                            control: *control,
+                        };
+                        wave.lock()
+                            .unwrap_or_else(PoisonError::into_inner)
+                            .deferred
+                            .push(deferred);
                     }
                     Err(error) => {
                         stop.store(true, Ordering::Relaxed);
-                        errors.lock().unwrap_or_else(PoisonError::into_inner).insert(*index, error);
+                        errors
+                            .lock()
+                            .unwrap_or_else(PoisonError::into_inner)
+                            .insert(*index, error);
                     }
                 }
             }
@@ -209,7 +204,11 @@ impl<'a> Unpacker<'a> {
             }
             work();
         });
-        if let Some((_, error)) = errors.into_inner().unwrap_or_else(PoisonError::into_inner).pop_first() {
+        if let Some((_, error)) = errors
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_first()
+        {
             return Err(error);
         }
         self.registry.check_links()?;
@@ -236,11 +235,14 @@ impl<'a> Unpacker<'a> {
 
     /// The paths (relative) that a package that was there before lost.
     pub fn lost_before(&self, installed: usize) -> Vec<Vec<u8>> {
-        self.registry.lost(u32::try_from(installed).unwrap_or(u32::MAX))
+        self.registry
+            .lost(u32::try_from(installed).unwrap_or(u32::MAX))
     }
 
     fn number(&self, index: usize) -> u32 {
-        u32::try_from(index).unwrap_or(u32::MAX).saturating_add(self.before)
+        u32::try_from(index)
+            .unwrap_or(u32::MAX)
+            .saturating_add(self.before)
     }
 
     fn finish_dirs(&self) -> Result<(), UnpackError> {
@@ -248,20 +250,37 @@ impl<'a> Unpacker<'a> {
         let whole = self.whole.swap(false, Ordering::Relaxed);
         for (path, a) in self.registry.take_made(self.default, whole).iter().rev() {
             let dir = writer.dir(path, &mut |_| {})?;
-            dir.set_self(a.uid, a.gid, a.mode, a.mtime, 0).map_err(failed("set the mode of", path))?;
+            dir.set_self(a.uid, a.gid, a.mode, a.mtime, 0)
+                .map_err(failed("set the mode of", path))?;
         }
         Ok(())
     }
 
-    fn package(&self, index: usize, deb: &Deb, all: bool, writer: &mut Writer<'_>) -> Result<Done, UnpackError> {
-        let archive_error = |source| UnpackError::Archive { path: deb.path.clone(), source };
-        let altered = |what| UnpackError::Altered { package: deb.name.clone(), what, path: deb.path.clone() };
+    fn package(
+        &self,
+        index: usize,
+        deb: &Deb,
+        all: bool,
+        writer: &mut Writer<'_>,
+    ) -> Result<Done, UnpackError> {
+        let archive_error = |source| UnpackError::Archive {
+            path: deb.path.clone(),
+            source,
+        };
+        let altered = |what| UnpackError::Altered {
+            package: deb.name.clone(),
+            what,
+            path: deb.path.clone(),
+        };
         let file = File::open(&deb.path).map_err(archive_error)?;
         if file.metadata().map_err(archive_error)?.len() != deb.size {
             return Err(altered("size"));
         }
         let mut reader = HashReader::new(file);
-        let deb_error = |source| UnpackError::Deb { package: deb.name.clone(), source };
+        let deb_error = |source| UnpackError::Deb {
+            package: deb.name.clone(),
+            source,
+        };
         let result = self.stream(index, deb, all, writer, &mut reader);
         let (bytes, sha256) = reader.finish().map_err(archive_error)?;
         if sha256 != deb.sha256 || bytes != deb.size {
@@ -274,7 +293,11 @@ impl<'a> Unpacker<'a> {
             Done::Deferred(control) => control,
         };
         let stanza = control.stanza().map_err(|error| deb_error(error.into()))?;
-        for (field, want) in [("Package", &deb.name), ("Version", &deb.version), ("Architecture", &deb.arch)] {
+        for (field, want) in [
+            ("Package", &deb.name),
+            ("Version", &deb.version),
+            ("Architecture", &deb.arch),
+        ] {
             if stanza.field(field) != Some(want) {
                 return Err(altered(match field {
                     "Package" => "name",
@@ -294,7 +317,10 @@ impl<'a> Unpacker<'a> {
         writer: &mut Writer<'_>,
         reader: &mut HashReader<File>,
     ) -> Result<Done, UnpackError> {
-        let deb_error = |source| UnpackError::Deb { package: deb.name.clone(), source };
+        let deb_error = |source| UnpackError::Deb {
+            package: deb.name.clone(),
+            source,
+        };
         let (control, mut data) = archive::open(reader).map_err(deb_error)?;
         let diverts = |script: &[u8]| script.windows(11).any(|window| window == b"dpkg-divert");
         let again = !all && control.file("preinst").is_some_and(diverts);
@@ -304,7 +330,10 @@ impl<'a> Unpacker<'a> {
         let mut conffiles: HashMap<Vec<u8>, Option<Option<[u8; 16]>>> = HashMap::new();
         for conffile in control.conffiles().map_err(deb_error)? {
             if !conffile.remove_on_upgrade {
-                conffiles.insert(conffile.path.trim_start_matches('/').as_bytes().to_vec(), None);
+                conffiles.insert(
+                    conffile.path.trim_start_matches('/').as_bytes().to_vec(),
+                    None,
+                );
             }
         }
         let mut package = OnePackage {
@@ -317,26 +346,47 @@ impl<'a> Unpacker<'a> {
             listed: HashSet::new(),
         };
         let mut count = 0;
-        let tar = |source| UnpackError::Tar { package: Some(deb.name.clone()), source };
+        let tar = |source| UnpackError::Tar {
+            package: Some(deb.name.clone()),
+            source,
+        };
         while let Some(mut entry) = data.next_entry().map_err(tar)? {
             let meta = entry.meta().clone();
             package.entry(&meta, &mut entry, count)?;
             count += 1;
         }
-        let OnePackage { conffiles: laid, list, .. } = package;
+        let OnePackage {
+            conffiles: laid,
+            list,
+            ..
+        } = package;
         let declared = control.conffiles().map_err(deb_error)?;
         let conffiles = declared
             .iter()
             .filter_map(|conffile| {
-                let md5 = laid.get(conffile.path.trim_start_matches('/').as_bytes()).copied().flatten()?;
+                let md5 = laid
+                    .get(conffile.path.trim_start_matches('/').as_bytes())
+                    .copied()
+                    .flatten()?;
                 Some((conffile.path.to_owned(), md5))
             })
             .collect();
-        Ok(Done::Unpacked(Box::new(Unpacked { index, control, conffiles, list, again })))
+        Ok(Done::Unpacked(Box::new(Unpacked {
+            index,
+            control,
+            conffiles,
+            list,
+            again,
+        })))
     }
 
     /// Makes one of our own links with what it leads to, once.
-    fn ensure_link(&self, writer: &mut Writer<'_>, link: &'static str, to: &'static str) -> Result<(), UnpackError> {
+    fn ensure_link(
+        &self,
+        writer: &mut Writer<'_>,
+        link: &'static str,
+        to: &'static str,
+    ) -> Result<(), UnpackError> {
         let mut linked = self.linked.lock().unwrap_or_else(PoisonError::into_inner);
         if linked.contains(link) {
             return Ok(());
@@ -347,7 +397,9 @@ impl<'a> Unpacker<'a> {
         match dir.symlink(&c_name(to.as_bytes()), &name) {
             Ok(()) => Writer::finish_link(&dir, &name, path, self.default)?,
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                let there = dir.read_link(&name).map_err(failed("read the link", path))?;
+                let there = dir
+                    .read_link(&name)
+                    .map_err(failed("read the link", path))?;
                 if !self.aliases.means(path, there.as_bytes()) {
                     return Err(failed("make the link", path)(error));
                 }
@@ -379,7 +431,11 @@ impl OnePackage<'_, '_, '_> {
     /// Where a path of the archive really is: diverted, led through our links, and with the ending of a new
     /// configuration file.
     fn locate(&mut self, as_written: &[u8], conffile: bool) -> Result<Vec<u8>, UnpackError> {
-        let diverted = self.unpacker.diversions.of(as_written, self.name).unwrap_or(as_written);
+        let diverted = self
+            .unpacker
+            .diversions
+            .of(as_written, self.name)
+            .unwrap_or(as_written);
         let mut path = match self.unpacker.aliases.rewrite(diverted) {
             Some((path, ours)) => {
                 if let Some((link, to)) = ours {
@@ -395,23 +451,43 @@ impl OnePackage<'_, '_, '_> {
         Ok(path)
     }
 
-    fn entry(&mut self, meta: &Meta, content: &mut impl Read, count: u64) -> Result<(), UnpackError> {
+    fn entry(
+        &mut self,
+        meta: &Meta,
+        content: &mut impl Read,
+        count: u64,
+    ) -> Result<(), UnpackError> {
         let as_written = meta.path.as_bytes();
         if as_written.contains(&b'\n') {
             // The list of files could not hold it; dpkg refuses it too.
             return Err(failed("list", as_written)(ErrorKind::InvalidInput.into()));
         }
         if self.listed.insert(as_written.to_vec()) {
-            self.list.push(if meta.path.is_root() { b"/.".to_vec() } else { [b"/", as_written].concat() });
+            self.list.push(if meta.path.is_root() {
+                b"/.".to_vec()
+            } else {
+                [b"/", as_written].concat()
+            });
         }
-        let mut attributes = Attributes { uid: meta.uid, gid: meta.gid, mode: meta.mode, mtime: meta.mtime };
+        let mut attributes = Attributes {
+            uid: meta.uid,
+            gid: meta.gid,
+            mode: meta.mode,
+            mtime: meta.mtime,
+        };
         if let Some((uid, gid, mode)) = self.unpacker.overrides.of(as_written) {
-            attributes = Attributes { uid, gid, mode, ..attributes };
+            attributes = Attributes {
+                uid,
+                gid,
+                mode,
+                ..attributes
+            };
         }
         if meta.kind == Kind::Directory {
             return self.directory(as_written, attributes);
         }
-        if let (Kind::Symlink(target), Some(to)) = (&meta.kind, self.unpacker.aliases.is_link(as_written))
+        if let (Kind::Symlink(target), Some(to)) =
+            (&meta.kind, self.unpacker.aliases.is_link(as_written))
             && self.unpacker.aliases.means(as_written, target)
         {
             let link = self.unpacker.aliases.link(as_written).unwrap_or(to);
@@ -422,7 +498,12 @@ impl OnePackage<'_, '_, '_> {
         let waits = conffile && self.unpacker.before > 0;
         let path = self.locate(as_written, waits)?;
         let diverts = self.unpacker.diversions.is_by(as_written, self.name);
-        if self.unpacker.registry.claim(&path, as_written, self.number, diverts)? == Verdict::Leave {
+        if self
+            .unpacker
+            .registry
+            .claim(&path, as_written, self.number, diverts)?
+            == Verdict::Leave
+        {
             return Ok(());
         }
         if !conffile {
@@ -430,7 +511,9 @@ impl OnePackage<'_, '_, '_> {
         }
         let mut hashed: HashReader<_, md5::Md5> = HashReader::new(content);
         self.make(&path, meta, &mut hashed, attributes, count)?;
-        let md5 = <[u8; 16]>::try_from(hashed.digest()).ok().filter(|_| !waits);
+        let md5 = <[u8; 16]>::try_from(hashed.digest())
+            .ok()
+            .filter(|_| !waits);
         self.conffiles.insert(as_written.to_vec(), Some(md5));
         Ok(())
     }
@@ -484,17 +567,33 @@ impl OnePackage<'_, '_, '_> {
                 }
                 Kind::Directory => return Ok(()),
                 Kind::CharDevice { .. } | Kind::BlockDevice { .. } => {
-                    return Err(UnpackError::Device { path: shown(path), package: Some(self.name.to_owned()) });
+                    return Err(UnpackError::Device {
+                        path: shown(path),
+                        package: Some(self.name.to_owned()),
+                    });
                 }
             };
             match made {
                 Ok(Some(mut file)) => {
-                    let filled = self.writer.fill(&mut file, path, meta.size, content, attributes, &meta.xattrs);
+                    let filled = self.writer.fill(
+                        &mut file,
+                        path,
+                        meta.size,
+                        content,
+                        attributes,
+                        &meta.xattrs,
+                    );
                     return filled.map_err(|error| match error {
                         FillError::Tree(error) => error,
                         FillError::Content(source) => {
-                            let source = TarError::Read { entry: count, source };
-                            UnpackError::Tar { package: Some(self.name.to_owned()), source }
+                            let source = TarError::Read {
+                                entry: count,
+                                source,
+                            };
+                            UnpackError::Tar {
+                                package: Some(self.name.to_owned()),
+                                source,
+                            }
                         }
                     });
                 }
@@ -505,8 +604,14 @@ impl OnePackage<'_, '_, '_> {
                     }
                     match dir.stat(&name) {
                         // A directory that was there before stays (dpkg does the same).
-                        Ok(stat) if stat.kind == Made::Dir && matches!(meta.kind, Kind::Symlink(_)) => return Ok(()),
-                        Ok(stat) if stat.kind == Made::Dir => return Err(failed("replace the directory", path)(error)),
+                        Ok(stat)
+                            if stat.kind == Made::Dir && matches!(meta.kind, Kind::Symlink(_)) =>
+                        {
+                            return Ok(());
+                        }
+                        Ok(stat) if stat.kind == Made::Dir => {
+                            return Err(failed("replace the directory", path)(error));
+                        }
                         Ok(_) => match dir.unlink(&name) {
                             Err(error) if error.kind() != ErrorKind::NotFound => {
                                 return Err(failed("replace", path)(error));

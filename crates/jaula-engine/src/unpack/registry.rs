@@ -19,7 +19,9 @@ impl Party {
     /// Whether this package may take over files of `other` (`Replaces`, Debian Policy 7.6.1).
     fn replaces(&self, other: &Self) -> bool {
         let takes = |a: &Alternative<'_>| a.name == other.name && a.accepts_version(&other.version);
-        relation::groups(&self.replaces).flatten().any(|group| group.alternatives.iter().any(takes))
+        relation::groups(&self.replaces)
+            .flatten()
+            .any(|group| group.alternatives.iter().any(takes))
     }
 }
 
@@ -71,7 +73,12 @@ pub struct Registry<'a> {
 impl<'a> Registry<'a> {
     /// `parties` in unpack order, those that were there before first.
     pub fn new(parties: &'a [Party], base: &'a HashMap<Vec<u8>, u32>) -> Self {
-        Self { parties, base, state: Mutex::default(), by_name: Mutex::default() }
+        Self {
+            parties,
+            base,
+            state: Mutex::default(),
+            by_name: Mutex::default(),
+        }
     }
 
     /// Held while something is made and finished by its name.
@@ -94,7 +101,9 @@ impl<'a> Registry<'a> {
             made.extend(dirs.keys().cloned());
         }
         let with = |path: Vec<u8>| {
-            let attributes = dirs.get(&path).map_or(default, |(_, attributes)| *attributes);
+            let attributes = dirs
+                .get(&path)
+                .map_or(default, |(_, attributes)| *attributes);
             (path, attributes)
         };
         made.into_iter().map(with).collect()
@@ -102,14 +111,19 @@ impl<'a> Registry<'a> {
 
     /// A hard link was made.
     pub fn linked(&self, package: u32, link: &[u8], target: &[u8]) {
-        self.state().links.push((package, link.to_vec(), target.to_vec()));
+        self.state()
+            .links
+            .push((package, link.to_vec(), target.to_vec()));
     }
 
     /// Whether every hard link made is to a file that still is its package's.
     pub fn check_links(&self) -> Result<(), UnpackError> {
         let state = self.state();
         let lost = state.links.iter().find(|(package, _, target)| {
-            !state.claims.get(target).is_some_and(|claim| claim.owner == *package)
+            !state
+                .claims
+                .get(target)
+                .is_some_and(|claim| claim.owner == *package)
         });
         match lost {
             None => Ok(()),
@@ -126,7 +140,11 @@ impl<'a> Registry<'a> {
     }
 
     fn party(&self, index: u32) -> &Party {
-        static NOBODY: Party = Party { name: String::new(), version: String::new(), replaces: String::new() };
+        static NOBODY: Party = Party {
+            name: String::new(),
+            version: String::new(),
+            replaces: String::new(),
+        };
         self.parties.get(index as usize).unwrap_or(&NOBODY)
     }
 
@@ -135,19 +153,35 @@ impl<'a> Registry<'a> {
     }
 
     /// `package` has a directory at `path`, with its attributes; without any when it only stands in the way there.
-    pub fn dir(&self, path: &[u8], package: u32, attributes: Option<Attributes>) -> Result<(), UnpackError> {
+    pub fn dir(
+        &self,
+        path: &[u8],
+        package: u32,
+        attributes: Option<Attributes>,
+    ) -> Result<(), UnpackError> {
         let mut state = self.state();
         match state.claims.get(path) {
-            Some(Claim { shape: Shape::Other, owner, .. }) => return Err(self.shape(path, package, *owner)),
+            Some(Claim {
+                shape: Shape::Other,
+                owner,
+                ..
+            }) => return Err(self.shape(path, package, *owner)),
             Some(_) => {}
             None => {
-                let claim = Claim { shape: Shape::Dir, owner: package, as_written: Vec::new() };
+                let claim = Claim {
+                    shape: Shape::Dir,
+                    owner: package,
+                    as_written: Vec::new(),
+                };
                 state.claims.insert(path.to_vec(), claim);
             }
         }
         // The first in unpack order gives a directory its attributes, as with dpkg, which leaves existing ones alone.
         if let Some(attributes) = attributes {
-            let known = state.dirs.entry(path.to_vec()).or_insert((package, attributes));
+            let known = state
+                .dirs
+                .entry(path.to_vec())
+                .or_insert((package, attributes));
             if package < known.0 {
                 *known = (package, attributes);
             }
@@ -157,15 +191,29 @@ impl<'a> Registry<'a> {
 
     fn shape(&self, path: &[u8], directory: u32, other: u32) -> UnpackError {
         let (directory, other) = (self.name(directory).to_owned(), self.name(other).to_owned());
-        UnpackError::Shape { path: shown(path), directory, other }
+        UnpackError::Shape {
+            path: shown(path),
+            directory,
+            other,
+        }
     }
 
     /// `package` wants something that is no directory at `path`, which its archive calls `as_written`.
     /// With `diverts`, it is the one that diverted the files of all others away from there.
-    pub fn claim(&self, path: &[u8], as_written: &[u8], package: u32, diverts: bool) -> Result<Verdict, UnpackError> {
+    pub fn claim(
+        &self,
+        path: &[u8],
+        as_written: &[u8],
+        package: u32,
+        diverts: bool,
+    ) -> Result<Verdict, UnpackError> {
         let mut state = self.state();
         let Some(claim) = state.claims.get_mut(path) else {
-            let fresh = |owner: u32| Claim { shape: Shape::Other, owner, as_written: as_written.to_vec() };
+            let fresh = |owner: u32| Claim {
+                shape: Shape::Other,
+                owner,
+                as_written: as_written.to_vec(),
+            };
             let Some(before) = self.base.get(as_written).copied().filter(|_| !diverts) else {
                 state.claims.insert(path.to_vec(), fresh(package));
                 return Ok(Verdict::Make);
@@ -173,12 +221,20 @@ impl<'a> Registry<'a> {
             return match self.winner(before, package, path)? {
                 winner if winner == package => {
                     state.claims.insert(path.to_vec(), fresh(package));
-                    state.lost.entry(before).or_default().push(as_written.to_vec());
+                    state
+                        .lost
+                        .entry(before)
+                        .or_default()
+                        .push(as_written.to_vec());
                     Ok(Verdict::TakeOver)
                 }
                 _ => {
                     state.claims.insert(path.to_vec(), fresh(before));
-                    state.lost.entry(package).or_default().push(as_written.to_vec());
+                    state
+                        .lost
+                        .entry(package)
+                        .or_default()
+                        .push(as_written.to_vec());
                     Ok(Verdict::Leave)
                 }
             };
@@ -193,9 +249,17 @@ impl<'a> Registry<'a> {
         }
         let owner = claim.owner;
         let other_name = claim.as_written != as_written;
-        let winner = if other_name { owner.max(package) } else { self.winner(owner, package, path)? };
+        let winner = if other_name {
+            owner.max(package)
+        } else {
+            self.winner(owner, package, path)?
+        };
         if winner != package {
-            state.lost.entry(package).or_default().push(as_written.to_vec());
+            state
+                .lost
+                .entry(package)
+                .or_default()
+                .push(as_written.to_vec());
             return Ok(Verdict::Leave);
         }
         let before = std::mem::replace(&mut claim.owner, package);
@@ -210,7 +274,10 @@ impl<'a> Registry<'a> {
     /// What was unpacked at `from` by another package than `by` was moved to `to`.
     pub fn divert(&self, from: &[u8], to: &[u8], by: &str) {
         let mut state = self.state();
-        if state.claims.get(from).is_some_and(|claim| claim.shape == Shape::Other && self.name(claim.owner) != by)
+        if state
+            .claims
+            .get(from)
+            .is_some_and(|claim| claim.shape == Shape::Other && self.name(claim.owner) != by)
             && let Some(claim) = state.claims.remove(from)
         {
             state.claims.insert(to.to_vec(), claim);
@@ -232,13 +299,20 @@ impl<'a> Registry<'a> {
             Ok(first)
         } else {
             let (first, second) = (self.name(first).to_owned(), self.name(second).to_owned());
-            Err(UnpackError::Conflict { first, second, path: shown(path) })
+            Err(UnpackError::Conflict {
+                first,
+                second,
+                path: shown(path),
+            })
         }
     }
 
     /// Whether `path` still is `package`'s.
     pub fn holds(&self, path: &[u8], package: u32) -> bool {
-        self.state().claims.get(path).is_some_and(|claim| claim.owner == package && claim.shape == Shape::Other)
+        self.state()
+            .claims
+            .get(path)
+            .is_some_and(|claim| claim.owner == package && claim.shape == Shape::Other)
     }
 
     /// What `package` lost to others, as its archive has it.

@@ -16,14 +16,20 @@ impl Diversions {
     /// # Errors
     /// [`UnpackError::Database`] if the lines are not three each, or a path is not absolute or leads up.
     pub fn parse(text: &str) -> Result<Self, UnpackError> {
-        let bad = |line: &str| UnpackError::Database { file: "var/lib/dpkg/diversions", line: line.to_owned() };
+        let bad = |line: &str| UnpackError::Database {
+            file: "var/lib/dpkg/diversions",
+            line: line.to_owned(),
+        };
         let mut by_path = HashMap::new();
         let mut lines = text.lines();
         while let Some(from) = lines.next() {
-            let (Some(to), Some(package)) = (lines.next(), lines.next()) else { return Err(bad(from)) };
+            let (Some(to), Some(package)) = (lines.next(), lines.next()) else {
+                return Err(bad(from));
+            };
             let path = |line: &str| {
                 let path = line.strip_prefix('/').ok_or_else(|| bad(line))?;
-                let path = jaula_repo::tar::TarPath::parse(path.as_bytes()).map_err(|_| bad(line))?;
+                let path =
+                    jaula_repo::tar::TarPath::parse(path.as_bytes()).map_err(|_| bad(line))?;
                 Ok::<_, UnpackError>(path.as_bytes().to_vec())
             };
             by_path.insert(path(from)?, (path(to)?, package.to_owned()));
@@ -33,7 +39,10 @@ impl Diversions {
 
     /// Where `path` of `package` really goes, if not there.
     pub fn of(&self, path: &[u8], package: &str) -> Option<&[u8]> {
-        self.by_path.get(path).filter(|(_, by)| by != package).map(|(to, _)| to.as_slice())
+        self.by_path
+            .get(path)
+            .filter(|(_, by)| by != package)
+            .map(|(to, _)| to.as_slice())
     }
 
     /// Whether `package` is the one that diverted `path`, and so keeps it.
@@ -43,7 +52,9 @@ impl Diversions {
 
     /// Every diversion: the path, where it goes, and who keeps the path.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8], &str)> {
-        self.by_path.iter().map(|(from, (to, by))| (from.as_slice(), to.as_slice(), by.as_str()))
+        self.by_path
+            .iter()
+            .map(|(from, (to, by))| (from.as_slice(), to.as_slice(), by.as_str()))
     }
 
     /// Whether there is none.
@@ -66,11 +77,17 @@ impl StatOverrides {
     pub fn parse(text: &str, passwd: &str, group: &str) -> Result<Self, UnpackError> {
         let mut by_path = HashMap::new();
         for line in text.lines() {
-            let bad = || UnpackError::Database { file: "var/lib/dpkg/statoverride", line: line.to_owned() };
+            let bad = || UnpackError::Database {
+                file: "var/lib/dpkg/statoverride",
+                line: line.to_owned(),
+            };
             let mut words = line.splitn(4, ' ');
             let mut word = || words.next().ok_or_else(bad);
             let (user, group_name, mode, path) = (word()?, word()?, word()?, word()?);
-            let mode = u32::from_str_radix(mode, 8).ok().filter(|mode| *mode <= 0o7777).ok_or_else(bad)?;
+            let mode = u32::from_str_radix(mode, 8)
+                .ok()
+                .filter(|mode| *mode <= 0o7777)
+                .ok_or_else(bad)?;
             let uid = id(user, passwd).ok_or_else(bad)?;
             let gid = id(group_name, group).ok_or_else(bad)?;
             let path = path.strip_prefix('/').ok_or_else(bad)?;
@@ -90,6 +107,8 @@ fn id(name: &str, database: &str) -> Option<u32> {
     if let Some(number) = name.strip_prefix('#') {
         return number.parse().ok();
     }
-    let line = database.lines().find(|line| line.split(':').next() == Some(name))?;
+    let line = database
+        .lines()
+        .find(|line| line.split(':').next() == Some(name))?;
     line.split(':').nth(2)?.parse().ok()
 }

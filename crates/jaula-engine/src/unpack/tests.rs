@@ -15,7 +15,10 @@ impl Place {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("root")).unwrap();
         std::fs::write(dir.path().join("canary"), "untouched").unwrap();
-        Self { dir, debs: Vec::new() }
+        Self {
+            dir,
+            debs: Vec::new(),
+        }
     }
 
     /// As `builder`'s owner: the tests may run as an ordinary user.
@@ -40,17 +43,32 @@ impl Place {
         self.dir.path().join("root")
     }
 
-    fn unpack_with(&self, merged: bool, rules: Option<Diversions>) -> Result<(Wave, Vec<Vec<u8>>), UnpackError> {
+    fn unpack_with(
+        &self,
+        merged: bool,
+        rules: Option<Diversions>,
+    ) -> Result<(Wave, Vec<Vec<u8>>), UnpackError> {
         let root = Dir::open(&self.root()).unwrap();
         let before = Before::new([], &self.debs);
-        let mut unpacker = Unpacker::new(&root, &self.debs, &before, Aliases::debian(merged), 1_000_000_000, 3);
+        let mut unpacker = Unpacker::new(
+            &root,
+            &self.debs,
+            &before,
+            Aliases::debian(merged),
+            1_000_000_000,
+            3,
+        );
         if let Some(diversions) = rules {
             unpacker.set_rules(diversions, StatOverrides::default());
         }
         unpacker.prepare().unwrap();
         let all: Vec<usize> = (0..self.debs.len()).collect();
         let wave = unpacker.unpack(&all, false, &|_, _| {})?;
-        let lists = wave.unpacked.iter().map(|unpacked| unpacker.kept(unpacked)).collect();
+        let lists = wave
+            .unpacked
+            .iter()
+            .map(|unpacked| unpacker.kept(unpacked))
+            .collect();
         Ok((wave, lists))
     }
 
@@ -59,7 +77,8 @@ impl Place {
     }
 
     fn read(&self, path: &str) -> String {
-        std::fs::read_to_string(self.root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+        std::fs::read_to_string(self.root().join(path))
+            .unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
     fn empty(&self) {
@@ -68,7 +87,10 @@ impl Place {
     }
 
     fn assert_outside_untouched(&self) {
-        assert_eq!(std::fs::read_to_string(self.dir.path().join("canary")).unwrap(), "untouched");
+        assert_eq!(
+            std::fs::read_to_string(self.dir.path().join("canary")).unwrap(),
+            "untouched"
+        );
     }
 }
 
@@ -91,7 +113,10 @@ fn needs_root(test: &str) -> bool {
     if own().0 == 0 {
         return false;
     }
-    jaula_testkit::skip::note(test, "directories of a package belong to root, and only root can give files away");
+    jaula_testkit::skip::note(
+        test,
+        "directories of a package belong to root, and only root can give files away",
+    );
     true
 }
 
@@ -101,20 +126,47 @@ fn files_modes_links_and_configuration_files() {
         return;
     }
     let mut place = Place::new();
-    let one = file(deb("one").dir("./bin", 0o755).dir("./srv", 0o2750), "./bin/tool", "#!", 0o4755);
-    let one = one.hardlink("./bin/again", "./bin/tool").symlink("./usr/bin/link", "tool").conffile("etc/one.conf", "setting");
+    let one = file(
+        deb("one").dir("./bin", 0o755).dir("./srv", 0o2750),
+        "./bin/tool",
+        "#!",
+        0o4755,
+    );
+    let one = one
+        .hardlink("./bin/again", "./bin/tool")
+        .symlink("./usr/bin/link", "tool")
+        .conffile("etc/one.conf", "setting");
     place.add(one, "");
     let (wave, lists) = place.unpack().unwrap();
-    assert_eq!(std::fs::read_link(place.root().join("bin")).unwrap(), Path::new("usr/bin"));
+    assert_eq!(
+        std::fs::read_link(place.root().join("bin")).unwrap(),
+        Path::new("usr/bin")
+    );
     let tool = std::fs::metadata(place.root().join("usr/bin/tool")).unwrap();
-    assert_eq!((tool.permissions().mode() & 0o7777, tool.nlink()), (0o4755, 2));
-    assert_eq!(std::fs::metadata(place.root().join("srv")).unwrap().permissions().mode() & 0o7777, 0o2750);
+    assert_eq!(
+        (tool.permissions().mode() & 0o7777, tool.nlink()),
+        (0o4755, 2)
+    );
+    assert_eq!(
+        std::fs::metadata(place.root().join("srv"))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o7777,
+        0o2750
+    );
     assert_eq!(place.read("etc/one.conf"), "setting");
     let (path, md5) = &wave.unpacked[0].conffiles[0];
     let expected = "4bd5de4f1ca0e9a0b6bd9f3ea5ea0f1c";
-    assert_eq!((path.as_str(), jaula_repo::hex::encode(&md5.unwrap()).len()), ("/etc/one.conf", expected.len()));
+    assert_eq!(
+        (path.as_str(), jaula_repo::hex::encode(&md5.unwrap()).len()),
+        ("/etc/one.conf", expected.len())
+    );
     let list = String::from_utf8(lists[0].clone()).unwrap();
-    assert!(list.contains("/bin/tool\n/bin/again\n") && list.contains("/etc/one.conf\n"), "{list}");
+    assert!(
+        list.contains("/bin/tool\n/bin/again\n") && list.contains("/etc/one.conf\n"),
+        "{list}"
+    );
 }
 
 #[test]
@@ -123,9 +175,16 @@ fn without_the_merge_directories_stay() {
         return;
     }
     let mut place = Place::new();
-    place.add(file(deb("one").dir("./bin", 0o755), "./bin/tool", "x", 0o755), "");
+    place.add(
+        file(deb("one").dir("./bin", 0o755), "./bin/tool", "x", 0o755),
+        "",
+    );
     place.unpack_with(false, None).unwrap();
-    assert!(std::fs::symlink_metadata(place.root().join("bin")).unwrap().is_dir());
+    assert!(
+        std::fs::symlink_metadata(place.root().join("bin"))
+            .unwrap()
+            .is_dir()
+    );
 }
 
 #[test]
@@ -136,21 +195,53 @@ fn replaces_decides_whoever_is_first() {
     for round in 0..20 {
         // The larger package is unpacked first, so the order of the threads differs between the two halves.
         let (big, small) = ("x".repeat(200_000), "y".to_owned());
-        let (first, second) = if round % 2 == 0 { (&big, &small) } else { (&small, &big) };
+        let (first, second) = if round % 2 == 0 {
+            (&big, &small)
+        } else {
+            (&small, &big)
+        };
         let mut place = Place::new();
-        place.add(file(file(deb("old"), "./opt/f", "old", 0o644), "./opt/pad-old", first, 0o644), "");
-        place.add(file(file(deb("new"), "./opt/f", "new", 0o600), "./opt/pad-new", second, 0o644), "old (<< 2)");
+        place.add(
+            file(
+                file(deb("old"), "./opt/f", "old", 0o644),
+                "./opt/pad-old",
+                first,
+                0o644,
+            ),
+            "",
+        );
+        place.add(
+            file(
+                file(deb("new"), "./opt/f", "new", 0o600),
+                "./opt/pad-new",
+                second,
+                0o644,
+            ),
+            "old (<< 2)",
+        );
         let (_, lists) = place.unpack().unwrap();
         assert_eq!(place.read("opt/f"), "new");
-        assert!(!String::from_utf8(lists[0].clone()).unwrap().contains("/opt/f\n"));
-        assert!(String::from_utf8(lists[1].clone()).unwrap().contains("/opt/f\n"));
+        assert!(
+            !String::from_utf8(lists[0].clone())
+                .unwrap()
+                .contains("/opt/f\n")
+        );
+        assert!(
+            String::from_utf8(lists[1].clone())
+                .unwrap()
+                .contains("/opt/f\n")
+        );
         // The earlier one replaces the later one: it keeps its file.
         place.empty();
         place.debs[0].replaces = "new".into();
         place.debs[1].replaces = "old (>> 5)".into();
         let (_, lists) = place.unpack().unwrap();
         assert_eq!(place.read("opt/f"), "old");
-        assert!(!String::from_utf8(lists[1].clone()).unwrap().contains("/opt/f\n"));
+        assert!(
+            !String::from_utf8(lists[1].clone())
+                .unwrap()
+                .contains("/opt/f\n")
+        );
     }
 }
 
@@ -163,7 +254,10 @@ fn a_conflict_names_both_packages() {
     place.add(file(deb("one"), "./opt/f", "1", 0o644), "");
     place.add(file(deb("two"), "./opt/f", "2", 0o644), "other");
     let error = place.unpack().unwrap_err();
-    assert_eq!(error.to_string(), "packages one and two both bring /opt/f, and neither replaces the other");
+    assert_eq!(
+        error.to_string(),
+        "packages one and two both bring /opt/f, and neither replaces the other"
+    );
     place.empty();
     place.add(deb("three").dir("./opt/f", 0o755), "one, two");
     place.debs.remove(1);
@@ -177,9 +271,24 @@ fn the_first_in_unpack_order_gives_a_directory_its_mode() {
     }
     let mut place = Place::new();
     place.add(deb("one").dir("./shared", 0o750), "");
-    place.add(file(deb("two").dir("./shared", 0o777), "./shared/pad", &"x".repeat(100_000), 0o644), "");
+    place.add(
+        file(
+            deb("two").dir("./shared", 0o777),
+            "./shared/pad",
+            &"x".repeat(100_000),
+            0o644,
+        ),
+        "",
+    );
     place.unpack().unwrap();
-    assert_eq!(std::fs::metadata(place.root().join("shared")).unwrap().permissions().mode() & 0o7777, 0o750);
+    assert_eq!(
+        std::fs::metadata(place.root().join("shared"))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o7777,
+        0o750
+    );
 }
 
 #[test]
@@ -192,7 +301,13 @@ fn diversions_move_the_files_of_others() {
     place.add(file(deb("diverter"), "./usr/bin/tool", "mine", 0o755), "");
     let rules = Diversions::parse("/usr/bin/tool\n/usr/bin/tool.distrib\ndiverter\n").unwrap();
     place.unpack_with(true, Some(rules)).unwrap();
-    assert_eq!((place.read("usr/bin/tool").as_str(), place.read("usr/bin/tool.distrib").as_str()), ("mine", "theirs"));
+    assert_eq!(
+        (
+            place.read("usr/bin/tool").as_str(),
+            place.read("usr/bin/tool.distrib").as_str()
+        ),
+        ("mine", "theirs")
+    );
     for bad in ["/a\n", "/a\n/b\n", "a\n/b\nc\n", "/a\n/../b\nc\n"] {
         assert!(Diversions::parse(bad).is_err(), "{bad:?}");
     }
@@ -204,24 +319,56 @@ fn a_preinst_that_diverts_waits() {
         return;
     }
     let mut place = Place::new();
-    place.add(file(deb("plain"), "./opt/a", "a", 0o644).script("preinst", "#!/bin/sh\ntrue\n"), "");
-    place.add(file(deb("diverter"), "./opt/b", "b", 0o644).script("preinst", "#!/bin/sh\ndpkg-divert --add /x\n"), "");
+    place.add(
+        file(deb("plain"), "./opt/a", "a", 0o644).script("preinst", "#!/bin/sh\ntrue\n"),
+        "",
+    );
+    place.add(
+        file(deb("diverter"), "./opt/b", "b", 0o644)
+            .script("preinst", "#!/bin/sh\ndpkg-divert --add /x\n"),
+        "",
+    );
     let (wave, _) = place.unpack().unwrap();
-    assert_eq!(wave.deferred.iter().map(|deferred| deferred.index).collect::<Vec<_>>(), [1]);
+    assert_eq!(
+        wave.deferred
+            .iter()
+            .map(|deferred| deferred.index)
+            .collect::<Vec<_>>(),
+        [1]
+    );
     assert!(place.root().join("opt/a").exists() && !place.root().join("opt/b").exists());
     // What is essential is there before any script runs, and comes again after it.
     place.empty();
     place.debs[1].essential = true;
     let (wave, _) = place.unpack().unwrap();
-    assert!(wave.deferred.is_empty() && wave.unpacked[1].again && place.root().join("opt/b").exists());
+    assert!(
+        wave.deferred.is_empty() && wave.unpacked[1].again && place.root().join("opt/b").exists()
+    );
 }
 
 #[test]
 fn stat_overrides_are_read_from_the_trees_own_names() {
-    let rules = StatOverrides::parse("root mail 2755 /usr/bin/x\n#5 #6 0700 /y\n", "root:x:0:0::/:\n", "mail:x:8:\n").unwrap();
-    assert_eq!((rules.of(b"usr/bin/x"), rules.of(b"y"), rules.of(b"z")), (Some((0, 8, 0o2755)), Some((5, 6, 0o700)), None));
-    for bad in ["nobody mail 0755 /x\n", "root mail 9999 /x\n", "root mail 0755 x\n", "root\n", "#0 #0 77777 /x\n"] {
-        assert!(StatOverrides::parse(bad, "root:x:0:0::/:\n", "mail:x:8:\n").is_err(), "{bad:?}");
+    let rules = StatOverrides::parse(
+        "root mail 2755 /usr/bin/x\n#5 #6 0700 /y\n",
+        "root:x:0:0::/:\n",
+        "mail:x:8:\n",
+    )
+    .unwrap();
+    assert_eq!(
+        (rules.of(b"usr/bin/x"), rules.of(b"y"), rules.of(b"z")),
+        (Some((0, 8, 0o2755)), Some((5, 6, 0o700)), None)
+    );
+    for bad in [
+        "nobody mail 0755 /x\n",
+        "root mail 9999 /x\n",
+        "root mail 0755 x\n",
+        "root\n",
+        "#0 #0 77777 /x\n",
+    ] {
+        assert!(
+            StatOverrides::parse(bad, "root:x:0:0::/:\n", "mail:x:8:\n").is_err(),
+            "{bad:?}"
+        );
     }
 }
 
@@ -239,14 +386,32 @@ fn an_altered_package_is_refused() {
         std::fs::write(&place.debs[0].path, &bad).unwrap();
         place.empty();
         let error = place.unpack().unwrap_err();
-        assert!(matches!(&error, UnpackError::Altered { what: "SHA-256", .. }), "at {at}: {error}");
+        assert!(
+            matches!(
+                &error,
+                UnpackError::Altered {
+                    what: "SHA-256",
+                    ..
+                }
+            ),
+            "at {at}: {error}"
+        );
     }
     std::fs::write(&place.debs[0].path, &good[..good.len() - 1]).unwrap();
-    assert!(matches!(place.unpack(), Err(UnpackError::Altered { what: "size", .. })));
+    assert!(matches!(
+        place.unpack(),
+        Err(UnpackError::Altered { what: "size", .. })
+    ));
     std::fs::write(&place.debs[0].path, &good).unwrap();
     place.debs[0].version = "2.0".into();
     place.empty();
-    assert!(matches!(place.unpack(), Err(UnpackError::Altered { what: "version", .. })));
+    assert!(matches!(
+        place.unpack(),
+        Err(UnpackError::Altered {
+            what: "version",
+            ..
+        })
+    ));
 }
 
 #[test]
@@ -258,11 +423,20 @@ fn hostile_packages_stay_inside() {
         ("up", |b| b.file("./../canary", "bad", 0o644)),
         ("deep up", |b| b.file("./usr/../../canary", "bad", 0o644)),
         ("absolute", |b| b.file("/../canary", "bad", 0o644)),
-        ("link then file through it", |b| b.symlink("./way", "..").file("./way/canary", "bad", 0o644)),
-        ("absolute link then file", |b| b.symlink("./way", "/tmp").file("./way/jaula-canary", "bad", 0o644)),
+        ("link then file through it", |b| {
+            b.symlink("./way", "..").file("./way/canary", "bad", 0o644)
+        }),
+        ("absolute link then file", |b| {
+            b.symlink("./way", "/tmp")
+                .file("./way/jaula-canary", "bad", 0o644)
+        }),
         ("hard link out", |b| b.hardlink("./in", "./../canary")),
-        ("hard link to nothing before", |b| b.hardlink("./in", "./etc/passwd")),
-        ("link then the same as a file", |b| b.symlink("./x", "../canary").file("./x", "bad", 0o644)),
+        ("hard link to nothing before", |b| {
+            b.hardlink("./in", "./etc/passwd")
+        }),
+        ("link then the same as a file", |b| {
+            b.symlink("./x", "../canary").file("./x", "bad", 0o644)
+        }),
         ("device", |b| b.device("./disk", 8, 0)),
     ];
     for (what, change) in build {
@@ -280,9 +454,18 @@ fn a_link_does_not_take_the_place_of_a_directory() {
         return;
     }
     let mut place = Place::new();
-    place.add(deb("one").symlink("./usr", "..").file("./bin/canary", "bad", 0o644), "");
+    place.add(
+        deb("one")
+            .symlink("./usr", "..")
+            .file("./bin/canary", "bad", 0o644),
+        "",
+    );
     place.unpack().unwrap();
-    assert!(std::fs::symlink_metadata(place.root().join("usr")).unwrap().is_dir());
+    assert!(
+        std::fs::symlink_metadata(place.root().join("usr"))
+            .unwrap()
+            .is_dir()
+    );
     assert_eq!(place.read("usr/bin/canary"), "bad");
     place.assert_outside_untouched();
 }
@@ -309,7 +492,9 @@ fn a_race_for_a_directory_leads_nowhere() {
     }
     let place = {
         let mut place = Place::new();
-        let many = (0..300).fold(deb("many"), |b, n| file(b, &format!("./a/b/f{n}"), "x", 0o644));
+        let many = (0..300).fold(deb("many"), |b, n| {
+            file(b, &format!("./a/b/f{n}"), "x", 0o644)
+        });
         place.add(many, "");
         place
     };
@@ -339,7 +524,13 @@ fn tar(build: impl FnOnce(&mut tar::Builder<Vec<u8>>)) -> Vec<u8> {
     builder.into_inner().unwrap()
 }
 
-fn entry(builder: &mut tar::Builder<Vec<u8>>, path: &str, kind: tar::EntryType, link: &str, content: &str) {
+fn entry(
+    builder: &mut tar::Builder<Vec<u8>>,
+    path: &str,
+    kind: tar::EntryType,
+    link: &str,
+    content: &str,
+) {
     let mut header = tar::Header::new_gnu();
     let (uid, gid) = own();
     header.set_entry_type(kind);
@@ -369,12 +560,20 @@ fn an_archive_is_extracted_as_it_is() {
     });
     let root = Dir::open(&place.root()).unwrap();
     let mut extractor = Extractor::new(&root, Devices::Skip);
-    let done = extractor.extract(Entries::new(&bytes[..], Limits::default()), &mut |_, _| {}).unwrap();
-    assert_eq!((done.entries, done.bytes, done.newest), (6, 11, 1_234_567_890));
+    let done = extractor
+        .extract(Entries::new(&bytes[..], Limits::default()), &mut |_, _| {})
+        .unwrap();
+    assert_eq!(
+        (done.entries, done.bytes, done.newest),
+        (6, 11, 1_234_567_890)
+    );
     assert_eq!(place.read("d/h"), "second");
     let meta = std::fs::metadata(place.root().join("d")).unwrap();
     assert_eq!((meta.mode() & 0o7777, meta.mtime()), (0o750, 1_234_567_890));
-    assert_eq!(std::fs::read_link(place.root().join("d/l")).unwrap(), Path::new("/etc/passwd"));
+    assert_eq!(
+        std::fs::read_link(place.root().join("d/l")).unwrap(),
+        Path::new("/etc/passwd")
+    );
 }
 
 #[test]
@@ -383,7 +582,8 @@ fn devices_are_refused_or_left_out() {
     for (devices, good) in [(Devices::Refuse, false), (Devices::Skip, true)] {
         let place = Place::new();
         let root = Dir::open(&place.root()).unwrap();
-        let outcome = Extractor::new(&root, devices).extract(Entries::new(&bytes[..], Limits::default()), &mut |_, _| {});
+        let outcome = Extractor::new(&root, devices)
+            .extract(Entries::new(&bytes[..], Limits::default()), &mut |_, _| {});
         assert_eq!(outcome.is_ok(), good);
         assert!(!place.root().join("dev-null").exists());
     }
@@ -396,7 +596,8 @@ fn an_archive_over_a_tree_with_links_stays_inside() {
     std::os::unix::fs::symlink("..", place.root().join("way")).unwrap();
     let bytes = tar(|b| entry(b, "way/canary", T::Regular, "", "bad"));
     let root = Dir::open(&place.root()).unwrap();
-    let outcome = Extractor::new(&root, Devices::Refuse).extract(Entries::new(&bytes[..], Limits::default()), &mut |_, _| {});
+    let outcome = Extractor::new(&root, Devices::Refuse)
+        .extract(Entries::new(&bytes[..], Limits::default()), &mut |_, _| {});
     assert!(outcome.is_err());
     place.assert_outside_untouched();
 }

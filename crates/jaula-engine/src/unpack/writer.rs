@@ -34,7 +34,11 @@ pub fn shown(path: &[u8]) -> String {
 
 pub fn failed(action: &'static str, path: &[u8]) -> impl FnOnce(io::Error) -> UnpackError {
     let path = shown(path);
-    move |source| UnpackError::Tree { action, path, source }
+    move |source| UnpackError::Tree {
+        action,
+        path,
+        source,
+    }
 }
 
 /// Told of every directory that had to be made without an entry of its own.
@@ -49,12 +53,20 @@ pub struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     pub fn new(root: &'a Dir) -> Self {
-        Self { root, open: HashMap::new(), clock: 0, buffer: Vec::new() }
+        Self {
+            root,
+            open: HashMap::new(),
+            clock: 0,
+            buffer: Vec::new(),
+        }
     }
 
     pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
         match path.iter().rposition(|byte| *byte == b'/') {
-            Some(at) => (path.get(..at).unwrap_or_default(), path.get(at + 1..).unwrap_or_default()),
+            Some(at) => (
+                path.get(..at).unwrap_or_default(),
+                path.get(at + 1..).unwrap_or_default(),
+            ),
             None => (&[], path),
         }
     }
@@ -87,7 +99,11 @@ impl<'a> Writer<'a> {
             .map_err(failed("open the directory", path))?
         };
         if self.open.len() >= OPEN_DIRS {
-            let oldest = self.open.iter().min_by_key(|(_, (_, used))| *used).map(|(path, _)| path.clone());
+            let oldest = self
+                .open
+                .iter()
+                .min_by_key(|(_, (_, used))| *used)
+                .map(|(path, _)| path.clone());
             oldest.and_then(|oldest| self.open.remove(&oldest));
         }
         let dir = Rc::new(dir);
@@ -101,7 +117,11 @@ impl<'a> Writer<'a> {
     }
 
     /// Parent and name.
-    pub fn place(&mut self, path: &[u8], implicit: Implicit<'_>) -> Result<(Rc<Dir>, CString), UnpackError> {
+    pub fn place(
+        &mut self,
+        path: &[u8],
+        implicit: Implicit<'_>,
+    ) -> Result<(Rc<Dir>, CString), UnpackError> {
         let (parent, name) = Self::split(path);
         Ok((self.dir(parent, implicit)?, c_name(name)))
     }
@@ -119,21 +139,33 @@ impl<'a> Writer<'a> {
         let tree = |error| FillError::Tree(failed("write", path)(error));
         if size <= SMALL {
             self.buffer.clear();
-            content.take(size).read_to_end(&mut self.buffer).map_err(FillError::Content)?;
+            content
+                .take(size)
+                .read_to_end(&mut self.buffer)
+                .map_err(FillError::Content)?;
             file.write_all(&self.buffer).map_err(tree)?;
         } else {
             tree::allocate(file, size).map_err(tree)?;
             self.buffer.resize(SMALL as usize, 0);
             let mut left = size;
             while left > 0 {
-                let step = usize::try_from(left).unwrap_or(usize::MAX).min(self.buffer.len());
-                let Some(part) = self.buffer.get_mut(..step) else { break };
+                let step = usize::try_from(left)
+                    .unwrap_or(usize::MAX)
+                    .min(self.buffer.len());
+                let Some(part) = self.buffer.get_mut(..step) else {
+                    break;
+                };
                 content.read_exact(part).map_err(FillError::Content)?;
                 file.write_all(part).map_err(tree)?;
                 left -= step as u64;
             }
         }
-        let Attributes { uid, gid, mode, mtime } = attributes;
+        let Attributes {
+            uid,
+            gid,
+            mode,
+            mtime,
+        } = attributes;
         // File capabilities go away with a change of owner: attributes come last but for the time.
         if xattrs.is_empty() {
             return tree::set_file(file, uid, gid, mode, mtime, 0).map_err(tree);
@@ -146,9 +178,16 @@ impl<'a> Writer<'a> {
     }
 
     /// Owner and time of a link.
-    pub fn finish_link(dir: &Dir, name: &CStr, path: &[u8], attributes: Attributes) -> Result<(), UnpackError> {
-        dir.chown(name, attributes.uid, attributes.gid).map_err(failed("set the owner of", path))?;
-        dir.set_mtime(name, attributes.mtime, 0).map_err(failed("set the time of", path))
+    pub fn finish_link(
+        dir: &Dir,
+        name: &CStr,
+        path: &[u8],
+        attributes: Attributes,
+    ) -> Result<(), UnpackError> {
+        dir.chown(name, attributes.uid, attributes.gid)
+            .map_err(failed("set the owner of", path))?;
+        dir.set_mtime(name, attributes.mtime, 0)
+            .map_err(failed("set the time of", path))
     }
 }
 

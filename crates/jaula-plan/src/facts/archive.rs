@@ -58,10 +58,17 @@ pub enum SignedBy {
 pub fn apt_sources(files: &[SourcesFile], arch: &Arch) -> Vec<AptSource> {
     let mut found = Vec::new();
     for file in files {
-        if file.path.extension().is_some_and(|ending| ending == "sources") {
+        if file
+            .path
+            .extension()
+            .is_some_and(|ending| ending == "sources")
+        {
             stanzas(&file.text, arch, &mut found);
         } else {
-            file.text.lines().filter_map(|line| one_line(line, arch)).for_each(|source| found.push(source));
+            file.text
+                .lines()
+                .filter_map(|line| one_line(line, arch))
+                .for_each(|source| found.push(source));
         }
     }
     found
@@ -86,7 +93,9 @@ fn one_line(line: &str, arch: &Arch) -> Option<AptSource> {
         for option in options.split_whitespace() {
             match option.split_once('=') {
                 Some(("signed-by", value)) => signed_by = signers(value.split(',')),
-                Some(("arch", value)) if !value.split(',').any(|a| a == arch.as_str()) => return None,
+                Some(("arch", value)) if !value.split(',').any(|a| a == arch.as_str()) => {
+                    return None;
+                }
                 _ => {}
             }
         }
@@ -97,13 +106,26 @@ fn one_line(line: &str, arch: &Arch) -> Option<AptSource> {
     if suite.ends_with('/') || components.is_empty() {
         return None;
     }
-    Some(AptSource { uri: clean(uri), suite: suite.to_owned(), components, signed_by })
+    Some(AptSource {
+        uri: clean(uri),
+        suite: suite.to_owned(),
+        components,
+        signed_by,
+    })
 }
 
 fn signers<'a>(words: impl Iterator<Item = &'a str>) -> SignedBy {
     let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
-    let files: Vec<PathBuf> = words.iter().filter(|word| word.starts_with('/')).map(PathBuf::from).collect();
-    if files.is_empty() || files.len() != words.len() { SignedBy::Other } else { SignedBy::Files(files) }
+    let files: Vec<PathBuf> = words
+        .iter()
+        .filter(|word| word.starts_with('/'))
+        .map(PathBuf::from)
+        .collect();
+    if files.is_empty() || files.len() != words.len() {
+        SignedBy::Other
+    } else {
+        SignedBy::Files(files)
+    }
 }
 
 /// deb822 stanzas.
@@ -129,16 +151,36 @@ fn stanzas(text: &str, arch: &Arch, found: &mut Vec<AptSource>) {
 }
 
 fn stanza(fields: &[(String, String)], arch: &Arch, found: &mut Vec<AptSource>) {
-    let field = |name: &str| fields.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str());
-    let words = |name: &str| field(name).unwrap_or("").split_whitespace().collect::<Vec<_>>();
-    let off = field("enabled").is_some_and(|v| matches!(v.to_ascii_lowercase().as_str(), "no" | "false" | "0" | "off"));
+    let field = |name: &str| {
+        fields
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, value)| value.as_str())
+    };
+    let words = |name: &str| {
+        field(name)
+            .unwrap_or("")
+            .split_whitespace()
+            .collect::<Vec<_>>()
+    };
+    let off = field("enabled").is_some_and(|v| {
+        matches!(
+            v.to_ascii_lowercase().as_str(),
+            "no" | "false" | "0" | "off"
+        )
+    });
     let archs = words("architectures");
-    if off || !words("types").contains(&"deb") || !(archs.is_empty() || archs.contains(&arch.as_str())) {
+    if off
+        || !words("types").contains(&"deb")
+        || !(archs.is_empty() || archs.contains(&arch.as_str()))
+    {
         return;
     }
     let signed_by = match field("signed-by") {
         None | Some("") => SignedBy::Trusted,
-        Some(value) if value.contains("-----BEGIN PGP") => SignedBy::Inline(value.trim_start().to_owned() + "\n"),
+        Some(value) if value.contains("-----BEGIN PGP") => {
+            SignedBy::Inline(value.trim_start().to_owned() + "\n")
+        }
         Some(value) => signers(value.split_whitespace()),
     };
     let components: Vec<String> = words("components").into_iter().map(str::to_owned).collect();
@@ -146,7 +188,10 @@ fn stanza(fields: &[(String, String)], arch: &Arch, found: &mut Vec<AptSource>) 
         return;
     }
     for uri in words("uris") {
-        for suite in words("suites").into_iter().filter(|suite| !suite.ends_with('/')) {
+        for suite in words("suites")
+            .into_iter()
+            .filter(|suite| !suite.ends_with('/'))
+        {
             found.push(AptSource {
                 uri: clean(uri),
                 suite: suite.to_owned(),

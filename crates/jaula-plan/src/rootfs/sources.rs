@@ -46,7 +46,13 @@ pub struct Source {
 impl fmt::Display for Source {
     /// As a line of sources.list(5).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "deb {} {} {}", self.uri, self.suite, self.components.join(" "))
+        write!(
+            f,
+            "deb {} {} {}",
+            self.uri,
+            self.suite,
+            self.components.join(" ")
+        )
     }
 }
 
@@ -84,7 +90,10 @@ pub struct Sources {
 impl Sources {
     /// The text of the image's `/etc/apt/sources.list`.
     pub fn sources_list(&self) -> String {
-        self.entries.iter().map(|entry| format!("{entry}\n")).collect()
+        self.entries
+            .iter()
+            .map(|entry| format!("{entry}\n"))
+            .collect()
     }
 }
 
@@ -110,7 +119,10 @@ pub enum SourcesError {
         nearest: Vec<String>,
     },
     /// Programs of this architecture do not run here.
-    #[error("this machine does not run {arch} programs (it runs {})", list(runnable))]
+    #[error(
+        "this machine does not run {arch} programs (it runs {})",
+        list(runnable)
+    )]
     ForeignArch {
         /// As asked for.
         arch: Arch,
@@ -118,7 +130,10 @@ pub enum SourcesError {
         runnable: Vec<Arch>,
     },
     /// No keyring that could tell a real archive from a false one.
-    #[error("no keyring for {distro} on this machine (looked for {})", list(candidates))]
+    #[error(
+        "no keyring for {distro} on this machine (looked for {})",
+        list(candidates)
+    )]
     NoKeyring {
         /// The distribution.
         distro: DistroName,
@@ -156,13 +171,23 @@ impl SourcesError {
     /// What the user can do, one sentence.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::UnknownDistro { .. } => Some("add it to the table of distributions with a file of your own".to_owned()),
-            Self::UnknownSuite { .. } => Some("name its mirror with --mirror to use a suite the table does not know".to_owned()),
-            Self::NoKeyring { package: Some(package), .. } => {
-                Some(format!("install the package {package}, or name a keyring with --keyring"))
+            Self::UnknownDistro { .. } => {
+                Some("add it to the table of distributions with a file of your own".to_owned())
             }
+            Self::UnknownSuite { .. } => Some(
+                "name its mirror with --mirror to use a suite the table does not know".to_owned(),
+            ),
+            Self::NoKeyring {
+                package: Some(package),
+                ..
+            } => Some(format!(
+                "install the package {package}, or name a keyring with --keyring"
+            )),
             Self::NoKeyring { .. } => Some("name a keyring with --keyring".to_owned()),
-            Self::ForeignArch { runnable, .. } => Some(format!("use --arch {}, or a machine of that architecture", list(runnable))),
+            Self::ForeignArch { runnable, .. } => Some(format!(
+                "use --arch {}, or a machine of that architecture",
+                list(runnable)
+            )),
             Self::BadMirror { .. } => Some("write http://…, https://… or file:/…".to_owned()),
             Self::Table { .. } | Self::BadValue { .. } => None,
         }
@@ -170,11 +195,19 @@ impl SourcesError {
 }
 
 fn near(names: &[String]) -> String {
-    if names.is_empty() { String::new() } else { format!("; nearest: {}", names.join(", ")) }
+    if names.is_empty() {
+        String::new()
+    } else {
+        format!("; nearest: {}", names.join(", "))
+    }
 }
 
 fn list<T: ToString>(items: &[T]) -> String {
-    items.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
+    items
+        .iter()
+        .map(T::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// Finds the suites, mirrors and keyrings for `spec`.
@@ -186,28 +219,47 @@ fn list<T: ToString>(items: &[T]) -> String {
 ///
 /// # Errors
 /// [`SourcesError`].
-pub fn resolve_sources(spec: &ImageSpec, facts: &AptFacts, table: &Table) -> Result<Sources, SourcesError> {
+pub fn resolve_sources(
+    spec: &ImageSpec,
+    facts: &AptFacts,
+    table: &Table,
+) -> Result<Sources, SourcesError> {
     let name = spec.distro.as_str();
-    let distro = table.distro(name).ok_or_else(|| SourcesError::UnknownDistro {
-        name: spec.distro.clone(),
-        nearest: nearest(name, table.names()),
-    })?;
+    let distro = table
+        .distro(name)
+        .ok_or_else(|| SourcesError::UnknownDistro {
+            name: spec.distro.clone(),
+            nearest: nearest(name, table.names()),
+        })?;
     let suite = match &spec.suite {
         Some(suite) => suite.clone(),
         None => bad("default suite", &distro.default_suite)?,
     };
     let arch = spec.arch.clone().unwrap_or_else(|| facts.arch.clone());
     if !facts.runnable.contains(&arch) {
-        return Err(SourcesError::ForeignArch { arch, runnable: facts.runnable.clone() });
+        return Err(SourcesError::ForeignArch {
+            arch,
+            runnable: facts.runnable.clone(),
+        });
     }
     let release = distro.release(suite.as_str());
     let host = HostArchive::find(distro, &apt_sources(&facts.sources, &arch));
     let (origin, mut entries) = match (&spec.mirror, release) {
-        (Some(mirror), _) => (Origin::Mirror, vec![entry(check_mirror(mirror)?, suite.as_str(), Kind::Main)]),
+        (Some(mirror), _) => (
+            Origin::Mirror,
+            vec![entry(check_mirror(mirror)?, suite.as_str(), Kind::Main)],
+        ),
         (None, None) => {
-            let names = distro.releases.iter().flat_map(|r| std::iter::once(&r.name).chain(&r.aliases));
+            let names = distro
+                .releases
+                .iter()
+                .flat_map(|r| std::iter::once(&r.name).chain(&r.aliases));
             let nearest = nearest(suite.as_str(), names.map(String::as_str));
-            return Err(SourcesError::UnknownSuite { distro: spec.distro.clone(), suite, nearest });
+            return Err(SourcesError::UnknownSuite {
+                distro: spec.distro.clone(),
+                suite,
+                nearest,
+            });
         }
         (None, Some(release)) => from_host_or_table(distro, release, suite.as_str(), &arch, &host),
     };
@@ -238,24 +290,39 @@ pub fn resolve_sources(spec: &ImageSpec, facts: &AptFacts, table: &Table) -> Res
 }
 
 fn bad<T: std::str::FromStr>(what: &'static str, value: &str) -> Result<T, SourcesError> {
-    value.parse().map_err(|_| SourcesError::BadValue { what, value: value.to_owned() })
+    value.parse().map_err(|_| SourcesError::BadValue {
+        what,
+        value: value.to_owned(),
+    })
 }
 
 fn entry(uri: String, suite: &str, kind: Kind) -> Source {
-    Source { uri, suite: suite.to_owned(), kind, components: Vec::new(), keyrings: Vec::new() }
+    Source {
+        uri,
+        suite: suite.to_owned(),
+        kind,
+        components: Vec::new(),
+        keyrings: Vec::new(),
+    }
 }
 
 /// The address without its last slashes, if it is one.
 fn check_mirror(mirror: &str) -> Result<String, SourcesError> {
-    let known = ["http://", "https://", "file://"].iter().any(|s| mirror.strip_prefix(s).is_some_and(|r| !r.is_empty()));
+    let known = ["http://", "https://", "file://"]
+        .iter()
+        .any(|s| mirror.strip_prefix(s).is_some_and(|r| !r.is_empty()));
     let plain = mirror.chars().all(|c| c.is_ascii_graphic());
     if known && plain {
         return Ok(mirror.trim_end_matches('/').to_owned());
     }
     // `file:/path` is what sources.list(5) writes.
     match mirror.strip_prefix("file:") {
-        Some(path) if plain && path.starts_with('/') => Ok(format!("file://{}", path.trim_end_matches('/'))),
-        _ => Err(SourcesError::BadMirror { mirror: mirror.to_owned() }),
+        Some(path) if plain && path.starts_with('/') => {
+            Ok(format!("file://{}", path.trim_end_matches('/')))
+        }
+        _ => Err(SourcesError::BadMirror {
+            mirror: mirror.to_owned(),
+        }),
     }
 }
 
@@ -266,12 +333,18 @@ struct HostArchive {
 
 impl HostArchive {
     fn find(distro: &Distro, sources: &[AptSource]) -> Self {
-        let entries = sources.iter().filter_map(|source| Some((kind_of(distro, source)?, source.clone()))).collect();
+        let entries = sources
+            .iter()
+            .filter_map(|source| Some((kind_of(distro, source)?, source.clone())))
+            .collect();
         Self { entries }
     }
 
     fn of(&self, kind: Kind) -> Option<&AptSource> {
-        self.entries.iter().find(|(k, _)| *k == kind).map(|(_, source)| source)
+        self.entries
+            .iter()
+            .find(|(k, _)| *k == kind)
+            .map(|(_, source)| source)
     }
 }
 
@@ -285,7 +358,9 @@ fn kind_of(distro: &Distro, source: &AptSource) -> Option<Kind> {
     for release in &distro.releases {
         for name in std::iter::once(&release.name).chain(&release.aliases) {
             let is = |pattern: &Option<String>| {
-                pattern.as_ref().is_some_and(|pattern| pattern.replace("{}", name) == source.suite)
+                pattern
+                    .as_ref()
+                    .is_some_and(|pattern| pattern.replace("{}", name) == source.suite)
             };
             let (kind, paths) = if *name == source.suite {
                 (Kind::Main, &distro.paths)
@@ -309,19 +384,26 @@ fn from_host_or_table(
     arch: &Arch,
     host: &HostArchive,
 ) -> (Origin, Vec<Source>) {
-    let pattern = |pattern: &Option<String>| pattern.as_ref().map(|pattern| pattern.replace("{}", suite));
+    let pattern =
+        |pattern: &Option<String>| pattern.as_ref().map(|pattern| pattern.replace("{}", suite));
     let wanted = [
         (Kind::Main, Some(suite.to_owned())),
         (Kind::Updates, pattern(&release.updates)),
         (Kind::Security, pattern(&release.security)),
     ];
-    let has_release = host.entries.iter().any(|(kind, source)| *kind == Kind::Main && source.suite == suite);
+    let has_release = host
+        .entries
+        .iter()
+        .any(|(kind, source)| *kind == Kind::Main && source.suite == suite);
     let mut entries = Vec::new();
     for (kind, name) in wanted {
         let Some(name) = name else { continue };
         if has_release {
             // As APT on this host: its suites, each once.
-            let same = host.entries.iter().find(|(k, source)| *k == kind && source.suite == name);
+            let same = host
+                .entries
+                .iter()
+                .find(|(k, source)| *k == kind && source.suite == name);
             if let Some((_, source)) = same {
                 entries.push(from_host(source, &name, kind));
             }
@@ -333,14 +415,24 @@ fn from_host_or_table(
             None => entry(table_mirror(distro, release, kind, arch), &name, kind),
         });
     }
-    let origin = if has_release || (!release.old && host.of(Kind::Main).is_some()) { Origin::Host } else { Origin::Table };
+    let origin = if has_release || (!release.old && host.of(Kind::Main).is_some()) {
+        Origin::Host
+    } else {
+        Origin::Table
+    };
     (origin, entries)
 }
 
 fn from_host(source: &AptSource, suite: &str, kind: Kind) -> Source {
-    let mut made = entry(check_mirror(&source.uri).unwrap_or_else(|_| source.uri.clone()), suite, kind);
+    let mut made = entry(
+        check_mirror(&source.uri).unwrap_or_else(|_| source.uri.clone()),
+        suite,
+        kind,
+    );
     match &source.signed_by {
-        SignedBy::Files(files) => made.keyrings = files.iter().cloned().map(Keyring::File).collect(),
+        SignedBy::Files(files) => {
+            made.keyrings = files.iter().cloned().map(Keyring::File).collect()
+        }
         SignedBy::Inline(key) => made.keyrings = vec![Keyring::Inline(key.clone())],
         SignedBy::Trusted | SignedBy::Other => {}
     }
@@ -348,14 +440,23 @@ fn from_host(source: &AptSource, suite: &str, kind: Kind) -> Source {
 }
 
 fn table_mirror(distro: &Distro, release: &Release, kind: Kind, arch: &Arch) -> String {
-    let ports = !distro.ports_except.is_empty() && !distro.ports_except.iter().any(|a| a == arch.as_str());
+    let ports =
+        !distro.ports_except.is_empty() && !distro.ports_except.iter().any(|a| a == arch.as_str());
     let main = match (&distro.old_mirror, &distro.ports_mirror) {
         (Some(old), _) if release.old => old,
         (_, Some(mirror)) if ports => return mirror.clone(),
         _ => &distro.mirror,
     };
-    let security = if release.old { &distro.old_security_mirror } else { &distro.security_mirror };
-    let mirror = if kind == Kind::Security { security.as_ref().unwrap_or(main) } else { main };
+    let security = if release.old {
+        &distro.old_security_mirror
+    } else {
+        &distro.security_mirror
+    };
+    let mirror = if kind == Kind::Security {
+        security.as_ref().unwrap_or(main)
+    } else {
+        main
+    };
     mirror.clone()
 }
 
@@ -371,13 +472,26 @@ fn keyrings(
     if let Some(file) = &spec.keyring {
         return Ok(vec![Keyring::File(file.clone())]);
     }
-    let exists = |path: &Path| facts.keyrings.iter().chain(&facts.trusted).any(|have| have == path);
+    let exists = |path: &Path| {
+        facts
+            .keyrings
+            .iter()
+            .chain(&facts.trusted)
+            .any(|have| have == path)
+    };
     let mut found: Vec<Keyring> = Vec::new();
-    if let Some(SignedBy::Files(files)) = host.of(kind).or_else(|| host.of(Kind::Main)).map(|source| &source.signed_by) {
+    if let Some(SignedBy::Files(files)) = host
+        .of(kind)
+        .or_else(|| host.of(Kind::Main))
+        .map(|source| &source.signed_by)
+    {
         found.extend(files.iter().cloned().map(Keyring::File));
     }
     let table = distro.keyrings.iter().find(|path| exists(path));
-    let old = distro.old_keyrings.iter().filter(|path| release.is_some_and(|r| r.old) && exists(path));
+    let old = distro
+        .old_keyrings
+        .iter()
+        .filter(|path| release.is_some_and(|r| r.old) && exists(path));
     for path in table.into_iter().chain(old) {
         if !found.contains(&Keyring::File(path.clone())) {
             found.push(Keyring::File(path.clone()));
@@ -389,7 +503,11 @@ fn keyrings(
     if found.is_empty() {
         return Err(SourcesError::NoKeyring {
             distro: spec.distro.clone(),
-            candidates: distro.keyrings.iter().map(|path| path.display().to_string()).collect(),
+            candidates: distro
+                .keyrings
+                .iter()
+                .map(|path| path.display().to_string())
+                .collect(),
             package: distro.keyring_package.clone(),
         });
     }
@@ -403,7 +521,11 @@ fn nearest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> 
         .filter(|(distance, name)| *distance <= 3 || (word.len() >= 3 && name.starts_with(word)))
         .collect();
     scored.sort();
-    scored.into_iter().take(3).map(|(_, name)| name.to_owned()).collect()
+    scored
+        .into_iter()
+        .take(3)
+        .map(|(_, name)| name.to_owned())
+        .collect()
 }
 
 /// Letters to be changed, added or taken away (Levenshtein).
@@ -414,7 +536,9 @@ fn distance(a: &str, b: &str) -> usize {
         let mut left = i + 1;
         let mut diagonal = i;
         for (cell, to) in row.iter_mut().skip(1).zip(&b) {
-            let here = (diagonal + usize::from(from != *to)).min(left + 1).min(*cell + 1);
+            let here = (diagonal + usize::from(from != *to))
+                .min(left + 1)
+                .min(*cell + 1);
             diagonal = std::mem::replace(cell, here);
             left = here;
         }

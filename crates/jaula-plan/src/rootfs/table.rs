@@ -88,7 +88,11 @@ const BUILTIN: &str = include_str!("../distros.toml");
 /// The names of the table that comes with the program, told from its headings alone: every start asks what a word
 /// means, and reading the whole table would take longer than the rest of the arguments.
 pub fn builtin_names() -> impl Iterator<Item = &'static str> {
-    let heading = |line: &'static str| line.strip_prefix('[')?.strip_suffix(']').filter(|name| !name.starts_with('['));
+    let heading = |line: &'static str| {
+        line.strip_prefix('[')?
+            .strip_suffix(']')
+            .filter(|name| !name.starts_with('['))
+    };
     BUILTIN.lines().filter_map(heading)
 }
 
@@ -98,7 +102,9 @@ impl Table {
     /// # Errors
     /// [`TableError`] if the built-in text were broken, which a test excludes.
     pub fn builtin() -> Result<Self, TableError> {
-        Ok(Self { distros: toml::from_str(BUILTIN)? })
+        Ok(Self {
+            distros: toml::from_str(BUILTIN)?,
+        })
     }
 
     /// Adds the entries of a file of the user's; an entry of the same name is replaced whole.
@@ -125,6 +131,8 @@ impl Table {
 impl Distro {
     /// The release that `suite` names.
     pub fn release(&self, suite: &str) -> Option<&Release> {
-        self.releases.iter().find(|release| release.answers_to(suite))
+        self.releases
+            .iter()
+            .find(|release| release.answers_to(suite))
     }
 }

@@ -41,14 +41,20 @@ fn facts(text: &str) -> AptFacts {
     AptFacts {
         arch: "amd64".parse().unwrap(),
         runnable: vec!["amd64".parse().unwrap(), "i386".parse().unwrap()],
-        sources: vec![SourcesFile { path: "/etc/apt/sources.list.d/debian.sources".into(), text: text.into() }],
+        sources: vec![SourcesFile {
+            path: "/etc/apt/sources.list.d/debian.sources".into(),
+            text: text.into(),
+        }],
         trusted: vec!["/etc/apt/trusted.gpg.d/a.asc".into()],
         keyrings: vec!["/usr/share/keyrings/debian-archive-keyring.gpg".into()],
     }
 }
 
 fn show(sources: &Sources) -> String {
-    let mut text = format!("{:?} {} {} merged={}\n", sources.origin, sources.suite, sources.arch, sources.merged_usr);
+    let mut text = format!(
+        "{:?} {} {} merged={}\n",
+        sources.origin, sources.suite, sources.arch, sources.merged_usr
+    );
     for entry in &sources.entries {
         text += &format!("{entry} <{:?}>\n", entry.keyrings);
     }
@@ -64,7 +70,10 @@ fn the_builtin_table_is_sound() {
     let table = Table::builtin().unwrap();
     for name in table.names() {
         let distro = table.distro(name).unwrap();
-        assert!(distro.release(&distro.default_suite).is_some(), "{name}: default suite is a release");
+        assert!(
+            distro.release(&distro.default_suite).is_some(),
+            "{name}: default suite is a release"
+        );
         assert!(name.parse::<crate::names::DistroName>().is_ok());
         for release in &distro.releases {
             assert!(release.name.parse::<crate::names::Suite>().is_ok());
@@ -109,10 +118,31 @@ fn a_mirror_alone_decides() {
          deb http://127.0.0.1:8080/debian bookworm main <[File(\"/tmp/k.gpg\")]>\n"
     );
     spec.mirror = Some("file:/srv/debian".into());
-    assert_eq!(resolve(&spec, &facts("")).unwrap().entries.first().unwrap().uri, "file:///srv/debian");
-    for mirror in ["ftp://x/debian", "http://", "http://a b/", "-o", "file:relative", "http://a\n/"] {
+    assert_eq!(
+        resolve(&spec, &facts(""))
+            .unwrap()
+            .entries
+            .first()
+            .unwrap()
+            .uri,
+        "file:///srv/debian"
+    );
+    for mirror in [
+        "ftp://x/debian",
+        "http://",
+        "http://a b/",
+        "-o",
+        "file:relative",
+        "http://a\n/",
+    ] {
         spec.mirror = Some(mirror.into());
-        assert!(matches!(resolve(&spec, &facts("")), Err(SourcesError::BadMirror { .. })), "{mirror}");
+        assert!(
+            matches!(
+                resolve(&spec, &facts("")),
+                Err(SourcesError::BadMirror { .. })
+            ),
+            "{mirror}"
+        );
     }
 }
 
@@ -151,26 +181,44 @@ fn one_line_sources_and_options_are_read() {
             .into(),
     }];
     let sources = resolve(&spec("debian", Some("bookworm")), &facts).unwrap();
-    assert_eq!(sources.sources_list(), "deb https://a.example/debian bookworm main\n");
-    assert_eq!(sources.entries.first().unwrap().keyrings, [Keyring::File(PathBuf::from("/k.asc"))]);
+    assert_eq!(
+        sources.sources_list(),
+        "deb https://a.example/debian bookworm main\n"
+    );
+    assert_eq!(
+        sources.entries.first().unwrap().keyrings,
+        [Keyring::File(PathBuf::from("/k.asc"))]
+    );
 }
 
 #[test]
 fn unknown_names_give_the_nearest() {
     let error = resolve(&spec("debain", None), &facts("")).unwrap_err();
-    assert_eq!(error.to_string(), "unknown distribution debain; nearest: debian, devuan");
+    assert_eq!(
+        error.to_string(),
+        "unknown distribution debain; nearest: debian, devuan"
+    );
     let error = resolve(&spec("debian", Some("bookwrm")), &facts("")).unwrap_err();
-    assert_eq!(error.to_string(), "debian has no suite bookwrm; nearest: bookworm");
+    assert_eq!(
+        error.to_string(),
+        "debian has no suite bookwrm; nearest: bookworm"
+    );
     assert!(error.hint().is_some());
 }
 
 #[test]
 fn what_is_missing_is_said() {
     let error = resolve(&spec("ubuntu", None), &facts(DEBIAN_HOST)).unwrap_err();
-    assert!(matches!(&error, SourcesError::NoKeyring { package: Some(p), .. } if p == "ubuntu-keyring"), "{error}");
+    assert!(
+        matches!(&error, SourcesError::NoKeyring { package: Some(p), .. } if p == "ubuntu-keyring"),
+        "{error}"
+    );
     let mut foreign = spec("debian", None);
     foreign.arch = Some("riscv64".parse().unwrap());
-    assert!(matches!(resolve(&foreign, &facts("")), Err(SourcesError::ForeignArch { .. })));
+    assert!(matches!(
+        resolve(&foreign, &facts("")),
+        Err(SourcesError::ForeignArch { .. })
+    ));
 }
 
 #[test]
