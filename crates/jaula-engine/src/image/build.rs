@@ -28,7 +28,7 @@ const THREADS: usize = 16;
 /// to start anew, and sleep).
 const GUARDS: [(&str, &str); 2] = [
     ("usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n"),
-    ("usr/local/sbin/ischroot", "#!/bin/sh\nexit 0\n"),
+    ("usr/sbin/ischroot", "#!/bin/sh\nexit 0\n"),
 ];
 
 /// Makes the image of a plan, unless it is there by now.
