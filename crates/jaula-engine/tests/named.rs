@@ -189,11 +189,12 @@ fn copies(base: &Path) -> Fallible {
     named::create(&store, &web)?;
     let upper = named::jail_dir(&store, &web.name).join("upper");
     // In: into a directory, and under a new name.
-    named::copy_in(&store, &web, &base.join("host/secret"), Path::new("/data"))?;
+    named::copy_in(&store, &web, None, &base.join("host/secret"), Path::new("/data"))?;
     assert_eq!(fs::read_to_string(upper.join("data/secret"))?, "host");
     named::copy_in(
         &store,
         &web,
+        None,
         &base.join("host/dir"),
         Path::new("data/etc/new"),
     )?;
@@ -207,6 +208,7 @@ fn copies(base: &Path) -> Fallible {
     let up = named::copy_in(
         &store,
         &web,
+        None,
         &base.join("host/secret"),
         Path::new("/up/etc"),
     );
@@ -216,6 +218,7 @@ fn copies(base: &Path) -> Fallible {
         named::copy_in(
             &store,
             &web,
+            None,
             &base.join("host/dir"),
             Path::new("/absolute/evil")
         )
@@ -226,6 +229,7 @@ fn copies(base: &Path) -> Fallible {
         named::copy_out(
             &store,
             &web,
+            None,
             Path::new("/absolute/secret"),
             &base.join("got")
         )
@@ -234,12 +238,13 @@ fn copies(base: &Path) -> Fallible {
     named::copy_out(
         &store,
         &web,
+        None,
         Path::new("../../../etc/shadow"),
         &base.join("got"),
     )?;
     assert_eq!(fs::read_to_string(base.join("got"))?, "jail");
     // Out: a directory, links as they are.
-    named::copy_out(&store, &web, Path::new("/data"), &base.join("copied"))?;
+    named::copy_out(&store, &web, None, Path::new("/data"), &base.join("copied"))?;
     assert_eq!(fs::read_to_string(base.join("copied/deep/file"))?, "out");
     assert_eq!(fs::read_link(base.join("copied/etc"))?, Path::new("../etc"));
     // A directory is never merged into another, and nothing is left of the attempt.
@@ -247,13 +252,14 @@ fn copies(base: &Path) -> Fallible {
         named::copy_out(
             &store,
             &web,
+            None,
             Path::new("/data"),
             &base.join("nowhere/copied")
         )
         .is_err()
     );
-    named::copy_out(&store, &web, Path::new("/data"), &base.join("copied"))?;
-    assert!(named::copy_out(&store, &web, Path::new("/data"), &base.join("copied")).is_err());
+    named::copy_out(&store, &web, None, Path::new("/data"), &base.join("copied"))?;
+    assert!(named::copy_out(&store, &web, None, Path::new("/data"), &base.join("copied")).is_err());
     assert_eq!(fs::read_dir(base.join("copied"))?.count(), 4);
     // The tree beneath is as it was.
     assert!(!base.join("tree/data/secret").exists() && !base.join("tree/etc/new").exists());

@@ -34,6 +34,31 @@ pub(crate) fn set(keep: u64) -> Result<(), Errno> {
     if done < 0 { Err(Errno::last()) } else { Ok(()) }
 }
 
+/// Makes everything that is permitted effective.
+pub(crate) fn raise() -> Result<(), Errno> {
+    let header = Header {
+        version: VERSION_3,
+        pid: 0,
+    };
+    let none = || Data {
+        effective: 0,
+        permitted: 0,
+        inheritable: 0,
+    };
+    let mut data = [none(), none()];
+    // SAFETY: version 3 takes a header and has room for two data structures.
+    let got = unsafe { libc::syscall(libc::SYS_capget, &raw const header, data.as_mut_ptr()) };
+    if got < 0 {
+        return Err(Errno::last());
+    }
+    for half in &mut data {
+        half.effective = half.permitted;
+    }
+    // SAFETY: as above.
+    let done = unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) };
+    if done < 0 { Err(Errno::last()) } else { Ok(()) }
+}
+
 /// Takes everything but `keep` from the bounding set, up to the last capability this kernel knows.
 pub(crate) fn bound(keep: u64) -> Result<(), Errno> {
     for number in 0..64 {

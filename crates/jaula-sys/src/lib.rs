@@ -8,6 +8,7 @@ pub mod detach;
 pub mod dir;
 pub mod error;
 pub mod idmap;
+pub mod joining;
 pub mod mount;
 pub mod overlay;
 pub mod process;

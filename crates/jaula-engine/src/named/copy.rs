@@ -1,38 +1,35 @@
-//! Files in and out of a named jail that does not run: through an overlay that is mounted nowhere. Every path of the
-//! jail is walked inside its root, and no link in it leads out.
+//! Files in and out of a named jail. One that does not run is seen through an overlay that is mounted nowhere, one
+//! that runs by a child that joins its mounts. Every path of the jail is walked inside its root, and no link in it
+//! leads out; what lies on the host is opened before.
 
-use super::{NamedError, Record, base, jail_dir, running, try_lock};
+use super::{NamedError, Record, base, jail_dir};
 use crate::error::At;
 use crate::export::{CopyOptions, Owner, copy_tree};
 use crate::store::Store;
+use jaula_plan::names::JailName;
 use jaula_sys::content::copy_contents;
 use jaula_sys::dir::{Dir, Kind, Meta, set_mode, set_mtime, set_owner};
+use jaula_sys::joining;
 use jaula_sys::overlay::{Overlay, detached};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::path::{Component, Path, PathBuf};
 
-/// What the jail sees, held against being started meanwhile.
-struct View {
-    overlay: Overlay,
-    name: String,
-    _lock: File,
+/// The report of a child is never longer than this.
+const REPORT: u64 = 16 << 10;
+
+/// What the jail sees.
+enum View {
+    /// It does not run, and is held against being started meanwhile.
+    Stopped { overlay: Overlay, _lock: File },
+    /// It runs: this process has joined it.
+    Joined { root: Dir },
 }
 
 impl View {
-    fn open(store: &Store, record: &Record) -> Result<Self, NamedError> {
-        let lock = try_lock(store, &record.name)?;
-        if let Some(found) = running(store, &record.name) {
-            return Err(NamedError::Running {
-                name: record.name.clone(),
-                pid: found.pid,
-            });
-        }
-        let lock = match lock {
-            Some(lock) => lock,
-            None => super::lock(store, &record.name)?,
-        };
+    fn stopped(store: &Store, record: &Record, lock: File) -> Result<Self, NamedError> {
         let dir = jail_dir(store, &record.name);
         let open = |path: PathBuf| Dir::open(&path).at("open", path);
         let (lower, upper, work) = (
@@ -41,18 +38,109 @@ impl View {
             open(dir.join("work"))?,
         );
         let overlay = detached(&lower, &upper, &work).at("mount the layer of", &dir)?;
-        Ok(Self {
+        Ok(Self::Stopped {
             overlay,
-            name: record.name.to_string(),
             _lock: lock,
         })
     }
 
+    fn root(&self) -> &Dir {
+        match self {
+            Self::Stopped { overlay, .. } => overlay.root(),
+            Self::Joined { root } => root,
+        }
+    }
+}
+
+/// The jail as a copy sees it.
+struct Inside<'a> {
+    name: &'a JailName,
+    view: View,
+    /// Whoever is root of it, as this process numbers users and groups.
+    root_ids: (u32, u32),
+}
+
+impl Inside<'_> {
     /// A path of the jail as errors show it.
     fn shown(&self, path: &Path) -> PathBuf {
         let mut shown = OsString::from(format!("{}:", self.name));
         shown.push(path);
         shown.into()
+    }
+}
+
+/// What the caller of a copy does to get several users, where the jail does not run.
+type Prepare = Option<fn() -> Result<(), String>>;
+
+/// Calls a function where the jail can be seen: in this process when it does not run, else in a child that has joined
+/// it, and which the jail's own processes neither see nor reach.
+fn inside(
+    store: &Store,
+    record: &Record,
+    prepare: Prepare,
+    copy: &mut dyn FnMut(&Inside<'_>) -> Result<(), NamedError>,
+) -> Result<(), NamedError> {
+    let name = &record.name;
+    let failed = |text: String| NamedError::Copying {
+        name: name.clone(),
+        text,
+    };
+    let lock = super::lock(store, name)?;
+    let Some(session) = super::exec::running_session(store, name)? else {
+        prepare
+            .map_or(Ok(()), |prepare| prepare())
+            .map_err(failed)?;
+        let view = View::stopped(store, record, lock)?;
+        return copy(&Inside {
+            name,
+            view,
+            root_ids: (0, 0),
+        });
+    };
+    // Others may join it meanwhile; it runs for as long as the session is held.
+    drop(lock);
+    let jail = joining::Jail::of(session.running.pid, &|| session.running.alive())
+        .at("join", super::run_path(store, name))?;
+    let (mut answer, tell) = std::io::pipe().at("make a pipe for", super::run_path(store, name))?;
+    let mut tell = Some(tell);
+    let mut child = || {
+        let Some(mut tell) = tell.take() else {
+            return 1;
+        };
+        let copied = jail
+            .join()
+            .and_then(|ids| Ok((ids, Dir::open(Path::new("/"))?)))
+            .map_err(|error| error.to_string())
+            .and_then(|(root_ids, root)| {
+                let view = View::Joined { root };
+                let seen = Inside {
+                    name,
+                    view,
+                    root_ids,
+                };
+                copy(&seen).map_err(|error| super::chain(&error))
+            });
+        match copied {
+            Ok(()) => 0,
+            Err(text) => {
+                // Without the text the exit code still says that it failed.
+                drop(tell.write_all(text.as_bytes()));
+                1
+            }
+        }
+    };
+    let forked = jaula_sys::userns::fork(&mut child).map_err(|error| failed(error.to_string()))?;
+    drop(tell.take());
+    let mut text = Vec::new();
+    let read = (&mut answer).take(REPORT).read_to_end(&mut text);
+    let code = forked.wait().map_err(|error| failed(error.to_string()))?;
+    drop(session);
+    match (code, read) {
+        (Some(0), _) => Ok(()),
+        _ => {
+            let text = String::from_utf8_lossy(&text);
+            Err(failed(text.chars().filter(|c| !c.is_control()).collect()))
+        }
     }
 }
 
@@ -65,30 +153,51 @@ struct Place {
 
 /// Copies a file, a link or a directory of the host into the jail, as `cp --recursive` does: into `to` when that is a
 /// directory, else under that name. Everything belongs to the jail's root; set-id bits are not kept.
-pub fn copy_in(store: &Store, record: &Record, from: &Path, to: &Path) -> Result<(), NamedError> {
-    let view = View::open(store, record)?;
+pub fn copy_in(
+    store: &Store,
+    record: &Record,
+    prepare: Prepare,
+    from: &Path,
+    to: &Path,
+) -> Result<(), NamedError> {
     let source = host_place(from)?;
-    let target = in_jail_target(&view, to, &source.name)?;
-    copy(&source, &target, Owner::All(0, 0))
+    inside(store, record, prepare, &mut |inside| {
+        let target = in_jail_target(inside, to, &source.name)?;
+        copy(
+            &source,
+            &target,
+            Owner::All(inside.root_ids.0, inside.root_ids.1),
+        )
+    })
 }
 
 /// Copies a file, a link or a directory of the jail out to the host, in the same way. Everything belongs to the caller.
-pub fn copy_out(store: &Store, record: &Record, from: &Path, to: &Path) -> Result<(), NamedError> {
-    let view = View::open(store, record)?;
-    let source = in_jail_source(&view, from)?;
-    let target = match std::fs::metadata(to) {
+pub fn copy_out(
+    store: &Store,
+    record: &Record,
+    prepare: Prepare,
+    from: &Path,
+    to: &Path,
+) -> Result<(), NamedError> {
+    // Before the jail is joined: the host's paths are not to be seen from there.
+    let (place, into) = match std::fs::metadata(to) {
         Ok(meta) if meta.is_dir() => {
-            let (dir, shown) = (Dir::open(to).at("open", to)?, to.join(&source.name));
-            Place {
-                dir,
-                name: source.name.clone(),
-                shown,
-            }
+            let dir = Dir::open(to).at("open", to)?;
+            let (name, shown) = (OsString::new(), to.to_owned());
+            (Place { dir, name, shown }, true)
         }
-        _ => host_place(to)?,
+        _ => (host_place(to)?, false),
     };
-    let (uid, gid) = jaula_sys::process::effective_ids();
-    copy(&source, &target, Owner::All(uid, gid))
+    inside(store, record, prepare, &mut |inside| {
+        let source = in_jail_source(inside, from)?;
+        let dir = place.dir.try_clone().at("open", &place.shown)?;
+        let (name, shown) = match into {
+            true => (source.name.clone(), place.shown.join(&source.name)),
+            false => (place.name.clone(), place.shown.clone()),
+        };
+        let (uid, gid) = jaula_sys::process::effective_ids();
+        copy(&source, &Place { dir, name, shown }, Owner::All(uid, gid))
+    })
 }
 
 /// Something of the host, by its real directory.
@@ -125,33 +234,33 @@ fn split(path: &Path) -> (PathBuf, OsString) {
     }
 }
 
-fn in_jail_source(view: &View, path: &Path) -> Result<Place, NamedError> {
+fn in_jail_source(inside: &Inside<'_>, path: &Path) -> Result<Place, NamedError> {
     let (parent, name) = split(path);
-    let dir = view
-        .overlay
+    let dir = inside
+        .view
         .root()
         .open_dir_in_root(&parent)
-        .at("open", view.shown(&parent))?;
+        .at("open", inside.shown(&parent))?;
     Ok(Place {
         dir,
         name,
-        shown: view.shown(path),
+        shown: inside.shown(path),
     })
 }
 
-fn in_jail_target(view: &View, path: &Path, name: &OsStr) -> Result<Place, NamedError> {
-    if let Ok(dir) = view
-        .overlay
+fn in_jail_target(inside: &Inside<'_>, path: &Path, name: &OsStr) -> Result<Place, NamedError> {
+    if let Ok(dir) = inside
+        .view
         .root()
         .open_dir_in_root(&Path::new("/").join(path))
     {
         return Ok(Place {
             dir,
             name: name.to_owned(),
-            shown: view.shown(&path.join(name)),
+            shown: inside.shown(&path.join(name)),
         });
     }
-    in_jail_source(view, path)
+    in_jail_source(inside, path)
 }
 
 fn copy(source: &Place, target: &Place, owner: Owner) -> Result<(), NamedError> {

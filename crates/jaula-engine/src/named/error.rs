@@ -43,6 +43,14 @@ pub enum NamedError {
         /// What its keeper said.
         text: String,
     },
+    /// Copying to or from one that runs, or whose users could not be had.
+    #[error("cannot reach into jail {name}: {text}")]
+    Copying {
+        /// The jail.
+        name: JailName,
+        /// What went wrong there.
+        text: String,
+    },
     /// Copying.
     #[error(transparent)]
     Copy(#[from] crate::export::ExportError),
@@ -64,6 +72,7 @@ impl NamedError {
             Self::Store(error) => error.kind(),
             Self::Copy(error) => error.kind(),
             Self::Start { .. } => Kind::KernelRefused,
+            Self::Copying { .. } => Kind::Internal,
             Self::NoSuchJail { .. } | Self::BaseGone { .. } => Kind::NotFound,
             Self::Exists { .. } | Self::Running { .. } => Kind::User,
         }

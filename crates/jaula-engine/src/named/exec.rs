@@ -36,28 +36,40 @@ pub fn join(
 ) -> Result<Session, NamedError> {
     let name = &record.name;
     let lock = lock(store, name)?;
-    let path = run_path(store, name).with_extension("pipe");
-    if let Some(running) = running(store, name) {
-        let pipe = open_pipe(&path, true);
-        // Without a reader the keeper is on its way out; a new one is started.
-        if let Ok(pipe) = pipe {
-            return Ok(Session {
-                running,
-                _pipe: pipe,
-            });
-        }
-        let gone = jaula_sys::dir::kill_and_wait(running.pid, &|| running.alive(), super::END)
-            .at("end the jail of", &path)?;
-        if !gone {
-            return Err(NamedError::Running {
-                name: name.clone(),
-                pid: running.pid,
-            });
-        }
+    if let Some(session) = running_session(store, name)? {
+        return Ok(session);
     }
+    let path = run_path(store, name).with_extension("pipe");
     let session = start(store, name, &path, prepare, plan)?;
     drop(lock);
     Ok(session)
+}
+
+/// A session of the jail when it runs; the caller holds its lock. A jail that is about to end is waited for.
+pub(super) fn running_session(
+    store: &Store,
+    name: &JailName,
+) -> Result<Option<Session>, NamedError> {
+    let Some(running) = running(store, name) else {
+        return Ok(None);
+    };
+    let path = run_path(store, name).with_extension("pipe");
+    if let Ok(pipe) = open_pipe(&path, true) {
+        return Ok(Some(Session {
+            running,
+            _pipe: pipe,
+        }));
+    }
+    // Without a reader the keeper is on its way out.
+    let gone = jaula_sys::dir::kill_and_wait(running.pid, &|| running.alive(), super::END)
+        .at("end the jail of", &path)?;
+    if gone {
+        return Ok(None);
+    }
+    Err(NamedError::Running {
+        name: name.clone(),
+        pid: running.pid,
+    })
 }
 
 /// One end of a named pipe, without waiting for the other one.

@@ -23,7 +23,7 @@ use crate::store::Store;
 use jaula_plan::names::JailName;
 use jaula_plan::spec::jail::{Changes, RootSpec};
 use jaula_sys::dir::Dir;
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -115,16 +115,6 @@ fn lock(store: &Store, name: &JailName) -> Result<File, NamedError> {
     let (file, path) = lock_file(store, name)?;
     file.lock().at("lock", &path)?;
     Ok(file)
-}
-
-/// The same without waiting; none when somebody else holds it.
-fn try_lock(store: &Store, name: &JailName) -> Result<Option<File>, NamedError> {
-    let (file, path) = lock_file(store, name)?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => Err(error).at("lock", &path)?,
-    }
 }
 
 /// The tree beneath a jail's layer.

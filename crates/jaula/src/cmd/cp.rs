@@ -6,7 +6,6 @@ use crate::cmd::{Context, failed};
 use crate::output::Done;
 use clap::{Arg, ArgMatches, Command, ValueHint, value_parser};
 use jaula_engine::EngineError;
-use jaula_engine::session::Need;
 use serde_json::json;
 use std::ffi::OsString;
 
@@ -61,7 +60,8 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
             to: context.around.absolute(&to)?,
         },
     };
-    let engine = context.engine(Some(Need::OneUser), false)?;
+    // Outside the session: a jail that runs is joined from there.
+    let engine = context.engine(None, false)?;
     let plan = match &copy {
         Copy::In { from, name, to } => engine.plan_copy_in(name, from, to),
         Copy::Out { name, from, to } => engine.plan_copy_out(name, from, to),
