@@ -401,8 +401,15 @@ fn the_same_packages_give_the_same_archive() {
     for archive in &archives {
         assert!(archive.len() > 50_000_000);
         // The ordinary user's and root's too.
-        let same = archive.iter().zip(&archives[0]).take_while(|(a, b)| a == b).count();
-        assert!(archive == &archives[0], "an archive differs from the first at byte {same}");
+        let same = archive
+            .iter()
+            .zip(&archives[0])
+            .take_while(|(a, b)| a == b)
+            .count();
+        assert!(
+            archive == &archives[0],
+            "an archive differs from the first at byte {same}"
+        );
     }
 }
 
