@@ -42,7 +42,7 @@ fn a_jail_is_made_read_and_removed() -> Fallible {
     let web = record("web", scratch.path())?;
     named::create(&store, &web)?;
     assert_eq!(named::record(&store, &web.name)?, web);
-    assert_eq!(named::records(&store)?.0, [web.clone()]);
+    assert_eq!(named::records(&store)?.0, std::slice::from_ref(&web));
     let view = serde_json::to_value(web.view(&store))?;
     assert_eq!(
         view.get("version").and_then(|version| version.as_u64()),

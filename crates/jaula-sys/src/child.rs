@@ -433,8 +433,8 @@ fn apply(op: &Op, table: &mut Table) -> Result<Done, Errno> {
         // SAFETY: takes numbers only.
         Op::NoNewPrivs => check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) })?,
         Op::WorkIn(dirs) => work_in(dirs)?,
-        // SAFETY: takes numbers only; nothing of the child uses a descriptor past 2 after this.
         Op::CloseRange => {
+            // SAFETY: takes numbers only; nothing of the child uses a descriptor past 2 after this.
             check_long(unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 0u32) })?
         }
         Op::DefaultSignals => crate::signal::restore_defaults()?,

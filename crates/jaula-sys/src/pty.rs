@@ -93,12 +93,21 @@ pub fn copy_size(from: BorrowedFd<'_>, to: BorrowedFd<'_>) {
     }
 }
 
+/// A descriptor of its own for standard input, past all buffers.
+pub fn input() -> Result<OwnedFd, SysError> {
+    standard(0, "standard input")
+}
+
 /// A descriptor of its own for standard output, past all buffers.
 pub fn output() -> Result<OwnedFd, SysError> {
+    standard(1, "standard output")
+}
+
+fn standard(number: i32, what: &str) -> Result<OwnedFd, SysError> {
     // SAFETY: takes numbers only.
-    let fd = unsafe { libc::fcntl(1, libc::F_DUPFD_CLOEXEC, 3) };
+    let fd = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) };
     if fd < 0 {
-        return Err(SysError::last("fcntl", "standard output"));
+        return Err(SysError::last("fcntl", what));
     }
     // SAFETY: just opened, and owned by nobody else.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })

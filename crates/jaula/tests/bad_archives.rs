@@ -1,6 +1,8 @@
 //! Archives that lie, break off or lack what is asked: each gives one clear error with a hint and exit code 125,
 //! and leaves neither image nor stage in the store.
 
+#![allow(clippy::disallowed_types)]
+
 use jaula_testkit::server::Server;
 use jaula_testkit::{DebBuilder, Fault, Hermetic, Ran, Repo, RepoBuilder, TestKey, hermetic};
 use std::fs;

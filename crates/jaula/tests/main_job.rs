@@ -1,6 +1,8 @@
 //! The main job from end to end, as root and as an ordinary user with subordinate ids: from a distribution's name to
 //! a program that runs isolated. Real packages come from a partial mirror of bookworm, verified by Debian's keys.
 
+#![allow(clippy::disallowed_types)]
+
 mod who;
 
 use jaula_testkit::{Ran, partial_mirror, skip};

@@ -286,8 +286,10 @@ fn unhex(text: &str) -> Vec<u8> {
         .collect()
 }
 
+type TextAndSignature = (Vec<u8>, Vec<u8>);
+
 /// `Release` and `Release.gpg`.
-fn detached(base: &str, host: &Host<'_>) -> Result<Option<(Vec<u8>, Vec<u8>)>, BuildError> {
+fn detached(base: &str, host: &Host<'_>) -> Result<Option<TextAndSignature>, BuildError> {
     let small =
         |name: &str| match host
             .client

@@ -1,6 +1,6 @@
 use super::*;
 use crate::Kind;
-use crate::configure::ConfigureError;
+use crate::configure::{ConfigureError, Runner};
 use crate::engine::Dry;
 use crate::event::Silent;
 use crate::fetch::{Client, FetchError, Settings};
@@ -136,7 +136,7 @@ impl World {
     fn build_with(
         &self,
         plan: &ImagePlan,
-        runner: &mut dyn FnMut(JailSpec, &mut dyn FnMut(&[u8])) -> Result<Status, ConfigureError>,
+        runner: Runner<'_>,
     ) -> Result<Image, BuildError> {
         build::build_with(
             plan,
@@ -532,11 +532,11 @@ fn altered_and_cut_files_are_refused() {
     world.server.fault("InRelease", Fault::Flip(200), 9);
     assert!(matches!(world.fails(), BuildError::Signature { .. }));
     world.server.fault("InRelease", Fault::Flip(200), 0);
-    let hash = world
+    world
         .plan_at(now(), Way::Whole, Dry::ReadOnly)
         .map(|_| ())
         .unwrap();
-    let () = hash;
+    let () = ();
     let by_hash = world
         .server
         .requests()

@@ -124,7 +124,7 @@ impl Drop for RawTerminal {
 
 /// The jail has a terminal of its own; what is typed goes to it, what it shows to the caller's.
 pub(super) fn terminal(child: &Child, blocked: &Blocked, master: OwnedFd) -> Result<(), JailError> {
-    let stdin = std::io::stdin();
+    let stdin = pty::input()?;
     let signals = blocked.descriptor()?;
     pty::copy_size(stdin.as_fd(), master.as_fd());
     // Where input is no terminal (asked for all the same) there is no raw mode to be had.

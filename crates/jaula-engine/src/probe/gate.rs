@@ -58,7 +58,7 @@ pub fn gates(store: &Path) -> Vec<Gate> {
         ),
         gate(
             "overlay in a user namespace",
-            trial(0, |base| overlay(base)),
+            trial(0, overlay),
             "images cannot be run without being written",
             "Linux 5.11 or later with the module overlay",
         ),

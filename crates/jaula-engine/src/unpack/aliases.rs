@@ -21,6 +21,9 @@ const MERGED: [(&str, &str); 7] = [
 /// Links that base-files makes of empty directories when it is configured: nothing may be put into those.
 const RUN: [(&str, &str); 2] = [("var/run", "run"), ("var/lock", "run/lock")];
 
+/// A link and where it leads.
+pub type Link = (&'static str, &'static str);
+
 impl Aliases {
     /// Those of a release: with or without `/bin` and its like as links into `/usr`.
     pub fn debian(merged_usr: bool) -> Self {
@@ -54,7 +57,7 @@ impl Aliases {
 
     /// If `path` leads through one of the links: the path as it really is, and the link and where it leads if it is
     /// for us to make.
-    pub fn rewrite(&self, path: &[u8]) -> Option<(Vec<u8>, Option<(&'static str, &'static str)>)> {
+    pub fn rewrite(&self, path: &[u8]) -> Option<(Vec<u8>, Option<Link>)> {
         self.links
             .iter()
             .map(|pair| (pair, true))

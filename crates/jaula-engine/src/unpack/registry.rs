@@ -120,10 +120,9 @@ impl<'a> Registry<'a> {
     pub fn check_links(&self) -> Result<(), UnpackError> {
         let state = self.state();
         let lost = state.links.iter().find(|(package, _, target)| {
-            !state
+            state
                 .claims
-                .get(target)
-                .is_some_and(|claim| claim.owner == *package)
+                .get(target).is_none_or(|claim| claim.owner != *package)
         });
         match lost {
             None => Ok(()),

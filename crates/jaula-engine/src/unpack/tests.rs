@@ -419,7 +419,8 @@ fn hostile_packages_stay_inside() {
     if needs_root("hostile_packages_stay_inside") {
         return;
     }
-    let build: Vec<(&str, fn(DebBuilder) -> DebBuilder)> = vec![
+    type Build = fn(DebBuilder) -> DebBuilder;
+    let build: Vec<(&str, Build)> = vec![
         ("up", |b| b.file("./../canary", "bad", 0o644)),
         ("deep up", |b| b.file("./usr/../../canary", "bad", 0o644)),
         ("absolute", |b| b.file("/../canary", "bad", 0o644)),

@@ -1,6 +1,8 @@
 //! Jails for real, as root and as an ordinary user. One thread, one case after the other; every case says what it
 //! found when it fails. Nothing is left on the host.
 
+#![allow(clippy::disallowed_methods)]
+
 use jaula_engine::jail::{self, JailError, Running};
 use jaula_engine::{Io, Outcome, Status, probe, session};
 use jaula_plan::jail::{Fault, JailPlan, plan_jail};

@@ -133,7 +133,7 @@ pub fn status_stanza(
     }
     for field in control.fields() {
         let known = |name: &&str| name.eq_ignore_ascii_case(field.name);
-        if !FIELDS.iter().chain(&LATE).chain(&DROPPED).any(|n| known(n)) {
+        if !FIELDS.iter().chain(&LATE).chain(&DROPPED).any(known) {
             line(field.name, field.raw);
         }
     }
