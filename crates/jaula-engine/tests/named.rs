@@ -189,7 +189,13 @@ fn copies(base: &Path) -> Fallible {
     named::create(&store, &web)?;
     let upper = named::jail_dir(&store, &web.name).join("upper");
     // In: into a directory, and under a new name.
-    named::copy_in(&store, &web, None, &base.join("host/secret"), Path::new("/data"))?;
+    named::copy_in(
+        &store,
+        &web,
+        None,
+        &base.join("host/secret"),
+        Path::new("/data"),
+    )?;
     assert_eq!(fs::read_to_string(upper.join("data/secret"))?, "host");
     named::copy_in(
         &store,

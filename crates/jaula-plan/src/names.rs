@@ -55,10 +55,18 @@ fn check(what: &'static str, name: &str, limit: usize, extra: &[char]) -> Result
     }
     let bad = |c: char| !c.is_ascii_alphanumeric() && !extra.contains(&c);
     if let Some(found) = name.chars().find(|c| bad(*c)) {
-        return Err(NameError::BadCharacter { what, name: name.to_owned(), found });
+        return Err(NameError::BadCharacter {
+            what,
+            name: name.to_owned(),
+            found,
+        });
     }
     if !first.is_ascii_alphanumeric() {
-        return Err(NameError::BadStart { what, name: name.to_owned(), found: first });
+        return Err(NameError::BadStart {
+            what,
+            name: name.to_owned(),
+            found: first,
+        });
     }
     Ok(())
 }
@@ -152,11 +160,19 @@ impl FromStr for Digest {
             return Err(NameError::Empty { what });
         }
         if let Some(found) = hex.chars().find(|c| !c.is_ascii_hexdigit()) {
-            return Err(NameError::BadCharacter { what, name: text.to_owned(), found });
+            return Err(NameError::BadCharacter {
+                what,
+                name: text.to_owned(),
+                found,
+            });
         }
         let mut bytes = [0u8; 32];
         if hex.len() != 64 {
-            return Err(NameError::TooLong { what, name: hex.chars().take(64).collect(), limit: 64 });
+            return Err(NameError::TooLong {
+                what,
+                name: hex.chars().take(64).collect(),
+                limit: 64,
+            });
         }
         for (byte, pair) in bytes.iter_mut().zip(hex.as_bytes().chunks(2)) {
             let digit = |c: &u8| (*c as char).to_digit(16).unwrap_or(0) as u8;

@@ -81,7 +81,10 @@ impl<R: Read> Decoder<R> {
     /// Takes the format from the first bytes.
     pub fn new(mut reader: R) -> Result<Self, CompressError> {
         let mut start = Vec::with_capacity(6);
-        (&mut reader).take(6).read_to_end(&mut start).map_err(CompressError::Start)?;
+        (&mut reader)
+            .take(6)
+            .read_to_end(&mut start)
+            .map_err(CompressError::Start)?;
         let format = Format::sniff(&start)?;
         Self::start(start, reader, format)
     }
@@ -97,13 +100,21 @@ impl<R: Read> Decoder<R> {
             Format::Plain => Inner::Plain(source),
             Format::Gzip => Inner::Gzip(Box::new(flate2::bufread::MultiGzDecoder::new(source))),
             Format::Xz => {
-                let stream = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, liblzma::stream::CONCATENATED)
-                    .map_err(|e| CompressError::Start(e.into()))?;
-                Inner::Xz(Box::new(liblzma::bufread::XzDecoder::new_stream(source, stream)))
+                let stream = liblzma::stream::Stream::new_stream_decoder(
+                    XZ_MEMORY,
+                    liblzma::stream::CONCATENATED,
+                )
+                .map_err(|e| CompressError::Start(e.into()))?;
+                Inner::Xz(Box::new(liblzma::bufread::XzDecoder::new_stream(
+                    source, stream,
+                )))
             }
             Format::Zstd => {
-                let mut decoder = zstd::stream::read::Decoder::with_buffer(source).map_err(CompressError::Start)?;
-                decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(CompressError::Start)?;
+                let mut decoder = zstd::stream::read::Decoder::with_buffer(source)
+                    .map_err(CompressError::Start)?;
+                decoder
+                    .window_log_max(ZSTD_WINDOW_LOG)
+                    .map_err(CompressError::Start)?;
                 Inner::Zstd(Box::new(decoder))
             }
         }))
@@ -143,7 +154,10 @@ pub fn read_bounded(reader: impl Read, limit: u64) -> io::Result<Vec<u8>> {
     let mut reader = BufReader::new(reader.take(limit.saturating_add(1)));
     reader.read_to_end(&mut out)?;
     if out.len() as u64 > limit {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {limit} bytes")));
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("more than {limit} bytes"),
+        ));
     }
     debug_assert!(reader.fill_buf().is_ok_and(<[u8]>::is_empty));
     Ok(out)
@@ -155,7 +169,9 @@ mod tests {
     use std::io::Write;
 
     fn text() -> Vec<u8> {
-        (0..200_000u32).flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()).collect()
+        (0..200_000u32)
+            .flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes())
+            .collect()
     }
 
     fn packed() -> [(Format, Vec<u8>); 4] {
@@ -174,7 +190,9 @@ mod tests {
 
     fn decode(bytes: &[u8]) -> io::Result<Vec<u8>> {
         let mut out = Vec::new();
-        Decoder::new(bytes).map_err(io::Error::other)?.read_to_end(&mut out)?;
+        Decoder::new(bytes)
+            .map_err(io::Error::other)?
+            .read_to_end(&mut out)?;
         Ok(out)
     }
 
@@ -184,7 +202,10 @@ mod tests {
             assert_eq!(Decoder::new(&bytes[..]).unwrap().format(), format);
             assert!(decode(&bytes).unwrap() == text(), "{format:?}");
             let twice = [&bytes[..], &bytes[..]].concat();
-            assert!(decode(&twice).unwrap() == text().repeat(2), "{format:?} twice");
+            assert!(
+                decode(&twice).unwrap() == text().repeat(2),
+                "{format:?} twice"
+            );
         }
     }
 
@@ -202,16 +223,27 @@ mod tests {
             bad[middle] ^= 0x55;
             bad[middle + 1] ^= 0x55;
             // gzip and xz carry checksums; a zstd frame from this encoder may not.
-            assert!(decode(&bad).is_err() || (format == Format::Zstd && decode(&bad).unwrap() != text()), "{format:?}");
+            assert!(
+                decode(&bad).is_err()
+                    || (format == Format::Zstd && decode(&bad).unwrap() != text()),
+                "{format:?}"
+            );
         }
     }
 
     #[test]
     fn unsupported_formats_are_named() {
-        for (bytes, name) in [(&b"BZh91AY"[..], "bzip2"), (b"\x04\x22\x4d\x18xxxx", "lz4"), (b"\x5d\0\0\x80\0\xff", "lzma")] {
+        for (bytes, name) in [
+            (&b"BZh91AY"[..], "bzip2"),
+            (b"\x04\x22\x4d\x18xxxx", "lz4"),
+            (b"\x5d\0\0\x80\0\xff", "lzma"),
+        ] {
             assert!(matches!(Decoder::new(bytes), Err(CompressError::Unsupported(n)) if n == name));
         }
-        assert!(matches!(Format::from_name("data.tar.bz2"), Err(CompressError::Unsupported("bzip2"))));
+        assert!(matches!(
+            Format::from_name("data.tar.bz2"),
+            Err(CompressError::Unsupported("bzip2"))
+        ));
         assert!(matches!(Format::from_name("a.tar.zst"), Ok(Format::Zstd)));
         assert!(matches!(Format::from_name("data.tar"), Ok(Format::Plain)));
     }
@@ -227,7 +259,9 @@ mod tests {
         filters.lzma2(&options);
         // Only the header has to ask for it: write a tiny stream by hand is not possible with a
         // checksum, so the encoder makes it where its own memory allows.
-        if let Ok(stream) = liblzma::stream::Stream::new_stream_encoder(&filters, liblzma::stream::Check::Crc32) {
+        if let Ok(stream) =
+            liblzma::stream::Stream::new_stream_encoder(&filters, liblzma::stream::Check::Crc32)
+        {
             let mut encoder = liblzma::write::XzEncoder::new_stream(Vec::new(), stream);
             encoder.write_all(b"tiny").unwrap();
             assert!(decode(&encoder.finish().unwrap()).is_err());

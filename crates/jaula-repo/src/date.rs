@@ -1,7 +1,9 @@
 //! Dates as Release files write them, and as messages show them. No clock here: times are arguments.
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
-const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
 
 /// Days from 1970-01-01 to a day of the Gregorian calendar (Howard Hinnant's `days_from_civil`).
 fn days(year: i64, month: i64, day: i64) -> i64 {
@@ -21,14 +23,19 @@ fn civil(days: i64) -> (i64, i64, i64) {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let m = (5 * of_year + 2) / 153;
     let month = if m < 10 { m + 3 } else { m - 9 };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, of_year - (153 * m + 2) / 5 + 1)
+    (
+        year_of_era + era * 400 + i64::from(month <= 2),
+        month,
+        of_year - (153 * m + 2) / 5 + 1,
+    )
 }
 
 /// Reads a date of RFC 2822 (`Sat, 06 Jun 2026 09:12:13 UTC`) as seconds since 1970. The name of the day
 /// may be missing and is not compared; the zone is `UTC`, `GMT`, `Z` or an offset like `+0200`.
 pub fn parse_rfc2822(text: &str) -> Option<u64> {
     let number = |text: &str, digits: std::ops::RangeInclusive<usize>| -> Option<i64> {
-        (digits.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().ok())?
+        (digits.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit()))
+            .then(|| text.parse().ok())?
     };
     let text = text.trim();
     let text = match text.split_once(',') {
@@ -78,7 +85,9 @@ pub fn parse_rfc2822(text: &str) -> Option<u64> {
 /// Seconds since 1970 as `2026-06-06 09:12:13 UTC`.
 pub fn format(seconds: u64) -> String {
     // Past the year 9999 nothing in these formats can mean a date.
-    let seconds = i64::try_from(seconds).unwrap_or(i64::MAX).min(253_402_300_799);
+    let seconds = i64::try_from(seconds)
+        .unwrap_or(i64::MAX)
+        .min(253_402_300_799);
     let (year, month, day) = civil(seconds / 86_400);
     let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
@@ -98,14 +107,31 @@ mod tests {
             ("Sat, 6 Jun 2026 01:30:00 +0200", "2026-06-05 23:30:00 UTC"),
             ("Sat, 6 Jun 2026 23:30:00 -0130", "2026-06-07 01:00:00 UTC"),
         ] {
-            assert_eq!(parse_rfc2822(text).map(format).as_deref(), Some(shown), "{text}");
+            assert_eq!(
+                parse_rfc2822(text).map(format).as_deref(),
+                Some(shown),
+                "{text}"
+            );
         }
-        assert_eq!(parse_rfc2822("Tue, 24 Nov 2026 02:12:10 UTC"), Some(1_795_486_330));
+        assert_eq!(
+            parse_rfc2822("Tue, 24 Nov 2026 02:12:10 UTC"),
+            Some(1_795_486_330)
+        );
         for bad in [
-            "", "now", "Sat, 31 Jun 2026 09:12:13 UTC", "Thu, 29 Feb 2023 00:00:00 UTC", "Sat, 06 Jun 2026 24:00:00 UTC",
-            "Sat, 06 Jun 2026 09:60:00 UTC", "Sat, 06 Jun 2026 09:12:13", "Sat, 06 Jun 2026 09:12:13 CEST",
-            "Sat, 06 Jun 99999 09:12:13 UTC", "Sat, +6 Jun 2026 09:12:13 UTC", "Wed, 31 Dec 1969 23:59:59 UTC",
-            "Sat, 06 Jun 2026 09:12:13 UTC x", "Sat, 06 Jun 2026 09:12:13 +9900", "Sat, 0 Jun 2026 09:12:13 UTC",
+            "",
+            "now",
+            "Sat, 31 Jun 2026 09:12:13 UTC",
+            "Thu, 29 Feb 2023 00:00:00 UTC",
+            "Sat, 06 Jun 2026 24:00:00 UTC",
+            "Sat, 06 Jun 2026 09:60:00 UTC",
+            "Sat, 06 Jun 2026 09:12:13",
+            "Sat, 06 Jun 2026 09:12:13 CEST",
+            "Sat, 06 Jun 99999 09:12:13 UTC",
+            "Sat, +6 Jun 2026 09:12:13 UTC",
+            "Wed, 31 Dec 1969 23:59:59 UTC",
+            "Sat, 06 Jun 2026 09:12:13 UTC x",
+            "Sat, 06 Jun 2026 09:12:13 +9900",
+            "Sat, 0 Jun 2026 09:12:13 UTC",
         ] {
             assert_eq!(parse_rfc2822(bad), None, "{bad}");
         }

@@ -19,7 +19,29 @@ impl Identity {
     /// Reads the start of a file; nothing if it is not ELF, or cut.
     pub fn read(start: &[u8]) -> Option<Self> {
         let header: &[u8; NEEDED] = start.first_chunk()?;
-        let [0x7f, b'E', b'L', b'F', class, data, _version, _abi, _, _, _, _, _, _, _, _, _, _, low, high] = *header else {
+        let [
+            0x7f,
+            b'E',
+            b'L',
+            b'F',
+            class,
+            data,
+            _version,
+            _abi,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            low,
+            high,
+        ] = *header
+        else {
             return None;
         };
         let little_endian = match data {
@@ -32,9 +54,16 @@ impl Identity {
             2 => true,
             _ => return None,
         };
-        let machine =
-            if little_endian { u16::from_le_bytes([low, high]) } else { u16::from_be_bytes([low, high]) };
-        Some(Self { wide, little_endian, machine })
+        let machine = if little_endian {
+            u16::from_le_bytes([low, high])
+        } else {
+            u16::from_be_bytes([low, high])
+        };
+        Some(Self {
+            wide,
+            little_endian,
+            machine,
+        })
     }
 
     /// Debian's name for the machine, where it has one. The ARM ports share numbers: `armhf` stands for
@@ -87,7 +116,13 @@ mod tests {
 
     #[test]
     fn not_elf() {
-        for bytes in [&b""[..], b"#!/bin/sh\n............", b"\x7fELF", &start(3, 1, [62, 0]), &start(2, 0, [62, 0])] {
+        for bytes in [
+            &b""[..],
+            b"#!/bin/sh\n............",
+            b"\x7fELF",
+            &start(3, 1, [62, 0]),
+            &start(2, 0, [62, 0]),
+        ] {
             assert_eq!(Identity::read(bytes), None);
         }
         assert_eq!(Identity::read(&start(2, 1, [62, 0])[..19]), None);

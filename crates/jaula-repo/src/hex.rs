@@ -22,7 +22,10 @@ pub fn decode32(text: &str) -> Option<[u8; 32]> {
 /// The bytes as lower-case hexadecimal text.
 pub fn encode(bytes: &[u8]) -> String {
     let digit = |n: u8| char::from(if n < 10 { b'0' + n } else { b'a' + n - 10 });
-    bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
+    bytes
+        .iter()
+        .flat_map(|b| [digit(b >> 4), digit(b & 15)])
+        .collect()
 }
 
 #[cfg(test)]
@@ -34,7 +37,14 @@ mod tests {
         let text = "00ff7f80".repeat(8);
         assert_eq!(encode(&decode32(&text).unwrap()), text);
         assert_eq!(decode32(&text.to_uppercase()), decode32(&text));
-        for bad in ["", "00", &"0".repeat(63), &"0".repeat(65), &"g".repeat(64), &"é".repeat(32)] {
+        for bad in [
+            "",
+            "00",
+            &"0".repeat(63),
+            &"0".repeat(65),
+            &"g".repeat(64),
+            &"é".repeat(32),
+        ] {
             assert_eq!(decode32(bad), None, "{bad}");
         }
     }

@@ -5,7 +5,14 @@
 //! privilege: `clippy.toml` bans the doors to them. Every parser is written for hostile input: sizes
 //! and counts have limits, and a malformed input gives a typed error, never a panic.
 #![forbid(unsafe_code)]
-#![cfg_attr(test, allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::print_stderr))]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::disallowed_methods,
+        clippy::disallowed_types,
+        clippy::print_stderr
+    )
+)]
 
 pub mod compress;
 pub mod date;
@@ -14,7 +21,7 @@ pub mod elf;
 pub mod hex;
 pub mod image_kind;
 pub mod iso9660;
-pub mod solve;
 pub mod lock;
+pub mod solve;
 pub mod tar;
 pub mod verify;

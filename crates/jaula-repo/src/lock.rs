@@ -73,7 +73,14 @@ impl Role {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        [Self::Essential, Self::Variant, Self::Requested, Self::Dependency].into_iter().find(|r| r.as_str() == text)
+        [
+            Self::Essential,
+            Self::Variant,
+            Self::Requested,
+            Self::Dependency,
+        ]
+        .into_iter()
+        .find(|r| r.as_str() == text)
     }
 }
 
@@ -174,8 +181,15 @@ impl fmt::Display for Lock {
         writeln!(f, "architecture {}", escape(&self.arch))?;
         writeln!(f, "variant {}", escape(&self.variant))?;
         for s in &self.sources {
-            let words = [&s.uri, &s.suite, &s.components].map(|w| escape(w)).join(" ");
-            writeln!(f, "source {} {words} {}", s.date, hex::encode(&s.release_sha256))?;
+            let words = [&s.uri, &s.suite, &s.components]
+                .map(|w| escape(w))
+                .join(" ");
+            writeln!(
+                f,
+                "source {} {words} {}",
+                s.date,
+                hex::encode(&s.release_sha256)
+            )?;
         }
         for p in &self.packages {
             f.write_str("package")?;
@@ -184,7 +198,14 @@ impl fmt::Display for Lock {
                 f.write_str(&escape(word))?;
             }
             let hash = hex::encode(&p.sha256);
-            writeln!(f, " {} {hash} {} {} {}", p.size, p.source, escape(&p.path), p.role.as_str())?;
+            writeln!(
+                f,
+                " {} {hash} {} {} {}",
+                p.size,
+                p.source,
+                escape(&p.path),
+                p.role.as_str()
+            )?;
         }
         Ok(())
     }
@@ -203,10 +224,16 @@ fn hash(word: &str) -> Option<[u8; 32]> {
 
 /// Whether an address may stand in a lock: with a scheme, printable, no name or password in it.
 fn is_clean_uri(uri: &str) -> bool {
-    let Some((scheme, rest)) = uri.split_once(":/") else { return false };
-    let authority = rest.strip_prefix('/').map_or("", |r| r.split('/').next().unwrap_or_default());
+    let Some((scheme, rest)) = uri.split_once(":/") else {
+        return false;
+    };
+    let authority = rest
+        .strip_prefix('/')
+        .map_or("", |r| r.split('/').next().unwrap_or_default());
     !scheme.is_empty()
-        && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'))
+        && scheme
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'))
         && !authority.contains('@')
         && !uri.chars().any(|c| c.is_control() || c.is_whitespace())
 }
@@ -225,15 +252,25 @@ impl Lock {
         if !text.ends_with('\n') {
             return Err(bad(text.lines().count().max(1), "the last line is cut"));
         }
-        let mut lines = text.split_terminator('\n').enumerate().map(|(i, line)| (i + 1, line));
+        let mut lines = text
+            .split_terminator('\n')
+            .enumerate()
+            .map(|(i, line)| (i + 1, line));
         let first = lines.next().map_or("", |(_, line)| line);
-        let found = first.strip_prefix("jaula-lock ").ok_or(bad(1, "not a lock file"))?;
+        let found = first
+            .strip_prefix("jaula-lock ")
+            .ok_or(bad(1, "not a lock file"))?;
         if found != FORMAT.to_string() {
-            return Err(LockError::Format { found: found.chars().take(40).collect() });
+            return Err(LockError::Format {
+                found: found.chars().take(40).collect(),
+            });
         }
         let mut head = |key: &str, what| {
             let (line, text) = lines.next().ok_or(bad(1, "the head is cut"))?;
-            text.strip_prefix(key).and_then(unescape).filter(|w| is_word(w)).ok_or(bad(line, what))
+            text.strip_prefix(key)
+                .and_then(unescape)
+                .filter(|w| is_word(w))
+                .ok_or(bad(line, what))
         };
         let distribution = head("distribution ", "expected `distribution`")?;
         let arch = head("architecture ", "expected `architecture`")?;
@@ -241,7 +278,13 @@ impl Lock {
         if !is_architecture_name(&arch) {
             return Err(bad(3, "a bad architecture"));
         }
-        let mut lock = Self { distribution, arch, variant, sources: Vec::new(), packages: Vec::new() };
+        let mut lock = Self {
+            distribution,
+            arch,
+            variant,
+            sources: Vec::new(),
+            packages: Vec::new(),
+        };
         for (line, text) in lines {
             let words: Vec<&str> = text.split(' ').collect();
             match words.as_slice() {
@@ -254,13 +297,24 @@ impl Lock {
                             date: number(date)?,
                             uri: unescape(uri).filter(|u| is_clean_uri(u))?,
                             suite: unescape(suite).filter(|s| is_word(s))?,
-                            components: unescape(components).filter(|c| c.is_empty() || is_word(c))?,
+                            components: unescape(components)
+                                .filter(|c| c.is_empty() || is_word(c))?,
                             release_sha256: hash(release)?,
                         })
                     })();
                     lock.sources.push(source.ok_or(bad(line, "a bad source"))?);
                 }
-                ["package", name, version, arch, size, sha256, source, path, role] => {
+                [
+                    "package",
+                    name,
+                    version,
+                    arch,
+                    size,
+                    sha256,
+                    source,
+                    path,
+                    role,
+                ] => {
                     let package = (|| {
                         Some(LockPackage {
                             name: unescape(name).filter(|n| is_package_name(n))?,
@@ -268,12 +322,15 @@ impl Lock {
                             arch: unescape(arch).filter(|a| is_architecture_name(a))?,
                             size: number(size)?,
                             sha256: hash(sha256)?,
-                            source: usize::try_from(number(source)?).ok().filter(|s| *s < lock.sources.len())?,
+                            source: usize::try_from(number(source)?)
+                                .ok()
+                                .filter(|s| *s < lock.sources.len())?,
                             path: unescape(path).filter(|p| is_safe_path(p))?,
                             role: Role::parse(role)?,
                         })
                     })();
-                    lock.packages.push(package.ok_or(bad(line, "a bad package"))?);
+                    lock.packages
+                        .push(package.ok_or(bad(line, "a bad package"))?);
                 }
                 _ => return Err(bad(line, "neither a source nor a package")),
             }
@@ -288,7 +345,9 @@ impl Lock {
 
     /// Sum of the sizes of the packages' archive files, in bytes.
     pub fn download_size(&self) -> u64 {
-        self.packages.iter().fold(0, |sum, p| sum.saturating_add(p.size))
+        self.packages
+            .iter()
+            .fold(0, |sum, p| sum.saturating_add(p.size))
     }
 }
 
@@ -355,18 +414,40 @@ mod tests {
     fn refusals() {
         let good = sample().to_string();
         for (from, to) in [
-            ("jaula-lock 1", "jaula-lock 2"), ("jaula-lock 1", "lock"), ("architecture amd64", "architecture a/b"),
-            ("variant minbase\n", ""), ("http://", "http://me:secret@"), ("http://deb", "deb"), ("1780736400", "01780736400"),
-            ("1780736400", "-1"), ("base-files 12", "../x 12"), ("12.4+deb12u15 amd64", "x amd64"), (" 0 pool", " 1 pool"),
-            (" 0 pool", " 0 /pool"), (" 0 pool", " 0 ../pool"), ("essential", "other"), ("abab", "ABAB"), ("abab", "ab"),
-            ("essential\n", "essential"), ("essential\n", "essential \n"), ("essential\n", "essential\n\n"), ("minbase", "min%62ase"),
-            ("minbase", "min%zzase"), ("minbase", "min%"), ("minbase", "-"), ("package ", "package  "), ("\n", "\r\n"),
+            ("jaula-lock 1", "jaula-lock 2"),
+            ("jaula-lock 1", "lock"),
+            ("architecture amd64", "architecture a/b"),
+            ("variant minbase\n", ""),
+            ("http://", "http://me:secret@"),
+            ("http://deb", "deb"),
+            ("1780736400", "01780736400"),
+            ("1780736400", "-1"),
+            ("base-files 12", "../x 12"),
+            ("12.4+deb12u15 amd64", "x amd64"),
+            (" 0 pool", " 1 pool"),
+            (" 0 pool", " 0 /pool"),
+            (" 0 pool", " 0 ../pool"),
+            ("essential", "other"),
+            ("abab", "ABAB"),
+            ("abab", "ab"),
+            ("essential\n", "essential"),
+            ("essential\n", "essential \n"),
+            ("essential\n", "essential\n\n"),
+            ("minbase", "min%62ase"),
+            ("minbase", "min%zzase"),
+            ("minbase", "min%"),
+            ("minbase", "-"),
+            ("package ", "package  "),
+            ("\n", "\r\n"),
         ] {
             let text = good.replacen(from, to, if from == "\n" { 99 } else { 1 });
             assert_ne!(text, good);
             assert!(Lock::parse(&text).is_err(), "accepted {to:?}");
         }
-        assert!(matches!(Lock::parse("jaula-lock 7\n"), Err(LockError::Format { .. })));
+        assert!(matches!(
+            Lock::parse("jaula-lock 7\n"),
+            Err(LockError::Format { .. })
+        ));
         assert!(Lock::parse("").is_err());
     }
 

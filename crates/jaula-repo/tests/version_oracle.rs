@@ -1,5 +1,10 @@
 //! The order of versions against dpkg's own.
-#![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::print_stderr, missing_docs)]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::print_stderr,
+    missing_docs
+)]
 
 use jaula_repo::deb::version::{cmp_versions, validate};
 use rand::rngs::StdRng;
@@ -21,7 +26,10 @@ fn dpkg(a: &str, relation: &str, b: &str) -> Option<bool> {
 }
 
 fn random(rng: &mut StdRng) -> String {
-    let pieces = ["0", "1", "2", "9", "10", "00", "01", ".", "+", "~", "-", "a", "b", "Z", "rc", "~~", "+b1", "deb12u1"];
+    let pieces = [
+        "0", "1", "2", "9", "10", "00", "01", ".", "+", "~", "-", "a", "b", "Z", "rc", "~~", "+b1",
+        "deb12u1",
+    ];
     let mut text = String::new();
     if rng.gen_bool(0.15) {
         text.push_str(["0:", "1:", "10:"][rng.gen_range(0..3)]);
@@ -53,7 +61,11 @@ fn same_order_as_dpkg() {
             Ordering::Greater => "gt",
         };
         assert_eq!(dpkg(&a, relation, &b), Some(true), "{a} {relation} {b}");
-        seen[match order { Ordering::Less => 0, Ordering::Equal => 1, Ordering::Greater => 2 }] = true;
+        seen[match order {
+            Ordering::Less => 0,
+            Ordering::Equal => 1,
+            Ordering::Greater => 2,
+        }] = true;
         compared += 1;
     }
     assert_eq!(seen, [true; 3], "every outcome was seen");

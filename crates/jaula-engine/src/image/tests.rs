@@ -133,11 +133,7 @@ impl World {
         self.plan_at(now(), Way::Whole, Dry::MayCache)
     }
 
-    fn build_with(
-        &self,
-        plan: &ImagePlan,
-        runner: Runner<'_>,
-    ) -> Result<Image, BuildError> {
+    fn build_with(&self, plan: &ImagePlan, runner: Runner<'_>) -> Result<Image, BuildError> {
         build::build_with(
             plan,
             &["mine".parse().unwrap()],

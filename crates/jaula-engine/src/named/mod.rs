@@ -36,28 +36,46 @@ pub fn create(store: &Store, record: &Record) -> Result<(), NamedError> {
     let jails = store.made("jails")?;
     let stages = store.made("stages")?;
     if jail_dir(store, &record.name).symlink_metadata().is_ok() {
-        return Err(NamedError::Exists { name: record.name.clone() });
+        return Err(NamedError::Exists {
+            name: record.name.clone(),
+        });
     }
     let (id, mut journal) = store.journal()?;
     let made = (|| {
         let stage = stages.join(&id);
         journal.intend(Intent::Create(Path::new("stages").join(&id)))?;
-        DirBuilder::new().mode(0o700).create(&stage).at("make", &stage)?;
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&stage)
+            .at("make", &stage)?;
         journal.point()?;
         // The layer's own directory is what the jail sees as `/` when something in it changes.
         for (name, mode) in [("upper", 0o755), ("work", 0o700)] {
             let path = stage.join(name);
-            DirBuilder::new().mode(mode).create(&path).at("make", &path)?;
+            DirBuilder::new()
+                .mode(mode)
+                .create(&path)
+                .at("make", &path)?;
         }
-        let text = record.to_text().map_err(std::io::Error::from).at("write", &stage)?;
+        let text = record
+            .to_text()
+            .map_err(std::io::Error::from)
+            .at("write", &stage)?;
         crate::store::write_new(&stage.join("jail.json"), &text)?;
         journal.point()?;
-        let (from, to) = (Dir::open(&stages).at("open", &stages)?, Dir::open(&jails).at("open", &jails)?);
+        let (from, to) = (
+            Dir::open(&stages).at("open", &stages)?,
+            Dir::open(&jails).at("open", &jails)?,
+        );
         to.own_meta().at("look at", &jails)?;
-        from.open_dir(&id).and_then(|stage| stage.sync_file_system()).at("sync", &stage)?;
+        from.open_dir(&id)
+            .and_then(|stage| stage.sync_file_system())
+            .at("sync", &stage)?;
         match from.rename_new(&id, &to, record.name.as_str()) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                return Err(NamedError::Exists { name: record.name.clone() });
+                return Err(NamedError::Exists {
+                    name: record.name.clone(),
+                });
             }
             other => other.at("rename", &stage)?,
         }
@@ -78,11 +96,19 @@ pub fn remove(store: &Store, name: &JailName, stop: Option<u32>) -> Result<(), N
     let _lock = lock(store, name)?;
     if let Some(found) = running(store, name) {
         if stop != Some(found.pid) {
-            return Err(NamedError::Running { name: name.clone(), pid: found.pid });
+            return Err(NamedError::Running {
+                name: name.clone(),
+                pid: found.pid,
+            });
         }
         let path = run_path(store, name);
-        if !jaula_sys::dir::kill_and_wait(found.pid, &|| found.alive(), END).at("end the jail of", &path)? {
-            return Err(NamedError::Running { name: name.clone(), pid: found.pid });
+        if !jaula_sys::dir::kill_and_wait(found.pid, &|| found.alive(), END)
+            .at("end the jail of", &path)?
+        {
+            return Err(NamedError::Running {
+                name: name.clone(),
+                pid: found.pid,
+            });
         }
     }
     // A jail whose settings are damaged can be removed as well; one that is not there cannot.
@@ -106,7 +132,13 @@ fn forget(path: &Path) -> Result<(), NamedError> {
 
 fn lock_file(store: &Store, name: &JailName) -> Result<(File, PathBuf), NamedError> {
     let path = store.made("run")?.join(format!("{name}.lock"));
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).at("open", &path)?;
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .at("open", &path)?;
     Ok((file, path))
 }
 
@@ -119,20 +151,33 @@ fn lock(store: &Store, name: &JailName) -> Result<File, NamedError> {
 
 /// The tree beneath a jail's layer.
 pub fn base(store: &Store, record: &Record) -> Result<PathBuf, NamedError> {
-    let gone = |base: String| NamedError::BaseGone { name: record.name.clone(), base };
+    let gone = |base: String| NamedError::BaseGone {
+        name: record.name.clone(),
+        base,
+    };
     match (&record.image, &record.directory) {
         (Some(digest), _) => match store.image(digest)? {
             Some(image) => Ok(image.root().to_owned()),
             None => Err(gone(format!("image {digest}"))),
         },
         (None, Some(dir)) if dir.is_dir() => Ok(dir.clone()),
-        (None, dir) => Err(gone(dir.as_deref().map(jaula_plan::explain::shown).unwrap_or_default())),
+        (None, dir) => Err(gone(
+            dir.as_deref()
+                .map(jaula_plan::explain::shown)
+                .unwrap_or_default(),
+        )),
     }
 }
 
 /// The root of a jail: the tree it stands on under its own layer.
 pub fn root_spec(store: &Store, record: &Record) -> Result<RootSpec, NamedError> {
     let dir = jail_dir(store, &record.name);
-    let changes = Changes::Layer { upper: dir.join("upper"), work: dir.join("work") };
-    Ok(RootSpec::Tree { dir: base(store, record)?, changes })
+    let changes = Changes::Layer {
+        upper: dir.join("upper"),
+        work: dir.join("work"),
+    };
+    Ok(RootSpec::Tree {
+        dir: base(store, record)?,
+        changes,
+    })
 }

@@ -122,7 +122,8 @@ impl<'a> Registry<'a> {
         let lost = state.links.iter().find(|(package, _, target)| {
             state
                 .claims
-                .get(target).is_none_or(|claim| claim.owner != *package)
+                .get(target)
+                .is_none_or(|claim| claim.owner != *package)
         });
         match lost {
             None => Ok(()),

@@ -26,8 +26,14 @@ pub enum Variant {
 
 impl Variant {
     /// Every variant, smallest first.
-    pub const ALL: [Self; 6] =
-        [Self::Essential, Self::Apt, Self::Minbase, Self::Buildd, Self::Important, Self::Standard];
+    pub const ALL: [Self; 6] = [
+        Self::Essential,
+        Self::Apt,
+        Self::Minbase,
+        Self::Buildd,
+        Self::Important,
+        Self::Standard,
+    ];
 
     /// The word a user types.
     pub const fn as_str(self) -> &'static str {
@@ -52,7 +58,10 @@ impl FromStr for Variant {
     type Err = UnknownVariant;
 
     fn from_str(word: &str) -> Result<Self, UnknownVariant> {
-        Self::ALL.into_iter().find(|v| v.as_str() == word).ok_or_else(|| UnknownVariant(word.to_owned()))
+        Self::ALL
+            .into_iter()
+            .find(|v| v.as_str() == word)
+            .ok_or_else(|| UnknownVariant(word.to_owned()))
     }
 }
 

@@ -9,7 +9,11 @@ use std::io::{self, Read, Take};
 /// Largest `control.tar`, compressed, in bytes.
 const MAX_CONTROL_MEMBER: u64 = 64 << 20;
 /// Bounds on what is in it.
-const CONTROL_LIMITS: Limits = Limits { entries: 4096, file: 32 << 20, total: 64 << 20 };
+const CONTROL_LIMITS: Limits = Limits {
+    entries: 4096,
+    file: 32 << 20,
+    total: 64 << 20,
+};
 /// Ar members passed over before `control.tar` and `data.tar`.
 const MAX_SKIPPED: usize = 16;
 
@@ -99,10 +103,17 @@ impl Control {
             if meta.path.is_root() {
                 continue;
             }
-            let bad = |what| DebError::ControlMember { what, name: meta.path.to_string().chars().take(200).collect() };
+            let bad = |what| DebError::ControlMember {
+                what,
+                name: meta.path.to_string().chars().take(200).collect(),
+            };
             let name = std::str::from_utf8(meta.path.as_bytes())
                 .ok()
-                .filter(|n| n.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'+' | b'-')))
+                .filter(|n| {
+                    n.bytes().all(|b| {
+                        b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'+' | b'-')
+                    })
+                })
                 .filter(|n| !n.starts_with(['.', '-']))
                 .ok_or_else(|| bad("a name that may not be"))?
                 .to_owned();
@@ -110,23 +121,51 @@ impl Control {
                 return Err(bad("not a regular file"));
             }
             let mut content = Vec::new();
-            entry.read_to_end(&mut content).map_err(|source| DebError::Read { part, source })?;
-            if files.insert(name, ControlFile { mode: meta.mode, content }).is_some() {
+            entry
+                .read_to_end(&mut content)
+                .map_err(|source| DebError::Read { part, source })?;
+            if files
+                .insert(
+                    name,
+                    ControlFile {
+                        mode: meta.mode,
+                        content,
+                    },
+                )
+                .is_some()
+            {
                 return Err(bad("twice in the archive"));
             }
         }
-        let control = files.remove("control").ok_or(DebError::Container { what: "no control file" })?;
+        let control = files.remove("control").ok_or(DebError::Container {
+            what: "no control file",
+        })?;
         let control = String::from_utf8(control.content).map_err(|e| {
-            let good = e.as_bytes().get(..e.utf8_error().valid_up_to()).unwrap_or_default();
-            ControlError::Utf8 { line: good.iter().filter(|b| **b == b'\n').count().saturating_add(1) }
+            let good = e
+                .as_bytes()
+                .get(..e.utf8_error().valid_up_to())
+                .unwrap_or_default();
+            ControlError::Utf8 {
+                line: good
+                    .iter()
+                    .filter(|b| **b == b'\n')
+                    .count()
+                    .saturating_add(1),
+            }
         })?;
         let this = Self { control, files };
         let stanza = this.stanza()?;
         let checked = |name, good: fn(&str) -> bool| {
-            stanza.required(name).map_err(DebError::from).and_then(|value| match good(value) {
-                true => Ok(()),
-                false => Err(DebError::ControlMember { what: "a bad value of a field", name: name.to_owned() }),
-            })
+            stanza
+                .required(name)
+                .map_err(DebError::from)
+                .and_then(|value| match good(value) {
+                    true => Ok(()),
+                    false => Err(DebError::ControlMember {
+                        what: "a bad value of a field",
+                        name: name.to_owned(),
+                    }),
+                })
         };
         checked("Package", super::is_package_name)?;
         checked("Version", |v| super::version::validate(v).is_ok())?;
@@ -157,7 +196,10 @@ impl Control {
 
     /// The configuration files, in the order of `conffiles` (deb-conffiles(5)).
     pub fn conffiles(&self) -> Result<Vec<Conffile<'_>>, DebError> {
-        let bad = |line: &str, what| DebError::ControlMember { what, name: line.chars().take(200).collect() };
+        let bad = |line: &str, what| DebError::ControlMember {
+            what,
+            name: line.chars().take(200).collect(),
+        };
         let text = std::str::from_utf8(self.file("conffiles").unwrap_or_default())
             .map_err(|_| bad("conffiles", "not valid UTF-8"))?;
         let mut all = Vec::new();
@@ -166,12 +208,18 @@ impl Control {
                 Some(rest) if rest.starts_with([' ', '\t']) => (rest.trim_start(), true),
                 _ => (line, false),
             };
-            let relative = path.strip_prefix('/').ok_or_else(|| bad(line, "a conffile that is not absolute"))?;
-            crate::tar::TarPath::parse(relative.as_bytes()).map_err(|_| bad(line, "a conffile with a bad path"))?;
+            let relative = path
+                .strip_prefix('/')
+                .ok_or_else(|| bad(line, "a conffile that is not absolute"))?;
+            crate::tar::TarPath::parse(relative.as_bytes())
+                .map_err(|_| bad(line, "a conffile with a bad path"))?;
             if path.chars().any(char::is_control) {
                 return Err(bad(line, "a conffile with a bad path"));
             }
-            all.push(Conffile { path, remove_on_upgrade });
+            all.push(Conffile {
+                path,
+                remove_on_upgrade,
+            });
         }
         Ok(all)
     }
@@ -189,29 +237,43 @@ pub fn open<R: Read>(reader: R) -> Result<(Control, Data<R>), DebError> {
 pub fn open_with<R: Read>(mut reader: R, limits: Limits) -> Result<(Control, Data<R>), DebError> {
     let read = |part| move |source| DebError::Read { part, source };
     let mut magic = [0; 8];
-    reader.read_exact(&mut magic).map_err(read("outer archive"))?;
+    reader
+        .read_exact(&mut magic)
+        .map_err(read("outer archive"))?;
     if &magic != b"!<arch>\n" {
-        return Err(DebError::Container { what: "no ar archive" });
+        return Err(DebError::Container {
+            what: "no ar archive",
+        });
     }
     let first = Member::read(&mut reader)?;
     if first.name != "debian-binary" || first.size > 128 {
-        return Err(DebError::Container { what: "the first member is not debian-binary" });
+        return Err(DebError::Container {
+            what: "the first member is not debian-binary",
+        });
     }
     let mut version = Vec::new();
-    (&mut reader).take(first.size).read_to_end(&mut version).map_err(read("debian-binary"))?;
+    (&mut reader)
+        .take(first.size)
+        .read_to_end(&mut version)
+        .map_err(read("debian-binary"))?;
     first.pad(&mut reader)?;
     if !version.starts_with(b"2.") || !version.contains(&b'\n') {
-        return Err(DebError::Container { what: "a format version that is not 2.x" });
+        return Err(DebError::Container {
+            what: "a format version that is not 2.x",
+        });
     }
 
     let part = "control part";
     let member = Member::find(&mut reader, "control.tar")?;
     if member.size > MAX_CONTROL_MEMBER {
-        return Err(DebError::Container { what: "a control part of more than 64 MiB" });
+        return Err(DebError::Container {
+            what: "a control part of more than 64 MiB",
+        });
     }
     let format = member.format(part)?;
     let mut bounded = (&mut reader).take(member.size);
-    let decoder = Decoder::with_format(&mut bounded, format).map_err(|source| DebError::Compress { part, source })?;
+    let decoder = Decoder::with_format(&mut bounded, format)
+        .map_err(|source| DebError::Compress { part, source })?;
     let control = Control::read(decoder)?;
     io::copy(&mut bounded, &mut io::sink()).map_err(read(part))?;
     if bounded.limit() > 0 {
@@ -237,21 +299,37 @@ impl Member {
     fn read(reader: &mut impl Read) -> Result<Self, DebError> {
         let bad = |what| DebError::Container { what };
         let mut header = [0u8; 60];
-        reader.read_exact(&mut header).map_err(|source| DebError::Read { part: "outer archive", source })?;
+        reader
+            .read_exact(&mut header)
+            .map_err(|source| DebError::Read {
+                part: "outer archive",
+                source,
+            })?;
         if header.get(58..) != Some(b"`\n") {
             return Err(bad("an ar header without its end mark"));
         }
-        let name = header.get(..16).and_then(|n| std::str::from_utf8(n).ok()).map(|n| n.trim_end_matches(' '));
-        let name = name.map(|n| n.strip_suffix('/').unwrap_or(n)).unwrap_or_default();
+        let name = header
+            .get(..16)
+            .and_then(|n| std::str::from_utf8(n).ok())
+            .map(|n| n.trim_end_matches(' '));
+        let name = name
+            .map(|n| n.strip_suffix('/').unwrap_or(n))
+            .unwrap_or_default();
         if name.is_empty() || !name.bytes().all(|b| b.is_ascii_graphic() && b != b'/') {
             return Err(bad("an ar member with a bad name"));
         }
-        let size = header.get(48..58).and_then(|s| std::str::from_utf8(s).ok()).map(|s| s.trim_end_matches(' '));
+        let size = header
+            .get(48..58)
+            .and_then(|s| std::str::from_utf8(s).ok())
+            .map(|s| s.trim_end_matches(' '));
         let size = size
             .filter(|s| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit()))
             .and_then(|s| s.parse().ok())
             .ok_or(bad("an ar member with a bad size"))?;
-        Ok(Self { name: name.to_owned(), size })
+        Ok(Self {
+            name: name.to_owned(),
+            size,
+        })
     }
 
     /// The next member that counts; those whose names start with `_` are for others (deb(5)).
@@ -262,23 +340,40 @@ impl Member {
                 return Ok(member);
             }
             if !member.name.starts_with('_') {
-                return Err(DebError::Container { what: "members in another order than debian-binary, control, data" });
+                return Err(DebError::Container {
+                    what: "members in another order than debian-binary, control, data",
+                });
             }
-            let skipped = io::copy(&mut reader.take(member.size), &mut io::sink())
-                .map_err(|source| DebError::Read { part: "outer archive", source })?;
+            let skipped =
+                io::copy(&mut reader.take(member.size), &mut io::sink()).map_err(|source| {
+                    DebError::Read {
+                        part: "outer archive",
+                        source,
+                    }
+                })?;
             if skipped < member.size {
                 let source = io::ErrorKind::UnexpectedEof.into();
-                return Err(DebError::Read { part: "outer archive", source });
+                return Err(DebError::Read {
+                    part: "outer archive",
+                    source,
+                });
             }
             member.pad(reader)?;
         }
-        Err(DebError::Container { what: "too many members before control and data" })
+        Err(DebError::Container {
+            what: "too many members before control and data",
+        })
     }
 
     /// Members start at even places.
     fn pad(&self, reader: &mut impl Read) -> Result<(), DebError> {
         if self.size % 2 == 1 {
-            reader.read_exact(&mut [0]).map_err(|source| DebError::Read { part: "outer archive", source })?;
+            reader
+                .read_exact(&mut [0])
+                .map_err(|source| DebError::Read {
+                    part: "outer archive",
+                    source,
+                })?;
         }
         Ok(())
     }
@@ -289,7 +384,9 @@ impl Member {
             Some(ending @ (".gz" | ".xz" | ".zst" | ".bz2" | ".lzma")) => {
                 Format::from_name(ending).map_err(|source| DebError::Compress { part, source })
             }
-            _ => Err(DebError::Container { what: "a member with an unknown ending" }),
+            _ => Err(DebError::Container {
+                what: "a member with an unknown ending",
+            }),
         }
     }
 }

@@ -90,12 +90,18 @@ pub struct Stanza<'a> {
 impl<'a> Stanza<'a> {
     /// The raw value of a field (see [`Field::raw`]).
     pub fn field(&self, name: &str) -> Option<&'a str> {
-        self.fields.iter().find(|f| f.name.eq_ignore_ascii_case(name)).map(|f| f.raw)
+        self.fields
+            .iter()
+            .find(|f| f.name.eq_ignore_ascii_case(name))
+            .map(|f| f.raw)
     }
 
     /// The raw value of a field that has to be there.
     pub fn required(&self, name: &'static str) -> Result<&'a str, ControlError> {
-        self.field(name).ok_or(ControlError::Missing { line: self.line, name })
+        self.field(name).ok_or(ControlError::Missing {
+            line: self.line,
+            name,
+        })
     }
 
     /// The lines of a field's value: trimmed, without comment lines, without an empty first line.
@@ -131,7 +137,11 @@ pub struct Stanzas<'a> {
 
 /// Reads the stanzas of `text`.
 pub fn stanzas(text: &str) -> Stanzas<'_> {
-    Stanzas { rest: text, line: 0, failed: false }
+    Stanzas {
+        rest: text,
+        line: 0,
+        failed: false,
+    }
 }
 
 /// Reads stanzas from bytes that have not been checked for UTF-8 yet.
@@ -140,7 +150,9 @@ pub fn stanzas_from_bytes(bytes: &[u8]) -> Result<Stanzas<'_>, ControlError> {
         Ok(text) => Ok(stanzas(text)),
         Err(error) => {
             let good = bytes.get(..error.valid_up_to()).unwrap_or_default();
-            Err(ControlError::Utf8 { line: good.iter().filter(|b| **b == b'\n').count() + 1 })
+            Err(ControlError::Utf8 {
+                line: good.iter().filter(|b| **b == b'\n').count() + 1,
+            })
         }
     }
 }
@@ -206,19 +218,36 @@ impl<'a> Stanzas<'a> {
             let Some((name, _)) = line.split_once(':') else {
                 return Err(ControlError::NotAField { line: number });
             };
-            if name.is_empty() || name.starts_with('-') || !name.bytes().all(|b| b.is_ascii_graphic()) {
-                return Err(ControlError::FieldName { line: number, name: name.chars().take(40).collect() });
+            if name.is_empty()
+                || name.starts_with('-')
+                || !name.bytes().all(|b| b.is_ascii_graphic())
+            {
+                return Err(ControlError::FieldName {
+                    line: number,
+                    name: name.chars().take(40).collect(),
+                });
             }
             if stanza.fields.len() >= MAX_FIELDS {
                 return Err(ControlError::TooManyFields { line: number });
             }
-            if stanza.fields.iter().any(|f| f.name.eq_ignore_ascii_case(name)) {
-                return Err(ControlError::Duplicate { line: number, name: name.chars().take(40).collect() });
+            if stanza
+                .fields
+                .iter()
+                .any(|f| f.name.eq_ignore_ascii_case(name))
+            {
+                return Err(ControlError::Duplicate {
+                    line: number,
+                    name: name.chars().take(40).collect(),
+                });
             }
             if stanza.fields.is_empty() {
                 stanza.line = number;
             }
-            stanza.fields.push(Field { name, raw: "", line: number });
+            stanza.fields.push(Field {
+                name,
+                raw: "",
+                line: number,
+            });
             open = Some((before + name.len() + 1, end));
         }
         close(&mut stanza, &mut open);
@@ -250,12 +279,21 @@ mod tests {
         assert_eq!(all.len(), 2);
         assert_eq!(all[0].field("package"), Some("a"));
         assert_eq!(all[0].field("Description"), Some("short\n long\n .\n more"));
-        assert_eq!(all[0].lines("Description").collect::<Vec<_>>(), ["short", "long", ".", "more"]);
+        assert_eq!(
+            all[0].lines("Description").collect::<Vec<_>>(),
+            ["short", "long", ".", "more"]
+        );
         assert_eq!(all[0].lines("Tag").collect::<Vec<_>>(), ["x,", "y"]);
         assert_eq!(all[0].line(), 2);
         assert_eq!(all[1].field("Empty"), Some(""));
         assert_eq!(all[1].line(), 13);
-        assert_eq!(all[1].required("Version").unwrap_err(), ControlError::Missing { line: 13, name: "Version" });
+        assert_eq!(
+            all[1].required("Version").unwrap_err(),
+            ControlError::Missing {
+                line: 13,
+                name: "Version"
+            }
+        );
     }
 
     #[test]
@@ -270,23 +308,60 @@ mod tests {
             ("A: 1\nnonsense\n", ControlError::NotAField { line: 2 }),
             (" x\n", ControlError::Continuation { line: 1 }),
             ("A: 1\n\n x\n", ControlError::Continuation { line: 3 }),
-            (": x\n", ControlError::FieldName { line: 1, name: String::new() }),
-            ("A B: x\n", ControlError::FieldName { line: 1, name: "A B".into() }),
-            ("-A: x\n", ControlError::FieldName { line: 1, name: "-A".into() }),
-            ("A: 1\na: 2\n", ControlError::Duplicate { line: 2, name: "a".into() }),
+            (
+                ": x\n",
+                ControlError::FieldName {
+                    line: 1,
+                    name: String::new(),
+                },
+            ),
+            (
+                "A B: x\n",
+                ControlError::FieldName {
+                    line: 1,
+                    name: "A B".into(),
+                },
+            ),
+            (
+                "-A: x\n",
+                ControlError::FieldName {
+                    line: 1,
+                    name: "-A".into(),
+                },
+            ),
+            (
+                "A: 1\na: 2\n",
+                ControlError::Duplicate {
+                    line: 2,
+                    name: "a".into(),
+                },
+            ),
             ("A: 1\0\n", ControlError::Nul { line: 1 }),
         ];
         for (text, expected) in table {
-            assert_eq!(stanzas(text).find_map(Result::err), Some(expected), "{text:?}");
+            assert_eq!(
+                stanzas(text).find_map(Result::err),
+                Some(expected),
+                "{text:?}"
+            );
         }
         assert_eq!(
             stanzas_from_bytes(b"A: 1\nB: \xff\n").unwrap_err(),
             ControlError::Utf8 { line: 2 }
         );
         let many: String = (0..=MAX_FIELDS).map(|i| format!("F{i}: x\n")).collect();
-        assert!(matches!(single_stanza(&many), Err(ControlError::TooManyFields { line: 1025 })));
-        assert_eq!(single_stanza("").unwrap_err(), ControlError::StanzaCount { found: 0 });
-        assert_eq!(single_stanza("A: 1\n\nA: 2\n").unwrap_err(), ControlError::StanzaCount { found: 2 });
+        assert!(matches!(
+            single_stanza(&many),
+            Err(ControlError::TooManyFields { line: 1025 })
+        ));
+        assert_eq!(
+            single_stanza("").unwrap_err(),
+            ControlError::StanzaCount { found: 0 }
+        );
+        assert_eq!(
+            single_stanza("A: 1\n\nA: 2\n").unwrap_err(),
+            ControlError::StanzaCount { found: 2 }
+        );
     }
 
     #[test]

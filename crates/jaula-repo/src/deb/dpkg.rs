@@ -8,23 +8,61 @@ use crate::hex;
 use crate::tar::TarPath;
 use std::collections::BTreeMap;
 
-
 /// The content of `info/format`.
 pub const INFO_FORMAT: &str = "1\n";
 
 /// dpkg's order of the fields it knows (`fieldinfos` in `lib/dpkg/parse.c`); all others follow in the
 /// order of the control file.
 const FIELDS: [&str; 25] = [
-    "Package", "Essential", "Protected", "Status", "Priority", "Section", "Installed-Size", "Origin", "Maintainer", "Bugs",
-    "Architecture", "Multi-Arch", "Source", "Version", "Config-Version", "Replaces", "Provides", "Depends", "Pre-Depends",
-    "Recommends", "Suggests", "Breaks", "Conflicts", "Enhances", "Conffiles",
+    "Package",
+    "Essential",
+    "Protected",
+    "Status",
+    "Priority",
+    "Section",
+    "Installed-Size",
+    "Origin",
+    "Maintainer",
+    "Bugs",
+    "Architecture",
+    "Multi-Arch",
+    "Source",
+    "Version",
+    "Config-Version",
+    "Replaces",
+    "Provides",
+    "Depends",
+    "Pre-Depends",
+    "Recommends",
+    "Suggests",
+    "Breaks",
+    "Conflicts",
+    "Enhances",
+    "Conffiles",
 ];
 /// Known too, and written behind those.
 const LATE: [&str; 1] = ["Description"];
 /// Fields that dpkg knows and that belong to indices or to itself: never copied from a control file.
-const DROPPED: [&str; 7] = ["Filename", "Size", "MD5sum", "MSDOS-Filename", "Triggers-Pending", "Triggers-Awaited", "Revision"];
-const RELATIONS: [&str; 9] =
-    ["Replaces", "Provides", "Depends", "Pre-Depends", "Recommends", "Suggests", "Breaks", "Conflicts", "Enhances"];
+const DROPPED: [&str; 7] = [
+    "Filename",
+    "Size",
+    "MD5sum",
+    "MSDOS-Filename",
+    "Triggers-Pending",
+    "Triggers-Awaited",
+    "Revision",
+];
+const RELATIONS: [&str; 9] = [
+    "Replaces",
+    "Provides",
+    "Depends",
+    "Pre-Depends",
+    "Recommends",
+    "Suggests",
+    "Breaks",
+    "Conflicts",
+    "Enhances",
+];
 
 /// Why no text can be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -101,7 +139,11 @@ pub fn status_stanza(
                 let mut block = String::new();
                 for (file, md5) in conffiles {
                     let hash = md5.map_or("newconffile".to_owned(), |md5| hex::encode(&md5));
-                    let more = if file.remove_on_upgrade { " remove-on-upgrade" } else { "" };
+                    let more = if file.remove_on_upgrade {
+                        " remove-on-upgrade"
+                    } else {
+                        ""
+                    };
                     block.push_str(&format!("\n {} {hash}{more}", file.path));
                 }
                 line(name, &block);
@@ -109,13 +151,21 @@ pub fn status_stanza(
             // The database's own.
             "Conffiles" | "Config-Version" => {}
             _ => {
-                let Some(value) = control.field(name).filter(|v| !v.is_empty()) else { continue };
-                if (matches!(name, "Essential" | "Protected") && value != "yes") || (name == "Multi-Arch" && value == "no") {
+                let Some(value) = control.field(name).filter(|v| !v.is_empty()) else {
+                    continue;
+                };
+                if (matches!(name, "Essential" | "Protected") && value != "yes")
+                    || (name == "Multi-Arch" && value == "no")
+                {
                     continue;
                 }
                 if let Some(field) = RELATIONS.iter().find(|r| **r == name) {
                     let groups = relation::parse(&value.replace('\n', " ")).map(|groups| {
-                        groups.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+                        groups
+                            .iter()
+                            .map(ToString::to_string)
+                            .collect::<Vec<_>>()
+                            .join(", ")
                     });
                     let value = groups.map_err(|source| DpkgError::Relation {
                         package: control.field("Package").unwrap_or_default().to_owned(),
@@ -144,7 +194,9 @@ pub fn status_stanza(
 pub fn status_file<'a>(stanzas: impl IntoIterator<Item = (&'a str, &'a str, &'a str)>) -> String {
     let mut all: Vec<_> = stanzas.into_iter().collect();
     all.sort_by_key(|(name, arch, _)| (*name, *arch));
-    all.iter().flat_map(|(_, _, stanza)| [*stanza, "\n"]).collect()
+    all.iter()
+        .flat_map(|(_, _, stanza)| [*stanza, "\n"])
+        .collect()
 }
 
 /// The content of `info/NAME.list`: the paths of a package's data in the archive's order.
@@ -152,7 +204,11 @@ pub fn list_file<'a>(paths: impl IntoIterator<Item = &'a TarPath>) -> Vec<u8> {
     let mut out = Vec::new();
     for path in paths {
         out.push(b'/');
-        out.extend_from_slice(if path.is_root() { b"." } else { path.as_bytes() });
+        out.extend_from_slice(if path.is_root() {
+            b"."
+        } else {
+            path.as_bytes()
+        });
         out.push(b'\n');
     }
     out
@@ -205,7 +261,9 @@ pub fn parse_triggers<'a>(text: &'a str, package: &str) -> Result<Vec<Trigger<'a
     for line in text.lines() {
         let words = line.split_once('#').map_or(line, |(before, _)| before);
         let mut words = words.split_ascii_whitespace();
-        let Some(directive) = words.next() else { continue };
+        let Some(directive) = words.next() else {
+            continue;
+        };
         let (interest, awaits) = match directive {
             "interest" | "interest-await" => (true, true),
             "interest-noawait" => (true, false),
@@ -213,11 +271,22 @@ pub fn parse_triggers<'a>(text: &'a str, package: &str) -> Result<Vec<Trigger<'a
             "activate-noawait" => (false, false),
             _ => (false, false),
         };
-        let known = interest || matches!(directive, "activate" | "activate-await" | "activate-noawait");
+        let known = interest
+            || matches!(
+                directive,
+                "activate" | "activate-await" | "activate-noawait"
+            );
         match (words.next(), words.next()) {
-            (Some(name), None) if known && is_trigger_name(name) => all.push(Trigger { name, interest, awaits }),
+            (Some(name), None) if known && is_trigger_name(name) => all.push(Trigger {
+                name,
+                interest,
+                awaits,
+            }),
             _ => {
-                return Err(DpkgError::Trigger { package: package.to_owned(), line: line.chars().take(200).collect() });
+                return Err(DpkgError::Trigger {
+                    package: package.to_owned(),
+                    line: line.chars().take(200).collect(),
+                });
             }
         }
     }
@@ -235,7 +304,11 @@ impl Interests {
     /// Notes the interests of a package, which is named as in [`info_name`].
     pub fn add(&mut self, info_name: &str, triggers: &[Trigger<'_>]) {
         for trigger in triggers.iter().filter(|t| t.interest) {
-            let who = if trigger.awaits { info_name.to_owned() } else { format!("{info_name}/noawait") };
+            let who = if trigger.awaits {
+                info_name.to_owned()
+            } else {
+                format!("{info_name}/noawait")
+            };
             if trigger.name.starts_with('/') {
                 let line = format!("{} {who}", trigger.name);
                 if !self.paths.contains(&line) {
@@ -253,8 +326,17 @@ impl Interests {
     /// File name below `triggers/`, content. `File` is only there when someone is interested in a path;
     /// `Unincorp` and `Lock` are always there, empty.
     pub fn files(&self) -> BTreeMap<String, String> {
-        let text = |lines: &[String]| lines.iter().flat_map(|l| [l.as_str(), "\n"]).collect::<String>();
-        let mut files: BTreeMap<_, _> = self.names.iter().map(|(name, who)| (name.clone(), text(who))).collect();
+        let text = |lines: &[String]| {
+            lines
+                .iter()
+                .flat_map(|l| [l.as_str(), "\n"])
+                .collect::<String>()
+        };
+        let mut files: BTreeMap<_, _> = self
+            .names
+            .iter()
+            .map(|(name, who)| (name.clone(), text(who)))
+            .collect();
         if !self.paths.is_empty() {
             files.insert("File".into(), text(&self.paths));
         }
@@ -297,7 +379,12 @@ mod tests {
     ];
 
     fn dpkg(args: &[&str]) -> Option<std::process::Output> {
-        Command::new("dpkg").args(args).stdin(Stdio::null()).env("LC_ALL", "C").output().ok()
+        Command::new("dpkg")
+            .args(args)
+            .stdin(Stdio::null())
+            .env("LC_ALL", "C")
+            .output()
+            .ok()
     }
 
     fn build(dir: &Path, control: &str, conffiles: &str, triggers: &str) -> std::path::PathBuf {
@@ -326,7 +413,11 @@ mod tests {
             .args([&tree, &deb])
             .output()
             .unwrap();
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        assert!(
+            done.status.success(),
+            "{}",
+            String::from_utf8_lossy(&done.stderr)
+        );
         std::fs::remove_dir_all(tree).unwrap();
         deb
     }
@@ -347,15 +438,31 @@ mod tests {
         std::fs::write(database.join("status"), "").unwrap();
         let mut debs = vec![];
         for (control, conffiles, triggers) in CONTROLS {
-            debs.push(build(dir.path(), &control.replace("ARCH", &arch), conffiles, triggers));
+            debs.push(build(
+                dir.path(),
+                &control.replace("ARCH", &arch),
+                conffiles,
+                triggers,
+            ));
         }
         let root_option = format!("--root={}", root.display());
-        let mut args = vec![root_option.as_str(), "--force-depends", "--force-not-root", "--force-bad-path", "--log=/dev/null", "--no-triggers", "--unpack"];
+        let mut args = vec![
+            root_option.as_str(),
+            "--force-depends",
+            "--force-not-root",
+            "--force-bad-path",
+            "--log=/dev/null",
+            "--no-triggers",
+            "--unpack",
+        ];
         args.extend(debs.iter().map(|d| d.to_str().unwrap()));
         let out = dpkg(&args).unwrap();
         if !out.status.success() {
             let why = String::from_utf8_lossy(&out.stderr);
-            assert!(why.contains("privilege") || why.contains("not permitted"), "{why}");
+            assert!(
+                why.contains("privilege") || why.contains("not permitted"),
+                "{why}"
+            );
             eprintln!("skipped: dpkg may not unpack here: {why}");
             return;
         }
@@ -365,26 +472,51 @@ mod tests {
         for deb in &debs {
             let (control, mut data) = archive::open(std::fs::File::open(deb).unwrap()).unwrap();
             let stanza = control.stanza().unwrap();
-            let conffiles: Vec<_> = control.conffiles().unwrap().into_iter().map(|c| (c, None)).collect();
+            let conffiles: Vec<_> = control
+                .conffiles()
+                .unwrap()
+                .into_iter()
+                .map(|c| (c, None))
+                .collect();
             let name = info_name(&stanza);
             let text = status_stanza(&stanza, State::Unpacked, &conffiles).unwrap();
             let field = |f| stanza.field(f).unwrap().to_owned();
             stanzas.push((field("Package"), field("Architecture"), text));
-            let triggers = std::str::from_utf8(control.file("triggers").unwrap_or_default()).unwrap();
+            let triggers =
+                std::str::from_utf8(control.file("triggers").unwrap_or_default()).unwrap();
             interests.add(&name, &parse_triggers(triggers, &name).unwrap());
             let mut paths = vec![];
             while let Some(entry) = data.next_entry().unwrap() {
                 paths.push(entry.into_meta().path);
             }
             let theirs = std::fs::read(database.join(format!("info/{name}.list"))).unwrap();
-            assert_eq!(String::from_utf8_lossy(&list_file(&paths)), String::from_utf8_lossy(&theirs));
+            assert_eq!(
+                String::from_utf8_lossy(&list_file(&paths)),
+                String::from_utf8_lossy(&theirs)
+            );
         }
-        let ours = status_file(stanzas.iter().map(|(n, a, s)| (n.as_str(), a.as_str(), s.as_str())));
-        assert_eq!(ours, std::fs::read_to_string(database.join("status")).unwrap());
-        assert_eq!(INFO_FORMAT, std::fs::read_to_string(database.join("info/format")).unwrap());
+        let ours = status_file(
+            stanzas
+                .iter()
+                .map(|(n, a, s)| (n.as_str(), a.as_str(), s.as_str())),
+        );
+        assert_eq!(
+            ours,
+            std::fs::read_to_string(database.join("status")).unwrap()
+        );
+        assert_eq!(
+            INFO_FORMAT,
+            std::fs::read_to_string(database.join("info/format")).unwrap()
+        );
         let mut theirs = BTreeMap::new();
-        for file in std::fs::read_dir(database.join("triggers")).unwrap().flatten() {
-            theirs.insert(file.file_name().into_string().unwrap(), std::fs::read_to_string(file.path()).unwrap());
+        for file in std::fs::read_dir(database.join("triggers"))
+            .unwrap()
+            .flatten()
+        {
+            theirs.insert(
+                file.file_name().into_string().unwrap(),
+                std::fs::read_to_string(file.path()).unwrap(),
+            );
         }
         // What waits to be processed is the run's business, not the interests'.
         theirs.insert("Unincorp".into(), String::new());
@@ -396,19 +528,47 @@ mod tests {
         let text = "Package: a\nVersion: 1\nArchitecture: all\nDescription: x\n";
         let stanza = crate::deb::control::single_stanza(text).unwrap();
         let files = [
-            (Conffile { path: "/etc/a", remove_on_upgrade: false }, Some([0xab; 16])),
-            (Conffile { path: "/etc/b", remove_on_upgrade: true }, None),
+            (
+                Conffile {
+                    path: "/etc/a",
+                    remove_on_upgrade: false,
+                },
+                Some([0xab; 16]),
+            ),
+            (
+                Conffile {
+                    path: "/etc/b",
+                    remove_on_upgrade: true,
+                },
+                None,
+            ),
         ];
         let out = status_stanza(&stanza, State::Installed, &files).unwrap();
-        let block = format!("Conffiles:\n /etc/a {}\n /etc/b newconffile remove-on-upgrade\n", "ab".repeat(16));
-        assert!(out.contains(&block) && out.contains("Status: install ok installed\n"), "{out}");
+        let block = format!(
+            "Conffiles:\n /etc/a {}\n /etc/b newconffile remove-on-upgrade\n",
+            "ab".repeat(16)
+        );
+        assert!(
+            out.contains(&block) && out.contains("Status: install ok installed\n"),
+            "{out}"
+        );
     }
 
     #[test]
     fn bad_triggers() {
         for line in [
-            "interest", "interest a b", "watch a", "interest ../a", "interest /a/../b", "interest File", "interest .x", "interest -x",
-            "interest a/b", "interest /", "activatex y/z", "interest é",
+            "interest",
+            "interest a b",
+            "watch a",
+            "interest ../a",
+            "interest /a/../b",
+            "interest File",
+            "interest .x",
+            "interest -x",
+            "interest a/b",
+            "interest /",
+            "activatex y/z",
+            "interest é",
         ] {
             assert!(parse_triggers(line, "p").is_err(), "{line}");
         }
@@ -417,7 +577,10 @@ mod tests {
     #[test]
     fn sums() {
         let path = TarPath::parse(b"./usr/bin/x").unwrap();
-        assert_eq!(md5sums_file([(&path, [0; 16])]), format!("{}  usr/bin/x\n", "0".repeat(32)).into_bytes());
+        assert_eq!(
+            md5sums_file([(&path, [0; 16])]),
+            format!("{}  usr/bin/x\n", "0".repeat(32)).into_bytes()
+        );
         assert_eq!(list_file([&TarPath::default(), &path]), b"/.\n/usr/bin/x\n");
     }
 }

@@ -18,7 +18,9 @@ pub fn is_package_name(name: &str) -> bool {
     let bytes = name.as_bytes();
     bytes.len() <= 255
         && bytes.first().is_some_and(u8::is_ascii_alphanumeric)
-        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'+' | b'.' | b'_'))
+        && bytes
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'+' | b'.' | b'_'))
 }
 
 /// Whether `name` can be a Debian architecture name (`amd64`, `all`, `musl-linux-i386`).
@@ -26,5 +28,7 @@ pub fn is_architecture_name(name: &str) -> bool {
     let bytes = name.as_bytes();
     bytes.len() <= 64
         && bytes.first().is_some_and(u8::is_ascii_alphanumeric)
-        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-')
+        && bytes
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || *b == b'-')
 }

@@ -130,7 +130,13 @@ impl<'a> Alternative<'a> {
         if !super::is_package_name(name) {
             return Err(RelationError::Name { at: piece(text) });
         }
-        let mut parsed = Self { name, arch_qualifier: None, version: None, arches: None, profiles: None };
+        let mut parsed = Self {
+            name,
+            arch_qualifier: None,
+            version: None,
+            arches: None,
+            profiles: None,
+        };
         if let Some(after) = rest.strip_prefix(':') {
             let end = after
                 .find(|c: char| c.is_ascii_whitespace() || matches!(c, '(' | '[' | '<'))
@@ -155,7 +161,9 @@ impl<'a> Alternative<'a> {
             let words = inside.split_ascii_whitespace();
             let negated = words.clone().filter(|w| w.starts_with('!')).count();
             let total = words.clone().count();
-            let good = words.clone().all(|w| super::is_architecture_name(w.strip_prefix('!').unwrap_or(w)));
+            let good = words
+                .clone()
+                .all(|w| super::is_architecture_name(w.strip_prefix('!').unwrap_or(w)));
             if !good || total == 0 || (negated != 0 && negated != total) {
                 return Err(bad());
             }
@@ -170,7 +178,9 @@ impl<'a> Alternative<'a> {
                 let mut words = inside.split_ascii_whitespace().peekable();
                 let name = |w: &str| {
                     let w = w.strip_prefix('!').unwrap_or(w);
-                    !w.is_empty() && w.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'+'))
+                    !w.is_empty()
+                        && w.bytes()
+                            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'+'))
                 };
                 if words.peek().is_none() || !words.all(name) {
                     return Err(bad());
@@ -202,18 +212,26 @@ impl<'a> Alternative<'a> {
 
     /// One of the `<…>` lists has to hold as a whole.
     fn applies_to_profiles(&self, active: &[&str]) -> bool {
-        let Some(lists) = self.profiles else { return true };
-        lists.split('>').map(|l| l.trim_start().trim_start_matches('<')).filter(|l| !l.trim().is_empty()).any(|list| {
-            list.split_ascii_whitespace().all(|word| match word.strip_prefix('!') {
-                Some(word) => !active.contains(&word),
-                None => active.contains(&word),
+        let Some(lists) = self.profiles else {
+            return true;
+        };
+        lists
+            .split('>')
+            .map(|l| l.trim_start().trim_start_matches('<'))
+            .filter(|l| !l.trim().is_empty())
+            .any(|list| {
+                list.split_ascii_whitespace()
+                    .all(|word| match word.strip_prefix('!') {
+                        Some(word) => !active.contains(&word),
+                        None => active.contains(&word),
+                    })
             })
-        })
     }
 
     /// Whether a package of version `version` satisfies the version restriction.
     pub fn accepts_version(&self, version: &str) -> bool {
-        self.version.is_none_or(|(relation, wanted)| relation.holds(version, wanted))
+        self.version
+            .is_none_or(|(relation, wanted)| relation.holds(version, wanted))
     }
 }
 
@@ -248,8 +266,9 @@ fn parse_restriction(inside: &str) -> Option<(Relation, &str)> {
         ("<", Relation::EarlierOrEqual),
         (">", Relation::LaterOrEqual),
     ];
-    let (relation, version) =
-        signs.iter().find_map(|(sign, relation)| Some((*relation, inside.strip_prefix(sign)?.trim_start())))?;
+    let (relation, version) = signs
+        .iter()
+        .find_map(|(sign, relation)| Some((*relation, inside.strip_prefix(sign)?.trim_start())))?;
     version::validate(version).ok()?;
     Some((relation, version))
 }
@@ -295,16 +314,19 @@ impl fmt::Display for Group<'_> {
 /// The groups of a relation field, one after the other. Empty groups (a comma too many) are passed
 /// over, as dpkg does.
 pub fn groups(text: &str) -> impl Iterator<Item = Result<Group<'_>, RelationError>> {
-    text.split(',').map(str::trim).filter(|g| !g.is_empty()).map(|group| {
-        let mut alternatives = Vec::with_capacity(1);
-        for text in group.split('|') {
-            if alternatives.len() >= MAX_ALTERNATIVES {
-                return Err(RelationError::TooMany);
+    text.split(',')
+        .map(str::trim)
+        .filter(|g| !g.is_empty())
+        .map(|group| {
+            let mut alternatives = Vec::with_capacity(1);
+            for text in group.split('|') {
+                if alternatives.len() >= MAX_ALTERNATIVES {
+                    return Err(RelationError::TooMany);
+                }
+                alternatives.push(Alternative::parse(text)?);
             }
-            alternatives.push(Alternative::parse(text)?);
-        }
-        Ok(Group { alternatives })
-    })
+            Ok(Group { alternatives })
+        })
 }
 
 /// Parses a whole relation field.
@@ -314,7 +336,11 @@ pub fn parse(text: &str) -> Result<Vec<Group<'_>>, RelationError> {
 
 /// Parses a relation field and keeps what counts for `arch` with `profiles` active. A group of which
 /// nothing is left is dropped.
-pub fn parse_for<'a>(text: &'a str, arch: &str, profiles: &[&str]) -> Result<Vec<Group<'a>>, RelationError> {
+pub fn parse_for<'a>(
+    text: &'a str,
+    arch: &str,
+    profiles: &[&str],
+) -> Result<Vec<Group<'a>>, RelationError> {
     let mut all = parse(text)?;
     for group in &mut all {
         group.alternatives.retain(|a| a.applies(arch, profiles));
@@ -336,15 +362,22 @@ pub struct Provide<'a> {
 
 /// The entries of a `Provides` field. Only `=` may restrict (policy 7.5), and there are no alternatives.
 pub fn provides(text: &str) -> impl Iterator<Item = Result<Provide<'_>, RelationError>> {
-    text.split(',').map(str::trim).filter(|p| !p.is_empty()).map(|text| {
-        let parsed = Alternative::parse(text)?;
-        let version = match parsed.version {
-            None => None,
-            Some((Relation::Equal, version)) => Some(version),
-            Some(_) => return Err(RelationError::Version { at: piece(text) }),
-        };
-        Ok(Provide { name: parsed.name, arch_qualifier: parsed.arch_qualifier, version })
-    })
+    text.split(',')
+        .map(str::trim)
+        .filter(|p| !p.is_empty())
+        .map(|text| {
+            let parsed = Alternative::parse(text)?;
+            let version = match parsed.version {
+                None => None,
+                Some((Relation::Equal, version)) => Some(version),
+                Some(_) => return Err(RelationError::Version { at: piece(text) }),
+            };
+            Ok(Provide {
+                name: parsed.name,
+                arch_qualifier: parsed.arch_qualifier,
+                version,
+            })
+        })
 }
 
 #[cfg(test)]
@@ -357,23 +390,40 @@ mod tests {
         let all = parse(text).unwrap();
         assert_eq!(all.len(), 4);
         let a = all[0].alternatives[0];
-        assert_eq!((a.name, a.version), ("a", Some((Relation::LaterOrEqual, "1"))));
-        assert_eq!((a.arches, a.profiles), (Some("amd64 linux-any"), Some("<!nocheck> <stage1 cross>")));
+        assert_eq!(
+            (a.name, a.version),
+            ("a", Some((Relation::LaterOrEqual, "1")))
+        );
+        assert_eq!(
+            (a.arches, a.profiles),
+            (Some("amd64 linux-any"), Some("<!nocheck> <stage1 cross>"))
+        );
         assert_eq!(all[0].alternatives[1].arch_qualifier, Some("any"));
-        assert_eq!(all[1].alternatives[0].version, Some((Relation::Earlier, "2~")));
-        assert_eq!(all[2].alternatives[0].version, Some((Relation::LaterOrEqual, "3")));
+        assert_eq!(
+            all[1].alternatives[0].version,
+            Some((Relation::Earlier, "2~"))
+        );
+        assert_eq!(
+            all[2].alternatives[0].version,
+            Some((Relation::LaterOrEqual, "3"))
+        );
         assert_eq!(
             all[0].to_string(),
             "a (>= 1) [amd64 linux-any] <!nocheck> <stage1 cross> | b:any"
         );
         for group in &all {
-            assert_eq!(parse(&group.to_string()).unwrap(), std::slice::from_ref(group));
+            assert_eq!(
+                parse(&group.to_string()).unwrap(),
+                std::slice::from_ref(group)
+            );
         }
     }
 
     #[test]
     fn restricts_by_architecture_and_profile() {
-        let count = |text: &str, arch: &str, profiles: &[&str]| parse_for(text, arch, profiles).unwrap().len();
+        let count = |text: &str, arch: &str, profiles: &[&str]| {
+            parse_for(text, arch, profiles).unwrap().len()
+        };
         assert_eq!(count("a [amd64]", "amd64", &[]), 1);
         assert_eq!(count("a [amd64]", "arm64", &[]), 0);
         assert_eq!(count("a [!amd64 !i386]", "amd64", &[]), 0);
@@ -386,9 +436,15 @@ mod tests {
         assert_eq!(count("a <!nocheck>", "amd64", &[]), 1);
         assert_eq!(count("a <!nocheck>", "amd64", &["nocheck"]), 0);
         assert_eq!(count("a <stage1 cross> <nodoc>", "amd64", &["stage1"]), 0);
-        assert_eq!(count("a <stage1 cross> <nodoc>", "amd64", &["stage1", "cross"]), 1);
+        assert_eq!(
+            count("a <stage1 cross> <nodoc>", "amd64", &["stage1", "cross"]),
+            1
+        );
         assert_eq!(count("a <stage1 cross> <nodoc>", "amd64", &["nodoc"]), 1);
-        assert_eq!(parse_for("a [i386] | b", "amd64", &[]).unwrap()[0].to_string(), "b");
+        assert_eq!(
+            parse_for("a [i386] | b", "amd64", &[]).unwrap()[0].to_string(),
+            "b"
+        );
     }
 
     #[test]
@@ -396,14 +452,26 @@ mod tests {
         let a = Alternative::parse("a (<< 1.0)").unwrap();
         assert!(a.accepts_version("1.0~rc1") && !a.accepts_version("1.0"));
         assert!(Relation::Equal.holds("1.0", "1.0-0") && Relation::Later.holds("1.1", "1.0"));
-        assert!(Relation::EarlierOrEqual.holds("1.0", "1.0") && Relation::LaterOrEqual.holds("1.0", "1.0"));
+        assert!(
+            Relation::EarlierOrEqual.holds("1.0", "1.0")
+                && Relation::LaterOrEqual.holds("1.0", "1.0")
+        );
         assert!(Alternative::parse("a").unwrap().accepts_version("0"));
     }
 
     #[test]
     fn reads_provides() {
-        let all: Vec<_> = provides("mail-transport-agent, libfoo (= 1:2.0-1), x:amd64").collect::<Result<_, _>>().unwrap();
-        assert_eq!(all[1], Provide { name: "libfoo", arch_qualifier: None, version: Some("1:2.0-1") });
+        let all: Vec<_> = provides("mail-transport-agent, libfoo (= 1:2.0-1), x:amd64")
+            .collect::<Result<_, _>>()
+            .unwrap();
+        assert_eq!(
+            all[1],
+            Provide {
+                name: "libfoo",
+                arch_qualifier: None,
+                version: Some("1:2.0-1")
+            }
+        );
         assert_eq!(all[2].arch_qualifier, Some("amd64"));
         assert!(provides("a (>= 1)").any(|p| p.is_err()));
         assert!(provides("a | b").any(|p| p.is_err()));
@@ -412,11 +480,38 @@ mod tests {
     #[test]
     fn refusals() {
         for text in [
-            "(>= 1)", "a (", "a (1)", "a (>= )", "a (>= 1", "a (== 1)", "a (>= ../x)", "a [", "a []", "a [amd64 !i386]",
-            "a [amd/64]", "a <", "a <>", "a <!>", "a b", "a (= 1) b", "a:", "a:-x", "a |", "| a", "/etc", "..", "a\0b",
-            "a (= 1)(= 2)", "é", "-a",
+            "(>= 1)",
+            "a (",
+            "a (1)",
+            "a (>= )",
+            "a (>= 1",
+            "a (== 1)",
+            "a (>= ../x)",
+            "a [",
+            "a []",
+            "a [amd64 !i386]",
+            "a [amd/64]",
+            "a <",
+            "a <>",
+            "a <!>",
+            "a b",
+            "a (= 1) b",
+            "a:",
+            "a:-x",
+            "a |",
+            "| a",
+            "/etc",
+            "..",
+            "a\0b",
+            "a (= 1)(= 2)",
+            "é",
+            "-a",
         ] {
-            assert!(parse(text).is_err(), "{text:?} was accepted: {:?}", parse(text));
+            assert!(
+                parse(text).is_err(),
+                "{text:?} was accepted: {:?}",
+                parse(text)
+            );
         }
         let many = vec!["a"; MAX_ALTERNATIVES + 1].join("|");
         assert_eq!(parse(&many).unwrap_err(), RelationError::TooMany);

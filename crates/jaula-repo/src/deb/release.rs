@@ -97,7 +97,10 @@ impl Release {
         let word = |field: &'static str| match stanza.field(field) {
             None | Some("") => Ok(None),
             Some(value) if value.chars().any(char::is_control) || value.len() > 1024 => {
-                Err(ReleaseError::Field { field, value: short(value) })
+                Err(ReleaseError::Field {
+                    field,
+                    value: short(value),
+                })
             }
             Some(value) => Ok(Some(value.to_owned())),
         };
@@ -105,25 +108,39 @@ impl Release {
             None => Ok(None),
             Some(value) => match date::parse_rfc2822(&value) {
                 Some(time) => Ok(Some(time)),
-                None => Err(ReleaseError::Field { field, value: short(&value) }),
+                None => Err(ReleaseError::Field {
+                    field,
+                    value: short(&value),
+                }),
             },
         };
-        let words = |field: &'static str, good: fn(&str) -> bool| -> Result<Vec<String>, ReleaseError> {
-            let all = stanza.field(field).unwrap_or_default().split_ascii_whitespace();
-            all.map(|w| match good(w) {
-                true => Ok(w.to_owned()),
-                false => Err(ReleaseError::Field { field, value: short(w) }),
-            })
-            .collect()
-        };
+        let words =
+            |field: &'static str, good: fn(&str) -> bool| -> Result<Vec<String>, ReleaseError> {
+                let all = stanza
+                    .field(field)
+                    .unwrap_or_default()
+                    .split_ascii_whitespace();
+                all.map(|w| match good(w) {
+                    true => Ok(w.to_owned()),
+                    false => Err(ReleaseError::Field {
+                        field,
+                        value: short(w),
+                    }),
+                })
+                .collect()
+            };
         if stanza.field("SHA256").is_none() {
             return Err(ReleaseError::Missing { field: "SHA256" });
         }
         let mut files = BTreeMap::new();
         for line in stanza.lines("SHA256").filter(|l| !l.is_empty()) {
-            let bad = || ReleaseError::Field { field: "SHA256", value: short(line) };
+            let bad = || ReleaseError::Field {
+                field: "SHA256",
+                value: short(line),
+            };
             let mut parts = line.split_ascii_whitespace();
-            let (Some(hash), Some(size), Some(path), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+            let (Some(hash), Some(size), Some(path), None) =
+                (parts.next(), parts.next(), parts.next(), parts.next())
             else {
                 return Err(bad());
             };
@@ -131,12 +148,18 @@ impl Release {
             if size.is_empty() || !size.bytes().all(|b| b.is_ascii_digit()) || !is_safe_path(path) {
                 return Err(bad());
             }
-            let file = ReleaseFile { size: size.parse().map_err(|_| bad())?, sha256 };
+            let file = ReleaseFile {
+                size: size.parse().map_err(|_| bad())?,
+                sha256,
+            };
             if files.len() >= MAX_FILES {
                 return Err(ReleaseError::TooMany);
             }
             // The same line twice does no harm; two meanings for one path do.
-            if files.insert(path.to_owned(), file).is_some_and(|before| before != file) {
+            if files
+                .insert(path.to_owned(), file)
+                .is_some_and(|before| before != file)
+            {
                 return Err(bad());
             }
         }
@@ -150,7 +173,9 @@ impl Release {
             valid_until: time("Valid-Until")?,
             architectures: words("Architectures", super::is_architecture_name)?,
             components: words("Components", is_safe_path)?,
-            acquire_by_hash: stanza.field("Acquire-By-Hash").is_some_and(|v| v.eq_ignore_ascii_case("yes")),
+            acquire_by_hash: stanza
+                .field("Acquire-By-Hash")
+                .is_some_and(|v| v.eq_ignore_ascii_case("yes")),
             no_support_for_all: word("No-Support-for-Architecture-all")?,
             files,
         })
@@ -163,7 +188,10 @@ impl Release {
 
     /// The path to fetch a file by its hash: `main/binary-amd64/by-hash/SHA256/…`.
     pub fn by_hash_path(path: &str, file: &ReleaseFile) -> String {
-        let directory = path.rsplit_once('/').map(|(directory, _)| format!("{directory}/")).unwrap_or_default();
+        let directory = path
+            .rsplit_once('/')
+            .map(|(directory, _)| format!("{directory}/"))
+            .unwrap_or_default();
         format!("{directory}by-hash/SHA256/{}", hex::encode(&file.sha256))
     }
 }
@@ -182,13 +210,24 @@ pub struct FreshnessPolicy {
 impl Default for FreshnessPolicy {
     /// `Valid-Until` counts, no other age limit, ten seconds of skew as in apt.
     fn default() -> Self {
-        Self { valid_until: true, max_age: None, clock_skew: 10 }
+        Self {
+            valid_until: true,
+            max_age: None,
+            clock_skew: 10,
+        }
     }
 }
 
 /// Checks that a Release counts at the time `now` (seconds since 1970).
-pub fn check_freshness(release: &Release, now: u64, policy: &FreshnessPolicy) -> Result<(), ReleaseError> {
-    if let Some(date) = release.date.filter(|date| *date > now.saturating_add(policy.clock_skew)) {
+pub fn check_freshness(
+    release: &Release,
+    now: u64,
+    policy: &FreshnessPolicy,
+) -> Result<(), ReleaseError> {
+    if let Some(date) = release
+        .date
+        .filter(|date| *date > now.saturating_add(policy.clock_skew))
+    {
         return Err(ReleaseError::Future { date, now });
     }
     let limit = policy.valid_until.then_some(release.valid_until).flatten();
@@ -229,18 +268,31 @@ mod tests {
         let path = "main/binary-amd64/Packages.xz";
         let file = release.file(path).unwrap();
         assert_eq!(file.size, 12);
-        assert_eq!(Release::by_hash_path(path, file), format!("main/binary-amd64/by-hash/SHA256/{SHA}"));
+        assert_eq!(
+            Release::by_hash_path(path, file),
+            format!("main/binary-amd64/by-hash/SHA256/{SHA}")
+        );
         assert_eq!(release.files.len(), 2);
     }
 
     #[test]
     fn refusals() {
         for (from, to) in [
-            ("main/x", "../x"), ("main/x", "/main/x"), ("main/x", "main/../../x"), ("main/x", "main/\x1bx"),
-            ("main/x", "main/x more"), (" 0 main", " -1 main"), (" 0 main", " 99999999999999999999 main"),
-            (SHA, "beef"), ("Architectures: all", "Architectures: ../all"), ("Components: main", "Components: ../main"),
-            ("Date: Sat", "Date: someday, Sat"), ("SHA256:", "SHA1:"), ("MD5Sum:", "\nMD5Sum:"),
-            ("main/x", "main/binary-amd64/Packages.xz"), ("Suite: stable", "Suite: sta\x07ble"),
+            ("main/x", "../x"),
+            ("main/x", "/main/x"),
+            ("main/x", "main/../../x"),
+            ("main/x", "main/\x1bx"),
+            ("main/x", "main/x more"),
+            (" 0 main", " -1 main"),
+            (" 0 main", " 99999999999999999999 main"),
+            (SHA, "beef"),
+            ("Architectures: all", "Architectures: ../all"),
+            ("Components: main", "Components: ../main"),
+            ("Date: Sat", "Date: someday, Sat"),
+            ("SHA256:", "SHA1:"),
+            ("MD5Sum:", "\nMD5Sum:"),
+            ("main/x", "main/binary-amd64/Packages.xz"),
+            ("Suite: stable", "Suite: sta\x07ble"),
         ] {
             let bad = text().replace(from, to);
             assert!(Release::parse(&bad).is_err(), "{to:?}");
@@ -256,16 +308,49 @@ mod tests {
         let normal = FreshnessPolicy::default();
         assert_eq!(check(date, &normal), Ok(()));
         assert_eq!(check(until, &normal), Ok(()));
-        assert_eq!(check(until + 1, &normal), Err(ReleaseError::Expired { expired: until, now: until + 1 }));
-        assert_eq!(check(date - 11, &normal), Err(ReleaseError::Future { date, now: date - 11 }));
+        assert_eq!(
+            check(until + 1, &normal),
+            Err(ReleaseError::Expired {
+                expired: until,
+                now: until + 1
+            })
+        );
+        assert_eq!(
+            check(date - 11, &normal),
+            Err(ReleaseError::Future {
+                date,
+                now: date - 11
+            })
+        );
         assert_eq!(check(date - 10, &normal), Ok(()));
-        let snapshot = FreshnessPolicy { valid_until: false, ..normal };
+        let snapshot = FreshnessPolicy {
+            valid_until: false,
+            ..normal
+        };
         assert_eq!(check(until + 1, &snapshot), Ok(()));
-        let strict = FreshnessPolicy { max_age: Some(60), ..snapshot };
-        assert_eq!(check(date + 61, &strict), Err(ReleaseError::Expired { expired: date + 60, now: date + 61 }));
-        let undated = Release { date: None, ..release.clone() };
-        assert_eq!(check_freshness(&undated, date, &strict), Err(ReleaseError::Missing { field: "Date" }));
+        let strict = FreshnessPolicy {
+            max_age: Some(60),
+            ..snapshot
+        };
+        assert_eq!(
+            check(date + 61, &strict),
+            Err(ReleaseError::Expired {
+                expired: date + 60,
+                now: date + 61
+            })
+        );
+        let undated = Release {
+            date: None,
+            ..release.clone()
+        };
+        assert_eq!(
+            check_freshness(&undated, date, &strict),
+            Err(ReleaseError::Missing { field: "Date" })
+        );
         let shown = check(until + 1, &normal).unwrap_err().to_string();
-        assert!(shown.contains("expired on 2026-06-13 09:00:00 UTC"), "{shown}");
+        assert!(
+            shown.contains("expired on 2026-06-13 09:00:00 UTC"),
+            "{shown}"
+        );
     }
 }

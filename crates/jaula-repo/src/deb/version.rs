@@ -102,14 +102,18 @@ pub fn validate(text: &str) -> Result<(), VersionError> {
     if text.len() > MAX_LEN {
         return Err(VersionError::TooLong);
     }
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'+' | b'~' | b':');
+    let allowed =
+        |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'+' | b'~' | b':');
     if let Some((position, byte)) = text.bytes().enumerate().find(|(_, b)| !allowed(*b)) {
         return Err(VersionError::Byte { byte, position });
     }
     let rest = match text.split_once(':') {
         Some((epoch, rest)) => {
-            let number: Option<u32> =
-                epoch.bytes().all(|b| b.is_ascii_digit()).then(|| epoch.parse().ok()).flatten();
+            let number: Option<u32> = epoch
+                .bytes()
+                .all(|b| b.is_ascii_digit())
+                .then(|| epoch.parse().ok())
+                .flatten();
             if number.is_none_or(|n| n > i32::MAX as u32) {
                 return Err(VersionError::Epoch);
             }
@@ -126,7 +130,10 @@ pub fn validate(text: &str) -> Result<(), VersionError> {
     }
     if let Some(colon) = revision.and_then(|r| r.find(':')) {
         let position = text.len() - revision.map_or(0, str::len) + colon;
-        return Err(VersionError::Byte { byte: b':', position });
+        return Err(VersionError::Byte {
+            byte: b':',
+            position,
+        });
     }
     match upstream.bytes().next() {
         None => Err(VersionError::Empty),
@@ -137,11 +144,15 @@ pub fn validate(text: &str) -> Result<(), VersionError> {
 
 /// Splits off the epoch. A text that has no numeric epoch is all rest.
 fn split(text: &str) -> (u64, &str) {
-    let Some((epoch, rest)) = text.split_once(':') else { return (0, text) };
+    let Some((epoch, rest)) = text.split_once(':') else {
+        return (0, text);
+    };
     if epoch.is_empty() || !epoch.bytes().all(|b| b.is_ascii_digit()) {
         return (0, text);
     }
-    let number = epoch.bytes().fold(0u64, |n, b| n.saturating_mul(10).saturating_add(u64::from(b - b'0')));
+    let number = epoch.bytes().fold(0u64, |n, b| {
+        n.saturating_mul(10).saturating_add(u64::from(b - b'0'))
+    });
     (number, rest)
 }
 
@@ -193,7 +204,10 @@ fn cmp_part(mut a: &[u8], mut b: &[u8]) -> Ordering {
         // A stretch of digits, as a number of any length.
         let (number_a, rest_a) = take_number(a);
         let (number_b, rest_b) = take_number(b);
-        let order = number_a.len().cmp(&number_b.len()).then_with(|| number_a.cmp(number_b));
+        let order = number_a
+            .len()
+            .cmp(&number_b.len())
+            .then_with(|| number_a.cmp(number_b));
         if order != Ordering::Equal {
             return order;
         }
@@ -204,9 +218,15 @@ fn cmp_part(mut a: &[u8], mut b: &[u8]) -> Ordering {
 
 /// The leading digits without leading zeros, and what follows.
 fn take_number(text: &[u8]) -> (&[u8], &[u8]) {
-    let end = text.iter().position(|b| !b.is_ascii_digit()).unwrap_or(text.len());
+    let end = text
+        .iter()
+        .position(|b| !b.is_ascii_digit())
+        .unwrap_or(text.len());
     let (number, rest) = text.split_at(end);
-    let zeros = number.iter().position(|b| *b != b'0').unwrap_or(number.len());
+    let zeros = number
+        .iter()
+        .position(|b| *b != b'0')
+        .unwrap_or(number.len());
     (number.get(zeros..).unwrap_or_default(), rest)
 }
 
@@ -251,7 +271,10 @@ mod tests {
 
     #[test]
     fn equal_versions_are_equal_values() {
-        assert_eq!(Version::parse("1.0").unwrap(), Version::parse("0:1.0-0").unwrap());
+        assert_eq!(
+            Version::parse("1.0").unwrap(),
+            Version::parse("0:1.0-0").unwrap()
+        );
         assert_eq!(Version::parse("2:1.0-1").unwrap().without_epoch(), "1.0-1");
         assert_eq!("2:1.0-1".parse::<Version>().unwrap().to_string(), "2:1.0-1");
     }
@@ -269,17 +292,57 @@ mod tests {
             ("99999999999:1", VersionError::Epoch),
             ("a1", VersionError::NoDigit),
             ("1-", VersionError::EmptyRevision),
-            ("1:1-2:3", VersionError::Byte { byte: b':', position: 5 }),
-            ("1 2", VersionError::Byte { byte: b' ', position: 1 }),
-            ("1/2", VersionError::Byte { byte: b'/', position: 1 }),
-            ("1\n", VersionError::Byte { byte: b'\n', position: 1 }),
-            ("1_2", VersionError::Byte { byte: b'_', position: 1 }),
+            (
+                "1:1-2:3",
+                VersionError::Byte {
+                    byte: b':',
+                    position: 5,
+                },
+            ),
+            (
+                "1 2",
+                VersionError::Byte {
+                    byte: b' ',
+                    position: 1,
+                },
+            ),
+            (
+                "1/2",
+                VersionError::Byte {
+                    byte: b'/',
+                    position: 1,
+                },
+            ),
+            (
+                "1\n",
+                VersionError::Byte {
+                    byte: b'\n',
+                    position: 1,
+                },
+            ),
+            (
+                "1_2",
+                VersionError::Byte {
+                    byte: b'_',
+                    position: 1,
+                },
+            ),
         ];
         for (text, expected) in table {
             assert_eq!(Version::parse(text).unwrap_err(), expected, "{text:?}");
         }
-        assert_eq!(validate(&"1".repeat(256)).unwrap_err(), VersionError::TooLong);
-        for good in ["1", "1:2.3-4", "1.0~rc1+dfsg-1~bpo12+1", "2147483647:1", "1:2:3-4", "0-0-0"] {
+        assert_eq!(
+            validate(&"1".repeat(256)).unwrap_err(),
+            VersionError::TooLong
+        );
+        for good in [
+            "1",
+            "1:2.3-4",
+            "1.0~rc1+dfsg-1~bpo12+1",
+            "2147483647:1",
+            "1:2:3-4",
+            "0-0-0",
+        ] {
             assert_eq!(validate(good), Ok(()), "{good}");
         }
     }

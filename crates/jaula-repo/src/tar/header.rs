@@ -31,9 +31,17 @@ impl<'a> Header<'a> {
         let sum_field = field(block, 148, 8);
         let expected = number(sum_field)?;
         let counted = |b: u8, i: usize| if (148..156).contains(&i) { b' ' } else { b };
-        let unsigned: u64 = block.iter().enumerate().map(|(i, b)| u64::from(counted(*b, i))).sum();
+        let unsigned: u64 = block
+            .iter()
+            .enumerate()
+            .map(|(i, b)| u64::from(counted(*b, i)))
+            .sum();
         // Old programs summed signed bytes.
-        let signed: i64 = block.iter().enumerate().map(|(i, b)| i64::from(counted(*b, i).cast_signed())).sum();
+        let signed: i64 = block
+            .iter()
+            .enumerate()
+            .map(|(i, b)| i64::from(counted(*b, i).cast_signed()))
+            .sum();
         if expected != i128::from(unsigned) && expected != i128::from(signed) {
             return Err("a header with a wrong checksum");
         }
@@ -50,15 +58,24 @@ impl<'a> Header<'a> {
         };
         Ok(Self {
             name: text(field(block, 0, 100)),
-            prefix: if ustar { text(field(block, 345, 155)) } else { &[] },
+            prefix: if ustar {
+                text(field(block, 345, 155))
+            } else {
+                &[]
+            },
             link: text(field(block, 157, 100)),
             kind: field(block, 156, 1).first().copied().unwrap_or(0),
             mode: u32::try_from(number(field(block, 100, 8))? & 0o7777).unwrap_or(0),
             uid: id(108)?,
             gid: id(116)?,
             size: u64::try_from(number(field(block, 124, 12))?).map_err(|_| "a negative size")?,
-            mtime: i64::try_from(number(field(block, 136, 12))?).map_err(|_| "a time that is out of range")?,
-            device: if ustar || gnu { [field(block, 329, 8), field(block, 337, 8)] } else { [&[], &[]] },
+            mtime: i64::try_from(number(field(block, 136, 12))?)
+                .map_err(|_| "a time that is out of range")?,
+            device: if ustar || gnu {
+                [field(block, 329, 8), field(block, 337, 8)]
+            } else {
+                [&[], &[]]
+            },
         })
     }
 
@@ -72,7 +89,9 @@ impl<'a> Header<'a> {
 
     /// Major and minor number.
     pub fn device(&self) -> Result<[u32; 2], &'static str> {
-        let read = |field| u32::try_from(number(field)?).map_err(|_| "a device number that is out of range");
+        let read = |field| {
+            u32::try_from(number(field)?).map_err(|_| "a device number that is out of range")
+        };
         let [major, minor] = self.device;
         Ok([read(major)?, read(minor)?])
     }
@@ -94,9 +113,14 @@ fn number(field: &[u8]) -> Result<i128, &'static str> {
         return Ok(rest.iter().fold(start, |n, b| (n << 8) | i128::from(*b)));
     }
     let digits = field.trim_ascii_start();
-    let end = digits.iter().position(|b| matches!(b, 0 | b' ')).unwrap_or(digits.len());
+    let end = digits
+        .iter()
+        .position(|b| matches!(b, 0 | b' '))
+        .unwrap_or(digits.len());
     let (digits, rest) = digits.split_at(end);
-    if !rest.iter().all(|b| matches!(b, 0 | b' ')) || !digits.iter().all(|b| matches!(b, b'0'..=b'7')) {
+    if !rest.iter().all(|b| matches!(b, 0 | b' '))
+        || !digits.iter().all(|b| matches!(b, b'0'..=b'7'))
+    {
         return Err(BAD);
     }
     Ok(digits.iter().fold(0, |n, b| n * 8 + i128::from(b - b'0')))

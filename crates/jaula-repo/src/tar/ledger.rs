@@ -45,18 +45,26 @@ impl Ledger {
             if target == path {
                 return Err("a hard link to itself");
             }
-            match self.hashes(target).last().and_then(|hash| self.made.get(&hash)) {
+            match self
+                .hashes(target)
+                .last()
+                .and_then(|hash| self.made.get(&hash))
+            {
                 None => return Err("a hard link to what the archive has not brought before"),
                 Some(Made::Directory) => return Err("a hard link to a directory"),
                 Some(_) => {}
             }
         }
         let mut hashes: Vec<u64> = self.hashes(path).collect();
-        let Some(own) = hashes.pop() else { return Ok(()) };
+        let Some(own) = hashes.pop() else {
+            return Ok(());
+        };
         for hash in hashes {
             match self.made.entry(hash).or_insert(Made::Directory) {
                 Made::Directory => {}
-                Made::Symlink => return Err("an entry beneath a symbolic link of the same archive"),
+                Made::Symlink => {
+                    return Err("an entry beneath a symbolic link of the same archive");
+                }
                 _ => return Err("an entry beneath what is not a directory"),
             }
         }

@@ -14,7 +14,7 @@ mod pax;
 pub use path::{PathError, TarPath};
 
 use crate::compress::{CompressError, Decoder};
-use header::{Header, BLOCK};
+use header::{BLOCK, Header};
 use ledger::Ledger;
 use std::io::{self, BufReader, Read};
 
@@ -32,7 +32,11 @@ pub struct Limits {
 impl Default for Limits {
     /// Four million entries, 64 GiB a file, 1 TiB in all.
     fn default() -> Self {
-        Self { entries: 4_000_000, file: 64 << 30, total: 1 << 40 }
+        Self {
+            entries: 4_000_000,
+            file: 64 << 30,
+            total: 1 << 40,
+        }
     }
 }
 
@@ -215,22 +219,34 @@ impl<R: Read> Entries<R> {
         }
         self.done = true;
         self.skip_rest()?;
-        let Some(meta) = self.read_meta()? else { return Ok(None) };
+        let Some(meta) = self.read_meta()? else {
+            return Ok(None);
+        };
         self.done = false;
-        Ok(Some(Entry { entries: self, meta }))
+        Ok(Some(Entry {
+            entries: self,
+            meta,
+        }))
     }
 
     fn read_error(&self, source: io::Error) -> TarError {
-        TarError::Read { entry: self.entry, source }
+        TarError::Read {
+            entry: self.entry,
+            source,
+        }
     }
 
     fn header_error(&self, what: &'static str) -> TarError {
-        TarError::Header { entry: self.entry, what }
+        TarError::Header {
+            entry: self.entry,
+            what,
+        }
     }
 
     fn skip_rest(&mut self) -> Result<(), TarError> {
         let skip = self.left.saturating_add(self.padding);
-        let skipped = io::copy(&mut (&mut self.reader).take(skip), &mut io::sink()).map_err(|e| self.read_error(e))?;
+        let skipped = io::copy(&mut (&mut self.reader).take(skip), &mut io::sink())
+            .map_err(|e| self.read_error(e))?;
         if skipped < skip {
             return Err(self.read_error(io::ErrorKind::UnexpectedEof.into()));
         }
@@ -240,7 +256,9 @@ impl<R: Read> Entries<R> {
 
     fn block(&mut self) -> Result<[u8; BLOCK], TarError> {
         let mut block = [0; BLOCK];
-        self.reader.read_exact(&mut block).map_err(|e| self.read_error(e))?;
+        self.reader
+            .read_exact(&mut block)
+            .map_err(|e| self.read_error(e))?;
         Ok(block)
     }
 
@@ -249,7 +267,10 @@ impl<R: Read> Entries<R> {
         let mut left = MAX_PADDING;
         let mut buffer = [0; 4096];
         loop {
-            let n = self.reader.read(&mut buffer).map_err(|e| self.read_error(e))?;
+            let n = self
+                .reader
+                .read(&mut buffer)
+                .map_err(|e| self.read_error(e))?;
             if n == 0 {
                 return Ok(());
             }
@@ -267,10 +288,17 @@ impl<R: Read> Entries<R> {
     /// The data of a meta entry (PAX header, long name).
     fn meta_data(&mut self, size: u64) -> Result<Vec<u8>, TarError> {
         if size > MAX_META {
-            return Err(TarError::Limit { entry: self.entry, what: "an extended header", limit: MAX_META });
+            return Err(TarError::Limit {
+                entry: self.entry,
+                what: "an extended header",
+                limit: MAX_META,
+            });
         }
         let mut data = Vec::new();
-        (&mut self.reader).take(size).read_to_end(&mut data).map_err(|e| self.read_error(e))?;
+        (&mut self.reader)
+            .take(size)
+            .read_to_end(&mut data)
+            .map_err(|e| self.read_error(e))?;
         if (data.len() as u64) < size {
             return Err(self.read_error(io::ErrorKind::UnexpectedEof.into()));
         }
@@ -306,7 +334,11 @@ impl<R: Read> Entries<R> {
             if headers == 0 {
                 self.entry = self.entry.saturating_add(1);
                 if self.entry > self.limits.entries {
-                    return Err(TarError::Limit { entry: self.entry, what: "entries", limit: self.limits.entries });
+                    return Err(TarError::Limit {
+                        entry: self.entry,
+                        what: "entries",
+                        limit: self.limits.entries,
+                    });
                 }
             }
             headers += 1;
@@ -326,10 +358,15 @@ impl<R: Read> Entries<R> {
                     let data = self.meta_data(header.size)?;
                     let parsed = pax::parse(&data).map_err(|what| self.header_error(what))?;
                     if !parsed.is_harmless_globally() {
-                        return Err(self.header_error("a global PAX header that changes paths, sizes or owners"));
+                        return Err(self.header_error(
+                            "a global PAX header that changes paths, sizes or owners",
+                        ));
                     }
                     // A global header stands for itself: the next block starts an entry of its own.
-                    if extended.pax.is_none() && extended.long_name.is_none() && extended.long_link.is_none() {
+                    if extended.pax.is_none()
+                        && extended.long_name.is_none()
+                        && extended.long_link.is_none()
+                    {
                         headers = 0;
                     }
                 }
@@ -353,14 +390,18 @@ impl<R: Read> Entries<R> {
     fn make_meta(&mut self, header: &Header<'_>, extended: Extended) -> Result<Meta, TarError> {
         let pax = extended.pax.unwrap_or_default();
         if pax.sparse {
-            return Err(TarError::Unsupported { entry: self.entry, what: "sparse files" });
+            return Err(TarError::Unsupported {
+                entry: self.entry,
+                what: "sparse files",
+            });
         }
         let either = |a: Option<Vec<u8>>, b: Option<Vec<u8>>| match (a, b) {
             (Some(_), Some(_)) => Err(self.header_error("a name both from PAX and from GNU")),
             (a, b) => Ok(a.or(b)),
         };
         let raw_path = either(pax.path, extended.long_name)?.unwrap_or_else(|| header.path());
-        let raw_link = either(pax.link, extended.long_link)?.unwrap_or_else(|| header.link.to_vec());
+        let raw_link =
+            either(pax.link, extended.long_link)?.unwrap_or_else(|| header.link.to_vec());
         let entry = self.entry;
         let path_error = |raw: &[u8], source| TarError::Path {
             entry,
@@ -376,12 +417,15 @@ impl<R: Read> Entries<R> {
             0 | b'0' | b'7' => Kind::File,
             b'5' => Kind::Directory,
             b'2' => {
-                if raw_link.is_empty() || raw_link.contains(&0) || raw_link.len() >= path::MAX_PATH {
+                if raw_link.is_empty() || raw_link.contains(&0) || raw_link.len() >= path::MAX_PATH
+                {
                     return Err(path_error(&raw_link, PathError::LinkTarget));
                 }
                 Kind::Symlink(raw_link)
             }
-            b'1' => Kind::Hardlink(TarPath::parse(&raw_link).map_err(|e| path_error(&raw_link, e))?),
+            b'1' => {
+                Kind::Hardlink(TarPath::parse(&raw_link).map_err(|e| path_error(&raw_link, e))?)
+            }
             b'3' | b'4' => {
                 let [major, minor] = header.device().map_err(|what| self.header_error(what))?;
                 match header.kind {
@@ -390,9 +434,24 @@ impl<R: Read> Entries<R> {
                 }
             }
             b'6' => Kind::Fifo,
-            b'S' => return Err(TarError::Unsupported { entry, what: "sparse files" }),
-            b'M' => return Err(TarError::Unsupported { entry, what: "archives of several volumes" }),
-            b'D' | b'N' | b'V' => return Err(TarError::Unsupported { entry, what: "GNU incremental archives" }),
+            b'S' => {
+                return Err(TarError::Unsupported {
+                    entry,
+                    what: "sparse files",
+                });
+            }
+            b'M' => {
+                return Err(TarError::Unsupported {
+                    entry,
+                    what: "archives of several volumes",
+                });
+            }
+            b'D' | b'N' | b'V' => {
+                return Err(TarError::Unsupported {
+                    entry,
+                    what: "GNU incremental archives",
+                });
+            }
             _ => return Err(self.header_error("an unknown type of entry")),
         };
         if path.is_root() && kind != Kind::Directory {
@@ -405,15 +464,27 @@ impl<R: Read> Entries<R> {
             return Err(self.header_error("content in an entry that is not a regular file"));
         }
         if size > self.limits.file {
-            return Err(TarError::Limit { entry, what: "a file", limit: self.limits.file });
+            return Err(TarError::Limit {
+                entry,
+                what: "a file",
+                limit: self.limits.file,
+            });
         }
         self.total = self.total.saturating_add(size);
         if self.total > self.limits.total {
-            return Err(TarError::Limit { entry, what: "the sum of all files", limit: self.limits.total });
+            return Err(TarError::Limit {
+                entry,
+                what: "the sum of all files",
+                limit: self.limits.total,
+            });
         }
         self.ledger
             .admit(&path, &kind)
-            .map_err(|what| TarError::Conflict { entry, path: path.to_string(), what })?;
+            .map_err(|what| TarError::Conflict {
+                entry,
+                path: path.to_string(),
+                what,
+            })?;
         self.left = size;
         self.padding = padding(size);
         Ok(Meta {
@@ -462,7 +533,10 @@ impl<R: Read> Read for Entry<'_, R> {
             return Ok(0);
         }
         let most = usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
-        let n = self.entries.reader.read(buf.get_mut(..most).unwrap_or_default())?;
+        let n = self
+            .entries
+            .reader
+            .read(buf.get_mut(..most).unwrap_or_default())?;
         if n == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

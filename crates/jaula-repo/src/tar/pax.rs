@@ -23,7 +23,10 @@ pub struct Pax {
 impl Pax {
     /// Whether these keys may stand in a header for all entries: nothing but times and comments.
     pub fn is_harmless_globally(&self) -> bool {
-        Self { mtime: self.mtime, ..Self::default() } == *self
+        Self {
+            mtime: self.mtime,
+            ..Self::default()
+        } == *self
     }
 }
 
@@ -39,7 +42,10 @@ fn decimal<T: std::str::FromStr>(value: &[u8]) -> Result<T, &'static str> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(BAD);
     }
-    std::str::from_utf8(value).ok().and_then(|v| v.parse().ok()).ok_or(BAD)
+    std::str::from_utf8(value)
+        .ok()
+        .and_then(|v| v.parse().ok())
+        .ok_or(BAD)
 }
 
 /// Whole seconds of `[-]seconds[.fraction]`, rounded down.
@@ -55,11 +61,21 @@ fn time(value: &[u8]) -> Result<i64, &'static str> {
         return Err("a PAX time that is not a number");
     }
     let more = negative && fraction.iter().any(|b| *b != b'0');
-    Ok(if negative { -seconds - i64::from(more) } else { seconds })
+    Ok(if negative {
+        -seconds - i64::from(more)
+    } else {
+        seconds
+    })
 }
 
 fn id(value: &[u8]) -> Result<u32, &'static str> {
-    decimal(value).and_then(|id| if id == u32::MAX { Err("a PAX owner that is out of range") } else { Ok(id) })
+    decimal(value).and_then(|id| {
+        if id == u32::MAX {
+            Err("a PAX owner that is out of range")
+        } else {
+            Ok(id)
+        }
+    })
 }
 
 /// Reads the records `length key=value\n`.
@@ -72,7 +88,10 @@ pub fn parse(mut data: &[u8]) -> Result<Pax, &'static str> {
         let length: usize = decimal(digits).map_err(|_| BAD)?;
         let record = data.get(..length).ok_or(BAD)?;
         data = data.get(length..).unwrap_or_default();
-        let record = record.get(space + 1..).and_then(|r| r.strip_suffix(b"\n")).ok_or(BAD)?;
+        let record = record
+            .get(space + 1..)
+            .and_then(|r| r.strip_suffix(b"\n"))
+            .ok_or(BAD)?;
         let equals = record.iter().position(|b| *b == b'=').ok_or(BAD)?;
         let (key, value) = record.split_at(equals);
         let value = value.get(1..).unwrap_or_default();
@@ -81,7 +100,11 @@ pub fn parse(mut data: &[u8]) -> Result<Pax, &'static str> {
                 if value.is_empty() || value.contains(&0) || value.len() >= MAX_PATH {
                     return Err("a PAX path that is empty, too long or has a NUL byte in it");
                 }
-                let slot = if key == b"path" { &mut pax.path } else { &mut pax.link };
+                let slot = if key == b"path" {
+                    &mut pax.path
+                } else {
+                    &mut pax.link
+                };
                 once(slot, value.to_vec())?;
             }
             b"size" => once(&mut pax.size, decimal(value)?)?,
@@ -91,8 +114,13 @@ pub fn parse(mut data: &[u8]) -> Result<Pax, &'static str> {
             _ if key.starts_with(b"GNU.sparse.") => pax.sparse = true,
             _ => {
                 if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
-                    let name = std::str::from_utf8(name).map_err(|_| "an extended attribute with a bad name")?;
-                    if name.is_empty() || name.len() > MAX_NAME || name.contains('\0') || !name.contains('.') {
+                    let name = std::str::from_utf8(name)
+                        .map_err(|_| "an extended attribute with a bad name")?;
+                    if name.is_empty()
+                        || name.len() > MAX_NAME
+                        || name.contains('\0')
+                        || !name.contains('.')
+                    {
                         return Err("an extended attribute with a bad name");
                     }
                     if value.len() > MAX_XATTR || pax.xattrs.len() >= MAX_XATTRS {
@@ -119,22 +147,47 @@ mod tests {
         assert_eq!(time(b"-1.5"), Ok(-2));
         assert_eq!(time(b"-1"), Ok(-1));
         assert_eq!(time(b"-1.0"), Ok(-1));
-        for bad in [&b""[..], b".", b"1.x", b"--1", b"1e9", b"99999999999999999999"] {
+        for bad in [
+            &b""[..],
+            b".",
+            b"1.x",
+            b"--1",
+            b"1e9",
+            b"99999999999999999999",
+        ] {
             assert!(time(bad).is_err());
         }
     }
 
     #[test]
     fn records() {
-        let pax = parse(b"10 path=a\n\n19 size=4294967296\n27 SCHILY.xattr.user.x=a=\0\n").unwrap_or_default();
-        assert_eq!(pax.size, None, "the first record has a newline inside and is one byte short");
+        let pax = parse(b"10 path=a\n\n19 size=4294967296\n27 SCHILY.xattr.user.x=a=\0\n")
+            .unwrap_or_default();
+        assert_eq!(
+            pax.size, None,
+            "the first record has a newline inside and is one byte short"
+        );
         let pax = parse(b"9 path=a\n19 size=4294967296\n26 SCHILY.xattr.user.x=a=\n").unwrap();
-        assert_eq!((pax.path.as_deref(), pax.size), (Some(&b"a"[..]), Some(1 << 32)));
+        assert_eq!(
+            (pax.path.as_deref(), pax.size),
+            (Some(&b"a"[..]), Some(1 << 32))
+        );
         assert_eq!(pax.xattrs, [("user.x".to_owned(), b"a=".to_vec())]);
         for bad in [
-            &b"9 path=a"[..], b"99 path=a\n", b"0 path=a\n", b"x path=a\n", b"7 path\n", b"1 ", b"+9 path=a\n",
-            b"9 path=a\n9 path=b\n", b"8 path=\n", b"9 path=\0\n", b"10 size=-1\n", b"18446744073709551616 a=b\n",
-            b"19 uid=99999999999\n", b"18 uid=4294967295\n",
+            &b"9 path=a"[..],
+            b"99 path=a\n",
+            b"0 path=a\n",
+            b"x path=a\n",
+            b"7 path\n",
+            b"1 ",
+            b"+9 path=a\n",
+            b"9 path=a\n9 path=b\n",
+            b"8 path=\n",
+            b"9 path=\0\n",
+            b"10 size=-1\n",
+            b"18446744073709551616 a=b\n",
+            b"19 uid=99999999999\n",
+            b"18 uid=4294967295\n",
         ] {
             assert!(parse(bad).is_err(), "{}", String::from_utf8_lossy(bad));
         }

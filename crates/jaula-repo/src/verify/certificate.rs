@@ -1,6 +1,6 @@
 //! Whether a key of a certificate may sign, now.
 
-use super::{lifetime, strong_hash, Policy, Rejection};
+use super::{Policy, Rejection, lifetime, strong_hash};
 use pgp::composed::{SignedPublicKey, SignedPublicSubKey};
 use pgp::packet::{PublicKey, Signature, SignatureType, SubpacketData};
 use pgp::ser::Serialize;
@@ -40,15 +40,22 @@ pub fn critical_unknown(signature: &Signature) -> bool {
     signature.config().is_none_or(|config| {
         config.hashed_subpackets().any(|part| {
             part.is_critical
-                && matches!(part.data, SubpacketData::Experimental(..) | SubpacketData::Other(..) | SubpacketData::Notation(_))
+                && matches!(
+                    part.data,
+                    SubpacketData::Experimental(..)
+                        | SubpacketData::Other(..)
+                        | SubpacketData::Notation(_)
+                )
         })
     })
 }
 
 fn has_key_flags(signature: &Signature) -> bool {
-    signature
-        .config()
-        .is_some_and(|config| config.hashed_subpackets().any(|part| matches!(part.data, SubpacketData::KeyFlags(_))))
+    signature.config().is_some_and(|config| {
+        config
+            .hashed_subpackets()
+            .any(|part| matches!(part.data, SubpacketData::KeyFlags(_)))
+    })
 }
 
 /// Refuses algorithms and lengths that are too weak, and those nobody here knows.
@@ -61,13 +68,20 @@ fn strong_key(key: &impl KeyDetails, policy: &Policy) -> Result<(), Rejection> {
             if params.to_writer(&mut bytes).is_err() {
                 return weak("RSA of unknown length");
             }
-            let bits = u32::from(bytes.first_chunk().map_or(0, |bits| u16::from_be_bytes(*bits)));
+            let bits = u32::from(
+                bytes
+                    .first_chunk()
+                    .map_or(0, |bits| u16::from_be_bytes(*bits)),
+            );
             if bits < policy.min_rsa_bits {
                 return weak(&format!("RSA of {bits} bits"));
             }
             Ok(())
         }
-        PublicParams::ECDSA(_) | PublicParams::EdDSALegacy(_) | PublicParams::Ed25519(_) | PublicParams::Ed448(_) => Ok(()),
+        PublicParams::ECDSA(_)
+        | PublicParams::EdDSALegacy(_)
+        | PublicParams::Ed25519(_)
+        | PublicParams::Ed448(_) => Ok(()),
         PublicParams::DSA(_) => weak("DSA"),
         PublicParams::Elgamal(_) => weak("Elgamal"),
         _ => Err(Rejection::NotForSigning),
@@ -102,8 +116,12 @@ fn newest<'s>(
             Ok((created, _)) if created > now.saturating_add(policy.clock_skew) => {
                 why = Rejection::FromTheFuture(created);
             }
-            Ok((_, Some(until))) if until <= now => why = Rejection::NotBound("its self-signature expired"),
-            Ok((created, _)) if best.is_none_or(|(before, _)| created >= before) => best = Some((created, signature)),
+            Ok((_, Some(until))) if until <= now => {
+                why = Rejection::NotBound("its self-signature expired")
+            }
+            Ok((created, _)) if best.is_none_or(|(before, _)| created >= before) => {
+                best = Some((created, signature))
+            }
             Ok(_) => {}
         }
     }
@@ -112,7 +130,9 @@ fn newest<'s>(
 
 /// When a key ends that was made at `created` and bound by `binding`.
 fn key_end(created: u64, binding: &Signature) -> Option<u64> {
-    let seconds = binding.key_expiration_time().map_or(0, |d| u64::from(d.as_secs()));
+    let seconds = binding
+        .key_expiration_time()
+        .map_or(0, |d| u64::from(d.as_secs()));
     (seconds > 0).then(|| created.saturating_add(seconds))
 }
 
@@ -128,12 +148,20 @@ impl Certificate {
 
     /// All keys: the primary one, then the subkeys.
     pub fn keys(&self) -> impl Iterator<Item = Key<'_>> {
-        std::iter::once(Key::Primary(&self.0.primary_key)).chain(self.0.public_subkeys.iter().map(Key::Subkey))
+        std::iter::once(Key::Primary(&self.0.primary_key))
+            .chain(self.0.public_subkeys.iter().map(Key::Subkey))
     }
 
     /// Checks that `signature` over `text` is good and that `key`, which is of this certificate, may have
     /// made it.
-    pub fn check(&self, key: Key<'_>, signature: &Signature, text: &[u8], now: u64, policy: &Policy) -> Result<(), Rejection> {
+    pub fn check(
+        &self,
+        key: Key<'_>,
+        signature: &Signature,
+        text: &[u8],
+        now: u64,
+        policy: &Policy,
+    ) -> Result<(), Rejection> {
         let verified = match key {
             Key::Primary(key) => signature.verify(key, text),
             Key::Subkey(subkey) => signature.verify(&subkey.key, text),
@@ -177,23 +205,37 @@ impl Certificate {
         }
         // A revocation counts whatever its hash and date: who could forge one could at worst refuse.
         let details = &self.0.details;
-        let mut revocations = details.revocation_signatures.iter().chain(&details.direct_signatures);
-        if revocations.any(|s| s.typ() == Some(SignatureType::KeyRevocation) && s.verify_key(key).is_ok()) {
+        let mut revocations = details
+            .revocation_signatures
+            .iter()
+            .chain(&details.direct_signatures);
+        if revocations
+            .any(|s| s.typ() == Some(SignatureType::KeyRevocation) && s.verify_key(key).is_ok())
+        {
             return Err(Rejection::KeyRevoked);
         }
-        let direct = details.direct_signatures.iter().filter(|s| s.typ() == Some(SignatureType::Key));
+        let direct = details
+            .direct_signatures
+            .iter()
+            .filter(|s| s.typ() == Some(SignatureType::Key));
         let direct = newest(direct, |s| s.verify_key(key).is_ok(), now, policy);
         let mut best = direct;
         for user in &details.users {
             let own = |s: &Signature| s.verify_certification(key, Tag::UserId, &user.id).is_ok();
             let is_revocation = |s: &&Signature| s.typ() == Some(SignatureType::CertRevocation);
             // Third parties certify too; only what the key itself says counts, and only that is computed.
-            let mine = || user.signatures.iter().filter(|s| Key::Primary(key).is_named_by(s));
-            let Ok((made, certification)) = newest(mine().filter(|s| !is_revocation(s)), own, now, policy).map_err(|why| {
-                if matches!(best, Err(Rejection::NotBound(_))) {
-                    best = Err(why);
-                }
-            }) else {
+            let mine = || {
+                user.signatures
+                    .iter()
+                    .filter(|s| Key::Primary(key).is_named_by(s))
+            };
+            let Ok((made, certification)) =
+                newest(mine().filter(|s| !is_revocation(s)), own, now, policy).map_err(|why| {
+                    if matches!(best, Err(Rejection::NotBound(_))) {
+                        best = Err(why);
+                    }
+                })
+            else {
                 continue;
             };
             let revoked = mine()
@@ -215,7 +257,12 @@ impl Certificate {
     }
 
     /// A subkey: strong, of now, bound to sign, willing to be bound, not revoked, not expired.
-    fn check_subkey(&self, subkey: &SignedPublicSubKey, now: u64, policy: &Policy) -> Result<(), Rejection> {
+    fn check_subkey(
+        &self,
+        subkey: &SignedPublicSubKey,
+        now: u64,
+        policy: &Policy,
+    ) -> Result<(), Rejection> {
         let primary = &self.0.primary_key;
         strong_key(&subkey.key, policy)?;
         let created = u64::from(subkey.key.created_at().as_secs());
@@ -223,7 +270,12 @@ impl Certificate {
             return Err(Rejection::FromTheFuture(created));
         }
         let own = |s: &Signature| s.verify_subkey_binding(primary, &subkey.key).is_ok();
-        let of = |typ| subkey.signatures.iter().filter(move |s| s.typ() == Some(typ));
+        let of = |typ| {
+            subkey
+                .signatures
+                .iter()
+                .filter(move |s| s.typ() == Some(typ))
+        };
         if of(SignatureType::SubkeyRevocation).any(own) {
             return Err(Rejection::KeyRevoked);
         }
@@ -232,9 +284,13 @@ impl Certificate {
             return Err(Rejection::NotForSigning);
         }
         // Without the subkey's own word, anyone could claim another's signing key as a subkey.
-        let back = binding.embedded_signature().ok_or(Rejection::NotBound("no signature back from the subkey"))?;
+        let back = binding
+            .embedded_signature()
+            .ok_or(Rejection::NotBound("no signature back from the subkey"))?;
         strong_hash(back)?;
-        if back.typ() != Some(SignatureType::KeyBinding) || !verifies_back(back, &subkey.key, primary) {
+        if back.typ() != Some(SignatureType::KeyBinding)
+            || !verifies_back(back, &subkey.key, primary)
+        {
             return Err(Rejection::NotBound("a bad signature back from the subkey"));
         }
         match key_end(created, binding).filter(|end| *end <= now) {
@@ -244,6 +300,10 @@ impl Certificate {
     }
 }
 
-fn verifies_back(back: &Signature, subkey: &(impl VerifyingKey + Serialize), primary: &(impl VerifyingKey + Serialize)) -> bool {
+fn verifies_back(
+    back: &Signature,
+    subkey: &(impl VerifyingKey + Serialize),
+    primary: &(impl VerifyingKey + Serialize),
+) -> bool {
     back.verify_primary_key_binding(subkey, primary).is_ok()
 }

@@ -1,6 +1,6 @@
 //! The cleartext frame (RFC 9580 section 7).
 
-use super::{VerifyError, MAX_TEXT};
+use super::{MAX_TEXT, VerifyError};
 
 const BEGIN: &str = "-----BEGIN PGP SIGNED MESSAGE-----";
 const SIGNATURE: &str = "-----BEGIN PGP SIGNATURE-----";
@@ -40,10 +40,14 @@ impl<'a> Frame<'a> {
 
         let (line, first) = next(&mut rest).ok_or(error(1, "it is empty"))?;
         if trim(first) != BEGIN {
-            return Err(error(line, "it does not start with a signed message's first line"));
+            return Err(error(
+                line,
+                "it does not start with a signed message's first line",
+            ));
         }
         loop {
-            let (line, header) = next(&mut rest).ok_or(error(2, "it ends in the frame's headers"))?;
+            let (line, header) =
+                next(&mut rest).ok_or(error(2, "it ends in the frame's headers"))?;
             match trim(header) {
                 "" => break,
                 header if header.starts_with("Hash: ") => {}
@@ -64,7 +68,12 @@ impl<'a> Frame<'a> {
                 Some(escaped) => match escaped.strip_prefix(' ') {
                     Some(clear) => clear,
                     None if escaped.is_empty() => "",
-                    None => return Err(error(line, "a line that starts with a dash and is not escaped")),
+                    None => {
+                        return Err(error(
+                            line,
+                            "a line that starts with a dash and is not escaped",
+                        ));
+                    }
                 },
             };
             if clear.contains(['\r', '\0']) {
@@ -84,6 +93,9 @@ impl<'a> Frame<'a> {
                 return Err(error(line, "something behind the signatures"));
             }
         }
-        Ok(Self { text, signatures: all.get(block..end).unwrap_or_default() })
+        Ok(Self {
+            text,
+            signatures: all.get(block..end).unwrap_or_default(),
+        })
     }
 }

@@ -15,7 +15,9 @@ const MAX_CERTIFICATES: usize = 10_000;
 #[derive(Debug, thiserror::Error)]
 pub enum KeyringError {
     /// GnuPG's own key database.
-    #[error("this is a GnuPG keybox, not an exported keyring; make one with `gpg --export KEY > FILE.gpg`")]
+    #[error(
+        "this is a GnuPG keybox, not an exported keyring; make one with `gpg --export KEY > FILE.gpg`"
+    )]
     Keybox,
     /// A secret key. It does not belong into a keyring to verify with.
     #[error("this holds a secret key; export the public key instead")]
@@ -60,9 +62,13 @@ pub(super) fn dearmor(text: &[u8], kind: &str) -> Result<Vec<u8>, &'static str> 
         return Err("an armored block without its end, or something behind it");
     }
     let mut reader = Dearmor::new(text);
-    reader.read_header().map_err(|_| "a damaged head of an armored block")?;
+    reader
+        .read_header()
+        .map_err(|_| "a damaged head of an armored block")?;
     let mut bytes = Vec::new();
-    reader.read_to_end(&mut bytes).map_err(|_| "a damaged armored block")?;
+    reader
+        .read_to_end(&mut bytes)
+        .map_err(|_| "a damaged armored block")?;
     Ok(bytes)
 }
 
@@ -78,7 +84,8 @@ impl Keyring {
         }
         let mut keyring = Self::default();
         if is_armored(bytes) {
-            let text = std::str::from_utf8(bytes).map_err(|_| KeyringError::Armor { what: "not text" })?;
+            let text =
+                std::str::from_utf8(bytes).map_err(|_| KeyringError::Armor { what: "not text" })?;
             if text.contains("-----BEGIN PGP PRIVATE KEY BLOCK-----") {
                 return Err(KeyringError::Secret);
             }
@@ -88,7 +95,10 @@ impl Keyring {
                 let block = rest.get(start..).unwrap_or_default();
                 let what = "an armored block without its end";
                 let end = block.find(END).ok_or(KeyringError::Armor { what })? + END.len();
-                let inside = dearmor(block.get(..end).unwrap_or_default().as_bytes(), "PGP PUBLIC KEY BLOCK");
+                let inside = dearmor(
+                    block.get(..end).unwrap_or_default().as_bytes(),
+                    "PGP PUBLIC KEY BLOCK",
+                );
                 keyring.add(&inside.map_err(|what| KeyringError::Armor { what })?)?;
                 rest = block.get(end..).unwrap_or_default();
             }
@@ -96,14 +106,19 @@ impl Keyring {
             keyring.add(bytes)?;
         }
         if keyring.certificates.is_empty() {
-            return Err(KeyringError::Empty { unreadable: keyring.unreadable });
+            return Err(KeyringError::Empty {
+                unreadable: keyring.unreadable,
+            });
         }
         Ok(keyring)
     }
 
     fn add(&mut self, packets: &[u8]) -> Result<(), KeyringError> {
         // Packet tag 5, in the old and in the new form of the header.
-        if packets.first().is_some_and(|b| b & 0xfc == 0x94 || *b == 0xc5) {
+        if packets
+            .first()
+            .is_some_and(|b| b & 0xfc == 0x94 || *b == 0xc5)
+        {
             return Err(KeyringError::Secret);
         }
         let Ok(all) = SignedPublicKey::from_bytes_many(packets) else {
@@ -139,7 +154,14 @@ impl Keyring {
     }
 
     /// The keys that a signature may come from.
-    pub(super) fn candidates<'a>(&'a self, signature: &'a Signature) -> impl Iterator<Item = (&'a Certificate, Key<'a>)> {
-        self.certificates.iter().flat_map(move |c| c.keys().filter(|k| k.is_named_by(signature)).map(move |k| (c, k)))
+    pub(super) fn candidates<'a>(
+        &'a self,
+        signature: &'a Signature,
+    ) -> impl Iterator<Item = (&'a Certificate, Key<'a>)> {
+        self.certificates.iter().flat_map(move |c| {
+            c.keys()
+                .filter(|k| k.is_named_by(signature))
+                .map(move |k| (c, k))
+        })
     }
 }

@@ -37,7 +37,10 @@ pub struct Policy {
 impl Default for Policy {
     /// Five minutes, 2048 bits.
     fn default() -> Self {
-        Self { clock_skew: 300, min_rsa_bits: 2048 }
+        Self {
+            clock_skew: 300,
+            min_rsa_bits: 2048,
+        }
     }
 }
 
@@ -120,7 +123,11 @@ impl fmt::Display for Rejected {
 }
 
 fn list(rejected: &[Rejected]) -> String {
-    rejected.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    rejected
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 /// Why a text is not verified.
@@ -157,13 +164,29 @@ pub enum VerifyError {
 /// Verifies a text in a cleartext frame (`InRelease`) at the time `now`, seconds since 1970.
 ///
 /// Anything outside of the frame but blank lines is refused, and so is a second frame.
-pub fn verify_inline(inrelease: &[u8], keyring: &Keyring, now: u64, policy: &Policy) -> Result<Verified, VerifyError> {
+pub fn verify_inline(
+    inrelease: &[u8],
+    keyring: &Keyring,
+    now: u64,
+    policy: &Policy,
+) -> Result<Verified, VerifyError> {
     let frame = frame::Frame::parse(inrelease)?;
     let signatures = parse_signatures(frame.signatures.as_bytes())?;
     // Cleartext signatures are made over the text form: CR LF between the lines, none at the end.
     let text = frame.text.strip_suffix('\n').unwrap_or(&frame.text);
-    let (signers, rejected) = check_all(&signatures, text.as_bytes(), &[SignatureType::Text], keyring, now, policy)?;
-    Ok(Verified { text: frame.text, signers, rejected })
+    let (signers, rejected) = check_all(
+        &signatures,
+        text.as_bytes(),
+        &[SignatureType::Text],
+        keyring,
+        now,
+        policy,
+    )?;
+    Ok(Verified {
+        text: frame.text,
+        signers,
+        rejected,
+    })
 }
 
 /// Verifies a text against signatures in a file of their own (`Release` and `Release.gpg`, armored or
@@ -182,7 +205,11 @@ pub fn verify_detached(
     let signatures = parse_signatures(signatures)?;
     let types = [SignatureType::Binary, SignatureType::Text];
     let (signers, rejected) = check_all(&signatures, text, &types, keyring, now, policy)?;
-    Ok(Verified { text: clear.to_owned(), signers, rejected })
+    Ok(Verified {
+        text: clear.to_owned(),
+        signers,
+        rejected,
+    })
 }
 
 /// The packets of one block, armored or binary.
@@ -229,7 +256,10 @@ fn check_all(
         match check(signature, text, types, keyring, now, policy) {
             Ok(signer) if signers.contains(&signer) => {}
             Ok(signer) => signers.push(signer),
-            Err(why) => rejected.push(Rejected { key: issuer(signature), why }),
+            Err(why) => rejected.push(Rejected {
+                key: issuer(signature),
+                why,
+            }),
         }
     }
     if signers.is_empty() {
@@ -240,8 +270,16 @@ fn check_all(
 
 /// The key that a signature names.
 fn issuer(signature: &Signature) -> String {
-    let fingerprint = signature.issuer_fingerprint().first().map(|f| format!("0x{f:X}"));
-    let id = || signature.issuer_key_id().first().map(|id| format!("0x{}", id.to_string().to_uppercase()));
+    let fingerprint = signature
+        .issuer_fingerprint()
+        .first()
+        .map(|f| format!("0x{f:X}"));
+    let id = || {
+        signature
+            .issuer_key_id()
+            .first()
+            .map(|id| format!("0x{}", id.to_string().to_uppercase()))
+    };
     fingerprint.or_else(id).unwrap_or_default()
 }
 
@@ -263,9 +301,13 @@ fn strong_hash(signature: &Signature) -> Result<(), Rejection> {
 
 /// When a signature was made and until when it counts, from its signed part.
 fn lifetime(signature: &Signature) -> Result<(u64, Option<u64>), Rejection> {
-    let created = signature.created().ok_or(Rejection::Unsupported("a signature without a date"))?;
+    let created = signature
+        .created()
+        .ok_or(Rejection::Unsupported("a signature without a date"))?;
     let created = u64::from(created.as_secs());
-    let seconds = signature.signature_expiration_time().map_or(0, |d| u64::from(d.as_secs()));
+    let seconds = signature
+        .signature_expiration_time()
+        .map_or(0, |d| u64::from(d.as_secs()));
     Ok((created, (seconds > 0).then(|| created + seconds)))
 }
 
@@ -278,11 +320,18 @@ fn check(
     policy: &Policy,
 ) -> Result<String, Rejection> {
     use pgp::packet::SignatureVersion;
-    if !matches!(signature.version(), SignatureVersion::V4 | SignatureVersion::V6) {
-        return Err(Rejection::Unsupported("a signature of a version other than 4 and 6"));
+    if !matches!(
+        signature.version(),
+        SignatureVersion::V4 | SignatureVersion::V6
+    ) {
+        return Err(Rejection::Unsupported(
+            "a signature of a version other than 4 and 6",
+        ));
     }
     if !signature.typ().is_some_and(|typ| types.contains(&typ)) {
-        return Err(Rejection::Unsupported("a signature of a type that does not sign texts"));
+        return Err(Rejection::Unsupported(
+            "a signature of a type that does not sign texts",
+        ));
     }
     strong_hash(signature)?;
     if critical_unknown(signature) {

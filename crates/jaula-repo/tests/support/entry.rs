@@ -10,7 +10,11 @@ use std::cmp::Ordering;
 use std::io::Read;
 
 /// So that a small input cannot make a long run.
-const LIMITS: Limits = Limits { entries: 10_000, file: 1 << 24, total: 1 << 26 };
+const LIMITS: Limits = Limits {
+    entries: 10_000,
+    file: 1 << 24,
+    total: 1 << 26,
+};
 
 fn text(data: &[u8]) -> &str {
     match std::str::from_utf8(data) {
@@ -33,9 +37,22 @@ pub fn control(data: &[u8]) {
 pub fn relation(data: &[u8]) {
     let text = text(data);
     if let Ok(groups) = relation::parse(text) {
-        let shown = groups.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        assert_eq!(relation::parse(&shown).unwrap().len(), groups.len(), "{shown:?}");
-        assert!(relation::parse_for(text, "amd64", &["nocheck"]).unwrap().len() <= groups.len());
+        let shown = groups
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", ");
+        assert_eq!(
+            relation::parse(&shown).unwrap().len(),
+            groups.len(),
+            "{shown:?}"
+        );
+        assert!(
+            relation::parse_for(text, "amd64", &["nocheck"])
+                .unwrap()
+                .len()
+                <= groups.len()
+        );
     }
     assert!(relation::provides(text).take(10_000).count() <= text.len());
 }
@@ -45,7 +62,10 @@ pub fn release(data: &[u8]) {
         for path in release.files.keys() {
             assert!(!path.starts_with('/') && !path.split('/').any(|p| p == ".."));
         }
-        assert!(release::check_freshness(&release, u64::MAX, &Default::default()).is_ok() || release.valid_until.is_some());
+        assert!(
+            release::check_freshness(&release, u64::MAX, &Default::default()).is_ok()
+                || release.valid_until.is_some()
+        );
     }
 }
 
@@ -53,11 +73,23 @@ fn walk(index: &Index) {
     assert_eq!(index.iter().len(), index.len());
     for package in index.iter().take(1000) {
         assert!(!package.filename().split('/').any(|p| p == ".."));
-        let _seen = (package.name(), package.version(), package.depends(), package.source(), package.sha256(), package.priority());
+        let _seen = (
+            package.name(),
+            package.version(),
+            package.depends(),
+            package.source(),
+            package.sha256(),
+            package.priority(),
+        );
         assert!(index.by_name(package.name()).take(1001).count() <= index.len());
     }
     for name in index.provided_names().take(1000) {
-        assert!(index.providers(name).take(1001).all(|(id, _)| (id.0 as usize) < index.len()));
+        assert!(
+            index
+                .providers(name)
+                .take(1001)
+                .all(|(id, _)| (id.0 as usize) < index.len())
+        );
     }
     assert_eq!(index.package(PackageId(u32::MAX)).name(), "");
 }
@@ -80,7 +112,11 @@ fn entries<R: Read>(mut entries: tar::Entries<R>) {
     while let Ok(Some(mut entry)) = entries.next_entry() {
         let meta = entry.meta().clone();
         assert!(!meta.path.as_bytes().starts_with(b"/") && meta.path.as_bytes().len() < 4096);
-        assert!(meta.path.components().all(|name| name != b".." && name != b"." && name.len() <= 255));
+        assert!(
+            meta.path
+                .components()
+                .all(|name| name != b".." && name != b"." && name.len() <= 255)
+        );
         assert!(meta.mode <= 0o7777 && (meta.kind == Kind::File || meta.size == 0));
         if let Kind::Hardlink(target) = &meta.kind {
             assert!(target.components().all(|name| name != b".."));
@@ -102,7 +138,11 @@ pub fn tar(data: &[u8]) {
 pub fn deb(data: &[u8]) {
     if let Ok((control, data)) = archive::open_with(data, LIMITS) {
         let stanza = control.stanza().unwrap();
-        assert!(stanza.field("Package").is_some_and(|name| !name.contains('/')));
+        assert!(
+            stanza
+                .field("Package")
+                .is_some_and(|name| !name.contains('/'))
+        );
         for file in control.conffiles().into_iter().flatten() {
             assert!(file.path.starts_with('/'));
         }
@@ -118,7 +158,10 @@ pub fn inrelease(data: &[u8]) {
         assert!(verify_detached(b"text", data, &keyring, 0, &policy).is_err());
     }
     let none = Keyring::default();
-    assert!(verify_inline(data, &none, 0, &policy).is_err(), "nothing is verified without a key");
+    assert!(
+        verify_inline(data, &none, 0, &policy).is_err(),
+        "nothing is verified without a key"
+    );
     assert!(verify_detached(b"text", data, &none, 0, &policy).is_err());
 }
 
@@ -139,5 +182,8 @@ pub fn version(data: &[u8]) {
     if cmp(a, b) != Ordering::Greater && cmp(b, c) != Ordering::Greater {
         assert_ne!(cmp(a, c), Ordering::Greater, "{a:?} {b:?} {c:?}");
     }
-    assert_eq!(version::Version::parse(a).is_ok(), version::validate(a).is_ok());
+    assert_eq!(
+        version::Version::parse(a).is_ok(),
+        version::validate(a).is_ok()
+    );
 }

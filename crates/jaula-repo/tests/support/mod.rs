@@ -53,9 +53,18 @@ impl H {
     pub fn block(&self) -> Vec<u8> {
         let mut block = vec![0u8; 512];
         let fields: [(usize, usize, &[u8]); 12] = [
-            (0, 100, &self.name), (100, 8, &self.mode), (108, 8, &self.uid), (116, 8, &self.gid), (124, 12, &self.size),
-            (136, 12, &self.mtime), (156, 1, std::slice::from_ref(&self.kind)), (157, 100, &self.link), (257, 8, &self.magic),
-            (329, 8, &self.major), (337, 8, &self.minor), (345, 155, &self.prefix),
+            (0, 100, &self.name),
+            (100, 8, &self.mode),
+            (108, 8, &self.uid),
+            (116, 8, &self.gid),
+            (124, 12, &self.size),
+            (136, 12, &self.mtime),
+            (156, 1, std::slice::from_ref(&self.kind)),
+            (157, 100, &self.link),
+            (257, 8, &self.magic),
+            (329, 8, &self.major),
+            (337, 8, &self.minor),
+            (345, 155, &self.prefix),
         ];
         for (at, len, value) in fields {
             let len = len.min(value.len());
@@ -130,7 +139,15 @@ pub fn xz(bytes: &[u8]) -> Vec<u8> {
 }
 
 pub fn member(name: &str, content: &[u8]) -> Vec<u8> {
-    let mut out = format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, 100644, content.len()).into_bytes();
+    let mut out = format!(
+        "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n",
+        0,
+        0,
+        0,
+        100644,
+        content.len()
+    )
+    .into_bytes();
     out.extend_from_slice(content);
     if content.len() % 2 == 1 {
         out.push(b'\n');
@@ -142,12 +159,17 @@ pub fn ar(members: &[Vec<u8>]) -> Vec<u8> {
     [b"!<arch>\n".to_vec(), members.concat()].concat()
 }
 
-pub const CONTROL: &str = "Package: p\nVersion: 1\nArchitecture: all\nMaintainer: M <m@example.org>\nDescription: d\n";
+pub const CONTROL: &str =
+    "Package: p\nVersion: 1\nArchitecture: all\nMaintainer: M <m@example.org>\nDescription: d\n";
 
 pub fn control() -> Vec<u8> {
     tar(&[dir("./"), file("./control", CONTROL)])
 }
 
 pub fn deb(control: &[u8], data: &[u8]) -> Vec<u8> {
-    ar(&[member("debian-binary", b"2.0\n"), member("control.tar.gz", &gz(control)), member("data.tar.xz", &xz(data))])
+    ar(&[
+        member("debian-binary", b"2.0\n"),
+        member("control.tar.gz", &gz(control)),
+        member("data.tar.xz", &xz(data)),
+    ])
 }

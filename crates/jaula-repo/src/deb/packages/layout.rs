@@ -69,13 +69,16 @@ impl Parts {
         self.strings_end
     }
     pub fn names_at(&self) -> usize {
-        self.records_at().saturating_add((self.packages as usize).saturating_mul(RECORD))
+        self.records_at()
+            .saturating_add((self.packages as usize).saturating_mul(RECORD))
     }
     pub fn provides_at(&self) -> usize {
-        self.names_at().saturating_add((self.packages as usize).saturating_mul(4))
+        self.names_at()
+            .saturating_add((self.packages as usize).saturating_mul(4))
     }
     pub fn end(&self) -> usize {
-        self.provides_at().saturating_add((self.provides as usize).saturating_mul(PROVIDE))
+        self.provides_at()
+            .saturating_add((self.provides as usize).saturating_mul(PROVIDE))
     }
 
     /// The header for a finished block; `block` still has an empty one.
@@ -93,7 +96,9 @@ impl Parts {
         put(&FORMAT.to_le_bytes());
         put(&self.packages.to_le_bytes());
         put(&self.provides.to_le_bytes());
-        put(&u32::try_from(self.strings_end).unwrap_or(u32::MAX).to_le_bytes());
+        put(&u32::try_from(self.strings_end)
+            .unwrap_or(u32::MAX)
+            .to_le_bytes());
         put(&body.to_le_bytes());
         let own = checksum(header.get(..32).unwrap_or_default());
         if let Some(slot) = header.get_mut(32..40) {
@@ -117,11 +122,17 @@ impl Parts {
         if checksum(header.get(..32).unwrap_or_default()) != u64_at(header, 32) {
             return Err(bad("wrong checksum of the header"));
         }
-        if header.get(40..).is_none_or(|rest| rest.iter().any(|b| *b != 0)) {
+        if header
+            .get(40..)
+            .is_none_or(|rest| rest.iter().any(|b| *b != 0))
+        {
             return Err(bad("reserved bytes in use"));
         }
-        let parts =
-            Self { packages: u32_at(header, 12), provides: u32_at(header, 16), strings_end: u32_at(header, 20) as usize };
+        let parts = Self {
+            packages: u32_at(header, 12),
+            provides: u32_at(header, 16),
+            strings_end: u32_at(header, 20) as usize,
+        };
         if parts.strings_end < HEADER || parts.end() != block.len() || block.len() > MAX_BLOCK {
             return Err(bad("sizes that do not fit"));
         }
@@ -133,11 +144,19 @@ impl Parts {
 }
 
 pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    bytes.get(at..).and_then(<[u8]>::first_chunk).copied().map_or(0, u32::from_le_bytes)
+    bytes
+        .get(at..)
+        .and_then(<[u8]>::first_chunk)
+        .copied()
+        .map_or(0, u32::from_le_bytes)
 }
 
 pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    bytes.get(at..).and_then(<[u8]>::first_chunk).copied().map_or(0, u64::from_le_bytes)
+    bytes
+        .get(at..)
+        .and_then(<[u8]>::first_chunk)
+        .copied()
+        .map_or(0, u64::from_le_bytes)
 }
 
 /// The bytes of the string at `at`, if they lie before `strings_end`.
@@ -152,7 +171,10 @@ pub(super) fn string_at(block: &[u8], strings_end: usize, at: u32) -> Option<&[u
     let strings = block.get(..strings_end)?;
     let short = u16::from_le_bytes(*strings.get(at..)?.first_chunk()?);
     let (start, len) = if short == u16::MAX {
-        (at.checked_add(6)?, u32::from_le_bytes(*strings.get(at.checked_add(2)?..)?.first_chunk()?) as usize)
+        (
+            at.checked_add(6)?,
+            u32::from_le_bytes(*strings.get(at.checked_add(2)?..)?.first_chunk()?) as usize,
+        )
     } else {
         (at.checked_add(2)?, usize::from(short))
     };
@@ -161,13 +183,20 @@ pub(super) fn string_at(block: &[u8], strings_end: usize, at: u32) -> Option<&[u
 
 /// A fast checksum against damage on disk (not against an attacker: the cache is the caller's own).
 pub(super) fn checksum(bytes: &[u8]) -> u64 {
-    const K: [u64; 4] = [0x9E37_79B9_7F4A_7C15, 0xC2B2_AE3D_27D4_EB4F, 0x1656_67B1_9E37_79F9, 0x8522_2325_CBF2_9CE5];
+    const K: [u64; 4] = [
+        0x9E37_79B9_7F4A_7C15,
+        0xC2B2_AE3D_27D4_EB4F,
+        0x1656_67B1_9E37_79F9,
+        0x8522_2325_CBF2_9CE5,
+    ];
     let mut lanes = K;
     let (blocks, rest) = bytes.as_chunks::<32>();
     for block in blocks {
         let (words, _) = block.as_chunks::<8>();
         for ((lane, word), k) in lanes.iter_mut().zip(words).zip(K) {
-            *lane = (*lane ^ u64::from_le_bytes(*word)).wrapping_mul(k).rotate_left(29);
+            *lane = (*lane ^ u64::from_le_bytes(*word))
+                .wrapping_mul(k)
+                .rotate_left(29);
         }
     }
     let mut sum = (bytes.len() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);

@@ -32,7 +32,9 @@ pub enum IndexError {
         what: &'static str,
     },
     /// A field is missing, or its value is not possible.
-    #[error("stanza at line {line} of the index: package {package:?} has a missing or bad {field}: {value:?}")]
+    #[error(
+        "stanza at line {line} of the index: package {package:?} has a missing or bad {field}: {value:?}"
+    )]
     Field {
         /// Where the stanza starts.
         line: usize,
@@ -124,7 +126,10 @@ pub struct Index {
 
 impl std::fmt::Debug for Index {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Index").field("packages", &self.parts.packages).field("bytes", &self.block.len()).finish()
+        f.debug_struct("Index")
+            .field("packages", &self.parts.packages)
+            .field("bytes", &self.block.len())
+            .finish()
     }
 }
 
@@ -151,15 +156,28 @@ impl Index {
     /// Every offset and number in the tables lies where it has to.
     fn check(&self) -> Result<(), IndexError> {
         let bad = |what| IndexError::Cache { what };
-        let table = |from: usize, to: usize| self.block.get(from..to).ok_or(bad("a table outside of the block"));
+        let table = |from: usize, to: usize| {
+            self.block
+                .get(from..to)
+                .ok_or(bad("a table outside of the block"))
+        };
         let parts = &self.parts;
         let good = |at: u32| layout::string_at(&self.block, parts.strings_end, at).is_some();
         for record in table(parts.records_at(), parts.names_at())?.chunks_exact(layout::RECORD) {
-            if !record.as_chunks::<4>().0.iter().take(layout::TEXTS).all(|at| good(u32::from_le_bytes(*at))) {
+            if !record
+                .as_chunks::<4>()
+                .0
+                .iter()
+                .take(layout::TEXTS)
+                .all(|at| good(u32::from_le_bytes(*at)))
+            {
                 return Err(bad("a text outside of the block"));
             }
         }
-        for number in table(parts.names_at(), parts.provides_at())?.as_chunks::<4>().0 {
+        for number in table(parts.names_at(), parts.provides_at())?
+            .as_chunks::<4>()
+            .0
+        {
             if u32::from_le_bytes(*number) >= parts.packages {
                 return Err(bad("a package number that is too high"));
             }
@@ -188,9 +206,19 @@ impl Index {
     /// A package. An id from another index gives a package whose texts are empty.
     pub fn package(&self, id: PackageId) -> Package<'_> {
         let at = (id.0 as usize).saturating_mul(layout::RECORD);
-        let records = self.block.get(self.parts.records_at()..self.parts.names_at()).unwrap_or_default();
-        let record = records.get(at..).and_then(|r| r.get(..layout::RECORD)).unwrap_or_default();
-        Package { index: self, record, id }
+        let records = self
+            .block
+            .get(self.parts.records_at()..self.parts.names_at())
+            .unwrap_or_default();
+        let record = records
+            .get(at..)
+            .and_then(|r| r.get(..layout::RECORD))
+            .unwrap_or_default();
+        Package {
+            index: self,
+            record,
+            id,
+        }
     }
 
     /// All packages, in the order of the file.
@@ -206,12 +234,19 @@ impl Index {
 
     /// The package at a place of the table ordered by name.
     fn nth_by_name(&self, place: usize) -> PackageId {
-        PackageId(layout::u32_at(&self.block, self.parts.names_at().saturating_add(place.saturating_mul(4))))
+        PackageId(layout::u32_at(
+            &self.block,
+            self.parts
+                .names_at()
+                .saturating_add(place.saturating_mul(4)),
+        ))
     }
 
     /// All packages of a name (of several versions or architectures), in the order of the file.
     pub fn by_name(&self, name: &str) -> impl Iterator<Item = PackageId> {
-        let first = partition_point(self.len(), |i| self.package(self.nth_by_name(i)).name() < name);
+        let first = partition_point(self.len(), |i| {
+            self.package(self.nth_by_name(i)).name() < name
+        });
         (first..self.len())
             .map(|i| self.nth_by_name(i))
             .take_while(move |id| self.package(*id).name() == name)
@@ -222,17 +257,26 @@ impl Index {
     /// All different names, in byte order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let mut last = "";
-        (0..self.len()).map(|i| self.package(self.nth_by_name(i)).name()).filter(move |name| {
-            let new = *name != last;
-            last = name;
-            new
-        })
+        (0..self.len())
+            .map(|i| self.package(self.nth_by_name(i)).name())
+            .filter(move |name| {
+                let new = *name != last;
+                last = name;
+                new
+            })
     }
 
     fn provide(&self, place: usize) -> (u32, PackageId, u32) {
-        let at = self.parts.provides_at().saturating_add(place.saturating_mul(layout::PROVIDE));
+        let at = self
+            .parts
+            .provides_at()
+            .saturating_add(place.saturating_mul(layout::PROVIDE));
         let entry = self.block.get(at..).unwrap_or_default();
-        (layout::u32_at(entry, 0), PackageId(layout::u32_at(entry, 4)), layout::u32_at(entry, 8))
+        (
+            layout::u32_at(entry, 0),
+            PackageId(layout::u32_at(entry, 4)),
+            layout::u32_at(entry, 8),
+        )
     }
 
     /// The packages whose `Provides` has `name`, with the provided version where one is given, in the
@@ -252,11 +296,13 @@ impl Index {
     /// All different provided names, in byte order.
     pub fn provided_names(&self) -> impl Iterator<Item = &str> {
         let mut last = "";
-        (0..self.parts.provides as usize).map(|i| self.text(self.provide(i).0)).filter(move |name| {
-            let new = *name != last;
-            last = name;
-            new
-        })
+        (0..self.parts.provides as usize)
+            .map(|i| self.text(self.provide(i).0))
+            .filter(move |name| {
+                let new = *name != last;
+                last = name;
+                new
+            })
     }
 }
 
@@ -284,7 +330,13 @@ pub struct Package<'a> {
 
 impl std::fmt::Debug for Package<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {} {}", self.name(), self.version(), self.architecture())
+        write!(
+            f,
+            "{} {} {}",
+            self.name(),
+            self.version(),
+            self.architecture()
+        )
     }
 }
 
@@ -327,7 +379,8 @@ texts! {
 
 impl<'a> Package<'a> {
     fn text(&self, which: Text) -> &'a str {
-        self.index.text(layout::u32_at(self.record, which as usize * 4))
+        self.index
+            .text(layout::u32_at(self.record, which as usize * 4))
     }
 
     fn byte(&self, at: usize) -> u8 {
@@ -391,6 +444,10 @@ impl<'a> Package<'a> {
 
     /// SHA-256 of the archive file.
     pub fn sha256(&self) -> [u8; 32] {
-        self.record.get(layout::SHA256_AT..).and_then(<[u8]>::first_chunk).copied().unwrap_or([0; 32])
+        self.record
+            .get(layout::SHA256_AT..)
+            .and_then(<[u8]>::first_chunk)
+            .copied()
+            .unwrap_or([0; 32])
     }
 }

@@ -1,6 +1,6 @@
 //! From the text of a Packages file to the binary form, in one pass over a bounded window.
 
-use super::layout::{self, Parts, Text, TEXTS};
+use super::layout::{self, Parts, TEXTS, Text};
 use super::{Index, IndexError, MultiArch, Priority};
 use crate::deb::{is_architecture_name, is_package_name, relation, version};
 use std::collections::HashMap;
@@ -33,7 +33,10 @@ pub(super) fn parse(mut reader: impl Read) -> Result<Index, IndexError> {
         } else {
             let from = kept.saturating_sub(1);
             let fresh = window.get(from..).unwrap_or_default();
-            fresh.windows(2).rposition(|w| w == b"\n\n").map_or(0, |at| from + at + 2)
+            fresh
+                .windows(2)
+                .rposition(|w| w == b"\n\n")
+                .map_or(0, |at| from + at + 2)
         };
         let whole = window.get(..end).unwrap_or_default();
         let text = match std::str::from_utf8(whole) {
@@ -41,7 +44,10 @@ pub(super) fn parse(mut reader: impl Read) -> Result<Index, IndexError> {
             Err(error) => {
                 let good = whole.get(..error.valid_up_to()).unwrap_or_default();
                 let lines = good.iter().filter(|b| **b == b'\n').count();
-                return Err(IndexError::Syntax { line: line + lines + 1, what: "not valid UTF-8" });
+                return Err(IndexError::Syntax {
+                    line: line + lines + 1,
+                    what: "not valid UTF-8",
+                });
             }
         };
         line = builder.stanzas(text, line)?;
@@ -50,7 +56,10 @@ pub(super) fn parse(mut reader: impl Read) -> Result<Index, IndexError> {
             return builder.finish();
         }
         if window.len() > MAX_STANZA {
-            return Err(IndexError::Syntax { line: line + 1, what: "a stanza longer than 8 MiB" });
+            return Err(IndexError::Syntax {
+                line: line + 1,
+                what: "a stanza longer than 8 MiB",
+            });
         }
     }
 }
@@ -76,17 +85,38 @@ fn slot<'f, 'a>(fields: &'f mut Fields<'a>, name: &str) -> Option<(&'f mut &'a s
     let text = |t: Text| t as usize;
     let candidates: &[(&str, usize)] = match name.len() {
         4 => &[("Size", 20)],
-        6 => &[("SHA256", 21), ("Source", text(Text::Source)), ("Breaks", text(Text::Breaks))],
-        7 => &[("Package", text(Text::Name)), ("Version", text(Text::Version)), ("Depends", text(Text::Depends)), ("Section", text(Text::Section))],
-        8 => &[("Filename", text(Text::Filename)), ("Provides", text(Text::Provides)), ("Priority", 22), ("Replaces", text(Text::Replaces)), ("Suggests", text(Text::Suggests))],
-        9 => &[("Conflicts", text(Text::Conflicts)), ("Essential", 23), ("Protected", 24)],
+        6 => &[
+            ("SHA256", 21),
+            ("Source", text(Text::Source)),
+            ("Breaks", text(Text::Breaks)),
+        ],
+        7 => &[
+            ("Package", text(Text::Name)),
+            ("Version", text(Text::Version)),
+            ("Depends", text(Text::Depends)),
+            ("Section", text(Text::Section)),
+        ],
+        8 => &[
+            ("Filename", text(Text::Filename)),
+            ("Provides", text(Text::Provides)),
+            ("Priority", 22),
+            ("Replaces", text(Text::Replaces)),
+            ("Suggests", text(Text::Suggests)),
+        ],
+        9 => &[
+            ("Conflicts", text(Text::Conflicts)),
+            ("Essential", 23),
+            ("Protected", 24),
+        ],
         10 => &[("Recommends", text(Text::Recommends)), ("Multi-Arch", 25)],
         11 => &[("Pre-Depends", text(Text::PreDepends))],
         12 => &[("Architecture", text(Text::Architecture))],
         14 => &[("Installed-Size", 26)],
         _ => return None,
     };
-    let (_, which) = candidates.iter().find(|(candidate, _)| candidate.eq_ignore_ascii_case(name))?;
+    let (_, which) = candidates
+        .iter()
+        .find(|(candidate, _)| candidate.eq_ignore_ascii_case(name))?;
     let slot = match which {
         20 => &mut fields.size,
         21 => &mut fields.sha256,
@@ -151,7 +181,10 @@ impl Builder {
                 }
                 Some(b' ' | b'\t') => {
                     if !any {
-                        return Err(IndexError::Syntax { line, what: "a continuation line without a field" });
+                        return Err(IndexError::Syntax {
+                            line,
+                            what: "a continuation line without a field",
+                        });
                     }
                     continue;
                 }
@@ -159,10 +192,15 @@ impl Builder {
                 Some(_) => {}
             }
             let Some((name, value)) = this.split_once(':') else {
-                return Err(IndexError::Syntax { line, what: "expected `Field: value`" });
+                return Err(IndexError::Syntax {
+                    line,
+                    what: "expected `Field: value`",
+                });
             };
             any = true;
-            let Some((slot, bit)) = slot(&mut fields, name) else { continue };
+            let Some((slot, bit)) = slot(&mut fields, name) else {
+                continue;
+            };
             // A folded field: its continuation lines belong to the value.
             let value = if rest.starts_with([' ', '\t']) {
                 let value_start = text.len() - rest.len() - 1 - value.len();
@@ -170,13 +208,17 @@ impl Builder {
                     rest = rest.split_once('\n').unwrap_or((rest, "")).1;
                     line += 1;
                 }
-                text.get(value_start..text.len() - rest.len()).unwrap_or_default()
+                text.get(value_start..text.len() - rest.len())
+                    .unwrap_or_default()
             } else {
                 value
             };
             *slot = value.trim();
             if fields.seen & bit != 0 {
-                return Err(IndexError::Syntax { line, what: "a field twice in one stanza" });
+                return Err(IndexError::Syntax {
+                    line,
+                    what: "a field twice in one stanza",
+                });
             }
             fields.seen |= bit;
         }
@@ -198,7 +240,9 @@ impl Builder {
             Ok(len) if len != u16::MAX => self.block.extend_from_slice(&len.to_le_bytes()),
             _ => {
                 self.block.extend_from_slice(&u16::MAX.to_le_bytes());
-                self.block.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
+                self.block.extend_from_slice(
+                    &u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes(),
+                );
             }
         }
         self.block.extend_from_slice(text.as_bytes());
@@ -243,7 +287,8 @@ impl Builder {
             "" => 0,
             text => number(text).ok_or_else(|| bad("Installed-Size", text))?,
         };
-        let sha256 = crate::hex::decode32(fields.sha256).ok_or_else(|| bad("SHA256", fields.sha256))?;
+        let sha256 =
+            crate::hex::decode32(fields.sha256).ok_or_else(|| bad("SHA256", fields.sha256))?;
         let multi_arch = match fields.multi_arch {
             "" | "no" => MultiArch::No,
             "same" => MultiArch::Same,
@@ -273,7 +318,9 @@ impl Builder {
             let before = self.before.get(which).copied().unwrap_or(0);
             *slot = if which == Text::Section as usize || which == Text::Architecture as usize {
                 self.put_shared(value)?
-            } else if layout::string_at(&self.block, self.block.len(), before) == Some(value.as_bytes()) {
+            } else if layout::string_at(&self.block, self.block.len(), before)
+                == Some(value.as_bytes())
+            {
                 before
             } else {
                 self.put(value)?
@@ -286,7 +333,12 @@ impl Builder {
         self.records.extend_from_slice(&size.to_le_bytes());
         self.records.extend_from_slice(&installed.to_le_bytes());
         self.records.extend_from_slice(&sha256);
-        self.records.extend_from_slice(&[multi_arch as u8, Priority::parse(fields.priority) as u8, flags, 0]);
+        self.records.extend_from_slice(&[
+            multi_arch as u8,
+            Priority::parse(fields.priority) as u8,
+            flags,
+            0,
+        ]);
 
         let list = text(Text::Provides);
         if !list.is_empty() {
@@ -297,7 +349,11 @@ impl Builder {
                 }
                 let name = self.put(provide.name)?;
                 let version = provide.version.map_or(Ok(0), |v| self.put(v))?;
-                self.provides.push(Provide { name, package, version });
+                self.provides.push(Provide {
+                    name,
+                    package,
+                    version,
+                });
             }
         }
         self.packages += 1;
@@ -305,7 +361,13 @@ impl Builder {
     }
 
     fn finish(self) -> Result<Index, IndexError> {
-        let Self { mut block, records, provides, packages, .. } = self;
+        let Self {
+            mut block,
+            records,
+            provides,
+            packages,
+            ..
+        } = self;
         let strings_end = block.len();
         let text = |at: u32| layout::string_at(&block, strings_end, at).unwrap_or_default();
         let name_of = |package: &u32| {
@@ -313,12 +375,23 @@ impl Builder {
             text(layout::u32_at(&records, record + Text::Name as usize * 4))
         };
         let count = u32::try_from(packages).map_err(|_| IndexError::TooLarge)?;
-        let mut order: Vec<(u128, u32)> = (0..count).map(|package| (start(name_of(&package)), package)).collect();
+        let mut order: Vec<(u128, u32)> = (0..count)
+            .map(|package| (start(name_of(&package)), package))
+            .collect();
         order.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| name_of(&a.1).cmp(name_of(&b.1))));
-        let mut provides: Vec<(u128, Provide)> = provides.into_iter().map(|p| (start(text(p.name)), p)).collect();
-        provides.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| text(a.1.name).cmp(text(b.1.name))));
-        let parts =
-            Parts { packages: count, provides: u32::try_from(provides.len()).map_err(|_| IndexError::TooLarge)?, strings_end };
+        let mut provides: Vec<(u128, Provide)> = provides
+            .into_iter()
+            .map(|p| (start(text(p.name)), p))
+            .collect();
+        provides.sort_by(|a, b| {
+            a.0.cmp(&b.0)
+                .then_with(|| text(a.1.name).cmp(text(b.1.name)))
+        });
+        let parts = Parts {
+            packages: count,
+            provides: u32::try_from(provides.len()).map_err(|_| IndexError::TooLarge)?,
+            strings_end,
+        };
         if parts.end() > layout::MAX_BLOCK {
             return Err(IndexError::TooLarge);
         }
@@ -350,7 +423,9 @@ fn start(name: &[u8]) -> u128 {
 
 /// A decimal number, digits only.
 fn number(text: &str) -> Option<u64> {
-    (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().ok()).flatten()
+    (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()))
+        .then(|| text.parse().ok())
+        .flatten()
 }
 
 /// Whether `path` names something below an archive's root: relative, no `..`, nothing a terminal or

@@ -15,30 +15,56 @@ fn parse(text: &str) -> Result<Index, IndexError> {
 
 #[test]
 fn keeps_what_solving_and_fetching_need() {
-    let text = stanza("zlib", "1", "Multi-Arch: same\nPriority: required\nEssential: yes\nSource: zlib (1.2)\nInstalled-Size: 7\n")
-        + &stanza("abc", "2", "Depends: zlib (>= 1),\n libc6\nProvides: virt (= 3), other\nDescription: x\n long\nProtected: yes\nSection: base\n")
-        + "\n\n"
+    let text = stanza(
+        "zlib",
+        "1",
+        "Multi-Arch: same\nPriority: required\nEssential: yes\nSource: zlib (1.2)\nInstalled-Size: 7\n",
+    ) + &stanza(
+        "abc",
+        "2",
+        "Depends: zlib (>= 1),\n libc6\nProvides: virt (= 3), other\nDescription: x\n long\nProtected: yes\nSection: base\n",
+    ) + "\n\n"
         + &stanza("abc", "1", "provides: virt\n");
     let index = parse(&text).unwrap();
     for index in [Index::from_bytes(index.as_bytes().to_vec()).unwrap(), index] {
         assert_eq!(index.len(), 3);
         let z = index.package(index.by_name("zlib").next().unwrap());
-        assert_eq!((z.version(), z.architecture(), z.source()), ("1", "amd64", "zlib"));
-        assert_eq!((z.multi_arch(), z.priority()), (MultiArch::Same, Priority::Required));
+        assert_eq!(
+            (z.version(), z.architecture(), z.source()),
+            ("1", "amd64", "zlib")
+        );
+        assert_eq!(
+            (z.multi_arch(), z.priority()),
+            (MultiArch::Same, Priority::Required)
+        );
         assert!(z.essential() && !z.protected());
         assert_eq!((z.size(), z.installed_size()), (42, 7));
         assert_eq!(crate::hex::encode(&z.sha256()), SHA);
         assert_eq!(z.filename(), "pool/zlib_1.deb");
         let abc: Vec<_> = index.by_name("abc").map(|id| index.package(id)).collect();
-        assert_eq!(abc.iter().map(|p| p.version()).collect::<Vec<_>>(), ["2", "1"]);
+        assert_eq!(
+            abc.iter().map(|p| p.version()).collect::<Vec<_>>(),
+            ["2", "1"]
+        );
         assert_eq!(abc[0].depends(), "zlib (>= 1),\n libc6");
         assert!(abc[0].protected() && !abc[0].essential());
-        assert_eq!((abc[0].section(), abc[0].source(), abc[1].depends()), ("base", "abc", ""));
+        assert_eq!(
+            (abc[0].section(), abc[0].source(), abc[1].depends()),
+            ("base", "abc", "")
+        );
         let virt: Vec<_> = index.providers("virt").collect();
         assert_eq!(virt, [(PackageId(1), Some("3")), (PackageId(2), None)]);
-        assert_eq!(index.providers("zzz").count() + index.by_name("virt").count() + index.by_name("zzz").count(), 0);
+        assert_eq!(
+            index.providers("zzz").count()
+                + index.by_name("virt").count()
+                + index.by_name("zzz").count(),
+            0
+        );
         assert_eq!(index.names().collect::<Vec<_>>(), ["abc", "zlib"]);
-        assert_eq!(index.provided_names().collect::<Vec<_>>(), ["other", "virt"]);
+        assert_eq!(
+            index.provided_names().collect::<Vec<_>>(),
+            ["other", "virt"]
+        );
         assert_eq!(index.package(PackageId(99)).name(), "");
     }
 }
@@ -58,7 +84,13 @@ impl std::io::Read for Drip<'_> {
 fn chunks_do_not_matter() {
     // More than a chunk, with stanzas of many lengths and letters of two bytes across the edges.
     let text: String = (0..3000)
-        .map(|i| stanza(&format!("p{i}"), "1", &format!("Description: {}\n", "é".repeat(i % 211))))
+        .map(|i| {
+            stanza(
+                &format!("p{i}"),
+                "1",
+                &format!("Description: {}\n", "é".repeat(i % 211)),
+            )
+        })
         .collect();
     assert!(text.len() > 1 << 19);
     let whole = parse(&text).unwrap();
@@ -72,14 +104,19 @@ fn empty_index() {
     for text in ["", "\n", "\n\n\n"] {
         let index = parse(text).unwrap();
         assert!(index.is_empty() && index.names().next().is_none());
-        assert!(Index::from_bytes(index.as_bytes().to_vec()).unwrap().is_empty());
+        assert!(
+            Index::from_bytes(index.as_bytes().to_vec())
+                .unwrap()
+                .is_empty()
+        );
     }
 }
 
 #[test]
 fn refusals_name_package_line_and_field() {
     let good = stanza("a", "1", "");
-    let bad = |from: &str, to: &str| parse(&format!("{good}{}", good.replace(from, to))).unwrap_err();
+    let bad =
+        |from: &str, to: &str| parse(&format!("{good}{}", good.replace(from, to))).unwrap_err();
     for (from, to, name) in [
         ("Package: a", "Package: ../a", "Package"),
         ("Package: a", "Package: a/b", "Package"),
@@ -102,7 +139,11 @@ fn refusals_name_package_line_and_field() {
         ("Size: 42", "Size: 42\nEssential: perhaps", "Essential"),
         ("Size: 42", "Size: 42\nProvides: a | b", "Provides"),
         ("Size: 42", "Size: 42\nProvides: ../x", "Provides"),
-        ("Size: 42", "Size: 42\nInstalled-Size: lots", "Installed-Size"),
+        (
+            "Size: 42",
+            "Size: 42\nInstalled-Size: lots",
+            "Installed-Size",
+        ),
     ] {
         match bad(from, to) {
             IndexError::Field { line: 8, field, .. } => assert_eq!(field, name, "{to}"),
@@ -116,7 +157,10 @@ fn refusals_name_package_line_and_field() {
     assert_eq!(syntax(" x\n"), 1);
     assert_eq!(syntax("\n\nnonsense\n"), 3);
     assert_eq!(syntax(&good.replace("Size: 42", "Size: 42\nSize: 42")), 6);
-    assert!(matches!(Index::parse(&b"Package: \xff\n"[..]), Err(IndexError::Syntax { line: 1, .. })));
+    assert!(matches!(
+        Index::parse(&b"Package: \xff\n"[..]),
+        Err(IndexError::Syntax { line: 1, .. })
+    ));
     let endless = format!("A: {}", "x".repeat(9 << 20));
     assert_eq!(syntax(&endless), 1);
 }
@@ -129,7 +173,9 @@ fn reader_errors_are_kept() {
             Err(std::io::Error::other("disk on fire"))
         }
     }
-    assert!(matches!(Index::parse(Broken), Err(IndexError::Read { source, .. }) if source.to_string() == "disk on fire"));
+    assert!(
+        matches!(Index::parse(Broken), Err(IndexError::Read { source, .. }) if source.to_string() == "disk on fire")
+    );
 }
 
 #[test]
@@ -140,9 +186,15 @@ fn damaged_caches_are_refused() {
         for bit in [0x01, 0x80] {
             let mut bad = good.clone();
             bad[at] ^= bit;
-            assert!(Index::from_bytes(bad).is_err(), "byte {at} changed, and accepted");
+            assert!(
+                Index::from_bytes(bad).is_err(),
+                "byte {at} changed, and accepted"
+            );
         }
-        assert!(Index::from_bytes(good[..at].to_vec()).is_err(), "cut at {at}, and accepted");
+        assert!(
+            Index::from_bytes(good[..at].to_vec()).is_err(),
+            "cut at {at}, and accepted"
+        );
     }
     let mut long = good.clone();
     long.push(0);
@@ -164,7 +216,12 @@ fn forged_caches_do_not_panic() {
                 Err(_) => refused += 1,
                 Ok(index) => {
                     for package in index.iter() {
-                        let texts = [package.name(), package.depends(), package.filename(), package.source()];
+                        let texts = [
+                            package.name(),
+                            package.depends(),
+                            package.filename(),
+                            package.source(),
+                        ];
                         assert!(texts.iter().all(|t| t.len() < index.as_bytes().len()));
                     }
                     assert!(index.by_name("a").count() + index.providers("v").count() <= 3);
@@ -225,7 +282,13 @@ fn real_index_of_the_host() {
         assert_eq!(field("Size"), package.size().to_string());
         assert_eq!(field("SHA256"), crate::hex::encode(&package.sha256()));
         assert_eq!(field("Essential") == "yes", package.essential());
-        for list in [package.depends(), package.pre_depends(), package.conflicts(), package.breaks(), package.recommends()] {
+        for list in [
+            package.depends(),
+            package.pre_depends(),
+            package.conflicts(),
+            package.breaks(),
+            package.recommends(),
+        ] {
             crate::deb::relation::parse(list).unwrap();
         }
         assert!(loaded.by_name(package.name()).any(|id| id == package.id()));
