@@ -43,8 +43,11 @@ fn in_root(path: &Path) -> String {
     word(Path::new(".").join(relative))
 }
 
+/// A block of identifiers that is nobody's, for the script.
+const BLOCK: u32 = 0x7000_0000;
+
 fn unshare(ns: &Namespaces, ids: IdPlan) -> String {
-    let mut command = String::from("unshare --mount --propagation private");
+    let mut options = String::from("unshare --mount --propagation private");
     let rest = [
         (ns.pid, " --pid --fork --kill-child"),
         (ns.ipc, " --ipc"),
@@ -53,29 +56,38 @@ fn unshare(ns: &Namespaces, ids: IdPlan) -> String {
         (ns.cgroup, " --cgroup"),
         (ns.time, " --time"),
     ];
-    if ns.user {
-        command.push_str(" --user");
-        command.push_str(&match ids {
-            IdPlan::PrivateBlock { count } => {
-                format!(" --map-users 0:1879048192:{count} --map-groups 0:1879048192:{count} --setuid 0 --setgid 0")
-            }
-            IdPlan::Nested { count } => {
-                {
-                let rest = count.saturating_sub(1);
-                format!(" --map-users 0:0:1 --map-users 1:1:{rest} --map-groups 0:0:1 --map-groups 1:1:{rest} --setuid 0 --setgid 0")
-            }
-            }
-            IdPlan::Single { inside: (0, _), .. } => " --map-root-user".to_owned(),
-            IdPlan::Single { .. } => " --map-current-user --keep-caps".to_owned(),
-            IdPlan::Host => String::new(),
-        });
-    }
     rest.iter()
         .filter(|(set, _)| *set)
-        .for_each(|(_, option)| command.push_str(option));
+        .for_each(|(_, option)| options.push_str(option));
     // The script of the new process comes by descriptor 3, so that standard input stays the program's.
-    command.push_str(" sh -e /dev/fd/3 3<<'JAULA'");
-    command
+    let script = "sh -ec \"$(cat <&3)\" 3<<'JAULA'";
+    let inside = "sh -ec 'exec sh -ec \"$(cat <&3)\"' 3<<'JAULA'";
+    if !ns.user {
+        return format!("{options} {inside}");
+    }
+    match ids {
+        // Only root may map what he does not own, and unshare(1) leaves that to newuidmap(1), which asks subuid(5).
+        IdPlan::PrivateBlock { count } => {
+            let map = |file| format!("echo '0 {BLOCK} {count}' >/proc/$pid/{file}");
+            format!(
+                "meet=$(mktemp -d)\nmkfifo $meet/who $meet/go\nexport meet\n\
+                 {{ read -r pid rest <$meet/who; {}; {}; echo >$meet/go; }} &\n\
+                 trap 'kill $! 2>/dev/null || :; rm -r $meet' EXIT\n\
+                 {options} --user --keep-caps sh -ec 'read -r self rest </proc/self/stat; echo $self >$meet/who; \
+                 read -r go <$meet/go || :; exec setpriv --reuid 0 --regid 0 --clear-groups --inh-caps -all {}",
+                map("uid_map"),
+                map("gid_map"),
+                script.replace(" 3<<", "' 3<<")
+            )
+        }
+        // The session and the namespace in it are one here.
+        IdPlan::Nested { .. } => format!("{options} --user --map-auto --map-root-user {inside}"),
+        IdPlan::Single { inside: (0, _), .. } => {
+            format!("{options} --user --map-root-user {inside}")
+        }
+        IdPlan::Single { .. } => format!("{options} --user --map-current-user --keep-caps {inside}"),
+        IdPlan::Host => format!("{options} --user {inside}"),
+    }
 }
 
 fn root(root: &RootPlan, base: &str) -> ExplainLine {
@@ -129,7 +141,7 @@ fn root(root: &RootPlan, base: &str) -> ExplainLine {
                 ),
             };
             let note = if *id_mapped {
-                "; X-mount.idmap needs the rights of the host's root, so by hand this line comes before unshare"
+                "; X-mount.idmap needs the rights of the host's root, so by hand this line comes before unshare, with util-linux 2.39; --ids host does without"
             } else {
                 ""
             };

@@ -1,9 +1,11 @@
 //! Who runs the program in a test: root, and an ordinary user with subordinate ids.
+#![allow(dead_code, reason = "no test uses all of it")]
 
 use jaula_testkit::{Hermetic, hermetic};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 /// Who it is.
@@ -24,6 +26,26 @@ pub struct User {
     /// Where his program runs.
     pub place: Hermetic,
     _tools: Option<TempDir>,
+}
+
+impl User {
+    /// Another program than jaula, in the same place and as the same user.
+    pub fn other(&self, program: &str, words: &[&str]) -> Command {
+        if self.who == Who::Ana {
+            let mut command = self.place.command(words);
+            command.env("JAULA_TEST_INSTEAD", program);
+            return command;
+        }
+        let model = self.place.command::<&str>(&[]);
+        let mut command = Command::new(program);
+        command.args(words).env_clear().stdin(Stdio::null());
+        command.current_dir(self.place.work());
+        let set = model
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?)));
+        command.envs(set);
+        command
+    }
 }
 
 /// Ana's identifier.
@@ -73,7 +95,7 @@ fn ana() -> User {
             "#!/bin/sh\nset -e\nfor name in passwd group subuid subgid; do\n  [ -e /etc/$name ] || {{ echo \"no /etc/$name\" >&2; exit 125; }}\n  \
              mount --bind {dir}/$name /etc/$name\ndone\nhere=${{JAULA_STORE%/store}}\n\
              [ \"$(stat -c %u \"$here\")\" = {ANA} ] || chown -R {ANA}:{ANA} \"$here\"\n\
-             exec setpriv --reuid {ANA} --regid {ANA} --clear-groups {dir}/jaula \"$@\"\n",
+             exec setpriv --reuid {ANA} --regid {ANA} --clear-groups ${{JAULA_TEST_INSTEAD:-{dir}/jaula}} \"$@\"\n",
             dir = dir.display()
         ),
     );
