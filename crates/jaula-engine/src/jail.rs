@@ -18,6 +18,7 @@ use jaula_plan::setup_op::{IdPlan, SetupOp};
 use jaula_plan::spec::jail::Namespaces;
 use jaula_sys::child::Op;
 use jaula_sys::idmap::{self, Range};
+use jaula_sys::joining::{self, Held};
 use jaula_sys::signal::Blocked;
 use jaula_sys::spawn::{Child, Payload, Progress, Spawn, ns};
 use lower::{Lowered, Stdio};
@@ -37,7 +38,8 @@ pub fn run_watched(
     io: Io<'_>,
     started: &mut dyn FnMut(Running),
 ) -> Result<Outcome, JailError> {
-    start(plan, io, None, Some(started), None)
+    let mut started = |running, _: &[Held]| started(running);
+    start(plan, io, None, Some(&mut started), None)
 }
 
 /// Runs a function instead of a program in a new jail, under the same protections, and waits for it; what it gives
@@ -50,25 +52,44 @@ pub fn call(
     start(plan, io, Some(function), None, None)
 }
 
-/// As [`call`]; tells where the jail runs as soon as the function does, so that others may [`enter`] it.
+/// As [`call`]; tells where the jail runs as soon as the function does, and its namespaces, which stay open as long
+/// as it runs, so that others may [`enter`] it.
 pub fn call_watched(
     plan: &JailPlan,
     io: Io<'_>,
     function: &mut dyn FnMut() -> u8,
-    started: &mut dyn FnMut(Running),
+    started: &mut dyn FnMut(Running, &[Held]),
 ) -> Result<Outcome, JailError> {
     start(plan, io, Some(function), Some(started), None)
 }
 
 /// Runs the plan's program in a jail that runs already: joins its namespaces and root, then goes through the
-/// plan's last part (user, capabilities, filter, program). An ordinary user calls it *outside* his session.
-pub fn enter(running: &Running, plan: &JailPlan, io: Io<'_>) -> Result<Outcome, JailError> {
+/// plan's last part (user, capabilities, filter, program). An ordinary user calls it *outside* his session, and needs
+/// the jail's namespaces: its processes do not let themselves be looked at.
+pub fn enter(
+    running: &Running,
+    held: Vec<Held>,
+    plan: &JailPlan,
+    io: Io<'_>,
+) -> Result<Outcome, JailError> {
     // The descriptor first: then the start time tells whether it is of the process that was meant.
     let pidfd = jaula_sys::process::pidfd(running.pid).map_err(|_| JailError::Gone)?;
     if Running::of(running.pid) != Some(*running) {
         return Err(JailError::Gone);
     }
-    start(plan, io, None, None, Some(pidfd))
+    let held = match held.is_empty() {
+        true => Joined::Process(pidfd),
+        false => Joined::Namespaces(held),
+    };
+    start(plan, io, None, None, Some(held))
+}
+
+/// What a process joins.
+enum Joined {
+    /// Whatever namespaces the plan has, of this process.
+    Process(OwnedFd),
+    /// These.
+    Namespaces(Vec<Held>),
 }
 
 /// A jail that runs: its program as the host's process identifiers name it. A process is only taken for it when
@@ -122,8 +143,8 @@ fn start(
     plan: &JailPlan,
     io: Io<'_>,
     function: Option<&mut dyn FnMut() -> u8>,
-    started: Option<&mut dyn FnMut(Running)>,
-    join: Option<OwnedFd>,
+    started: Option<&mut dyn FnMut(Running, &[Held])>,
+    join: Option<Joined>,
 ) -> Result<Outcome, JailError> {
     let mut pipe = None;
     let stdio = match &io {
@@ -140,8 +161,15 @@ fn start(
         }
     };
     let mut lowered = lower::lower(plan, &stdio, join.is_some())?;
-    if let Some(pidfd) = &join {
-        lowered.join(pidfd.as_raw_fd(), flags(&lowered.namespaces));
+    match &join {
+        Some(Joined::Process(pidfd)) => {
+            lowered.join(vec![(pidfd.as_raw_fd(), flags(&lowered.namespaces))]);
+        }
+        Some(Joined::Namespaces(held)) => {
+            let list = held.iter().map(|(fd, flag)| (fd.as_raw_fd(), *flag));
+            lowered.join(list.collect());
+        }
+        None => {}
     }
     let block = match lowered.ids {
         IdPlan::PrivateBlock { .. } if join.is_none() => Some(blocks::take()?),
@@ -170,7 +198,15 @@ fn start(
     let mut child = spawn
         .start()
         .map_err(|source| JailError::Namespaces { source })?;
+    let mut held = Vec::new();
     if join.is_none() {
+        // Now it waits to be prepared, and nothing but itself is in it.
+        if started.is_some() {
+            let all = joining::namespaces(child.pid(), flags(&lowered.namespaces));
+            held = all.map_err(|e| {
+                jaula_sys::SysError::io("open", "the namespaces of the new jail", &e)
+            })?;
+        }
         let first = block.as_ref().map(|block| block.first);
         if let Err(error) = prepare(&child, plan, &lowered, first) {
             // It may be that there was nobody left to prepare for: then what the child says is the reason.
@@ -188,7 +224,7 @@ fn start(
     if let Some(running) = started.and_then(|f| child.announced().and_then(running).map(|r| (f, r)))
     {
         let (started, running) = running;
-        started(running);
+        started(running, &held);
     }
     match (io, master, pipe) {
         (Io::Captured(sink), _, Some((reader, writer, null))) => {
@@ -305,7 +341,7 @@ fn prepare(
 }
 
 impl Lowered {
-    fn join(&mut self, pidfd: i32, namespaces: i32) {
-        self.prepend(Op::Join { pidfd, namespaces });
+    fn join(&mut self, list: Vec<(i32, i32)>) {
+        self.prepend(Op::Join(list));
     }
 }

@@ -136,7 +136,7 @@ fn an_entry_of_a_dead_process_is_stale_and_goes() -> Fallible {
     let run = store.made("run")?;
     let own = named::Running::of(std::process::id()).ok_or("this process runs")?;
     fs::write(run.join("web.json"), serde_json::to_vec(&own)?)?;
-    assert_eq!(named::running(&store, &web.name), Some(own));
+    assert_eq!(named::running(&store, &web.name), Some(own.clone()));
     assert!(matches!(
         named::remove(&store, &web.name, None),
         Err(NamedError::Running { .. })

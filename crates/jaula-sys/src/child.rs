@@ -49,13 +49,9 @@ impl Table {
 /// beneath the descriptor of a slot.
 #[derive(Debug)]
 pub enum Op {
-    /// Join namespaces of the process of this descriptor (setns(2)); the working directory becomes their root.
-    Join {
-        /// A pidfd that was there before the clone.
-        pidfd: RawFd,
-        /// `CLONE_NEW*`.
-        namespaces: i32,
-    },
+    /// Join namespaces (setns(2)), in this order; the working directory becomes their root. Each a descriptor that was
+    /// there before the clone, of a process or of a namespace, and `CLONE_NEW*`.
+    Join(Vec<(RawFd, i32)>),
     /// A directory beneath the working directory, links refused.
     OpenDir {
         /// Relative path.
@@ -301,8 +297,12 @@ pub(crate) fn walk(
 
 fn apply(op: &Op, table: &mut Table) -> Result<Done, Errno> {
     match op {
-        // SAFETY: takes numbers only.
-        Op::Join { pidfd, namespaces } => check(unsafe { libc::setns(*pidfd, *namespaces) })?,
+        Op::Join(list) => {
+            for (fd, namespaces) in list {
+                // SAFETY: takes numbers only.
+                check(unsafe { libc::setns(*fd, *namespaces) })?;
+            }
+        }
         Op::OpenDir { path, slot } => {
             table.put(
                 *slot,

@@ -4,47 +4,80 @@
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
+/// A namespace held open, and its `CLONE_NEW*`.
+pub type Held = (OwnedFd, i32);
+
+/// The namespaces of a child that has just been cloned into them, in the order in which they can be joined. The child
+/// must still allow its parent to look at it.
+pub fn namespaces(pid: i32, flags: i32) -> io::Result<Vec<Held>> {
+    let names = [
+        ("user", libc::CLONE_NEWUSER),
+        ("mnt", libc::CLONE_NEWNS),
+        ("pid", libc::CLONE_NEWPID),
+        ("net", libc::CLONE_NEWNET),
+        ("ipc", libc::CLONE_NEWIPC),
+        ("uts", libc::CLONE_NEWUTS),
+        ("cgroup", libc::CLONE_NEWCGROUP),
+        ("time", libc::CLONE_NEWTIME),
+    ];
+    let mut held = Vec::with_capacity(names.len());
+    for (name, flag) in names {
+        // The user namespace also when it is not the child's own: whoever joins is outside of it.
+        if flag == libc::CLONE_NEWUSER || flags & flag != 0 {
+            let file = std::fs::File::open(format!("/proc/{pid}/ns/{name}"))?;
+            held.push((file.into(), flag));
+        }
+    }
+    Ok(held)
+}
+
 /// A running jail.
 #[derive(Debug)]
 pub struct Jail {
-    pidfd: OwnedFd,
-    /// Whoever is root of it, as this process numbers users and groups.
+    /// What is joined.
+    held: Vec<Held>,
+    /// Whoever is root of it, as a process that has joined numbers users and groups.
     root: (u32, u32),
-    /// Whether the user namespace is joined too: what root of the host lacks nothing for.
-    users: bool,
 }
 
 impl Jail {
-    /// The one with this process in it; `alive` says whether it is still that process.
-    pub fn of(pid: u32, alive: &dyn Fn() -> bool) -> io::Result<Self> {
+    /// The one with this process in it, for root of the host; `alive` says whether it is still that process. Root
+    /// stays root of the host: it sees the jail's files and lacks no right over its own.
+    pub fn for_root(pid: u32, alive: &dyn Fn() -> bool) -> io::Result<Self> {
         let pidfd = crate::process::pidfd(pid).map_err(|error| refused(error.errno.0))?;
-        let (uid, _) = crate::process::effective_ids();
         let root = (first(pid, "uid_map")?, first(pid, "gid_map")?);
         // Everything above is of the process that the descriptor names, if it is so now.
         if !alive() {
             return Err(refused(libc::ESRCH));
         }
-        Ok(Self {
-            pidfd,
-            root,
-            users: uid != 0,
-        })
+        let held = vec![(pidfd, libc::CLONE_NEWNS)];
+        Ok(Self { held, root })
+    }
+
+    /// The one with these namespaces, for its owner.
+    pub fn for_owner(held: Vec<Held>) -> Self {
+        let wanted = libc::CLONE_NEWUSER | libc::CLONE_NEWNS;
+        let held = held.into_iter().filter(|(_, flag)| flag & wanted != 0);
+        Self {
+            held: held.collect(),
+            root: (0, 0),
+        }
     }
 
     /// Joins it, for good: for a child with one thread. Gives the user and group that are root inside, as the child
     /// numbers them from then on. The child dies with its parent.
     pub fn join(&self) -> io::Result<(u32, u32)> {
-        let users = if self.users { libc::CLONE_NEWUSER } else { 0 };
-        // SAFETY: takes numbers only.
-        checked(unsafe { libc::setns(self.pidfd.as_raw_fd(), libc::CLONE_NEWNS | users) })?;
-        let root = if self.users { (0, 0) } else { self.root };
-        if !self.users && root != (0, 0) {
-            act_as(root)?;
+        for (fd, namespaces) in &self.held {
+            // SAFETY: takes numbers only.
+            checked(unsafe { libc::setns(fd.as_raw_fd(), *namespaces) })?;
+        }
+        if self.root != (0, 0) {
+            act_as(self.root)?;
         }
         // After the change of identity, which forgets it.
         // SAFETY: takes numbers only.
         checked(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) })?;
-        Ok(root)
+        Ok(self.root)
     }
 }
 

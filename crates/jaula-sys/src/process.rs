@@ -71,3 +71,12 @@ pub fn pidfd(pid: u32) -> Result<OwnedFd, SysError> {
     // SAFETY: just opened, and owned by nobody else.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
+
+/// Lets processes of the same user look at this one (ptrace(2), proc(5)), though it has changed who it is.
+pub fn let_be_seen() -> Result<(), SysError> {
+    // SAFETY: takes numbers only.
+    if unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0) } < 0 {
+        return Err(SysError::last("prctl", "PR_SET_DUMPABLE"));
+    }
+    Ok(())
+}

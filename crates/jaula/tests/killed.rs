@@ -38,7 +38,8 @@ impl Chance {
 
 #[test]
 fn killed_builds_leave_nothing_and_the_next_one_works() {
-    let kills: u32 = std::env::var("JAULA_TEST_KILLS").map_or(8, |text| text.parse().expect("a number"));
+    let kills: u32 =
+        std::env::var("JAULA_TEST_KILLS").map_or(8, |text| text.parse().expect("a number"));
     everyone(|user| {
         let web = match Web::start(&["nginx-light"]) {
             Ok(web) => web,
@@ -58,7 +59,11 @@ fn killed_builds_leave_nothing_and_the_next_one_works() {
             if round % 4 == 0 {
                 // Fetching again, for a quarter of them.
                 let packages = user.place.store().join("packages");
-                Command::new("rm").arg("-r").arg(packages).status().expect("rm");
+                Command::new("rm")
+                    .arg("-r")
+                    .arg(packages)
+                    .status()
+                    .expect("rm");
             }
             let mut command = web.command(user, &words);
             command.stdout(Stdio::null()).stderr(Stdio::null());
@@ -79,7 +84,7 @@ fn killed_builds_leave_nothing_and_the_next_one_works() {
         let stages = std::fs::read_dir(user.place.store().join("stages"));
         assert_eq!(stages.map_or(0, Iterator::count), 0, "a stage is left");
         let left = user.place.run(&["recover", "--plan"]).expect(0);
-        assert_eq!(left.stdout.lines().count(), 1, "{}", left.stdout);
+        assert!(left.stdout.contains("nothing to do"), "{}", left.stdout);
         let ran = user
             .place
             .run(&web.words(&["run", "debian:bookworm", "--", "dpkg", "--audit"]));

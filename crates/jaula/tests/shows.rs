@@ -45,7 +45,11 @@ fn only_missing_packages_are_asked_for() {
         let ran = web
             .run(user, &[&["run", "debian:bookworm"], &words[..]].concat())
             .expect(0);
-        assert!(ran.stderr.contains("nginx version: nginx/"), "{}", ran.stderr);
+        assert!(
+            ran.stderr.contains("nginx version: nginx/"),
+            "{}",
+            ran.stderr
+        );
         let requests = web.server.requests();
         let debs = requests.iter().filter(|r| r.path.ends_with(".deb")).count();
         let all = web.packages();
@@ -100,7 +104,13 @@ fn a_plan_leaves_an_absent_store_absent() {
         for words in [
             &["run", "debian:bookworm", "--plan"][..],
             &["run", "debian:bookworm", "--explain"],
-            &["run", "debian:bookworm", "--include", "nginx-light", "--plan"],
+            &[
+                "run",
+                "debian:bookworm",
+                "--include",
+                "nginx-light",
+                "--plan",
+            ],
             &["build", "debian:bookworm", "-o", "x.tar", "--plan"],
             &["new", "two", "--from", "debian:bookworm", "--explain"],
         ] {

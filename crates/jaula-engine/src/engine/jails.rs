@@ -176,7 +176,14 @@ impl Engine {
             pid: session.running.pid,
             start_time: session.running.start_time,
         };
-        let outcome = crate::jail::enter(&running, &plan.jail, io)?;
+        let held = session
+            .running
+            .namespaces()
+            .map_err(|error| NamedError::Start {
+                name: plan.record.name.clone(),
+                text: format!("cannot join it: {error}"),
+            })?;
+        let outcome = crate::jail::enter(&running, held, &plan.jail, io)?;
         drop(session);
         Ok(outcome)
     }

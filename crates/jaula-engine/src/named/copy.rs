@@ -99,8 +99,13 @@ fn inside(
     };
     // Others may join it meanwhile; it runs for as long as the session is held.
     drop(lock);
-    let jail = joining::Jail::of(session.running.pid, &|| session.running.alive())
-        .at("join", super::run_path(store, name))?;
+    let held = session.running.namespaces();
+    let held = held.at("join", super::run_path(store, name))?;
+    let jail = match held.is_empty() {
+        true => joining::Jail::for_root(session.running.pid, &|| session.running.alive()),
+        false => Ok(joining::Jail::for_owner(held)),
+    };
+    let jail = jail.at("join", super::run_path(store, name))?;
     let (mut answer, tell) = std::io::pipe().at("make a pipe for", super::run_path(store, name))?;
     let mut tell = Some(tell);
     let mut child = || {

@@ -1,5 +1,6 @@
 //! Sessions of a named jail.
 
+use super::record::Keeper;
 use super::{NamedError, Record, Running, forget, lock, run_path, running};
 use crate::error::At;
 use crate::jail;
@@ -9,6 +10,7 @@ use jaula_plan::jail::JailPlan;
 use jaula_plan::names::JailName;
 use jaula_sys::detach::{detach, wait_for_end_of_input};
 use jaula_sys::dir::{Dir, Kind};
+use jaula_sys::joining::Held;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::AsFd;
@@ -143,13 +145,16 @@ fn keep(
     plan: &mut dyn FnMut() -> Result<JailPlan, String>,
 ) -> Result<(), String> {
     prepare()?;
+    // Its user's other sessions take the jail's namespaces from it. The jail does not see it.
+    jaula_sys::process::let_be_seen().map_err(|error| error.to_string())?;
     let plan = plan()?;
     let (mut told, mut own) = (Ok(()), None);
-    let mut started = |found: jail::Running| {
+    let mut started = |found: jail::Running, held: &[Held]| {
         let running = Running {
             version: 1,
             pid: found.pid,
             start_time: found.start_time,
+            keeper: Keeper::current(held),
         };
         told = tell(entry, report, &running);
         own = Some(running);

@@ -7,8 +7,10 @@ use crate::store::{Store, StoreError};
 use crate::view::Jail;
 use jaula_plan::names::{Digest, JailName};
 use jaula_plan::spec::jail::{IdSpec, NetSpec};
+use jaula_sys::joining::Held;
 use serde::{Deserialize, Serialize};
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind, Read};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 /// Settings are never longer than this.
@@ -196,7 +198,7 @@ pub fn record(store: &Store, name: &JailName) -> Result<Record, NamedError> {
 }
 
 /// The first process of a running jail, as the caller's proc(5) numbers it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Running {
     /// The version of this shape: 1.
     pub version: u32,
@@ -205,6 +207,49 @@ pub struct Running {
     /// When it started, in clock ticks since boot (field 22 of proc_pid_stat(5)): a number that is used again
     /// belongs to a process that started later.
     pub start_time: u64,
+    /// Who holds its namespaces open for those who may not look at its processes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keeper: Option<Keeper>,
+}
+
+/// The keeper of a running jail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keeper {
+    /// Its number.
+    pub pid: u32,
+    /// When it started.
+    pub start_time: u64,
+    /// Its descriptors of the jail's namespaces, each with its `CLONE_NEW*`, in the order in which they are joined.
+    pub namespaces: Vec<(i32, i32)>,
+}
+
+impl Keeper {
+    /// This process.
+    pub fn current(held: &[Held]) -> Option<Self> {
+        let pid = std::process::id();
+        Some(Self {
+            pid,
+            start_time: start_time(pid)?,
+            namespaces: held
+                .iter()
+                .map(|(fd, flag)| (fd.as_raw_fd(), *flag))
+                .collect(),
+        })
+    }
+
+    /// The jail's namespaces.
+    fn open(&self) -> io::Result<Vec<Held>> {
+        let mut held = Vec::with_capacity(self.namespaces.len());
+        for (fd, flag) in self.namespaces.iter().take(16) {
+            let file = std::fs::File::open(format!("/proc/{}/fd/{fd}", self.pid))?;
+            held.push((file.into(), *flag));
+        }
+        // They were its, if it is still that process.
+        if start_time(self.pid) != Some(self.start_time) {
+            return Err(ErrorKind::NotFound.into());
+        }
+        Ok(held)
+    }
 }
 
 impl Running {
@@ -214,7 +259,16 @@ impl Running {
             version: 1,
             pid,
             start_time: start_time(pid)?,
+            keeper: None,
         })
+    }
+
+    /// The jail's namespaces as whoever is not root needs them to join it; root needs none.
+    pub fn namespaces(&self) -> io::Result<Vec<Held>> {
+        match &self.keeper {
+            Some(keeper) if jaula_sys::process::effective_ids().0 != 0 => keeper.open(),
+            _ => Ok(Vec::new()),
+        }
     }
 
     /// Whether that very process still lives.

@@ -451,7 +451,7 @@ fn joining() -> Checked {
     )?;
     is(text.ends_with("Seccomp:\t20 1 2 "), text)?;
     gone(running)?;
-    let after = jail::enter(&running, &planned(&programs(&["true"]))?, Io::Inherit);
+    let after = jail::enter(&running, Vec::new(), &planned(&programs(&["true"]))?, Io::Inherit);
     is(matches!(after, Err(JailError::Gone)), format!("{after:?}"))
 }
 
@@ -459,6 +459,7 @@ fn output_in(running: &Running, spec: &JailSpec) -> Result<String, String> {
     let mut bytes = Vec::new();
     let outcome = jail::enter(
         running,
+        Vec::new(),
         &planned(spec)?,
         Io::Captured(&mut |part| bytes.extend_from_slice(part)),
     );

@@ -85,7 +85,9 @@ fn unshare(ns: &Namespaces, ids: IdPlan) -> String {
         IdPlan::Single { inside: (0, _), .. } => {
             format!("{options} --user --map-root-user {inside}")
         }
-        IdPlan::Single { .. } => format!("{options} --user --map-current-user --keep-caps {inside}"),
+        IdPlan::Single { .. } => {
+            format!("{options} --user --map-current-user --keep-caps {inside}")
+        }
         IdPlan::Host => format!("{options} --user {inside}"),
     }
 }
