@@ -141,7 +141,13 @@ impl Engine {
                     (None, Some(spec)) => {
                         let plan = self.plan_image_by(&spec, Way::Reuse, observer, dry)?;
                         Ok(match plan.ready() {
-                            Some(image) => Source::Ready(image.clone()),
+                            Some(image) => {
+                                // Another request led to it; from now on this one does too.
+                                if dry == Dry::MayCache {
+                                    self.store.label(image.digest(), &[], Some(&spec))?;
+                                }
+                                Source::Ready(image.clone())
+                            }
                             None => Source::Build(plan),
                         })
                     }

@@ -219,6 +219,8 @@ fn start(
             });
         }
     }
+    // While the jail sets itself up.
+    jaula_sys::process::release_code();
     let terminal = matches!(stdio, Stdio::Pty);
     let master = if terminal { child.descriptor()? } else { None };
     if let Some(running) = started.and_then(|f| child.announced().and_then(running).map(|r| (f, r)))

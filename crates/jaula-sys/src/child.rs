@@ -553,6 +553,10 @@ impl Split {
 const DIRECTORY: i32 = libc::O_PATH | libc::O_DIRECTORY;
 
 fn symlink(dir: RawFd, path: &CStr, to: &CStr) -> Result<(), Errno> {
+    if !path.to_bytes().contains(&b'/') {
+        // SAFETY: both strings end in NUL.
+        return check(unsafe { libc::symlinkat(to.as_ptr(), dir, path.as_ptr()) });
+    }
     let split = Split::new(path)?;
     place(dir, split.parent()?, true, 0o755)?;
     let parent = beneath::open_raw(dir, split.parent()?, DIRECTORY, Links::InRoot)?;

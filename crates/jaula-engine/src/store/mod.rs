@@ -9,7 +9,7 @@
 //!     lock                   the packages that are in it
 //!     manifest.json          [`Manifest`]
 //! tags/<tag>                 link to ../images/<hex>
-//! requests/<hex>             link to ../images/<hex>, named by the SHA-256 of what was asked ([`request_key`])
+//! requests/<words>           link to ../images/<hex>, named by what was asked ([`request_key`])
 //! jails/<name>/              a named jail: jail.json, upper/ (what it wrote), work/ (the overlay's own)
 //! stages/<id>/               a tree that comes to be, or is being removed; renamed into place when whole
 //! journal/<id>               the journal of that change ([`crate::journal`]), locked by whoever makes it

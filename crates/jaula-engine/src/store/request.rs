@@ -3,35 +3,75 @@
 use jaula_plan::spec::rootfs::ImageSpec;
 use sha2::{Digest as _, Sha256};
 
-/// The SHA-256 of a request, in hexadecimal digits. The order in which packages were named does not matter.
+/// The longest request that is its own name; a file's name has at most 255 bytes.
+const READABLE: usize = 200;
+
+/// A request as the name of a file: the words themselves while they are few, else their SHA-256 in hexadecimal digits.
+/// The order in which packages were named does not matter.
 pub fn request_key(spec: &ImageSpec) -> String {
-    let mut text = String::from("jaula request 1\n");
-    let mut line = |key: &str, value: &dyn std::fmt::Debug| {
-        text.push_str(&format!("{key} {value:?}\n"));
+    let text = request(spec);
+    let mut name = String::with_capacity(READABLE);
+    for byte in text.trim_end().bytes() {
+        match byte {
+            b'\n' => name.push(','),
+            // What is left out is what would be ambiguous, or is no part of a file's name.
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'+' | b'~' | b':' | b'=' => {
+                name.push(char::from(byte));
+            }
+            _ => name.push_str(&format!("%{byte:02x}")),
+        }
+        if name.len() > READABLE {
+            return Sha256::digest(text.as_bytes())
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
+        }
+    }
+    name
+}
+
+/// Everything that was asked, a line each.
+fn request(spec: &ImageSpec) -> String {
+    let mut text = String::from("1\n");
+    let mut line = |key: &str, value: &str| {
+        text.push_str(key);
+        text.push('=');
+        // A line end in a value would be taken for the end of it; `%` is what the name is escaped by already.
+        text.push_str(&value.replace('\n', "%0a"));
+        text.push('\n');
     };
-    line("distro", &spec.distro.as_str());
-    line("suite", &spec.suite.as_ref().map(|suite| suite.as_str()));
-    line("arch", &spec.arch.as_ref().map(|arch| arch.as_str()));
-    line("variant", &spec.variant.as_str());
+    line("distro", spec.distro.as_str());
+    if let Some(suite) = &spec.suite {
+        line("suite", suite.as_str());
+    }
+    if let Some(arch) = &spec.arch {
+        line("arch", arch.as_str());
+    }
+    line("variant", spec.variant.as_str());
     let mut include = spec.include.clone();
     include.sort();
     include.dedup();
     for want in &include {
-        line("include", &(want.name.as_str(), &want.version));
+        // No package's name holds `=`.
+        match &want.version {
+            Some(version) => line("include", &format!("{}={version}", want.name)),
+            None => line("include", want.name.as_str()),
+        }
     }
     let mut exclude: Vec<_> = spec.exclude.iter().map(|name| name.as_str()).collect();
     exclude.sort_unstable();
     exclude.dedup();
     exclude.iter().for_each(|name| line("exclude", name));
-    line("mirror", &spec.mirror);
+    if let Some(mirror) = &spec.mirror {
+        line("mirror", mirror);
+    }
     spec.components
         .iter()
-        .for_each(|component| line("component", &component.as_str()));
-    line("keyring", &spec.keyring);
-    Sha256::digest(text.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+        .for_each(|component| line("component", component.as_str()));
+    if let Some(keyring) = &spec.keyring {
+        line("keyring", &format!("{keyring:?}"));
+    }
+    text
 }
 
 #[cfg(test)]

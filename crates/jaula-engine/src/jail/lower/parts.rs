@@ -1,6 +1,6 @@
 //! The parts of a jail that every one has: `/dev`, standard input and output, the program.
 
-use super::{ANY, DEV, JailError, Lowering, PTY, ROOT, Stdio, text};
+use super::{ANY, BASE, DEV, JailError, Lowering, PTY, ROOT, Stdio, text};
 use jaula_plan::setup_op::StdioPlan;
 use jaula_sys::beneath::Links;
 use jaula_sys::child::{Op, Source};
@@ -12,12 +12,23 @@ use std::path::Path;
 impl Lowering<'_> {
     pub(super) fn dev(&mut self, tty_group: bool) -> Result<(), JailError> {
         self.plain(c"dev", true);
-        self.new_fs(
-            c"tmpfs",
-            &[("mode", Some("0755"))],
-            attr::NOSUID | attr::NOEXEC,
-            DEV,
-        )?;
+        // A part of the memory that is there already: a file system of its own would cost its making and its end.
+        let name = text("d")?;
+        self.first(Op::MakeDir {
+            dir: BASE,
+            name,
+            mode: 0o755,
+        });
+        self.first(Op::OpenPart {
+            dir: BASE,
+            path: c"d",
+            slot: DEV,
+        });
+        self.first(Op::SetAttr {
+            slot: DEV,
+            set: attr::NOSUID | attr::NODEV | attr::NOEXEC,
+            recursive: false,
+        });
         self.attach(DEV, ROOT, "dev", Links::Refuse)?;
         self.first(Op::Chdir(DEV));
         for (name, host) in [
