@@ -104,6 +104,15 @@ impl EngineError {
 
     /// What the user may do, each a sentence; none when nothing is known to help.
     pub fn hints(&self) -> Vec<String> {
+        let hints = self.own_hints();
+        // Whatever ran into it, the way out is the same.
+        if hints.is_empty() && (self.kind() == Kind::DiskFull || no_space(self)) {
+            return vec!["free space, or use another place with --store DIR".to_owned()];
+        }
+        hints
+    }
+
+    fn own_hints(&self) -> Vec<String> {
         match self {
             Self::NoSuchImage { nearest, .. } if !nearest.is_empty() => {
                 vec![format!("the store has {}", nearest.join(", "))]
@@ -115,12 +124,23 @@ impl EngineError {
             Self::Build(error) => error.hints(),
             Self::Export(error) => error.hints(),
             Self::Import(error) => error.hints(),
-            _ if self.kind() == Kind::DiskFull => {
-                vec!["free space, or use another place with --store DIR".to_owned()]
-            }
             _ => Vec::new(),
         }
     }
+}
+
+/// Whether one of an error's causes is a file system without room.
+fn no_space(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<std::io::Error>()
+            && kind_of_io(error) == Kind::DiskFull
+        {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 /// The sort of an I/O error.

@@ -117,6 +117,9 @@ impl JailError {
             Self::Program { errno, .. } if errno.0 == 2 => {
                 one("if the file is there, the interpreter in its first line is not")
             }
+            Self::Blocks { .. } => one(
+                "--ids host does without identifiers of its own; rather run jaula as a user who is not root here",
+            ),
             _ => Vec::new(),
         }
     }
