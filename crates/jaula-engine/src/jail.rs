@@ -84,6 +84,9 @@ pub fn enter(
     start(plan, io, None, None, Some(held))
 }
 
+/// Who is told of a jail that runs.
+type Started<'a> = &'a mut dyn FnMut(Running, &[Held]);
+
 /// What a process joins.
 enum Joined {
     /// Whatever namespaces the plan has, of this process.
@@ -143,7 +146,7 @@ fn start(
     plan: &JailPlan,
     io: Io<'_>,
     function: Option<&mut dyn FnMut() -> u8>,
-    started: Option<&mut dyn FnMut(Running, &[Held])>,
+    started: Option<Started<'_>>,
     join: Option<Joined>,
 ) -> Result<Outcome, JailError> {
     let mut pipe = None;

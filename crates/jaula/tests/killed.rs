@@ -1,5 +1,9 @@
 //! Builds that are killed at random moments: the host is as before, the next build works, the store has no stage.
 //! `JAULA_TEST_KILLS` says how many of them each user makes.
+#![allow(
+    clippy::disallowed_types,
+    reason = "tests start programs; the rule is for the program itself"
+)]
 
 mod mirror;
 mod who;

@@ -1,5 +1,9 @@
 //! Named jails from end to end, as root and as an ordinary user: state that lasts, sessions that share one jail, exit
 //! codes, copies in and out while it runs and while it does not, removal, and sessions that are killed.
+#![allow(
+    clippy::disallowed_types,
+    reason = "tests start programs; the rule is for the program itself"
+)]
 
 mod mirror;
 mod who;

@@ -1,5 +1,9 @@
 //! What the main job promises, word for word, against a web server that counts: the second run needs none, more
 //! packages fetch only what is missing, a plan and an explanation change nothing, and the explanation runs.
+#![allow(
+    clippy::disallowed_types,
+    reason = "tests start programs; the rule is for the program itself"
+)]
 
 mod mirror;
 mod who;

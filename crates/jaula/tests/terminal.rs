@@ -1,4 +1,8 @@
 //! The terminal of a jail, in a real one: tmux plays the user.
+#![allow(
+    clippy::disallowed_types,
+    reason = "tests start programs; the rule is for the program itself"
+)]
 
 mod who;
 
