@@ -57,9 +57,12 @@ fn killed_builds_leave_nothing_and_the_next_one_works() {
         user.place
             .run(&["image", "rm", "debian:bookworm"])
             .expect(0);
-        let whole = start.elapsed();
+        let mut whole = start.elapsed();
         let (mut chance, mut killed) = (Chance::new(), 0);
-        for round in 0..kills {
+        for round in 0..6 * kills {
+            if killed == kills {
+                break;
+            }
             if round % 4 == 0 {
                 // Fetching again, for a quarter of them.
                 let packages = user.place.store().join("packages");
@@ -71,19 +74,25 @@ fn killed_builds_leave_nothing_and_the_next_one_works() {
             }
             let mut command = web.command(user, &words);
             command.stdout(Stdio::null()).stderr(Stdio::null());
+            let began = Instant::now();
             let mut child = command.spawn().expect("jaula");
             let after = Duration::from_micros(chance.below(whole.as_micros() as u64));
             std::thread::sleep(after);
             child.kill().expect("a child");
             let status = child.wait().expect("an end");
-            killed += u32::from(status.code().is_none());
+            if status.code().is_none() {
+                killed += 1;
+            } else {
+                // Done before: builds take less time than the first, which had a busier machine.
+                whole = began.elapsed().min(whole * 3 / 4);
+            }
             assert_gone(user.place.path());
             assert_eq!(host(), before, "killed after {after:?}");
             // One that was done already must not make the next one idle.
             let image = user.place.run(&["image", "rm", "debian:bookworm"]);
             assert!([0, 125].contains(&image.code), "{}", image.stderr);
         }
-        assert!(killed > kills / 3, "only {killed} were killed in time");
+        assert_eq!(killed, kills, "too few were killed in time");
         web.run(user, &words).expect(0);
         let stages = std::fs::read_dir(user.place.store().join("stages"));
         assert_eq!(stages.map_or(0, Iterator::count), 0, "a stage is left");

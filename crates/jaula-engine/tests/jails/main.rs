@@ -451,7 +451,12 @@ fn joining() -> Checked {
     )?;
     is(text.ends_with("Seccomp:\t20 1 2 "), text)?;
     gone(running)?;
-    let after = jail::enter(&running, Vec::new(), &planned(&programs(&["true"]))?, Io::Inherit);
+    let after = jail::enter(
+        &running,
+        Vec::new(),
+        &planned(&programs(&["true"]))?,
+        Io::Inherit,
+    );
     is(matches!(after, Err(JailError::Gone)), format!("{after:?}"))
 }
 
