@@ -212,8 +212,9 @@ fn start(
         }
         let first = block.as_ref().map(|block| block.first);
         if let Err(error) = prepare(&child, plan, &lowered, first) {
-            // It may be that there was nobody left to prepare for: then what the child says is the reason.
-            let dead = jaula_sys::process::readable(&[child.pidfd()], 0) != 0;
+            // It may be that there was nobody left to prepare for: then what the child says is the reason. One that is
+            // about to end refuses its maps already and is not seen as dead yet.
+            let dead = jaula_sys::process::readable(&[child.pidfd()], 100) != 0;
             child.signal(9);
             return Err(match child.wait()? {
                 Progress::Failed(index, errno) => failed(plan, lowered.step(index), errno),
