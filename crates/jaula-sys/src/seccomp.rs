@@ -297,8 +297,12 @@ fn tree(spans: &[Span], out: &mut Vec<libc::sock_filter>) {
             tree(below, out);
             let way = out.len() - branch - 1;
             // A conditional jump reaches 255 instructions: half of the list is far less (a test looks at every call).
-            if let (Some(jump), Ok(way)) = (out.get_mut(branch), u8::try_from(way)) {
-                jump.jt = way;
+            // One that did not fit would judge by the wrong half: then the filter ends the process instead.
+            if let Some(jump) = out.get_mut(branch) {
+                match u8::try_from(way) {
+                    Ok(way) => jump.jt = way,
+                    Err(_) => *jump = op(RETURN, KILL, 0, 0),
+                }
             }
             tree(above, out);
         }
