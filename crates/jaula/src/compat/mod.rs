@@ -1,6 +1,12 @@
 //! The old tools' names, by which the program may be called through a link. Each is a face of the engine in a file
 //! of its own: it reads that tool's arguments, and answers with its messages and exit codes.
 
+#[allow(
+    dead_code,
+    reason = "the faces that read their arguments with it are being added"
+)]
+pub mod getopt;
+
 use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
 
