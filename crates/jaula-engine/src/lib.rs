@@ -13,6 +13,7 @@ pub mod image;
 pub mod import;
 pub mod jail;
 pub mod journal;
+pub mod links;
 pub mod named;
 pub mod outcome;
 pub mod plan;

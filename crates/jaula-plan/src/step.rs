@@ -185,6 +185,13 @@ pub enum Step {
         /// On the host.
         to: PathBuf,
     },
+    /// A symbolic link that was not there is made.
+    MakeLink {
+        /// Where it is.
+        path: PathBuf,
+        /// What it leads to.
+        target: PathBuf,
+    },
     /// What an interrupted run left in the store is removed.
     RemoveLeftover {
         /// The file or directory.
@@ -229,6 +236,7 @@ impl Step {
                 ..
             } => Undo::RestoreTag(path.clone()),
             Self::CreateJail { path, .. }
+            | Self::MakeLink { path, .. }
             | Self::WriteArchive { path, .. }
             | Self::WriteDirectory { path, .. } => Undo::Remove(path.clone()),
             Self::Untag { .. }
@@ -332,6 +340,10 @@ impl Step {
             Self::CreateJail { path, .. } => ExplainLine::new(
                 format!("mkdir -p -m 0700 {0}/upper {0}/work", word(path)),
                 "a layer for what it writes",
+            ),
+            Self::MakeLink { path, target } => ExplainLine::new(
+                format!("ln --symbolic {} {}", word(target), word(path)),
+                "a name under which the program is found; what is there already stays",
             ),
             Self::StopJail { pid, .. } => ExplainLine::new(
                 format!("kill -KILL {pid}"),
@@ -443,6 +455,9 @@ impl fmt::Display for Step {
             }
             Self::CopyOut { name, from, to } => {
                 write!(f, "copy {name}:{} to {}", shown(from), shown(to))
+            }
+            Self::MakeLink { path, target } => {
+                write!(f, "make link {} -> {}", shown(path), shown(target))
             }
             Self::RemoveLeftover { path } => write!(f, "remove leftover {}", shown(path)),
         }

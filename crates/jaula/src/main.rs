@@ -18,8 +18,8 @@ fn main() -> ExitCode {
         Some((argv0, rest)) => (argv0.clone(), rest),
         None => (OsString::from("jaula"), &[][..]),
     };
-    match compat::face(&argv0) {
-        Some((_, face)) => face(rest),
+    match compat::called(&argv0, rest) {
+        Some((face, words)) => (face.run)(words),
         None => ExitCode::from(cmd::dispatch(rest)),
     }
 }

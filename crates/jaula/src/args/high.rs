@@ -51,6 +51,8 @@ pub struct Surroundings {
     pub proxies: Proxies,
     /// The working directory; none when it is gone.
     pub cwd: Option<PathBuf>,
+    /// The absolute directories of `PATH`, in their order.
+    pub path: Vec<PathBuf>,
 }
 
 impl Surroundings {
@@ -73,6 +75,13 @@ impl Surroundings {
             stderr_terminal: stderr,
             proxies: proxies(|name| env::var(name).ok()),
             cwd: env::current_dir().ok(),
+            path: set("PATH")
+                .map(|path| {
+                    env::split_paths(&path)
+                        .filter(|dir| dir.is_absolute())
+                        .collect()
+                })
+                .unwrap_or_default(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The verbs, one file each, and the way from the first word to one of them.
 
 pub mod build;
+pub mod compat;
 pub mod completions;
 pub mod cp;
 pub mod doctor;
@@ -105,6 +106,16 @@ pub const VERBS: &[Verb] = &[
         run: image::rm,
     },
     Verb {
+        name: "compat ls",
+        command: compat::ls_command,
+        run: compat::ls,
+    },
+    Verb {
+        name: "compat install",
+        command: compat::install_command,
+        run: compat::install,
+    },
+    Verb {
         name: "recover",
         command: recover::command,
         run: recover::run,
@@ -132,7 +143,13 @@ pub const VERBS: &[Verb] = &[
 ];
 
 /// The verbs that stand in a group, with what the group is about.
-pub const GROUPS: &[(&str, &str)] = &[("image", "Images of the store")];
+pub const GROUPS: &[(&str, &str)] = &[
+    ("image", "Images of the store"),
+    (
+        compat::GROUP,
+        "Old tools' names: jaula compat TOOL ARGUMENTS… answers as TOOL does",
+    ),
+];
 
 impl Verb {
     /// `jaula run`
@@ -432,7 +449,10 @@ fn member(
                 .map(|w| (w, verb))
         })
     };
-    let words: Vec<&str> = members().map(|(word, _)| word).collect();
+    let mut words: Vec<&str> = members().map(|(word, _)| word).collect();
+    if group == compat::GROUP {
+        words.extend(crate::compat::FACES.iter().map(|face| face.name));
+    }
     let Some((word, after)) = rest.split_first() else {
         return Err(
             CommandError::usage(format!("cannot start jaula {group}: a verb is missing"))
@@ -446,6 +466,14 @@ fn member(
     if let Some((_, verb)) = members().find(|(name, _)| *name == word) {
         before.extend(after.iter().cloned());
         return Ok(Found::Verb(verb, before));
+    }
+    if group == compat::GROUP && crate::compat::by_name(&*word).is_some() {
+        return Err(CommandError::usage(format!(
+            "cannot start {word}: options of jaula stand before it"
+        ))
+        .hint(format!(
+            "write jaula compat {word}, and its own options after that"
+        )));
     }
     let error = CommandError::usage(format!(
         "cannot understand {word:?}: jaula {group} has no such verb"

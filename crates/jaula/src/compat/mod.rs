@@ -1,5 +1,6 @@
-//! The old tools' names, by which the program may be called through a link. Each is a face of the engine in a file
-//! of its own: it reads that tool's arguments, and answers with its messages and exit codes.
+//! The old tools' names. Each is a face of the engine in a file of its own: it reads that tool's arguments, and
+//! answers with its messages and exit codes. A face is reached by a link with the tool's name (`jaula compat install`
+//! makes them) and as `jaula compat TOOL ARGUMENTS…`.
 
 #[allow(
     dead_code,
@@ -10,14 +11,68 @@ pub mod getopt;
 use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
 
-/// An old tool's name and its face.
-pub type Face = (&'static str, fn(&[OsString]) -> ExitCode);
+/// An old tool that the program answers as.
+#[derive(Debug)]
+pub struct Face {
+    /// Its name: the last part of `argv[0]`, or the word after `jaula compat`.
+    pub name: &'static str,
+    /// Where the tool comes from and which of its releases are spoken, for `jaula compat ls`.
+    pub of: &'static str,
+    /// Does what the tool does with these arguments, those after its name.
+    pub run: fn(&[OsString]) -> ExitCode,
+}
 
 /// The faces, by name.
 pub const FACES: &[Face] = &[];
 
-/// The face for a program name (`argv[0]`), by its last part.
-pub fn face(argv0: &OsStr) -> Option<&'static Face> {
-    let name = std::path::Path::new(argv0).file_name()?;
-    FACES.iter().find(|(known, _)| OsStr::new(known) == name)
+/// The face of this name.
+pub fn by_name(name: impl AsRef<OsStr>) -> Option<&'static Face> {
+    FACES
+        .iter()
+        .find(|face| OsStr::new(face.name) == name.as_ref())
+}
+
+/// The face that was called, with its arguments: by `argv[0]`, else by the first words; none when jaula itself was.
+pub fn called<'a>(argv0: &OsStr, words: &'a [OsString]) -> Option<(&'static Face, &'a [OsString])> {
+    if let Some(face) = std::path::Path::new(argv0).file_name().and_then(by_name) {
+        return Some((face, words));
+    }
+    match words {
+        [group, name, rest @ ..] if group == crate::cmd::compat::GROUP => {
+            by_name(name).map(|face| (face, rest))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faces_are_sorted_and_shadow_no_verb() {
+        assert!(FACES.is_sorted_by(|a, b| a.name < b.name));
+        for face in FACES {
+            assert!(face.name != "jaula" && !face.of.is_empty());
+            let verb = format!("{} {}", crate::cmd::compat::GROUP, face.name);
+            assert!(crate::cmd::VERBS.iter().all(|known| known.name != verb));
+        }
+    }
+
+    #[test]
+    fn a_face_is_called_by_its_link_or_by_the_words() {
+        let words = |text: &str| text.split(' ').map(OsString::from).collect::<Vec<_>>();
+        for face in FACES {
+            let link = format!("/somewhere/{}", face.name);
+            let given = words("-x y");
+            let (found, rest) = called(OsStr::new(&link), &given).expect("by its link");
+            assert_eq!((found.name, rest), (face.name, &given[..]));
+            let given = words(&format!("compat {} -x y", face.name));
+            let (found, rest) = called(OsStr::new("jaula"), &given).expect("by the words");
+            assert_eq!((found.name, rest), (face.name, &given[2..]));
+        }
+        for given in ["compat", "compat ls", "compat install x", "run lsns"] {
+            assert!(called(OsStr::new("/usr/bin/jaula"), &words(given)).is_none());
+        }
+    }
 }
