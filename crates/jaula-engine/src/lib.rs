@@ -15,6 +15,7 @@ pub mod jail;
 pub mod journal;
 pub mod links;
 pub mod named;
+pub mod namespaces;
 pub mod outcome;
 pub mod plan;
 pub mod probe;
