@@ -14,7 +14,7 @@ use crate::run::{RunPlan, Source};
 use crate::spec::{ExecSpec, ImageOptions, RunChanges, RunSpec};
 use crate::store::{Store, StoreError};
 use crate::view::{Image, ImageInfo};
-use jaula_plan::jail::plan_jail;
+use jaula_plan::jail::{JailPlan, plan_jail};
 use jaula_plan::names::{Digest, Tag};
 use jaula_plan::spec::jail::{Changes, JailSpec, Namespaces, RootSpec, SeccompSpec};
 use jaula_plan::spec::rootfs::{ImageSpec, Reference};
@@ -300,19 +300,26 @@ impl Engine {
         io: Io<'_>,
         observer: &dyn Observer,
     ) -> Result<Outcome, EngineError> {
+        self.run_by(plan, observer, |jail| Ok(crate::jail::run(jail, io)?))
+    }
+
+    /// Makes the image when it is missing, and starts the jail on it by `start`.
+    pub(crate) fn run_by<T>(
+        &self,
+        plan: &RunPlan,
+        observer: &dyn Observer,
+        start: impl FnOnce(&JailPlan) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
         let image = self.realise(&plan.source, observer)?;
         let _held = image.as_ref().map(Image::hold).transpose()?;
         match (&plan.source, &plan.jail) {
-            (Source::There | Source::Ready(_), Some(jail)) => Ok(crate::jail::run(jail, io)?),
+            (Source::There | Source::Ready(_), Some(jail)) => start(jail),
             _ => {
                 let mut spec = plan.spec.clone();
                 if let (RootSpec::Tree { dir, .. }, Some(image)) = (&mut spec.root, &image) {
                     image.root().clone_into(dir);
                 }
-                Ok(crate::jail::run(
-                    &plan_jail(&spec, &crate::probe::host(&spec))?,
-                    io,
-                )?)
+                start(&plan_jail(&spec, &crate::probe::host(&spec))?)
             }
         }
     }

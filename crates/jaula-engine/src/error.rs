@@ -69,6 +69,12 @@ pub enum EngineError {
         /// Why not.
         why: &'static str,
     },
+    /// The probes of a check did not come to their end.
+    #[error("the probes inside ended early ({status:?})")]
+    Check {
+        /// How.
+        status: crate::outcome::Status,
+    },
     /// A plan was handed to a verb that did not make it.
     #[error("this verb does not do: {step}")]
     Foreign {
@@ -98,7 +104,7 @@ impl EngineError {
             Self::JailPlan(_) => Kind::User,
             Self::Jail(error) => error.kind(),
             Self::BadReference { .. } => Kind::User,
-            Self::Absent { .. } | Self::Foreign { .. } => Kind::Internal,
+            Self::Absent { .. } | Self::Foreign { .. } | Self::Check { .. } => Kind::Internal,
         }
     }
 

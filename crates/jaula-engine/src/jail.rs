@@ -72,16 +72,20 @@ pub fn enter(
     plan: &JailPlan,
     io: Io<'_>,
 ) -> Result<Outcome, JailError> {
-    // The descriptor first: then the start time tells whether it is of the process that was meant.
-    let pidfd = jaula_sys::process::pidfd(running.pid).map_err(|_| JailError::Gone)?;
-    if Running::of(running.pid) != Some(*running) {
-        return Err(JailError::Gone);
-    }
-    let held = match held.is_empty() {
-        true => Joined::Process(pidfd),
-        false => Joined::Namespaces(held),
-    };
-    start(plan, io, None, None, Some(held))
+    let joined = Joined::new(running, held)?;
+    start(plan, io, None, None, Some(joined))
+}
+
+/// As [`enter`], with a function instead of the program; see [`call`].
+pub fn enter_call(
+    running: &Running,
+    held: Vec<Held>,
+    plan: &JailPlan,
+    io: Io<'_>,
+    function: &mut dyn FnMut() -> u8,
+) -> Result<Outcome, JailError> {
+    let joined = Joined::new(running, held)?;
+    start(plan, io, Some(function), None, Some(joined))
 }
 
 /// Who is told of a jail that runs.
@@ -93,6 +97,20 @@ enum Joined {
     Process(OwnedFd),
     /// These.
     Namespaces(Vec<Held>),
+}
+
+impl Joined {
+    fn new(running: &Running, held: Vec<Held>) -> Result<Self, JailError> {
+        // The descriptor first: then the start time tells whether it is of the process that was meant.
+        let pidfd = jaula_sys::process::pidfd(running.pid).map_err(|_| JailError::Gone)?;
+        if Running::of(running.pid) != Some(*running) {
+            return Err(JailError::Gone);
+        }
+        Ok(match held.is_empty() {
+            true => Self::Process(pidfd),
+            false => Self::Namespaces(held),
+        })
+    }
 }
 
 /// A jail that runs: its program as the host's process identifiers name it. A process is only taken for it when

@@ -2,6 +2,7 @@
 //! Never prints, never reads arguments or the environment, never asks.
 #![forbid(unsafe_code)]
 
+pub mod check;
 pub mod configure;
 pub mod engine;
 pub mod error;
@@ -28,10 +29,12 @@ pub mod store;
 pub mod unpack;
 pub mod view;
 
+pub use check::{Finding, Verdict};
 pub use engine::{Config, Dry, Engine};
 pub use error::{EngineError, Kind};
 pub use event::{Event, Observer, Phase, Silent};
 pub use export::ExportTarget;
+pub use jail::JailError;
 pub use outcome::{Gate, Io, Outcome, Status};
 pub use plan::{ImagePlan, Preview, StepPlan};
 pub use run::{ExecPlan, NewPlan, RunPlan};

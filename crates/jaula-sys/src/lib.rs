@@ -1,5 +1,6 @@
 //! The kernel: the only crate with `unsafe` and raw system calls. No policy.
 
+pub mod attempt;
 pub mod beneath;
 mod caps;
 pub mod child;

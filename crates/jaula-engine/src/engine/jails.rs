@@ -10,10 +10,11 @@ use crate::run::{ExecPlan, NewPlan, Source};
 use crate::spec::{ExecSpec, NewSpec};
 use crate::view::{Image, Jail};
 use jaula_plan::facts::host::CallerKind;
-use jaula_plan::jail::plan_jail;
+use jaula_plan::jail::{JailPlan, plan_jail};
 use jaula_plan::names::JailName;
 use jaula_plan::spec::rootfs::Reference;
 use jaula_plan::step::Step;
+use jaula_sys::joining::Held;
 use std::path::Path;
 
 impl Engine {
@@ -160,6 +161,17 @@ impl Engine {
         io: Io<'_>,
         _observer: &dyn Observer,
     ) -> Result<Outcome, EngineError> {
+        self.exec_by(plan, |running, held, jail| {
+            Ok(crate::jail::enter(running, held, jail, io)?)
+        })
+    }
+
+    /// Joins a named jail by `start`, starting it first when it does not run.
+    pub(crate) fn exec_by<T>(
+        &self,
+        plan: &ExecPlan,
+        start: impl FnOnce(&crate::jail::Running, Vec<Held>, &JailPlan) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
         let mut prepare = || self.config.prepare.map_or(Ok(()), |prepare| prepare());
         let mut keeper = || {
             let waits = ExecSpec {
@@ -183,7 +195,7 @@ impl Engine {
                 name: plan.record.name.clone(),
                 text: format!("cannot join it: {error}"),
             })?;
-        let outcome = crate::jail::enter(&running, held, &plan.jail, io)?;
+        let outcome = start(&running, held, &plan.jail)?;
         drop(session);
         Ok(outcome)
     }

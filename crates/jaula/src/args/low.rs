@@ -93,10 +93,12 @@ pub fn path(matches: &ArgMatches, name: &str) -> Option<PathBuf> {
     matches.get_one::<PathBuf>(name).cloned()
 }
 
-/// The words of an operand as the system gave them.
+/// The words of an operand as the system gave them; none where the verb has no such operand.
 pub fn words(matches: &ArgMatches, name: &str) -> Vec<OsString> {
-    matches
-        .get_many::<OsString>(name)
+    let given = matches.try_get_many::<OsString>(name);
+    given
+        .ok()
+        .flatten()
         .map(|words| words.cloned().collect())
         .unwrap_or_default()
 }

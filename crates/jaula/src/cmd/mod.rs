@@ -1,6 +1,7 @@
 //! The verbs, one file each, and the way from the first word to one of them.
 
 pub mod build;
+pub mod check;
 pub mod compat;
 pub mod completions;
 pub mod cp;
@@ -74,6 +75,11 @@ pub const VERBS: &[Verb] = &[
         name: "cp",
         command: cp::command,
         run: cp::run,
+    },
+    Verb {
+        name: "check",
+        command: check::command,
+        run: check::run,
     },
     Verb {
         name: "ls",

@@ -8,7 +8,7 @@ use crate::output::Done;
 use clap::{ArgMatches, Command};
 use jaula_engine::session::Need;
 use jaula_engine::view::reference_text;
-use jaula_engine::{Dry, EngineError, Kind, RunChanges, RunSpec};
+use jaula_engine::{Dry, Engine, EngineError, Kind, RunChanges, RunPlan, RunSpec};
 use jaula_plan::spec::jail::{
     Changes, IdSpec, JailSpec, MountSpec, RootSpec, SeccompSpec, Terminal, UserSpec,
 };
@@ -35,7 +35,11 @@ pub fn command(command: Command) -> Command {
         )
         .arg(options::reference(false))
         .arg(options::program("Program and arguments [default: an interactive shell]"));
-    let command = options::preview(command);
+    jail_options(options::preview(command))
+}
+
+/// The options that say what the jail is: those of every verb that makes one for a moment.
+pub fn jail_options(command: Command) -> Command {
     let command = options::settings(command);
     let command = options::process(command);
     let command = options::mounts(command);
@@ -44,19 +48,51 @@ pub fn command(command: Command) -> Command {
 
 /// Does it.
 pub fn run(matches: &ArgMatches, context: &Context) -> Done {
-    let mut spec = spec(matches, context)?;
     let shown = low::Shown::read(matches);
+    let (engine, plan, attempt) = planned(matches, context, shown)?;
+    if shown != low::Shown::Done {
+        return context.show(shown, &plan);
+    }
+    let outcome = engine
+        .run(&plan, context.around.io(), &context.progress)
+        .map_err(|error| attempt.failed(error))?;
+    Ok(context.outcome(&outcome))
+}
+
+/// What was attempted, for the error to say.
+pub struct Attempt {
+    text: String,
+    typed: Option<Reference>,
+}
+
+impl Attempt {
+    /// The error of the attempt.
+    pub fn failed(&self, error: EngineError) -> CommandError {
+        missing(failed(self.text.clone(), error), self.typed.as_ref())
+    }
+}
+
+/// The plan of the jail that the words ask for, and the engine for it.
+///
+/// # Errors
+/// When the words make no sense together, or there can be no such jail.
+pub fn planned(
+    matches: &ArgMatches,
+    context: &Context,
+    shown: low::Shown,
+) -> Result<(Engine, RunPlan, Attempt), CommandError> {
+    let mut spec = spec(matches, context)?;
     let dry = if shown == low::Shown::Done {
         Dry::MayCache
     } else {
         Dry::ReadOnly
     };
-    let attempt = match &spec.reference {
+    let text = match &spec.reference {
         Some(reference) => format!("cannot run {}", reference_text(reference)),
         None => "cannot run the host's programs in a jail".to_owned(),
     };
     let typed = spec.reference.clone();
-    let explained = |error: EngineError| missing(failed(attempt.clone(), error), typed.as_ref());
+    let attempt = Attempt { text, typed };
     let session = match session_for(spec.reference.as_ref(), shown) {
         // The host's programs as somebody else than root need a second identifier.
         None if spec.jail.user != UserSpec::Root => Some(Need::OneUser),
@@ -68,14 +104,8 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
     }
     let plan = engine
         .plan_run(&spec, &context.progress, dry)
-        .map_err(explained)?;
-    if shown != low::Shown::Done {
-        return context.show(shown, &plan);
-    }
-    let outcome = engine
-        .run(&plan, context.around.io(), &context.progress)
-        .map_err(explained)?;
-    Ok(context.outcome(&outcome))
+        .map_err(|error| attempt.failed(error))?;
+    Ok((engine, plan, attempt))
 }
 
 fn spec(matches: &ArgMatches, context: &Context) -> Result<RunSpec, CommandError> {
