@@ -65,7 +65,9 @@ fn a_named_jail_is_checked_where_it_runs() {
 #[test]
 fn what_is_no_jail_is_an_error_and_not_a_verdict() {
     everyone(|user| {
-        let run = user.place.run(&["check", "--from-inside", "nowhere-at-all"]);
+        let run = user
+            .place
+            .run(&["check", "--from-inside", "nowhere-at-all"]);
         run.expect(125);
         let run = user.place.run(&["check"]);
         run.expect(125);
