@@ -87,11 +87,12 @@ fn run(
         bytes.extend_from_slice(part.get(..part.len().min(room)).unwrap_or_default());
     };
     let mut inside = || {
-        // The pipe to the process outside.
+        // First, for they look at what is open.
+        let findings = probes::all(&outside);
         let Ok(mut output) = jaula_sys::pty::output().map(File::from) else {
             return 1;
         };
-        for finding in probes::all(&outside) {
+        for finding in findings {
             let Ok(mut line) = serde_json::to_vec(&finding) else {
                 return 1;
             };
