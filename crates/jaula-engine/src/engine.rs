@@ -212,6 +212,11 @@ impl Engine {
             cap_add: Vec::new(),
             cap_drop: Vec::new(),
             no_new_privs: true,
+            landlock: Vec::new(),
+            devices: Vec::new(),
+            keep_fds: Vec::new(),
+            die_with_parent: true,
+            best_effort: false,
             terminal: exec.terminal,
             command: exec.command.clone(),
         })
@@ -312,6 +317,10 @@ impl Engine {
     ) -> Result<T, EngineError> {
         let image = self.realise(&plan.source, observer)?;
         let _held = image.as_ref().map(Image::hold).transpose()?;
+        let start = |jail: &JailPlan| {
+            tell(jail, observer);
+            start(jail)
+        };
         match (&plan.source, &plan.jail) {
             (Source::There | Source::Ready(_), Some(jail)) => start(jail),
             _ => {
@@ -467,5 +476,12 @@ impl Engine {
     /// What this host allows, each probed by doing the real next step.
     pub fn doctor(&self) -> Vec<Gate> {
         crate::probe::gates(&self.config.store)
+    }
+}
+
+/// Says aloud what a plan wants to be said.
+fn tell(plan: &jaula_plan::jail::JailPlan, observer: &dyn Observer) {
+    for text in &plan.notes {
+        observer.event(Event::Note { text: text.clone() });
     }
 }

@@ -127,6 +127,7 @@ impl EngineError {
             Self::Store(error) => error.hints(),
             Self::Named(error) => error.hints(),
             Self::Jail(error) => error.hints(),
+            Self::JailPlan(error) => error.hint().map(str::to_owned).into_iter().collect(),
             Self::Build(error) => error.hints(),
             Self::Export(error) => error.hints(),
             Self::Import(error) => error.hints(),

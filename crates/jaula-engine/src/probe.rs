@@ -1,10 +1,11 @@
 //! Reading the host.
 
 use jaula_plan::facts::host::{
-    Account, CallerFacts, CallerKind, ETC_ENTRIES, Entry, EntryKind, HostFacts,
+    Account, CallerFacts, CallerKind, ETC_ENTRIES, Entry, EntryKind, HostFacts, KernelFacts,
 };
 use jaula_plan::facts::host::{PROGRAM_DIRS, ProgramsFacts};
-use jaula_plan::spec::jail::{Changes, IdSpec, JailSpec, NetSpec, RootSpec, UserSpec};
+use jaula_plan::seccomp::Abi;
+use jaula_plan::spec::jail::{Changes, IdSpec, JailSpec, NetSpec, RootSpec, SeccompSpec, UserSpec};
 use std::path::{Path, PathBuf};
 
 pub(crate) mod account;
@@ -23,6 +24,27 @@ pub fn host(spec: &JailSpec) -> HostFacts {
         programs,
         resolv_conf,
         account: if needs_account { account(spec) } else { None },
+        kernel: kernel(spec),
+    }
+}
+
+/// Looked at only when a filter depends on it.
+fn kernel(spec: &JailSpec) -> KernelFacts {
+    let profile = matches!(spec.seccomp, SeccompSpec::Profile(_));
+    KernelFacts {
+        native: if cfg!(target_arch = "aarch64") {
+            Abi::Aarch64
+        } else {
+            Abi::X86_64
+        },
+        version: match profile {
+            true => jaula_sys::process::kernel_version(),
+            false => (0, 0),
+        },
+        landlock: match spec.landlock.is_empty() {
+            true => 0,
+            false => jaula_sys::landlock::version(),
+        },
     }
 }
 

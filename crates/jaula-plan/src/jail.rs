@@ -1,14 +1,15 @@
 //! Planning a jail: [`JailSpec`] and [`HostFacts`] become an ordered list of [`SetupOp`]s.
 
 mod explain;
+mod guard;
 
 pub use explain::explain;
 
 use crate::explain::shown;
 use crate::facts::host::{CallerKind, EntryKind, HostFacts, ProgramsFacts};
-use crate::setup_op::{BindKind, CapSet, FilterPlan, IdPlan, RootPlan, SetupOp, StdioPlan};
+use crate::setup_op::{BindKind, CapSet, IdPlan, RootPlan, SetupOp, StdioPlan};
 use crate::spec::jail::{
-    Changes, IdSpec, JailSpec, MountSpec, NetSpec, RootSpec, SeccompSpec, Terminal, UserSpec,
+    Changes, IdSpec, JailSpec, MountSpec, NetSpec, RootSpec, Terminal, UserSpec,
 };
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -111,11 +112,54 @@ pub enum JailPlanError {
     /// The host's programs were to be used, but nothing is known of them.
     #[error("the host has no /usr to take programs from")]
     NoPrograms,
+    /// A profile that means nothing here.
+    #[error("cannot use the seccomp profile {name}")]
+    Profile {
+        /// What it is called.
+        name: String,
+        /// Why.
+        #[source]
+        source: crate::seccomp::ProfileError,
+    },
+    /// A Landlock rule that the kernel is too old for.
+    #[error(
+        "this kernel cannot hold the Landlock rule {rule}: it needs version {needs} of the interface, and has {have}"
+    )]
+    LandlockTooOld {
+        /// The rule.
+        rule: String,
+        /// The version it needs.
+        needs: u32,
+        /// The version there is; 0: none.
+        have: u32,
+    },
+    /// A jail on a block of identifiers that its supervisor holds.
+    #[error("a jail with identifiers of its own ends with the process that holds them for it")]
+    OutlivesItsIds,
     /// The combination would leave the jail's processes running when the supervisor is killed.
     #[error(
         "a jail on its own layer needs a pid namespace of its own, or its processes could outlive it"
     )]
     PidNamespaceNeeded,
+}
+
+impl JailPlanError {
+    /// What the user may do.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::LandlockTooOld { .. } => {
+                Some("--best-effort leaves out what this kernel cannot hold")
+            }
+            Self::Profile {
+                source: crate::seccomp::ProfileError::UnknownCalls(_),
+                ..
+            } => Some("--best-effort leaves out what does not exist"),
+            Self::OutlivesItsIds => {
+                Some("--ids caller or --ids host does without identifiers of its own")
+            }
+            _ => None,
+        }
+    }
 }
 
 /// A fault to be made on purpose, so that tests see every step fail. No face can ask for one.
@@ -133,13 +177,18 @@ pub struct Fault {
 pub struct JailPlan {
     /// The operations.
     pub ops: Vec<SetupOp>,
+    /// What the caller is told before: protections that are off, and what was left out.
+    pub notes: Vec<String>,
     #[doc(hidden)]
     pub fault: Option<Fault>,
 }
 
 impl fmt::Display for JailPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.ops.iter().try_for_each(|op| writeln!(f, "{op}"))
+        self.ops.iter().try_for_each(|op| writeln!(f, "{op}"))?;
+        self.notes
+            .iter()
+            .try_for_each(|note| writeln!(f, "note: {note}"))
     }
 }
 
@@ -157,7 +206,7 @@ impl JailPlan {
     /// The plan as data: its operations in words.
     pub fn to_json(&self) -> serde_json::Value {
         let ops: Vec<String> = self.ops.iter().map(ToString::to_string).collect();
-        serde_json::json!({ "version": 1, "setup": ops })
+        serde_json::json!({ "version": 1, "setup": ops, "notes": self.notes })
     }
 }
 
@@ -183,6 +232,7 @@ pub fn plan_jail(spec: &JailSpec, facts: &HostFacts) -> Result<JailPlan, JailPla
     {
         return Err(JailPlanError::PidNamespaceNeeded);
     }
+    let mut notes = Vec::new();
     let mut ops = vec![SetupOp::Namespaces(namespaces)];
     if namespaces.net {
         ops.push(SetupOp::Loopback);
@@ -196,7 +246,7 @@ pub fn plan_jail(spec: &JailSpec, facts: &HostFacts) -> Result<JailPlan, JailPla
     }
     ops.push(SetupOp::PrivateMounts);
     ops.push(SetupOp::MapIds(ids));
-    ops.push(SetupOp::DieWithParent);
+    ops.push(guard::lifetime(spec, ids)?);
     match &spec.root {
         RootSpec::HostPrograms => {
             ops.push(SetupOp::Root(RootPlan::Memory));
@@ -212,6 +262,7 @@ pub fn plan_jail(spec: &JailSpec, facts: &HostFacts) -> Result<JailPlan, JailPla
     ops.push(SetupOp::Dev {
         tty_group: !matches!(ids, IdPlan::Single { .. }),
     });
+    guard::devices(spec, &mut notes, &mut ops);
     // Without a pid namespace of its own a fresh procfs shows what the host's shows; that is what was asked.
     ops.push(SetupOp::Proc);
     ops.push(SetupOp::Sys {
@@ -234,8 +285,12 @@ pub fn plan_jail(spec: &JailSpec, facts: &HostFacts) -> Result<JailPlan, JailPla
         Terminal::Inherit => StdioPlan::Inherit,
         Terminal::Captured => StdioPlan::Captured,
     }));
-    plan_program(spec, facts, ids, &mut ops)?;
-    Ok(JailPlan { ops, fault: None })
+    plan_program(spec, facts, ids, &mut ops, &mut notes)?;
+    Ok(JailPlan {
+        ops,
+        notes,
+        fault: None,
+    })
 }
 
 /// The last part, which also a program that joins a running jail goes through: user, capabilities, filter, program.
@@ -244,14 +299,15 @@ fn plan_program(
     facts: &HostFacts,
     ids: IdPlan,
     ops: &mut Vec<SetupOp>,
+    notes: &mut Vec<String>,
 ) -> Result<(), JailPlanError> {
-    let caps = plan_caps(&spec.cap_add, &spec.cap_drop)?;
+    let caps = guard::caps(&spec.cap_add, &spec.cap_drop)?;
+    let guards = guard::guards(spec, facts, caps, notes)?;
+    ops.extend(guards.before);
     let (user, kept) = plan_user(spec, facts, ids, caps)?;
     ops.push(user);
     ops.push(SetupOp::Capabilities(kept));
-    if spec.no_new_privs {
-        ops.push(SetupOp::NoNewPrivs);
-    }
+    ops.extend(guards.after);
     ops.push(SetupOp::Chdir(match (&spec.cwd, &facts.account) {
         (Some(cwd), _) => vec![inside(cwd, "working directory")?],
         (None, Some(account)) if account.home.is_absolute() => {
@@ -259,19 +315,8 @@ fn plan_program(
         }
         (None, _) => vec!["/root".into(), "/".into()],
     }));
-    ops.push(SetupOp::CloseDescriptors);
-    let mounts = CapSet::number("SYS_ADMIN").is_some_and(|n| caps.has(n));
-    match spec.seccomp {
-        SeccompSpec::Default => ops.push(SetupOp::Seccomp(FilterPlan {
-            no_sync: false,
-            mounts,
-        })),
-        SeccompSpec::DefaultNoSync => ops.push(SetupOp::Seccomp(FilterPlan {
-            no_sync: true,
-            mounts,
-        })),
-        SeccompSpec::Off => {}
-    }
+    ops.push(guard::descriptors(spec));
+    ops.extend(guards.last);
     ops.push(plan_exec(spec, facts)?);
     Ok(())
 }
@@ -461,23 +506,6 @@ fn plan_user(
         },
         caps,
     ))
-}
-
-fn plan_caps(add: &[String], drop: &[String]) -> Result<CapSet, JailPlanError> {
-    let bits = |names: &[String]| {
-        names.iter().try_fold(0u64, |set, name| {
-            if name.eq_ignore_ascii_case("all") {
-                return Ok((1u64 << crate::setup_op::CAPABILITIES.len()) - 1);
-            }
-            match CapSet::number(name) {
-                Some(number) => Ok(set | 1u64 << number),
-                None => Err(JailPlanError::UnknownCapability { name: name.clone() }),
-            }
-        })
-    };
-    // A capability that is named is added even when all are dropped: `--cap-drop all --cap-add chown`.
-    let (added, dropped) = (bits(add)?, bits(drop)?);
-    Ok(CapSet((CapSet::DEFAULT.0 & !dropped) | added))
 }
 
 fn plan_exec(spec: &JailSpec, facts: &HostFacts) -> Result<SetupOp, JailPlanError> {

@@ -2,11 +2,14 @@
 //! printed, explained and compared before anything happens. Nothing here reads the host, the clock or chance.
 #![forbid(unsafe_code)]
 
+pub mod device;
 pub mod explain;
 pub mod facts;
 pub mod jail;
+pub mod landlock;
 pub mod names;
 pub mod rootfs;
+pub mod seccomp;
 pub mod setup_op;
 pub mod spec;
 pub mod step;

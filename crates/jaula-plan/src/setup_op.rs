@@ -1,7 +1,9 @@
 //! One change inside the new namespaces, as data.
 
 use crate::explain::{shown, word};
+use crate::landlock::Ruleset;
 use crate::names::HostName;
+use crate::seccomp::Rules;
 use crate::spec::jail::{Changes, Namespaces};
 use std::ffi::OsString;
 use std::fmt;
@@ -198,6 +200,8 @@ pub enum SetupOp {
     MapIds(IdPlan),
     /// End with the supervisor.
     DieWithParent,
+    /// Go on when the supervisor is killed.
+    Outlive,
     /// The loopback interface.
     Loopback,
     /// The host name.
@@ -250,6 +254,8 @@ pub enum SetupOp {
         /// An empty directory instead, because the network (and with it what sysfs shows) is the host's.
         empty: bool,
     },
+    /// A device node of the host in the fresh `/dev`.
+    Device(PathBuf),
     /// Hide paths of `/proc` and `/sys` under something empty of our own, where the kernel has them.
     Mask(Vec<&'static str>),
     /// Make paths of `/proc` read-only, where the kernel has them.
@@ -279,8 +285,19 @@ pub enum SetupOp {
     Chdir(Vec<PathBuf>),
     /// Close everything but standard input, output and error.
     CloseDescriptors,
+    /// The same, but for these further ones.
+    KeepDescriptors(Vec<u32>),
     /// The system call filter.
     Seccomp(FilterPlan),
+    /// A system call filter of the caller's.
+    SeccompProfile {
+        /// What the profile is called.
+        name: String,
+        /// What it means on this machine.
+        rules: Rules,
+    },
+    /// What may be touched of what is seen, from here on.
+    Landlock(Ruleset),
     /// The program.
     Exec {
         /// Program and arguments.
@@ -312,6 +329,7 @@ impl fmt::Display for SetupOp {
             ),
             Self::MapIds(ids) => write!(f, "map {ids}"),
             Self::DieWithParent => f.write_str("end when the supervisor ends"),
+            Self::Outlive => f.write_str("go on when the supervisor is killed"),
             Self::Loopback => f.write_str("bring up the loopback interface"),
             Self::HostName(name) => write!(f, "set the host name to {name}"),
             Self::PrivateMounts => f.write_str("keep every mount private to the jail"),
@@ -357,6 +375,7 @@ impl fmt::Display for SetupOp {
             }
             Self::Tmpfs { at, mode } => write!(f, "mount memory at {} (mode {mode:o})", path(at)),
             Self::Dev { .. } => f.write_str("make a fresh /dev"),
+            Self::Device(at) => write!(f, "give it the host's device {}", path(at)),
             Self::Proc => f.write_str("mount a fresh /proc"),
             Self::Sys { empty: false } => f.write_str("mount a read-only /sys"),
             Self::Sys { empty: true } => f.write_str("leave /sys empty"),
@@ -392,6 +411,25 @@ impl fmt::Display for SetupOp {
             }
             Self::CloseDescriptors => {
                 f.write_str("close every descriptor but input, output and error")
+            }
+            Self::KeepDescriptors(keep) => {
+                let list: Vec<String> = keep.iter().map(u32::to_string).collect();
+                write!(
+                    f,
+                    "close every descriptor but input, output, error and {}",
+                    list.join(" ")
+                )
+            }
+            Self::SeccompProfile { name, .. } => {
+                write!(
+                    f,
+                    "filter system calls: the profile {}",
+                    shown(name.as_ref())
+                )
+            }
+            Self::Landlock(set) => {
+                let list: Vec<String> = set.rules.iter().map(ToString::to_string).collect();
+                write!(f, "let it touch only: {}", list.join(" "))
             }
             Self::Seccomp(plan) => {
                 f.write_str("filter system calls: the default list")?;

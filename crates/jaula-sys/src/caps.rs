@@ -78,3 +78,79 @@ pub(crate) fn bound(keep: u64) -> Result<(), Errno> {
     }
     Ok(())
 }
+
+/// Takes back what the caller may have set of securebits: inside, a change of user has its usual effect.
+pub(crate) fn default_securebits() -> Result<(), Errno> {
+    // SAFETY: takes numbers only.
+    let bits = unsafe { libc::prctl(libc::PR_GET_SECUREBITS, 0, 0, 0, 0) };
+    if bits == 0 {
+        return Ok(());
+    }
+    // SAFETY: takes numbers only.
+    let done = unsafe { libc::prctl(libc::PR_SET_SECUREBITS, 0, 0, 0, 0) };
+    if bits < 0 || done < 0 {
+        Err(Errno::last())
+    } else {
+        Ok(())
+    }
+}
+
+/// What is in force, as the kernel says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// The bounding set, as far as this kernel knows capabilities.
+    pub bounding: u64,
+    /// The permitted set.
+    pub permitted: u64,
+    /// The effective set.
+    pub effective: u64,
+    /// The inheritable set.
+    pub inheritable: u64,
+    /// Securebits (capabilities(7)).
+    pub securebits: u32,
+    /// PR_SET_NO_NEW_PRIVS.
+    pub no_new_privs: bool,
+}
+
+/// Asks for everything; none when a filter keeps the kernel from answering.
+pub(crate) fn found() -> Option<Found> {
+    let header = Header {
+        version: VERSION_3,
+        pid: 0,
+    };
+    let none = || Data {
+        effective: 0,
+        permitted: 0,
+        inheritable: 0,
+    };
+    let mut data = [none(), none()];
+    // SAFETY: version 3 takes a header and has room for two data structures.
+    let got = unsafe { libc::syscall(libc::SYS_capget, &raw const header, data.as_mut_ptr()) };
+    // SAFETY: takes numbers only.
+    let securebits = unsafe { libc::prctl(libc::PR_GET_SECUREBITS, 0, 0, 0, 0) };
+    // SAFETY: takes numbers only.
+    let privileges = unsafe { libc::prctl(libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) };
+    if got < 0 || securebits < 0 || privileges < 0 {
+        return None;
+    }
+    let mut bounding = 0u64;
+    for number in 0..64 {
+        // SAFETY: takes numbers only.
+        match unsafe { libc::prctl(libc::PR_CAPBSET_READ, number, 0, 0, 0) } {
+            1 => bounding |= 1 << number,
+            0 => {}
+            // Past the last one of this kernel.
+            _ => break,
+        }
+    }
+    let [low, high] = data;
+    let both = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
+    Some(Found {
+        bounding,
+        permitted: both(low.permitted, high.permitted),
+        effective: both(low.effective, high.effective),
+        inheritable: both(low.inheritable, high.inheritable),
+        securebits: securebits as u32,
+        no_new_privs: privileges == 1,
+    })
+}

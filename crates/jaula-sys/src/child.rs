@@ -3,6 +3,7 @@
 
 use crate::beneath::{self, Fd, Links};
 use crate::error::Errno;
+use crate::landlock::Ruleset;
 use crate::seccomp::Filter;
 use crate::{caps, mount};
 use std::ffi::{CStr, CString};
@@ -19,6 +20,8 @@ pub(crate) struct Table {
     slots: [RawFd; SLOTS],
     /// The child's end of the socket to the supervisor.
     pub(crate) socket: RawFd,
+    /// What [`Op::ReadBack`] found.
+    pub(crate) found: Option<caps::Found>,
 }
 
 impl Table {
@@ -26,6 +29,7 @@ impl Table {
         Self {
             slots: [-1; SLOTS],
             socket,
+            found: None,
         }
     }
 
@@ -231,8 +235,23 @@ pub enum Op {
     CloseRange,
     /// Signals as a program expects them: none blocked, none ignored.
     DefaultSignals,
+    /// Close everything from 3 on but these, which are ascending and stay open in the program.
+    CloseBut(Vec<RawFd>),
     /// Load the filter.
     Seccomp(Filter),
+    /// Restrict what may be touched.
+    Landlock(Ruleset),
+    /// A mount of a device node of the host; anything else is refused.
+    OpenDevice {
+        /// Path in the host.
+        path: CString,
+        /// Where it goes.
+        slot: Slot,
+    },
+    /// Ask the kernel for the capabilities that are in force, for [`crate::spawn::Child::found`].
+    ReadBack,
+    /// The default securebits (capabilities(7)), where no user namespace of its own gave them already.
+    Securebits,
     /// Fail on purpose; 0 ends the process instead.
     Fault(i32),
 }
@@ -439,11 +458,42 @@ fn apply(op: &Op, table: &mut Table) -> Result<Done, Errno> {
         }
         Op::DefaultSignals => crate::signal::restore_defaults()?,
         Op::Seccomp(filter) => filter.load()?,
+        Op::CloseBut(keep) => close_but(keep)?,
+        Op::Landlock(set) => crate::landlock::restrict(set)?,
+        Op::OpenDevice { path, slot } => {
+            let tree = mount::open_tree(libc::AT_FDCWD, path, false)?;
+            match file_type(tree.0, c"")? {
+                libc::S_IFCHR | libc::S_IFBLK => table.put(*slot, tree)?,
+                _ => return Err(Errno(libc::ENODEV)),
+            }
+        }
+        Op::Securebits => caps::default_securebits()?,
+        Op::ReadBack => table.found = caps::found(),
         // SAFETY: ends the process.
         Op::Fault(0) => unsafe { libc::_exit(137) },
         Op::Fault(errno) => return Err(Errno(*errno)),
     }
     Ok(Done::Applied)
+}
+
+/// Closes what is between the descriptors that stay, and after the last; those lose their mark to be closed on exec.
+fn close_but(keep: &[RawFd]) -> Result<(), Errno> {
+    let close = |first: u32, last: u32| {
+        if first > last {
+            return Ok(());
+        }
+        // SAFETY: takes numbers only; nothing of the child uses a descriptor past 2 after this.
+        check_long(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0u32) })
+    };
+    let mut first = 3u32;
+    for fd in keep {
+        let number = u32::try_from(*fd).map_err(|_| Errno(libc::EBADF))?;
+        close(first, number.saturating_sub(1))?;
+        // SAFETY: takes numbers only.
+        check(unsafe { libc::fcntl(*fd, libc::F_SETFD, 0) })?;
+        first = number.saturating_add(1);
+    }
+    close(first, u32::MAX)
 }
 
 fn await_go(slots: &[Slot], table: &mut Table) -> Result<(), Errno> {

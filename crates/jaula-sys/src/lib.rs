@@ -10,6 +10,7 @@ pub mod dir;
 pub mod error;
 pub mod idmap;
 pub mod joining;
+pub mod landlock;
 pub mod mount;
 pub mod namespace;
 pub mod overlay;

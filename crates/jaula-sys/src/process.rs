@@ -9,6 +9,24 @@ pub fn effective_ids() -> (u32, u32) {
     unsafe { (libc::geteuid(), libc::getegid()) }
 }
 
+/// Whether a descriptor was given to this program when it was started: it is open, and not one that is closed on exec as
+/// all of ours are.
+pub fn was_inherited(fd: i32) -> bool {
+    // SAFETY: takes numbers only.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+    flags >= 0 && flags & libc::FD_CLOEXEC == 0
+}
+
+/// The version of the running kernel, its first two numbers (uname(2)); zeros when it has none that can be read.
+pub fn kernel_version() -> (u32, u32) {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_str().unwrap_or_default();
+    let mut numbers = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map(|n| n.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
 /// Gives the pages of this program's own code back to the page cache (madvise(2), MADV_DONTNEED): those that are still
 /// needed come back by themselves, from there. A supervisor that waits for hours needs few of those that it started with,
 /// and a process with few pages ends sooner.

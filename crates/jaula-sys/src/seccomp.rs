@@ -6,6 +6,8 @@
 
 use crate::error::Errno;
 
+pub mod program;
+
 /// What the filter says to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rule {
@@ -213,9 +215,9 @@ const BITS: u16 = 0x45;
 const NUMBER: u32 = 0;
 const ARCH: u32 = 4;
 
-/// A filter, ready to be loaded.
+/// A filter, ready to be loaded: its program, and flags of seccomp(2).
 #[derive(Debug, Clone)]
-pub struct Filter(Vec<libc::sock_filter>);
+pub struct Filter(Vec<libc::sock_filter>, u32);
 
 fn op(code: u16, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
     libc::sock_filter { code, jt, jf, k }
@@ -350,7 +352,7 @@ impl Filter {
         if COMPAT.is_some() {
             code.extend(table(|_, c| c));
         }
-        Self(code)
+        Self(code, 0)
     }
 
     /// Loads the filter into this thread; it can never be taken off again.
@@ -360,18 +362,17 @@ impl Filter {
             filter: self.0.as_ptr().cast_mut(),
         };
         // SAFETY: the program is as long as said, and the kernel only reads it.
-        let done = unsafe { libc::syscall(libc::SYS_seccomp, 1u32, 0u32, &raw const program) };
+        let done = unsafe { libc::syscall(libc::SYS_seccomp, 1u32, self.1, &raw const program) };
         if done < 0 { Err(Errno::last()) } else { Ok(()) }
     }
 
-    /// What the filter answers, by walking it as the kernel does. `None` when it runs off its end.
-    #[cfg(test)]
-    fn answer(&self, arch: u32, number: u32, args: [u64; 6]) -> Option<u32> {
+    /// What the filter answers (a SECCOMP_RET_ of seccomp(2)), by walking it as the kernel does. `None` when it runs
+    /// off its end or holds what no filter of ours does.
+    pub fn answer(&self, arch: u32, number: u32, args: [u64; 6]) -> Option<u32> {
         let mut data = [0u32; 16];
         (data[0], data[1]) = (number, arch);
-        for (i, arg) in args.iter().enumerate() {
-            data[4 + 2 * i] = *arg as u32;
-            data[5 + 2 * i] = (*arg >> 32) as u32;
+        for (halves, arg) in data.chunks_exact_mut(2).skip(2).zip(args) {
+            halves.copy_from_slice(&[arg as u32, (arg >> 32) as u32]);
         }
         let (mut at, mut acc) = (0usize, 0u32);
         loop {
@@ -379,11 +380,13 @@ impl Filter {
             at += 1;
             let jump = |yes: bool| usize::from(if yes { i.jt } else { i.jf });
             match i.code {
-                LOAD => acc = data[i.k as usize / 4],
+                LOAD => acc = *data.get(i.k as usize / 4)?,
                 RETURN => return Some(i.k),
                 EQUAL => at += jump(acc == i.k),
                 AT_LEAST => at += jump(acc >= i.k),
                 BITS => at += jump(acc & i.k != 0),
+                0x25 => at += jump(acc > i.k),
+                0x54 => acc &= i.k,
                 0x05 => at += i.k as usize,
                 _ => return None,
             }

@@ -2,6 +2,7 @@
 //! that shares PID 1's memory until it execs, and walks the second list.
 
 use crate::beneath::Fd;
+pub use crate::caps::Found;
 use crate::child::{self, Op, Table};
 use crate::error::{Errno, SysError};
 use std::ffi::CString;
@@ -81,6 +82,8 @@ struct Report {
     value: AtomicI32,
     program: AtomicI32,
     absent: [AtomicU64; NOTED / 64],
+    /// [`Found`], as words; the first tells whether it is there.
+    found: [AtomicU64; 5],
 }
 
 struct Page(*mut Report);
@@ -366,7 +369,23 @@ impl Last<'_> {
         let (report, offset) = (self.report, self.offset);
         let mut absent = |_: usize| ();
         match child::walk(self.ops, &mut self.table, &mut absent) {
-            Ok(()) => true,
+            Ok(()) => {
+                if let Some(found) = self.table.found {
+                    let flags =
+                        1 | u64::from(found.no_new_privs) << 1 | u64::from(found.securebits) << 2;
+                    let words = [
+                        flags,
+                        found.bounding,
+                        found.permitted,
+                        found.effective,
+                        found.inheritable,
+                    ];
+                    for (place, word) in report.found.iter().zip(words) {
+                        place.store(word, Ordering::Relaxed);
+                    }
+                }
+                true
+            }
             Err((op, errno)) => {
                 fail(report, FAILED, offset + op, errno);
                 false
@@ -558,6 +577,25 @@ impl Child {
     pub fn was_absent(&self, op: usize) -> bool {
         let word = self.page.report().absent.get(op / 64);
         word.is_some_and(|word| word.load(Ordering::Relaxed) >> (op % 64) & 1 == 1)
+    }
+
+    /// What the program's process had of capabilities just before it was the program, as the kernel said; none when a
+    /// filter of its own kept the kernel from saying.
+    pub fn found(&self) -> Option<Found> {
+        let [flags, bounding, permitted, effective, inheritable] = self
+            .page
+            .report()
+            .found
+            .each_ref()
+            .map(|word| word.load(Ordering::Relaxed));
+        (flags & 1 == 1).then_some(Found {
+            bounding,
+            permitted,
+            effective,
+            inheritable,
+            securebits: (flags >> 2) as u32,
+            no_new_privs: flags & 2 != 0,
+        })
     }
 
     fn reap(&mut self) -> Result<(), SysError> {

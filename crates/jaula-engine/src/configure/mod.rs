@@ -110,6 +110,11 @@ fn spec(root: &Path, epoch: u64, command: Vec<OsString>) -> JailSpec {
         cap_add: Vec::new(),
         cap_drop: Vec::new(),
         no_new_privs: true,
+        landlock: Vec::new(),
+        devices: Vec::new(),
+        keep_fds: Vec::new(),
+        die_with_parent: true,
+        best_effort: false,
         terminal: Terminal::Captured,
         command,
     }

@@ -1,8 +1,9 @@
 //! What was really enforced, made from what was applied.
 
 use super::lower::Lowered;
+use jaula_plan::explain::shown;
 use jaula_plan::jail::JailPlan;
-use jaula_plan::setup_op::{IdPlan, RootPlan, SetupOp};
+use jaula_plan::setup_op::{CapSet, IdPlan, RootPlan, SetupOp};
 use jaula_plan::spec::jail::Changes;
 use jaula_sys::child::Op;
 use jaula_sys::spawn::Child;
@@ -22,12 +23,24 @@ pub struct Enforced {
     pub uid: u32,
     /// Group of the program.
     pub gid: u32,
-    /// The bounding set; permitted and effective too for root.
+    /// The bounding set, as the kernel said.
     pub capabilities: Vec<&'static str>,
-    /// PR_SET_NO_NEW_PRIVS.
+    /// The effective set, as the kernel said; permitted is the same, inheritable and ambient are empty.
+    pub effective: Vec<&'static str>,
+    /// Securebits (capabilities(7)), as the kernel said.
+    pub securebits: u32,
+    /// PR_SET_NO_NEW_PRIVS, as the kernel said.
     pub no_new_privs: bool,
-    /// The filter: `default`, `default, no sync`, `none`.
-    pub seccomp: &'static str,
+    /// The filter: `default`, `default, no sync`, `none`, or `profile` and its name.
+    pub seccomp: String,
+    /// The Landlock rules that hold.
+    pub landlock: Vec<String>,
+    /// Device nodes of the host.
+    pub devices: Vec<String>,
+    /// Descriptors that were kept besides 0, 1 and 2.
+    pub kept_descriptors: Vec<u32>,
+    /// Whether the jail ends when its supervisor is killed.
+    pub dies_with_parent: bool,
     /// Paths under something empty; those that this kernel does not have are not listed.
     pub masked: Vec<&'static str>,
     /// Paths made read-only.
@@ -71,7 +84,7 @@ impl Enforced {
         let mut this = Self {
             ids,
             own_terminal: terminal,
-            seccomp: "none",
+            seccomp: "none".to_owned(),
             ..Self::default()
         };
         this.namespaces = lowered.namespaces.names();
@@ -113,15 +126,31 @@ impl Enforced {
                 SetupOp::Capabilities(set) => this.capabilities = set.names(),
                 SetupOp::NoNewPrivs => this.no_new_privs = true,
                 SetupOp::CloseDescriptors => this.descriptors_closed = true,
-                SetupOp::Seccomp(plan) => {
-                    this.seccomp = if plan.no_sync {
-                        "default, no sync"
-                    } else {
-                        "default"
-                    }
+                SetupOp::KeepDescriptors(keep) => {
+                    this.descriptors_closed = true;
+                    this.kept_descriptors.clone_from(keep);
                 }
+                SetupOp::DieWithParent => this.dies_with_parent = true,
+                SetupOp::Device(at) => this.devices.push(shown(at)),
+                SetupOp::Landlock(set) => {
+                    this.landlock = set.rules.iter().map(ToString::to_string).collect();
+                }
+                SetupOp::Seccomp(plan) => {
+                    this.seccomp = match plan.no_sync {
+                        true => "default, no sync".to_owned(),
+                        false => "default".to_owned(),
+                    };
+                }
+                SetupOp::SeccompProfile { name, .. } => this.seccomp = format!("profile {name}"),
                 _ => {}
             }
+        }
+        // What the kernel says goes before what it was told.
+        if let Some(found) = child.found() {
+            this.capabilities = CapSet(found.bounding).names();
+            this.effective = CapSet(found.effective).names();
+            this.securebits = found.securebits;
+            this.no_new_privs = found.no_new_privs;
         }
         this
     }

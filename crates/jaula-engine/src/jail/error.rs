@@ -55,6 +55,21 @@ pub enum JailError {
         /// The word.
         word: std::ffi::OsString,
     },
+    /// A filter that the kernel would not take.
+    #[error("cannot make a filter of the seccomp profile {name}")]
+    Filter {
+        /// What the profile is called.
+        name: String,
+        /// Why not.
+        #[source]
+        source: jaula_sys::seccomp::program::Unfit,
+    },
+    /// A descriptor that was to be kept is not one of the caller's.
+    #[error("cannot keep descriptor {fd}: it was not open when jaula was started")]
+    NoDescriptor {
+        /// Its number.
+        fd: u32,
+    },
     /// A jail to be joined is gone.
     #[error("the jail does not run any more")]
     Gone,
@@ -72,7 +87,7 @@ impl JailError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Program { errno, .. } if errno.0 == 2 => Kind::NotFound,
-            Self::Program { .. } | Self::Nul { .. } => Kind::User,
+            Self::Program { .. } | Self::Nul { .. } | Self::NoDescriptor { .. } => Kind::User,
             Self::Gone => Kind::NotFound,
             Self::Step { errno, .. } if errno.0 == 28 => Kind::DiskFull,
             Self::Killed | Self::Follow { .. } => Kind::Internal,
@@ -116,6 +131,9 @@ impl JailError {
             }
             Self::Program { errno, .. } if errno.0 == 2 => {
                 one("if the file is there, the interpreter in its first line is not")
+            }
+            Self::Filter { .. } => {
+                one("a profile with fewer conditions on arguments makes a shorter filter")
             }
             Self::Blocks { .. } => one(
                 "--ids host does without identifiers of its own; rather run jaula as a user who is not root here",

@@ -14,6 +14,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+mod guard;
 mod parts;
 
 /// The memory that holds what belongs to no path of the jail.
@@ -102,6 +103,7 @@ struct Lowering<'a> {
     replace: bool,
     set_groups: bool,
     id_mapped: bool,
+    outlive: bool,
 }
 
 /// Lowers a whole plan. `joining` leaves out what a running jail has already.
@@ -133,9 +135,11 @@ pub(super) fn lower(plan: &JailPlan, stdio: &Stdio, joining: bool) -> Result<Low
         replace: true,
         set_groups: true,
         id_mapped: false,
+        outlive: false,
     };
     for op in &plan.ops {
         match op {
+            SetupOp::Outlive => lowering.outlive = true,
             SetupOp::MapIds(ids) => {
                 lowering.out.ids = *ids;
                 lowering.set_groups = !matches!(ids, IdPlan::Single { .. });
@@ -277,6 +281,8 @@ impl Lowering<'_> {
                 self.first(Op::DieWithParent);
                 self.first(Op::NotDumpable);
             }
+            // Whoever outlives the supervisor is still not to be looked at.
+            SetupOp::Outlive => self.first(Op::NotDumpable),
             SetupOp::Loopback => self.first(Op::LoopbackUp),
             SetupOp::HostName(name) => {
                 let name = text(name.as_str())?;
@@ -354,6 +360,7 @@ impl Lowering<'_> {
                 });
             }
             SetupOp::Dev { tty_group } => self.dev(*tty_group)?,
+            SetupOp::Device(at) => self.device(at)?,
             SetupOp::Proc => {
                 self.plain(c"proc", true);
                 let attrs = attr::NOSUID | attr::NODEV | attr::NOEXEC;
@@ -437,20 +444,34 @@ impl Lowering<'_> {
                 let at = user.unwrap_or(self.out.last.len());
                 self.out.last.insert(at, Op::Bound(set.0));
                 self.out.last_steps.insert(at, self.step);
+                if self.out.ids == IdPlan::Host {
+                    // A new user namespace has these (user_namespaces(7)).
+                    self.out.last.insert(at, Op::Securebits);
+                    self.out.last_steps.insert(at, self.step);
+                }
                 self.last(Op::Caps(if root { set.0 } else { 0 }));
             }
             SetupOp::NoNewPrivs => self.last(Op::NoNewPrivs),
             SetupOp::Chdir(dirs) => {
                 let dirs = dirs.iter().map(text).collect::<Result<_, _>>()?;
                 self.last(Op::DefaultSignals);
-                if joining || !self.out.namespaces.pid {
+                if !self.outlive && (joining || !self.out.namespaces.pid) {
                     // No PID 1 that takes all with it: the program itself is tied to its parent. Forgotten by the
                     // kernel when identifiers change, so only now.
                     self.last(Op::DieWithParent);
                 }
                 self.last(Op::WorkIn(dirs));
             }
-            SetupOp::CloseDescriptors => self.last(Op::CloseRange),
+            SetupOp::CloseDescriptors => {
+                self.last(Op::ReadBack);
+                self.last(Op::CloseRange);
+            }
+            SetupOp::KeepDescriptors(keep) => {
+                self.last(Op::ReadBack);
+                self.keep(keep)?;
+            }
+            SetupOp::SeccompProfile { name, rules } => self.profile(name, rules)?,
+            SetupOp::Landlock(set) => self.landlock(set)?,
             SetupOp::Seccomp(plan) => {
                 self.last(Op::Seccomp(Filter::new(Options {
                     no_sync: plan.no_sync,

@@ -1,5 +1,6 @@
 //! What the host is, as far as a jail needs to know. Observed by `jaula_engine::probe`, never by this crate.
 
+use crate::seccomp::Abi;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -117,6 +118,17 @@ pub struct Account {
     pub shell: PathBuf,
 }
 
+/// The kernel, as far as filters depend on it; looked at only when the spec asks for one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct KernelFacts {
+    /// Its own entry for system calls.
+    pub native: Abi,
+    /// Its version, the first two numbers.
+    pub version: (u32, u32),
+    /// Version of the Landlock interface; 0: there is none.
+    pub landlock: u32,
+}
+
 /// Everything a plan of a jail is made from besides the spec.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostFacts {
@@ -128,4 +140,6 @@ pub struct HostFacts {
     pub resolv_conf: bool,
     /// The account the program runs as, when its name, home or shell matters and was found in the jail's tree.
     pub account: Option<Account>,
+    /// The kernel.
+    pub kernel: KernelFacts,
 }

@@ -1,7 +1,8 @@
 //! The plan of a jail as commands of util-linux: a script that works, given the rights to run it.
 
 use super::JailPlan;
-use crate::explain::{ExplainLine, word};
+use crate::explain::{ExplainLine, shown, word};
+use crate::landlock::{FILE_RIGHTS, Ruleset};
 use crate::setup_op::{CapSet, IdPlan, RootPlan, SetupOp, StdioPlan};
 use crate::spec::jail::{Changes, Namespaces};
 use std::path::Path;
@@ -172,6 +173,7 @@ fn line(op: &SetupOp, base: &str, ids: IdPlan, setpriv: &mut Vec<String>) -> Exp
         SetupOp::Namespaces(ns) => say(unshare(ns, ids), "a process that sees none of the host's processes, mounts, names or links"),
         SetupOp::MapIds(_) => say(String::new(), "done by unshare above: nobody inside is anybody outside"),
         SetupOp::DieWithParent => say(String::new(), "done by --kill-child above"),
+        SetupOp::Outlive => say(String::new(), "asked for: by hand, leave --kill-child out above"),
         SetupOp::Loopback => say("ip link set lo up".into(), "programs expect to reach themselves"),
         SetupOp::HostName(name) => say(format!("hostname {}", word(name.as_str())), "prompts and logs say where they are"),
         SetupOp::PrivateMounts => say("mount --make-rprivate /".into(), "nothing mounted here is seen outside, nor the other way round"),
@@ -191,6 +193,10 @@ fn line(op: &SetupOp, base: &str, ids: IdPlan, setpriv: &mut Vec<String>) -> Exp
             say(format!("mkdir -p {at}\nmount -t tmpfs -o mode={mode:o},nosuid,nodev tmpfs {at}"), "written, and gone with the jail")
         }
         SetupOp::Dev { tty_group } => say(dev(*tty_group), "device nodes that hold no data, and terminals of its own"),
+        SetupOp::Device(at) => {
+            let (host, inside) = (word(at), in_root(at));
+            say(format!("mkdir -p \"$(dirname {inside})\"\n: > {inside}\nmount --bind {host} {inside}"), "the host's own device, asked for")
+        }
         SetupOp::Proc => say("mkdir -p proc\nmount -t proc -o nosuid,nodev,noexec proc proc".into(), "shows the jail's processes only"),
         SetupOp::Sys { empty: false } => say("mkdir -p sys\nmount -t sysfs -o ro,nosuid,nodev,noexec sysfs sys".into(), "shows the jail's network, changes nothing"),
         SetupOp::Sys { empty: true } => say("mkdir -p sys\nmount -t tmpfs -o ro,mode=555 tmpfs sys".into(), "sysfs would show the host's network"),
@@ -233,7 +239,16 @@ fn line(op: &SetupOp, base: &str, ids: IdPlan, setpriv: &mut Vec<String>) -> Exp
             say(tries.join(" || "), "a directory inside")
         }
         SetupOp::CloseDescriptors => say(String::new(), "the shell closes 3 below; jaula closes everything past 2"),
+        SetupOp::KeepDescriptors(keep) => {
+            let list: Vec<String> = keep.iter().map(u32::to_string).collect();
+            say(String::new(), &format!("the shell keeps what it was given; jaula closes everything past 2 but {}", list.join(" ")))
+        }
         SetupOp::Seccomp(_) => say(String::new(), "no classic tool loads a system call filter"),
+        SetupOp::SeccompProfile { name, .. } => say(String::new(), &format!("no classic tool reads {}; setpriv(1) of util-linux 2.41 loads a filter that was compiled (--seccomp-filter)", shown(name.as_ref()))),
+        SetupOp::Landlock(set) => {
+            setpriv.extend(landlock(set));
+            say(String::new(), "what it may touch of what it sees: setpriv below, of util-linux 2.40 for files; no classic tool for ports and scopes")
+        }
         SetupOp::Exec { command, env } => {
             let env: Vec<String> = env.iter().map(|(n, v)| {
                 let mut pair = n.clone();
@@ -245,6 +260,25 @@ fn line(op: &SetupOp, base: &str, ids: IdPlan, setpriv: &mut Vec<String>) -> Exp
             say(format!("exec {} env -i {} {} 3<&-", setpriv.join(" "), env.join(" "), words.join(" ")), "the program")
         }
     }
+}
+
+/// The part of a ruleset that setpriv(1) can make.
+fn landlock(set: &Ruleset) -> Vec<String> {
+    let names = |rights: u64| {
+        let of = |(bit, name): (u32, &'static str)| (rights >> bit & 1 == 1).then_some(name);
+        let list: Vec<&str> = (0u32..).zip(FILE_RIGHTS).filter_map(of).collect();
+        list.join(",")
+    };
+    if set.handled_files == 0 {
+        return Vec::new();
+    }
+    let mut words = vec!["--landlock-access fs".to_owned()];
+    for (path, rights) in &set.paths {
+        let mut rule = std::ffi::OsString::from(format!("path-beneath:{}:", names(*rights)));
+        rule.push(path);
+        words.push(format!("--landlock-rule {}", word(rule)));
+    }
+    words
 }
 
 fn caps(set: CapSet) -> String {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::facts::host::{Account, CallerFacts, Entry};
+use crate::facts::host::{Account, CallerFacts, Entry, KernelFacts};
 
 fn facts(kind: CallerKind) -> HostFacts {
     let (uid, gid) = if kind == CallerKind::Single {
@@ -27,6 +27,7 @@ fn facts(kind: CallerKind) -> HostFacts {
         }),
         resolv_conf: true,
         account: None,
+        kernel: KernelFacts::default(),
     }
 }
 
@@ -177,7 +178,7 @@ fn refusals() {
 fn capabilities_by_name() {
     let set = |add: &[&str], drop: &[&str]| {
         let owned = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
-        plan_caps(&owned(add), &owned(drop)).unwrap()
+        guard::caps(&owned(add), &owned(drop)).unwrap()
     };
     assert_eq!(set(&[], &["all"]).to_string(), "none");
     assert_eq!(set(&["cap_chown"], &["all"]).to_string(), "CHOWN");

@@ -1,6 +1,9 @@
 //! What a jail is to be: its root, what it sees, who runs in it, what is kept from it.
 
+use crate::device::DeviceSpec;
+use crate::landlock::LandlockRule;
 use crate::names::HostName;
+use crate::seccomp::Profile;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -151,13 +154,15 @@ pub enum MountSpec {
 }
 
 /// Which system calls are kept from the program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum SeccompSpec {
     /// The default list (class 19 of SECURITY.md).
     #[default]
     Default,
     /// The default list, and fsync(2) and its relatives answer success at once (a build).
     DefaultNoSync,
+    /// What a profile says, instead of the default list.
+    Profile(Box<Profile>),
     /// None. Said aloud.
     Off,
 }
@@ -203,6 +208,16 @@ pub struct JailSpec {
     pub cap_drop: Vec<String>,
     /// prctl(2) PR_SET_NO_NEW_PRIVS; off only when said aloud.
     pub no_new_privs: bool,
+    /// What may be touched of what is seen (landlock(7)); none: no such limit.
+    pub landlock: Vec<LandlockRule>,
+    /// Device nodes of the host besides those that every jail has.
+    pub devices: Vec<DeviceSpec>,
+    /// Descriptors that the program keeps besides 0, 1 and 2, under their numbers.
+    pub keep_fds: Vec<u32>,
+    /// Whether the jail ends when its supervisor is killed.
+    pub die_with_parent: bool,
+    /// Leave out what this kernel cannot hold, aloud, instead of refusing.
+    pub best_effort: bool,
     /// Terminal.
     pub terminal: Terminal,
     /// Program and arguments; the user's shell when empty.
@@ -237,6 +252,11 @@ impl JailSpec {
             cap_add: Vec::new(),
             cap_drop: Vec::new(),
             no_new_privs: true,
+            landlock: Vec::new(),
+            devices: Vec::new(),
+            keep_fds: Vec::new(),
+            die_with_parent: true,
+            best_effort: false,
             terminal: Terminal::default(),
             command,
         }

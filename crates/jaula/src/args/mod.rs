@@ -6,4 +6,5 @@ pub mod high;
 pub mod low;
 pub mod nearest;
 pub mod options;
+pub mod protection;
 pub mod reference;

@@ -1,5 +1,6 @@
 //! `jaula run`: a program in a jail that goes with it.
 
+use crate::args::protection::{self, Protection};
 use crate::args::{high, low, options};
 use crate::cmd::image::meant;
 use crate::cmd::{Context, failed, session_for};
@@ -9,9 +10,7 @@ use clap::{ArgMatches, Command};
 use jaula_engine::session::Need;
 use jaula_engine::view::reference_text;
 use jaula_engine::{Dry, Engine, EngineError, Kind, RunChanges, RunPlan, RunSpec};
-use jaula_plan::spec::jail::{
-    Changes, IdSpec, JailSpec, MountSpec, RootSpec, SeccompSpec, Terminal, UserSpec,
-};
+use jaula_plan::spec::jail::{Changes, IdSpec, JailSpec, MountSpec, RootSpec, Terminal, UserSpec};
 use jaula_plan::spec::rootfs::Reference;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -43,6 +42,7 @@ pub fn jail_options(command: Command) -> Command {
     let command = options::settings(command);
     let command = options::process(command);
     let command = options::mounts(command);
+    let command = protection::jail(command);
     options::image(command)
 }
 
@@ -131,7 +131,7 @@ fn spec(matches: &ArgMatches, context: &Context) -> Result<RunSpec, CommandError
         }
     }
     let own_ids = settings.ids != IdSpec::Host;
-    let jail = JailSpec {
+    let mut jail = JailSpec {
         // The engine puts what REF names in this place.
         root: match &reference {
             None => RootSpec::HostPrograms,
@@ -148,13 +148,11 @@ fn spec(matches: &ArgMatches, context: &Context) -> Result<RunSpec, CommandError
         net: settings.net,
         mounts,
         cwd: process.cwd,
-        seccomp: SeccompSpec::Default,
-        cap_add: Vec::new(),
-        cap_drop: Vec::new(),
-        no_new_privs: true,
         terminal: Terminal::Auto,
         command: process.command,
+        ..JailSpec::new(RootSpec::HostPrograms, Vec::new())
     };
+    Protection::read(matches)?.apply(&mut jail);
     Ok(RunSpec {
         reference,
         image,

@@ -1,0 +1,125 @@
+//! The chosen protections: filters from rules, Landlock, descriptors that stay, devices.
+
+use super::{ANY, DEV, JailError, Lowering, text};
+use jaula_plan::landlock;
+use jaula_plan::seccomp::{Abi, Action, Clause, Rules, Test};
+use jaula_sys::beneath::Links;
+use jaula_sys::child::{Op, PlaceKind};
+use jaula_sys::landlock::Ruleset;
+use jaula_sys::mount::attr;
+use jaula_sys::seccomp::Filter;
+use jaula_sys::seccomp::program::{self, Answer, Compare, Entry, Flags, Rule, Unfit};
+use std::path::Path;
+
+impl Lowering<'_> {
+    pub(super) fn profile(&mut self, name: &str, rules: &Rules) -> Result<(), JailError> {
+        let filter = filter(rules).map_err(|source| JailError::Filter {
+            name: name.to_owned(),
+            source,
+        })?;
+        self.last(Op::Seccomp(filter));
+        Ok(())
+    }
+
+    pub(super) fn landlock(&mut self, set: &landlock::Ruleset) -> Result<(), JailError> {
+        let path =
+            |(path, rights): &(std::path::PathBuf, u64)| Ok::<_, JailError>((text(path)?, *rights));
+        let set = Ruleset {
+            handled_files: set.handled_files,
+            handled_net: set.handled_net,
+            scoped: set.scoped,
+            paths: set.paths.iter().map(path).collect::<Result<_, _>>()?,
+            ports: set.ports.clone(),
+        };
+        self.last(Op::Landlock(set));
+        Ok(())
+    }
+
+    pub(super) fn keep(&mut self, keep: &[u32]) -> Result<(), JailError> {
+        let fd = |number: &u32| {
+            i32::try_from(*number)
+                .ok()
+                .filter(|fd| jaula_sys::process::was_inherited(*fd))
+                .ok_or(JailError::NoDescriptor { fd: *number })
+        };
+        let keep = keep.iter().map(fd).collect::<Result<_, _>>()?;
+        self.last(Op::CloseBut(keep));
+        Ok(())
+    }
+
+    pub(super) fn device(&mut self, at: &Path) -> Result<(), JailError> {
+        let inside = text(at.strip_prefix("/dev").unwrap_or(at))?;
+        self.first(Op::OpenDevice {
+            path: text(at)?,
+            slot: ANY,
+        });
+        self.first(Op::SetAttr {
+            slot: ANY,
+            set: attr::NOSUID | attr::NOEXEC,
+            recursive: false,
+        });
+        self.first(Op::Place {
+            dir: DEV,
+            path: inside.clone(),
+            like: PlaceKind::Like(ANY),
+        });
+        self.first(Op::Attach {
+            slot: ANY,
+            dir: DEV,
+            path: inside,
+            links: Links::Refuse,
+        });
+        Ok(())
+    }
+}
+
+/// The program of rules.
+pub(in crate::jail) fn filter(rules: &Rules) -> Result<Filter, Unfit> {
+    let answer = |action| match action {
+        Action::KillProcess => Answer::KillProcess,
+        Action::KillThread => Answer::KillThread,
+        Action::Trap => Answer::Trap,
+        Action::Errno(errno) => Answer::Errno(errno),
+        Action::Trace(message) => Answer::Trace(message),
+        Action::Log => Answer::Log,
+        Action::Allow => Answer::Allow,
+    };
+    let compare = |test| match test {
+        Test::Eq(value) => Compare::Eq(value),
+        Test::Ne(value) => Compare::Ne(value),
+        Test::Lt(value) => Compare::Lt(value),
+        Test::Le(value) => Compare::Le(value),
+        Test::Gt(value) => Compare::Gt(value),
+        Test::Ge(value) => Compare::Ge(value),
+        Test::Masked { mask, value } => Compare::Masked(mask, value),
+    };
+    let rule = |clause: &Clause| Rule {
+        conditions: clause
+            .conditions
+            .iter()
+            .map(|c| (c.arg, compare(c.test)))
+            .collect(),
+        answer: answer(clause.action),
+    };
+    let table = |table: &jaula_plan::seccomp::Table| program::Table {
+        entry: match table.abi {
+            Abi::X86_64 => Entry::X86_64,
+            Abi::I386 => Entry::I386,
+            Abi::Aarch64 => Entry::Aarch64,
+        },
+        calls: table
+            .calls
+            .iter()
+            .map(|call| (call.number, call.clauses.iter().map(rule).collect()))
+            .collect(),
+        default: answer(table.default),
+        newer: table.newer,
+    };
+    let tables: Vec<program::Table> = rules.tables.iter().map(table).collect();
+    let flags = Flags {
+        log: rules.flags.log,
+        spec_allow: rules.flags.spec_allow,
+        tsync: rules.flags.tsync,
+    };
+    Filter::from_rules(&tables, flags)
+}
