@@ -16,7 +16,7 @@ use crate::store::{Store, StoreError};
 use crate::view::{Image, ImageInfo};
 use jaula_plan::jail::{JailPlan, plan_jail};
 use jaula_plan::names::{Digest, Tag};
-use jaula_plan::spec::jail::{Changes, JailSpec, Namespaces, RootSpec, SeccompSpec};
+use jaula_plan::spec::jail::{Changes, JailSpec, Namespaces, Propagation, RootSpec, SeccompSpec};
 use jaula_plan::spec::rootfs::{ImageSpec, Reference};
 use jaula_plan::step::Step;
 use std::path::{Path, PathBuf};
@@ -201,11 +201,13 @@ impl Engine {
         Ok(JailSpec {
             root: crate::named::root_spec(&self.store, record)?,
             namespaces: all,
-            ids: record.settings.ids,
+            ids: record.settings.ids.clone(),
             user: exec.user.clone(),
             hostname,
             net: record.settings.net,
             mounts: Vec::new(),
+            propagation: Propagation::Private,
+            clocks: None,
             cwd: exec.cwd.clone(),
             env: exec.env.clone(),
             seccomp: SeccompSpec::Default,
@@ -255,6 +257,7 @@ impl Engine {
             Some(reference) => self.source(reference, &spec.image, observer, dry)?,
         };
         let root = match (&spec.reference, &source) {
+            (None, _) if spec.jail.root == RootSpec::Empty => RootSpec::Empty,
             (None, _) => RootSpec::HostPrograms,
             (Some(Reference::Directory(path)), _) => {
                 let changes = match spec.changes {

@@ -15,7 +15,7 @@ pub use error::JailError;
 use crate::outcome::{Io, Outcome, Status};
 use jaula_plan::jail::JailPlan;
 use jaula_plan::setup_op::{IdPlan, SetupOp};
-use jaula_plan::spec::jail::Namespaces;
+use jaula_plan::spec::jail::{IdRange, Namespaces};
 use jaula_sys::child::Op;
 use jaula_sys::idmap::{self, Range};
 use jaula_sys::joining::{self, Held};
@@ -273,7 +273,7 @@ fn start(
         // The whole jail was killed, the program with it.
         Progress::Killed => Status::Signalled(9),
     };
-    let ids = Enforced::of_ids(lowered.ids, block.map(|block| block.first));
+    let ids = Enforced::of_ids(&lowered.ids, block.map(|block| block.first));
     let enforced = Enforced::new(plan, &lowered, &child, ids, terminal);
     let enforced = serde_json::to_value(enforced).unwrap_or_default();
     Ok(Outcome { status, enforced })
@@ -320,16 +320,28 @@ fn prepare(
         outside,
         count,
     };
-    let maps = match lowered.ids {
+    let maps = match &lowered.ids {
         IdPlan::Host => None,
         IdPlan::PrivateBlock { count } => {
-            let all = vec![range(0, block.unwrap_or(u32::MAX), count)];
+            let all = vec![range(0, block.unwrap_or(u32::MAX), *count)];
             Some((all.clone(), all, false))
         }
         // A session has two ranges: the caller himself, and his subordinate identifiers.
         IdPlan::Nested { count } => {
             let both = vec![range(0, 0, 1), range(1, 1, count.saturating_sub(1))];
             Some((both.clone(), both, false))
+        }
+        IdPlan::Map {
+            users,
+            groups,
+            deny,
+        } => {
+            let all = |list: &[IdRange]| {
+                list.iter()
+                    .map(|r| range(r.inside, r.outside, r.count))
+                    .collect()
+            };
+            Some((all(users), all(groups), *deny))
         }
         IdPlan::Single { inside, outside } => Some((
             vec![range(inside.0, outside.0, 1)],

@@ -1,11 +1,13 @@
 //! Reading the host.
 
 use jaula_plan::facts::host::{
-    Account, CallerFacts, CallerKind, ETC_ENTRIES, Entry, EntryKind, HostFacts, KernelFacts,
+    Account, CallerFacts, CallerKind, ETC_ENTRIES, Entry, EntryKind, HostFacts, KernelFacts, OwnIds,
 };
 use jaula_plan::facts::host::{PROGRAM_DIRS, ProgramsFacts};
 use jaula_plan::seccomp::Abi;
-use jaula_plan::spec::jail::{Changes, IdSpec, JailSpec, NetSpec, RootSpec, SeccompSpec, UserSpec};
+use jaula_plan::spec::jail::{
+    Changes, IdRange, IdSpec, JailSpec, MountSpec, NetSpec, RootSpec, SeccompSpec, UserSpec,
+};
 use std::path::{Path, PathBuf};
 
 pub(crate) mod account;
@@ -25,6 +27,14 @@ pub fn host(spec: &JailSpec) -> HostFacts {
         resolv_conf,
         account: if needs_account { account(spec) } else { None },
         kernel: kernel(spec),
+        absent: absent(spec),
+        ids: match &spec.ids {
+            IdSpec::Map { .. } => OwnIds {
+                users: own("/proc/self/uid_map"),
+                groups: own("/proc/self/gid_map"),
+            },
+            _ => OwnIds::default(),
+        },
     }
 }
 
@@ -46,6 +56,47 @@ fn kernel(spec: &JailSpec) -> KernelFacts {
             false => jaula_sys::landlock::version(),
         },
     }
+}
+
+/// The sources that may be left out and are not there.
+fn absent(spec: &JailSpec) -> Vec<PathBuf> {
+    let optional = spec.mounts.iter().filter_map(|mount| match mount {
+        MountSpec::Bind { from, options, .. } if options.optional => Some(from),
+        _ => None,
+    });
+    let gone = |path: &&PathBuf| {
+        let found = std::fs::metadata(path);
+        found.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+    };
+    optional.filter(gone).cloned().collect()
+}
+
+/// The identifiers of this process's user namespace (user_namespaces(7)): a user without a session has his own only.
+fn own(map: &str) -> Vec<IdRange> {
+    let caller = caller();
+    if caller.kind == CallerKind::Single {
+        let own = if map.contains("uid") {
+            caller.uid
+        } else {
+            caller.gid
+        };
+        return vec![IdRange {
+            inside: own,
+            outside: own,
+            count: 1,
+        }];
+    }
+    let text = std::fs::read_to_string(map).unwrap_or_default();
+    let line = |line: &str| {
+        let mut numbers = line.split_whitespace().map(str::parse);
+        let mut next = || numbers.next()?.ok();
+        Some(IdRange {
+            inside: next()?,
+            outside: next()?,
+            count: next()?,
+        })
+    };
+    text.lines().filter_map(line).collect()
 }
 
 /// Who calls.
@@ -90,6 +141,7 @@ fn programs() -> ProgramsFacts {
 fn account(spec: &JailSpec) -> Option<Account> {
     let trees: Vec<PathBuf> = match &spec.root {
         RootSpec::HostPrograms => vec![PathBuf::from("/")],
+        RootSpec::Empty => Vec::new(),
         RootSpec::Tree {
             dir,
             changes: Changes::Layer { upper, .. },

@@ -2,14 +2,19 @@
 
 mod explain;
 mod guard;
+mod ids;
+mod mounts;
 
 pub use explain::explain;
+pub use ids::MAP_LINES;
+pub use mounts::OVERLAY_LAYERS;
 
 use crate::explain::shown;
-use crate::facts::host::{CallerKind, EntryKind, HostFacts, ProgramsFacts};
+use crate::facts::host::{EntryKind, HostFacts, ProgramsFacts};
 use crate::setup_op::{BindKind, CapSet, IdPlan, RootPlan, SetupOp, StdioPlan};
 use crate::spec::jail::{
-    Changes, IdSpec, JailSpec, MountSpec, NetSpec, RootSpec, Terminal, UserSpec,
+    BindOptions, Changes, IdRange, JailSpec, Namespaces, NetSpec, Propagation, RootSpec, Terminal,
+    UserSpec,
 };
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -66,6 +71,64 @@ pub enum JailPlanError {
         id: u32,
         /// How many there are.
         count: u32,
+    },
+    /// An identifier that no range has.
+    #[error("identifier {id} does not exist in this jail: no --map or --gmap has it")]
+    NotMapped {
+        /// As asked.
+        id: u32,
+    },
+    /// A range that cannot be.
+    #[error("cannot map {what}s {}:{}:{}: {why}", .range.inside, .range.outside, .range.count)]
+    BadMap {
+        /// `user`, `group`.
+        what: &'static str,
+        /// The range.
+        range: IdRange,
+        /// Why not.
+        why: &'static str,
+    },
+    /// More ranges than the kernel takes.
+    #[error("there are more than {} ranges of {what}s", MAP_LINES)]
+    LongMap {
+        /// `user`, `group`.
+        what: &'static str,
+    },
+    /// Without it nobody could make the jail's files.
+    #[error("no range has identifier 0 inside, so the jail would have no root {what} to set it up")]
+    NoRootInMap {
+        /// `user`, `group`.
+        what: &'static str,
+    },
+    /// The caller may give away only what he has.
+    #[error(
+        "{what} {id} is not the caller's to map: neither his own nor one of his subordinate ones"
+    )]
+    NotOurs {
+        /// `user`, `group`.
+        what: &'static str,
+        /// Outside, as the host numbers it.
+        id: u32,
+    },
+    /// Only a time namespace has clocks of its own.
+    #[error("clocks of its own need a time namespace")]
+    TimeNamespaceNeeded,
+    /// chmod(2) knows twelve bits.
+    #[error("{mode:o} is no mode: it is at most 7777")]
+    BadMode {
+        /// As asked.
+        mode: u32,
+    },
+    /// Too few directories, or too many.
+    #[error(
+        "an overlay of {count} directories cannot be made: it takes {least} to {}",
+        OVERLAY_LAYERS
+    )]
+    OverlayLayers {
+        /// As asked.
+        count: usize,
+        /// The fewest that are possible here.
+        least: usize,
     },
     /// Not in the jail's passwd(5).
     #[error("there is no user {name:?} in the jail's /etc/passwd")]
@@ -219,7 +282,7 @@ pub fn replaceable(changes: &Changes) -> bool {
 pub fn plan_jail(spec: &JailSpec, facts: &HostFacts) -> Result<JailPlan, JailPlanError> {
     let mut namespaces = spec.namespaces;
     namespaces.net &= spec.net == NetSpec::None;
-    let ids = plan_ids(spec.ids, facts)?;
+    let ids = ids::plan(&spec.ids, facts)?;
     namespaces.user = ids != IdPlan::Host;
     if !namespaces.pid
         && matches!(
@@ -244,9 +307,18 @@ pub fn plan_jail(spec: &JailSpec, facts: &HostFacts) -> Result<JailPlan, JailPla
         };
         ops.extend(name.map(SetupOp::HostName));
     }
-    ops.push(SetupOp::PrivateMounts);
-    ops.push(SetupOp::MapIds(ids));
-    ops.push(guard::lifetime(spec, ids)?);
+    if let Some(clocks) = spec.clocks {
+        if !namespaces.time {
+            return Err(JailPlanError::TimeNamespaceNeeded);
+        }
+        ops.push(SetupOp::Clocks(clocks));
+    }
+    ops.push(match spec.propagation {
+        Propagation::Slave => SetupOp::SlaveMounts,
+        Propagation::Private | Propagation::Shared => SetupOp::PrivateMounts,
+    });
+    ops.push(SetupOp::MapIds(ids.clone()));
+    ops.push(guard::lifetime(spec, &ids)?);
     match &spec.root {
         RootSpec::HostPrograms => {
             ops.push(SetupOp::Root(RootPlan::Memory));
@@ -255,16 +327,61 @@ pub fn plan_jail(spec: &JailSpec, facts: &HostFacts) -> Result<JailPlan, JailPla
                 &mut ops,
             )?;
         }
+        RootSpec::Empty => ops.push(SetupOp::Root(RootPlan::Memory)),
         RootSpec::Tree { dir, changes } => {
-            plan_tree(dir, changes, ids, &mut ops)?;
+            plan_tree(dir, changes, &ids, &mut ops)?;
         }
     }
+    if spec.root != RootSpec::Empty {
+        plan_kernel(spec, &ids, namespaces, facts, &mut notes, &mut ops);
+    }
+    mounts::plan(spec, &ids, facts, &mut ops)?;
+    if spec.root == RootSpec::Empty
+        && let Some(device) = spec.devices.first()
+    {
+        let dev = |op: &SetupOp| matches!(op, SetupOp::Dev { at, .. } if at == Path::new("/dev"));
+        if !ops.iter().any(dev) {
+            return Err(JailPlanError::BadPath {
+                path: device.path().to_owned(),
+                what: "device",
+                why: "an empty root has no /dev: it takes --dev /dev",
+            });
+        }
+        guard::devices(spec, &mut notes, &mut ops);
+    }
+    ops.push(SetupOp::PivotRoot);
+    if spec.propagation == Propagation::Shared {
+        ops.push(SetupOp::SharedMounts);
+    }
+    ops.push(SetupOp::Stdio(match spec.terminal {
+        Terminal::Auto => StdioPlan::Auto,
+        Terminal::Inherit => StdioPlan::Inherit,
+        Terminal::Captured => StdioPlan::Captured,
+    }));
+    plan_program(spec, facts, &ids, &mut ops, &mut notes)?;
+    Ok(JailPlan {
+        ops,
+        notes,
+        fault: None,
+    })
+}
+
+/// What every root gets from the kernel.
+fn plan_kernel(
+    spec: &JailSpec,
+    ids: &IdPlan,
+    namespaces: Namespaces,
+    facts: &HostFacts,
+    notes: &mut Vec<String>,
+    ops: &mut Vec<SetupOp>,
+) {
     ops.push(SetupOp::Dev {
-        tty_group: !matches!(ids, IdPlan::Single { .. }),
+        at: "/dev".into(),
+        tty_group: ids.has_group(5),
     });
-    guard::devices(spec, &mut notes, &mut ops);
+    guard::devices(spec, notes, ops);
     // Without a pid namespace of its own a fresh procfs shows what the host's shows; that is what was asked.
-    ops.push(SetupOp::Proc);
+    ops.push(SetupOp::Proc { at: "/proc".into() });
     ops.push(SetupOp::Sys {
         empty: !namespaces.net && namespaces.user,
     });
@@ -276,28 +393,13 @@ pub fn plan_jail(spec: &JailSpec, facts: &HostFacts) -> Result<JailPlan, JailPla
     if spec.net == NetSpec::Host && facts.resolv_conf {
         ops.push(SetupOp::ResolvConf);
     }
-    for mount in &spec.mounts {
-        ops.push(plan_mount(mount)?);
-    }
-    ops.push(SetupOp::PivotRoot);
-    ops.push(SetupOp::Stdio(match spec.terminal {
-        Terminal::Auto => StdioPlan::Auto,
-        Terminal::Inherit => StdioPlan::Inherit,
-        Terminal::Captured => StdioPlan::Captured,
-    }));
-    plan_program(spec, facts, ids, &mut ops, &mut notes)?;
-    Ok(JailPlan {
-        ops,
-        notes,
-        fault: None,
-    })
 }
 
 /// The last part, which also a program that joins a running jail goes through: user, capabilities, filter, program.
 fn plan_program(
     spec: &JailSpec,
     facts: &HostFacts,
-    ids: IdPlan,
+    ids: &IdPlan,
     ops: &mut Vec<SetupOp>,
     notes: &mut Vec<String>,
 ) -> Result<(), JailPlanError> {
@@ -321,33 +423,10 @@ fn plan_program(
     Ok(())
 }
 
-fn plan_ids(ids: IdSpec, facts: &HostFacts) -> Result<IdPlan, JailPlanError> {
-    let caller = facts.caller;
-    Ok(match (ids, caller.kind) {
-        (IdSpec::Private, CallerKind::Root) => IdPlan::PrivateBlock { count: ID_COUNT },
-        (IdSpec::Private, CallerKind::Session { ids }) => IdPlan::Nested {
-            count: ids.min(ID_COUNT),
-        },
-        (IdSpec::Private, CallerKind::Single) | (IdSpec::CallerAsRoot, _) => IdPlan::Single {
-            inside: (0, 0),
-            outside: (caller.uid, caller.gid),
-        },
-        (IdSpec::CallerAsSelf, _) => {
-            let own = (caller.uid, caller.gid);
-            IdPlan::Single {
-                inside: own,
-                outside: own,
-            }
-        }
-        (IdSpec::Host, CallerKind::Single) => return Err(JailPlanError::HostIdsNeedRoot),
-        (IdSpec::Host, _) => IdPlan::Host,
-    })
-}
-
 fn plan_tree(
     dir: &Path,
     changes: &Changes,
-    ids: IdPlan,
+    ids: &IdPlan,
     ops: &mut Vec<SetupOp>,
 ) -> Result<(), JailPlanError> {
     absolute(dir, "root of a jail")?;
@@ -400,6 +479,7 @@ fn plan_programs(programs: &ProgramsFacts, ops: &mut Vec<SetupOp>) -> Result<(),
         ops.push(SetupOp::Tmpfs {
             at: dir.into(),
             mode,
+            size: None,
         });
     }
     Ok(())
@@ -409,7 +489,7 @@ fn plan_entry(at: &Path, kind: &EntryKind, ops: &mut Vec<SetupOp>) {
     let bind = |kind| SetupOp::Bind {
         from: at.to_owned(),
         to: at.to_owned(),
-        read_only: true,
+        options: BindOptions::READ_ONLY,
         kind,
     };
     ops.push(match kind {
@@ -422,47 +502,10 @@ fn plan_entry(at: &Path, kind: &EntryKind, ops: &mut Vec<SetupOp>) {
     });
 }
 
-fn plan_mount(mount: &MountSpec) -> Result<SetupOp, JailPlanError> {
-    let target = |to: &Path| {
-        let to = inside(to, "mount point")?;
-        // What is put over /proc and /sys would undo their masks.
-        let kept = ["/proc", "/sys"].iter().any(|kept| to.starts_with(kept));
-        if kept || to == Path::new("/") || to == Path::new("/dev") {
-            let why = "the jail has its own there";
-            return Err(JailPlanError::BadPath {
-                path: to,
-                what: "mount point",
-                why,
-            });
-        }
-        Ok(to)
-    };
-    match mount {
-        MountSpec::Bind {
-            from,
-            to,
-            read_only,
-        } => {
-            absolute(from, "source of a mount")?;
-            let (from, to) = (from.clone(), target(to)?);
-            Ok(SetupOp::Bind {
-                from,
-                to,
-                read_only: *read_only,
-                kind: BindKind::Unknown,
-            })
-        }
-        MountSpec::Tmpfs { at } => Ok(SetupOp::Tmpfs {
-            at: target(at)?,
-            mode: 0o1777,
-        }),
-    }
-}
-
 fn plan_user(
     spec: &JailSpec,
     facts: &HostFacts,
-    ids: IdPlan,
+    ids: &IdPlan,
     caps: CapSet,
 ) -> Result<(SetupOp, CapSet), JailPlanError> {
     let (uid, gid, groups) = match (&spec.user, ids) {
@@ -472,7 +515,7 @@ fn plan_user(
             IdPlan::Single {
                 inside: (uid, gid), ..
             },
-        ) => (uid, gid, Vec::new()),
+        ) => (*uid, *gid, Vec::new()),
         (UserSpec::Root, _) => (0, 0, Vec::new()),
         (UserSpec::Ids { uid, gid, groups }, _) => (*uid, *gid, groups.clone()),
         (UserSpec::Named(name), _) => match &facts.account {
@@ -484,19 +527,28 @@ fn plan_user(
         IdPlan::Single {
             inside: (only, only_gid),
             ..
-        } if uid != only || gid != only_gid => {
-            return Err(JailPlanError::OneUserOnly { only });
+        } if uid != *only || gid != *only_gid => {
+            return Err(JailPlanError::OneUserOnly { only: *only });
         }
         IdPlan::PrivateBlock { count } | IdPlan::Nested { count } => {
             let all = groups.iter().chain([&uid, &gid]);
-            if let Some(id) = all.copied().find(|id| *id >= count) {
-                return Err(JailPlanError::NoSuchId { id, count });
+            if let Some(id) = all.copied().find(|id| id >= count) {
+                return Err(JailPlanError::NoSuchId { id, count: *count });
+            }
+        }
+        IdPlan::Map { .. } => {
+            let unknown = groups
+                .iter()
+                .chain([&gid])
+                .find(|gid| !ids.has_group(**gid));
+            if let Some(id) = unknown.copied().or((!ids.has_user(uid)).then_some(uid)) {
+                return Err(JailPlanError::NotMapped { id });
             }
         }
         IdPlan::Single { .. } | IdPlan::Host => {}
     }
     // Only root keeps capabilities; the bounding set is cut to the same for everyone else's set-uid programs.
-    let set_groups = !matches!(ids, IdPlan::Single { .. });
+    let set_groups = ids.set_groups();
     Ok((
         SetupOp::User {
             uid,

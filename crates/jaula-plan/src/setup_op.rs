@@ -4,13 +4,13 @@ use crate::explain::{shown, word};
 use crate::landlock::Ruleset;
 use crate::names::HostName;
 use crate::seccomp::Rules;
-use crate::spec::jail::{Changes, Namespaces};
+use crate::spec::jail::{BindOptions, Changes, Clocks, IdRange, Namespaces, OverlayTop};
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
 /// Which identifiers exist inside, and what they are outside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IdPlan {
     /// A free block of identifiers that no other jail has; the tree is seen through an id-mapped mount.
     PrivateBlock {
@@ -29,8 +29,57 @@ pub enum IdPlan {
         /// User and group outside.
         outside: (u32, u32),
     },
+    /// As asked, outside as the caller's own namespace numbers them. Identifier 0 is one of each.
+    Map {
+        /// Users.
+        users: Vec<IdRange>,
+        /// Groups.
+        groups: Vec<IdRange>,
+        /// Whether setgroups(2) has to be given up, without which one group of one's own cannot be mapped.
+        deny: bool,
+    },
     /// No user namespace: those of the host.
     Host,
+}
+
+impl IdPlan {
+    /// Whether setgroups(2) is possible inside.
+    pub fn set_groups(&self) -> bool {
+        !matches!(self, Self::Single { .. } | Self::Map { deny: true, .. })
+    }
+
+    /// Whether a group exists inside.
+    pub fn has_group(&self, gid: u32) -> bool {
+        match self {
+            Self::PrivateBlock { count } | Self::Nested { count } => gid < *count,
+            Self::Single { inside, .. } => inside.1 == gid,
+            Self::Map { groups, .. } => in_ranges(groups, gid),
+            Self::Host => true,
+        }
+    }
+
+    /// Whether a user exists inside.
+    pub fn has_user(&self, uid: u32) -> bool {
+        match self {
+            Self::PrivateBlock { count } | Self::Nested { count } => uid < *count,
+            Self::Single { inside, .. } => inside.0 == uid,
+            Self::Map { users, .. } => in_ranges(users, uid),
+            Self::Host => true,
+        }
+    }
+}
+
+fn in_ranges(ranges: &[IdRange], id: u32) -> bool {
+    let has = |range: &IdRange| {
+        id.checked_sub(range.inside)
+            .is_some_and(|n| n < range.count)
+    };
+    ranges.iter().any(has)
+}
+
+fn range_words(ranges: &[IdRange]) -> String {
+    let word = |r: &IdRange| format!("{}:{}:{}", r.inside, r.outside, r.count);
+    ranges.iter().map(word).collect::<Vec<_>>().join(" ")
 }
 
 impl fmt::Display for IdPlan {
@@ -47,6 +96,13 @@ impl fmt::Display for IdPlan {
                 outside: (out_uid, out_gid),
             } => {
                 write!(f, "user {uid} to {out_uid} and group {gid} to {out_gid}")
+            }
+            Self::Map { users, groups, .. } => {
+                let (users, groups) = (range_words(users), range_words(groups));
+                write!(
+                    f,
+                    "users {users} and groups {groups} (inside:outside:count)"
+                )
             }
             Self::Host => f.write_str("none: the identifiers are those of the host"),
         }
@@ -206,8 +262,14 @@ pub enum SetupOp {
     Loopback,
     /// The host name.
     HostName(HostName),
-    /// Keep mounts from travelling back.
+    /// Keep mounts from travelling, either way.
     PrivateMounts,
+    /// Keep mounts from travelling back; what the host mounts later is seen.
+    SlaveMounts,
+    /// Let namespaces made inside see each other's mounts.
+    SharedMounts,
+    /// Clocks that are ahead of the host's.
+    Clocks(Clocks),
     /// The tree that becomes the root.
     Root(RootPlan),
     /// A directory in it, if there is none.
@@ -230,8 +292,8 @@ pub enum SetupOp {
         from: PathBuf,
         /// In the jail.
         to: PathBuf,
-        /// Not writable.
-        read_only: bool,
+        /// How.
+        options: BindOptions,
         /// Whether what is bound is a directory, as far as it is known.
         kind: BindKind,
     },
@@ -241,14 +303,56 @@ pub enum SetupOp {
         at: PathBuf,
         /// Mode of its top directory.
         mode: u32,
+        /// The most it may hold, in bytes.
+        size: Option<u64>,
+    },
+    /// Several directories of the host as one.
+    Overlay {
+        /// In the host, the uppermost first.
+        lower: Vec<PathBuf>,
+        /// Where, from the root.
+        to: PathBuf,
+        /// What becomes of writes.
+        top: OverlayTop,
+    },
+    /// A copy of a file of the caller's in it.
+    File {
+        /// In the host.
+        from: PathBuf,
+        /// Where, from the root.
+        to: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// Message queues in it.
+    Mqueue {
+        /// Where, from the root.
+        at: PathBuf,
+    },
+    /// Make a mount in it read-only.
+    RemountReadOnly {
+        /// Where, from the root.
+        at: PathBuf,
+    },
+    /// Change the mode of something in it.
+    Chmod {
+        /// Where, from the root.
+        at: PathBuf,
+        /// The mode.
+        mode: u32,
     },
     /// A new `/dev`.
     Dev {
+        /// Where, from the root.
+        at: PathBuf,
         /// Whether group `tty` (5) exists inside.
         tty_group: bool,
     },
     /// A new `/proc`.
-    Proc,
+    Proc {
+        /// Where, from the root.
+        at: PathBuf,
+    },
     /// A new, read-only `/sys`.
     Sys {
         /// An empty directory instead, because the network (and with it what sysfs shows) is the host's.
@@ -256,9 +360,9 @@ pub enum SetupOp {
     },
     /// A device node of the host in the fresh `/dev`.
     Device(PathBuf),
-    /// Hide paths of `/proc` and `/sys` under something empty of our own, where the kernel has them.
+    /// Hide paths of the last `/proc` and `/sys` under something empty of our own, where the kernel has them.
     Mask(Vec<&'static str>),
-    /// Make paths of `/proc` read-only, where the kernel has them.
+    /// Make paths of the last `/proc` read-only, where the kernel has them.
     ReadOnly(Vec<&'static str>),
     /// The host's resolv.conf(5), for a jail on the host's network.
     ResolvConf,
@@ -333,6 +437,13 @@ impl fmt::Display for SetupOp {
             Self::Loopback => f.write_str("bring up the loopback interface"),
             Self::HostName(name) => write!(f, "set the host name to {name}"),
             Self::PrivateMounts => f.write_str("keep every mount private to the jail"),
+            Self::SlaveMounts => f.write_str("see what the host mounts later, and show it nothing"),
+            Self::SharedMounts => f.write_str("share mounts with namespaces made inside"),
+            Self::Clocks(clocks) => write!(
+                f,
+                "set the clocks ahead: monotonic by {} s, boot time by {} s",
+                clocks.monotonic, clocks.boottime
+            ),
             Self::Root(RootPlan::Memory) => f.write_str("make an empty root in memory"),
             Self::Root(RootPlan::Tree {
                 dir,
@@ -360,23 +471,44 @@ impl fmt::Display for SetupOp {
             }
             Self::Link { at, to } => write!(f, "make link {} to {}", path(at), path(to)),
             Self::Bind {
-                from,
-                to,
-                read_only,
-                ..
+                from, to, options, ..
             } => {
+                write!(f, "bind {} at {}", path(from), path(to))?;
+                let words = options.words();
+                words.iter().try_for_each(|word| write!(f, ", {word}"))
+            }
+            Self::Tmpfs { at, mode, size } => {
+                write!(f, "mount memory at {} (mode {mode:o}", path(at))?;
+                match size {
+                    Some(size) => write!(f, ", at most {size} bytes)"),
+                    None => f.write_str(")"),
+                }
+            }
+            Self::Overlay { lower, to, top } => {
+                let list: Vec<String> = lower.iter().map(path).collect();
                 write!(
                     f,
-                    "bind {} at {}{}",
-                    path(from),
-                    path(to),
-                    if *read_only { ", read-only" } else { "" }
-                )
+                    "lay {} over each other at {}, ",
+                    list.join(" "),
+                    path(to)
+                )?;
+                match top {
+                    OverlayTop::Memory => f.write_str("changes in memory"),
+                    OverlayTop::Nothing => f.write_str("read-only"),
+                    OverlayTop::Directory { upper, .. } => {
+                        write!(f, "changes in {}", path(upper))
+                    }
+                }
             }
-            Self::Tmpfs { at, mode } => write!(f, "mount memory at {} (mode {mode:o})", path(at)),
-            Self::Dev { .. } => f.write_str("make a fresh /dev"),
+            Self::File { from, to, mode } => {
+                write!(f, "copy {} to {} (mode {mode:o})", path(from), path(to))
+            }
+            Self::Mqueue { at } => write!(f, "mount message queues at {}", path(at)),
+            Self::RemountReadOnly { at } => write!(f, "make {} read-only", path(at)),
+            Self::Chmod { at, mode } => write!(f, "change the mode of {} to {mode:o}", path(at)),
             Self::Device(at) => write!(f, "give it the host's device {}", path(at)),
-            Self::Proc => f.write_str("mount a fresh /proc"),
+            Self::Dev { at, .. } => write!(f, "make a fresh {}", path(at)),
+            Self::Proc { at } => write!(f, "mount a fresh {}", path(at)),
             Self::Sys { empty: false } => f.write_str("mount a read-only /sys"),
             Self::Sys { empty: true } => f.write_str("leave /sys empty"),
             Self::Mask(paths) => write!(f, "hide {}", paths.join(" ")),

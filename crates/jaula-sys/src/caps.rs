@@ -154,3 +154,51 @@ pub(crate) fn found() -> Option<Found> {
         no_new_privs: privileges == 1,
     })
 }
+
+/// Sets effective, permitted and inheritable to `keep`.
+pub(crate) fn set_inheritable(keep: u64) -> Result<(), Errno> {
+    let header = Header {
+        version: VERSION_3,
+        pid: 0,
+    };
+    let half = |bits: u32| Data {
+        effective: bits,
+        permitted: bits,
+        inheritable: bits,
+    };
+    let data = [half(keep as u32), half((keep >> 32) as u32)];
+    // SAFETY: version 3 takes a header and two data structures.
+    let done = unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) };
+    if done < 0 { Err(Errno::last()) } else { Ok(()) }
+}
+
+/// As [`bound`], as far as this process may.
+pub(crate) fn try_bound(keep: u64) -> Result<(), Errno> {
+    for number in (0..64).filter(|number| keep >> number & 1 == 0) {
+        // SAFETY: takes numbers only.
+        if unsafe { libc::prctl(libc::PR_CAPBSET_DROP, number, 0, 0, 0) } < 0 {
+            match Errno::last() {
+                // Past the last one of this kernel.
+                Errno(libc::EINVAL) => return Ok(()),
+                Errno(libc::EPERM) => {}
+                errno => return Err(errno),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Adds to the ambient set what is permitted and inheritable of `set`.
+pub(crate) fn ambient(set: u64) -> Result<(), Errno> {
+    for number in (0..64u64).filter(|number| set >> number & 1 == 1) {
+        let raise = libc::PR_CAP_AMBIENT_RAISE as libc::c_ulong;
+        // SAFETY: takes numbers only.
+        if unsafe { libc::prctl(libc::PR_CAP_AMBIENT, raise, number, 0, 0) } < 0 {
+            match Errno::last() {
+                Errno(libc::EINVAL | libc::EPERM) => {}
+                errno => return Err(errno),
+            }
+        }
+    }
+    Ok(())
+}

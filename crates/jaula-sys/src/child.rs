@@ -4,10 +4,18 @@
 use crate::beneath::{self, Fd, Links};
 use crate::error::Errno;
 use crate::landlock::Ruleset;
+use crate::place::{self, DIRECTORY, Note, file_type, make_dir, make_file, plain};
 use crate::seccomp::Filter;
 use crate::{caps, mount};
 use std::ffi::{CStr, CString};
 use std::os::fd::RawFd;
+
+mod self_op;
+mod tree_op;
+
+pub use crate::place::Stage;
+pub use self_op::SelfOp;
+pub use tree_op::{OverlayDirs, TreeOp};
 
 /// A place in the child's table of descriptors.
 pub type Slot = usize;
@@ -22,6 +30,12 @@ pub(crate) struct Table {
     pub(crate) socket: RawFd,
     /// What [`Op::ReadBack`] found.
     pub(crate) found: Option<caps::Found>,
+    /// What can be said of the last operation besides its errno.
+    pub(crate) note: Note,
+    /// Which of several working directories it was.
+    pub(crate) worked_in: usize,
+    /// The umask before the walk.
+    pub(crate) umask: libc::mode_t,
 }
 
 impl Table {
@@ -30,10 +44,13 @@ impl Table {
             slots: [-1; SLOTS],
             socket,
             found: None,
+            note: Note::new(),
+            worked_in: 0,
+            umask: 0o022,
         }
     }
 
-    fn at(&self, slot: Slot) -> Result<RawFd, Errno> {
+    pub(crate) fn at(&self, slot: Slot) -> Result<RawFd, Errno> {
         self.slots
             .get(slot)
             .copied()
@@ -41,7 +58,13 @@ impl Table {
             .ok_or(Errno(libc::EBADF))
     }
 
-    fn put(&mut self, slot: Slot, fd: Fd) -> Result<(), Errno> {
+    pub(crate) fn shift(&mut self, from: Slot, to: Slot) -> Result<(), Errno> {
+        let fd = self.at(from)?;
+        self.put(from, Fd(-1))?;
+        self.put(to, Fd(fd))
+    }
+
+    pub(crate) fn put(&mut self, slot: Slot, fd: Fd) -> Result<(), Errno> {
         let place = self.slots.get_mut(slot).ok_or(Errno(libc::EBADF))?;
         *place = fd.0;
         std::mem::forget(fd);
@@ -156,6 +179,8 @@ pub enum Op {
         path: CString,
         /// Its text.
         to: CString,
+        /// Whether one that is there already and says the same is as good.
+        same: bool,
     },
     /// See to it that `name` is a plain directory or regular file in `dir`, no link: made when absent, replaced when
     /// it is something else and `replace` says so.
@@ -177,7 +202,13 @@ pub enum Op {
         path: CString,
         /// A directory or a file; as what is in this slot is.
         like: PlaceKind,
+        /// The mode of directories on the way that have to be made.
+        parents: u32,
     },
+    /// Anything that is written into a tree or makes it up; see [`TreeOp`].
+    Tree(TreeOp),
+    /// Anything that changes who or what this process is; see [`SelfOp`].
+    Itself(SelfOp),
     /// Make the directory of a slot the working directory.
     Chdir(Slot),
     /// Bind `from` at `to`, both as mount(2) takes them.
@@ -261,8 +292,8 @@ pub enum Op {
 pub enum PlaceKind {
     /// A directory of this mode if it has to be made.
     Directory(u32),
-    /// As the mount of a slot: a directory or a file.
-    Like(Slot),
+    /// As the mount of a slot: a directory of mode 755, or a file of this mode if it has to be made.
+    Like(Slot, u32),
 }
 
 /// Where a standard descriptor comes from.
@@ -282,7 +313,7 @@ pub(crate) enum Done {
     Absent,
 }
 
-fn check(result: libc::c_int) -> Result<(), Errno> {
+pub(crate) fn check(result: libc::c_int) -> Result<(), Errno> {
     if result < 0 {
         Err(Errno::last())
     } else {
@@ -290,7 +321,7 @@ fn check(result: libc::c_int) -> Result<(), Errno> {
     }
 }
 
-fn check_long(result: libc::c_long) -> Result<(), Errno> {
+pub(crate) fn check_long(result: libc::c_long) -> Result<(), Errno> {
     if result < 0 {
         Err(Errno::last())
     } else {
@@ -398,23 +429,37 @@ fn apply(op: &Op, table: &mut Table) -> Result<Done, Errno> {
             mount::attach(table.at(*slot)?, target.0)?;
         }
         Op::MakeDir { dir, name, mode } => make_dir(table.at(*dir)?, name, *mode)?,
-        Op::MakeFile { dir, name } => make_file(table.at(*dir)?, name)?,
-        Op::Symlink { dir, path, to } => symlink(table.at(*dir)?, path, to)?,
+        Op::MakeFile { dir, name } => make_file(table.at(*dir)?, name, 0o644)?,
+        Op::Symlink {
+            dir,
+            path,
+            to,
+            same,
+        } => place::symlink(table.at(*dir)?, path, to, *same, &mut table.note)?,
         Op::Plain {
             dir,
             path,
             directory,
             replace,
         } => plain(table.at(*dir)?, path, *directory, *replace)?,
-        Op::Place { dir, path, like } => {
-            let (directory, mode) = match like {
-                PlaceKind::Directory(mode) => (true, *mode),
-                PlaceKind::Like(slot) => {
-                    (file_type(table.at(*slot)?, c"")? == libc::S_IFDIR, 0o755)
+        Op::Place {
+            dir,
+            path,
+            like,
+            parents,
+        } => {
+            let (directory, file) = match like {
+                PlaceKind::Directory(mode) => (Some(*mode), 0),
+                PlaceKind::Like(slot, file) => {
+                    let directory = file_type(table.at(*slot)?, c"")? == libc::S_IFDIR;
+                    (directory.then_some(0o755), *file)
                 }
             };
-            place(table.at(*dir)?, path, directory, mode)?;
+            let dir = table.at(*dir)?;
+            place::place_below(dir, path, directory, file, *parents, &mut table.note)?;
         }
+        Op::Tree(op) => return tree_op::apply(op, table),
+        Op::Itself(op) => return self_op::apply(op, table),
         // SAFETY: takes a descriptor only.
         Op::Chdir(slot) => check(unsafe { libc::fchdir(table.at(*slot)?) })?,
         Op::Bind { from, to } => mount::mount(Some(from), to, libc::MS_BIND)?,
@@ -451,7 +496,7 @@ fn apply(op: &Op, table: &mut Table) -> Result<Done, Errno> {
         Op::Caps(keep) => caps::set(*keep)?,
         // SAFETY: takes numbers only.
         Op::NoNewPrivs => check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) })?,
-        Op::WorkIn(dirs) => work_in(dirs)?,
+        Op::WorkIn(dirs) => table.worked_in = work_in(dirs)?,
         Op::CloseRange => {
             // SAFETY: takes numbers only; nothing of the child uses a descriptor past 2 after this.
             check_long(unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 0u32) })?
@@ -535,166 +580,6 @@ fn loopback_up() -> Result<(), Errno> {
     check(unsafe { libc::ioctl(socket.0, libc::SIOCSIFFLAGS, &raw const request) })
 }
 
-fn make_dir(dir: RawFd, name: &CStr, mode: u32) -> Result<(), Errno> {
-    // SAFETY: the name ends in NUL. The umask is 0 in the child (see `spawn`).
-    check(unsafe { libc::mkdirat(dir, name.as_ptr(), mode) })
-}
-
-fn make_file(dir: RawFd, name: &CStr) -> Result<(), Errno> {
-    let flags = libc::O_CREAT | libc::O_EXCL | libc::O_WRONLY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
-    // SAFETY: the name ends in NUL.
-    let fd = unsafe { libc::openat(dir, name.as_ptr(), flags, 0o644) };
-    check(fd)?;
-    drop(Fd(fd));
-    Ok(())
-}
-
-/// The type bits of a file, itself and not what it links to.
-fn file_type(dir: RawFd, name: &CStr) -> Result<u32, Errno> {
-    // SAFETY: zero is a valid value of every field.
-    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
-    let flags = libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH;
-    // SAFETY: the name ends in NUL and `stat` is written only.
-    check(unsafe { libc::fstatat(dir, name.as_ptr(), &raw mut stat, flags) })?;
-    Ok(stat.st_mode & libc::S_IFMT)
-}
-
-/// A path as directory and last component, on the stack.
-struct Split {
-    buffer: [u8; libc::PATH_MAX as usize],
-    /// Where the last component starts.
-    last: usize,
-}
-
-impl Split {
-    fn new(path: &CStr) -> Result<Self, Errno> {
-        let mut buffer = [0u8; libc::PATH_MAX as usize];
-        let bytes = path.to_bytes_with_nul();
-        buffer
-            .get_mut(..bytes.len())
-            .ok_or(Errno(libc::ENAMETOOLONG))?
-            .copy_from_slice(bytes);
-        let last = bytes
-            .iter()
-            .rposition(|b| *b == b'/')
-            .map_or(0, |slash| slash + 1);
-        if let Some(slash) = last.checked_sub(1).and_then(|slash| buffer.get_mut(slash)) {
-            *slash = 0;
-        }
-        Ok(Self { buffer, last })
-    }
-
-    fn text(&self, from: usize) -> Result<&CStr, Errno> {
-        let bytes = self.buffer.get(from..).ok_or(Errno(libc::EINVAL))?;
-        CStr::from_bytes_until_nul(bytes).map_err(|_| Errno(libc::EINVAL))
-    }
-
-    /// The directory: `.` for a path of one component.
-    fn parent(&self) -> Result<&CStr, Errno> {
-        let parent = if self.last == 0 { c"." } else { self.text(0)? };
-        Ok(if parent.is_empty() { c"." } else { parent })
-    }
-
-    fn name(&self) -> Result<&CStr, Errno> {
-        self.text(self.last)
-    }
-}
-
-const DIRECTORY: i32 = libc::O_PATH | libc::O_DIRECTORY;
-
-fn symlink(dir: RawFd, path: &CStr, to: &CStr) -> Result<(), Errno> {
-    if !path.to_bytes().contains(&b'/') {
-        // SAFETY: both strings end in NUL.
-        return check(unsafe { libc::symlinkat(to.as_ptr(), dir, path.as_ptr()) });
-    }
-    let split = Split::new(path)?;
-    place(dir, split.parent()?, true, 0o755)?;
-    let parent = beneath::open_raw(dir, split.parent()?, DIRECTORY, Links::InRoot)?;
-    // SAFETY: both strings end in NUL.
-    check(unsafe { libc::symlinkat(to.as_ptr(), parent.0, split.name()?.as_ptr()) })
-}
-
-fn plain(dir: RawFd, path: &CStr, directory: bool, replace: bool) -> Result<(), Errno> {
-    let split = Split::new(path)?;
-    let parent = beneath::open_raw(dir, split.parent()?, DIRECTORY, Links::Refuse)?;
-    let name = split.name()?;
-    let wanted = if directory {
-        libc::S_IFDIR
-    } else {
-        libc::S_IFREG
-    };
-    match file_type(parent.0, name) {
-        Ok(found) if found == wanted => return Ok(()),
-        Ok(found) if replace => {
-            let flags = if found == libc::S_IFDIR {
-                libc::AT_REMOVEDIR
-            } else {
-                0
-            };
-            // SAFETY: the name ends in NUL; a link itself is removed, not what it leads to.
-            check(unsafe { libc::unlinkat(parent.0, name.as_ptr(), flags) })?;
-        }
-        Ok(libc::S_IFLNK) => return Err(Errno(libc::ELOOP)),
-        Ok(_) => {
-            return Err(Errno(if directory {
-                libc::ENOTDIR
-            } else {
-                libc::EEXIST
-            }));
-        }
-        Err(Errno(libc::ENOENT)) => {}
-        Err(errno) => return Err(errno),
-    }
-    if directory {
-        make_dir(parent.0, name, 0o755)
-    } else {
-        make_file(parent.0, name)
-    }
-}
-
-fn place(dir: RawFd, path: &CStr, directory: bool, mode: u32) -> Result<(), Errno> {
-    // Mostly it is there.
-    match beneath::open_raw(dir, path, libc::O_PATH, Links::InRoot) {
-        Ok(_) => return Ok(()),
-        Err(Errno(libc::ENOENT)) => {}
-        Err(errno) => return Err(errno),
-    }
-    let mut buffer = [0u8; libc::PATH_MAX as usize];
-    let bytes = path.to_bytes();
-    buffer
-        .get_mut(..bytes.len())
-        .ok_or(Errno(libc::ENAMETOOLONG))?
-        .copy_from_slice(bytes);
-    // Every prefix that ends before a slash, then the whole.
-    for end in 1..=bytes.len() {
-        let whole = end == bytes.len();
-        if !whole && bytes.get(end) != Some(&b'/') {
-            continue;
-        }
-        if let Some(slash) = buffer.get_mut(end) {
-            *slash = 0;
-        }
-        let prefix = CStr::from_bytes_until_nul(&buffer).map_err(|_| Errno(libc::EINVAL))?;
-        match beneath::open_raw(dir, prefix, libc::O_PATH, Links::InRoot) {
-            Ok(_) => {}
-            Err(Errno(libc::ENOENT)) => {
-                let split = Split::new(prefix)?;
-                let parent = beneath::open_raw(dir, split.parent()?, DIRECTORY, Links::InRoot)?;
-                if whole && !directory {
-                    make_file(parent.0, split.name()?)?;
-                } else {
-                    make_dir(parent.0, split.name()?, if whole { mode } else { 0o755 })?;
-                }
-            }
-            Err(errno) => return Err(errno),
-        }
-        if let (Some(slash), false) = (buffer.get_mut(end), whole) {
-            *slash = b'/';
-        }
-    }
-    Ok(())
-}
-
 fn mask(with: &CStr, or_with: &CStr, to: &CStr) -> Result<Done, Errno> {
     let mut result = mount::mount(Some(with), to, libc::MS_BIND);
     if result == Err(Errno(libc::ENOTDIR)) {
@@ -726,9 +611,11 @@ fn stdio(sources: &[Source; 3], table: &Table) -> Result<(), Errno> {
     Ok(())
 }
 
-fn work_in(dirs: &[CString]) -> Result<(), Errno> {
+fn work_in(dirs: &[CString]) -> Result<usize, Errno> {
     let mut result = Err(Errno(libc::ENOENT));
-    for dir in dirs {
+    let mut worked = 0;
+    for (index, dir) in dirs.iter().enumerate() {
+        worked = index;
         // SAFETY: the path ends in NUL.
         result = check(unsafe { libc::chdir(dir.as_ptr()) });
         if result.is_ok() {
@@ -741,7 +628,7 @@ fn work_in(dirs: &[CString]) -> Result<(), Errno> {
     check_long(unsafe { libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len()) })?;
     // Outside of the root the kernel says "(unreachable)" (getcwd(3)).
     if buffer.first() == Some(&b'/') {
-        Ok(())
+        Ok(worked)
     } else {
         Err(Errno(libc::EXDEV))
     }

@@ -14,6 +14,7 @@ pub mod landlock;
 pub mod mount;
 pub mod namespace;
 pub mod overlay;
+mod place;
 pub mod process;
 pub mod procfs;
 pub mod pty;

@@ -87,27 +87,59 @@ pub(crate) fn attach_at(mount: RawFd, path: &CStr) -> Result<(), Errno> {
     checked(done).map(drop)
 }
 
+/// A file system that is being made up (fsopen(2)).
+pub(crate) struct Context(Fd);
+
+/// Starts one.
+pub(crate) fn open_fs(name: &CStr) -> Result<Context, Errno> {
+    // SAFETY: `name` ends in NUL.
+    fd(unsafe { libc::syscall(libc::SYS_fsopen, name.as_ptr(), 1u32) }).map(Context)
+}
+
+impl Context {
+    fn command(
+        &self,
+        command: u32,
+        key: *const libc::c_char,
+        value: *const libc::c_char,
+    ) -> Result<(), Errno> {
+        // SAFETY: key and value are NUL-terminated or null, as the command wants them.
+        let done = unsafe { libc::syscall(libc::SYS_fsconfig, self.0.0, command, key, value, 0) };
+        checked(done).map(drop)
+    }
+
+    /// An option with a value of at most 255 bytes.
+    pub(crate) fn set(&self, key: &CStr, value: &CStr) -> Result<(), Errno> {
+        self.command(FSCONFIG_SET_STRING, key.as_ptr(), value.as_ptr())
+    }
+
+    /// An option without a value.
+    pub(crate) fn flag(&self, key: &CStr) -> Result<(), Errno> {
+        self.command(FSCONFIG_SET_FLAG, key.as_ptr(), ptr::null())
+    }
+
+    /// Makes it, mounted nowhere yet.
+    pub(crate) fn create(&self, attrs: u64) -> Result<Fd, Errno> {
+        self.command(FSCONFIG_CMD_CREATE, ptr::null(), ptr::null())?;
+        // SAFETY: takes numbers only.
+        fd(unsafe { libc::syscall(libc::SYS_fsmount, self.0.0, 1u32, attrs as u32) })
+    }
+}
+
 /// A new file system, mounted nowhere yet.
 pub(crate) fn new_fs<'a>(
     name: &CStr,
     options: impl Iterator<Item = (&'a CStr, Option<&'a CStr>)>,
     attrs: u64,
 ) -> Result<Fd, Errno> {
-    // SAFETY: `name` ends in NUL.
-    let context = fd(unsafe { libc::syscall(libc::SYS_fsopen, name.as_ptr(), 1u32) })?;
-    let set = |command: u32, key: *const libc::c_char, value: *const libc::c_char| {
-        // SAFETY: key and value are NUL-terminated or null, as the command wants them.
-        checked(unsafe { libc::syscall(libc::SYS_fsconfig, context.0, command, key, value, 0) })
-    };
+    let context = open_fs(name)?;
     for (key, value) in options {
         match value {
-            Some(value) => set(FSCONFIG_SET_STRING, key.as_ptr(), value.as_ptr())?,
-            None => set(FSCONFIG_SET_FLAG, key.as_ptr(), ptr::null())?,
+            Some(value) => context.set(key, value)?,
+            None => context.flag(key)?,
         };
     }
-    set(FSCONFIG_CMD_CREATE, ptr::null(), ptr::null())?;
-    // SAFETY: takes numbers only.
-    fd(unsafe { libc::syscall(libc::SYS_fsmount, context.0, 1u32, attrs as u32) })
+    context.create(attrs)
 }
 
 #[repr(C)]

@@ -355,6 +355,22 @@ impl Filter {
         Self(code, 0)
     }
 
+    /// A ready program, as libseccomp(3) exports it: instructions of eight bytes in this machine's order. None when
+    /// the bytes are no whole number of instructions, or more than the kernel takes.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (list, rest) = bytes.as_chunks::<8>();
+        if !rest.is_empty() || u16::try_from(list.len()).is_err() {
+            return None;
+        }
+        let instruction = |b: &[u8; 8]| libc::sock_filter {
+            code: u16::from_ne_bytes([b[0], b[1]]),
+            jt: b[2],
+            jf: b[3],
+            k: u32::from_ne_bytes([b[4], b[5], b[6], b[7]]),
+        };
+        Some(Self(list.iter().map(instruction).collect(), 0))
+    }
+
     /// Loads the filter into this thread; it can never be taken off again.
     pub(crate) fn load(&self) -> Result<(), Errno> {
         let program = libc::sock_fprog {

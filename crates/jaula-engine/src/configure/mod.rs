@@ -12,7 +12,8 @@ use crate::outcome::{Io, Status};
 use crate::{jail, probe};
 use jaula_plan::jail::plan_jail;
 use jaula_plan::spec::jail::{
-    Changes, IdSpec, JailSpec, Namespaces, NetSpec, RootSpec, SeccompSpec, Terminal, UserSpec,
+    Changes, IdSpec, JailSpec, Namespaces, NetSpec, Propagation, RootSpec, SeccompSpec, Terminal,
+    UserSpec,
 };
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -104,6 +105,8 @@ fn spec(root: &Path, epoch: u64, command: Vec<OsString>) -> JailSpec {
         hostname: "localhost".parse().ok(),
         net: NetSpec::None,
         mounts: Vec::new(),
+        propagation: Propagation::Private,
+        clocks: None,
         cwd: Some("/".into()),
         env,
         seccomp: SeccompSpec::DefaultNoSync,

@@ -4,7 +4,7 @@ use super::lower::Lowered;
 use jaula_plan::explain::shown;
 use jaula_plan::jail::JailPlan;
 use jaula_plan::setup_op::{CapSet, IdPlan, RootPlan, SetupOp};
-use jaula_plan::spec::jail::Changes;
+use jaula_plan::spec::jail::{Changes, IdRange};
 use jaula_sys::child::Op;
 use jaula_sys::spawn::Child;
 
@@ -70,6 +70,13 @@ pub enum Ids {
         outside: u32,
         /// How many.
         count: u32,
+    },
+    /// Several ranges: inside, outside as the caller's namespace counts, how many.
+    Map {
+        /// Of users.
+        users: Vec<[u32; 3]>,
+        /// Of groups.
+        groups: Vec<[u32; 3]>,
     },
 }
 
@@ -155,18 +162,29 @@ impl Enforced {
         this
     }
 
-    pub(super) fn of_ids(ids: IdPlan, block: Option<u32>) -> Ids {
+    pub(super) fn of_ids(ids: &IdPlan, block: Option<u32>) -> Ids {
         match ids {
             IdPlan::Host => Ids::Host,
+            IdPlan::Map { users, groups, .. } => {
+                let all = |list: &[IdRange]| {
+                    list.iter()
+                        .map(|r| [r.inside, r.outside, r.count])
+                        .collect()
+                };
+                Ids::Map {
+                    users: all(users),
+                    groups: all(groups),
+                }
+            }
             IdPlan::PrivateBlock { count } => Ids::Range {
                 inside: 0,
                 outside: block.unwrap_or(0),
-                count,
+                count: *count,
             },
             IdPlan::Nested { count } => Ids::Range {
                 inside: 0,
                 outside: 0,
-                count,
+                count: *count,
             },
             IdPlan::Single { inside, outside } => Ids::Range {
                 inside: inside.0,

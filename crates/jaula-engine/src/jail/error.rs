@@ -40,6 +40,15 @@ pub enum JailError {
         /// What the kernel said.
         errno: Errno,
     },
+    /// A file that was to be copied into the jail.
+    #[error("cannot read {} to copy it into the jail", .path.display())]
+    Source {
+        /// In the host.
+        path: PathBuf,
+        /// What was wrong.
+        #[source]
+        source: std::io::Error,
+    },
     /// No free block of identifiers.
     #[error("every block of identifiers for jails is in use, or {} cannot be used", .dir.display())]
     Blocks {
@@ -87,7 +96,10 @@ impl JailError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Program { errno, .. } if errno.0 == 2 => Kind::NotFound,
-            Self::Program { .. } | Self::Nul { .. } | Self::NoDescriptor { .. } => Kind::User,
+            Self::Program { .. }
+            | Self::Nul { .. }
+            | Self::NoDescriptor { .. }
+            | Self::Source { .. } => Kind::User,
             Self::Gone => Kind::NotFound,
             Self::Step { errno, .. } if errno.0 == 28 => Kind::DiskFull,
             Self::Killed | Self::Follow { .. } => Kind::Internal,

@@ -2,20 +2,24 @@
 
 use super::JailError;
 use jaula_plan::jail::{JailPlan, replaceable};
-use jaula_plan::setup_op::{BindKind, IdPlan, RootPlan, SetupOp};
+use jaula_plan::setup_op::{IdPlan, RootPlan, SetupOp};
 use jaula_plan::spec::jail::{Changes, Namespaces};
 use jaula_sys::beneath::Links;
-use jaula_sys::child::{Op, PlaceKind, Slot};
+use jaula_sys::child::{Op, Slot};
 use jaula_sys::mount::attr;
 use jaula_sys::seccomp::{Filter, Options};
 use std::ffi::{CString, OsStr, OsString};
+use std::fs::File;
 use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 mod guard;
+mod mounts;
 mod parts;
+
+use mounts::{MS_SHARED, MS_SLAVE};
 
 /// The memory that holds what belongs to no path of the jail.
 const BASE: Slot = 0;
@@ -45,6 +49,8 @@ pub(super) struct Lowered {
     pub(super) args: Vec<CString>,
     pub(super) env: Vec<CString>,
     pub(super) program: OsString,
+    /// Files that the child reads.
+    held: Vec<File>,
 }
 
 /// Where the three standard descriptors come from.
@@ -63,7 +69,11 @@ pub(super) fn text(word: impl AsRef<OsStr>) -> Result<CString, JailError> {
 
 /// A path of the jail, relative to its root.
 fn relative(path: &Path) -> Result<CString, JailError> {
-    text(path.strip_prefix("/").unwrap_or(path))
+    let relative = path.strip_prefix("/").unwrap_or(path);
+    text(match relative.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => relative,
+    })
 }
 
 fn options(list: &[(&str, Option<&str>)]) -> Result<Vec<(CString, Option<CString>)>, JailError> {
@@ -104,6 +114,11 @@ struct Lowering<'a> {
     set_groups: bool,
     id_mapped: bool,
     outlive: bool,
+    /// Whether the plan has a `/dev`, which brings terminals.
+    has_dev: bool,
+    /// How many of these were made: the first lies in the memory that is there already.
+    devs: usize,
+    overlays: usize,
 }
 
 /// Lowers a whole plan. `joining` leaves out what a running jail has already.
@@ -129,6 +144,7 @@ pub(super) fn lower(plan: &JailPlan, stdio: &Stdio, joining: bool) -> Result<Low
             args: Vec::new(),
             env: Vec::new(),
             program: OsString::new(),
+            held: Vec::new(),
         },
         stdio,
         step: 0,
@@ -136,13 +152,16 @@ pub(super) fn lower(plan: &JailPlan, stdio: &Stdio, joining: bool) -> Result<Low
         set_groups: true,
         id_mapped: false,
         outlive: false,
+        has_dev: plan.ops.iter().any(|op| matches!(op, SetupOp::Dev { .. })),
+        devs: 0,
+        overlays: 0,
     };
     for op in &plan.ops {
         match op {
             SetupOp::Outlive => lowering.outlive = true,
             SetupOp::MapIds(ids) => {
-                lowering.out.ids = *ids;
-                lowering.set_groups = !matches!(ids, IdPlan::Single { .. });
+                lowering.out.ids = ids.clone();
+                lowering.set_groups = ids.set_groups();
             }
             SetupOp::Root(RootPlan::Tree {
                 dir,
@@ -289,83 +308,31 @@ impl Lowering<'_> {
                 self.first(Op::HostName(name));
             }
             SetupOp::PrivateMounts => self.first(Op::PrivateMounts),
+            SetupOp::SlaveMounts => self.propagation(MS_SLAVE),
+            SetupOp::SharedMounts => self.propagation(MS_SHARED),
+            SetupOp::Clocks(clocks) => self.clocks(*clocks)?,
             SetupOp::Root(root) => self.root(root)?,
-            SetupOp::Directory { at, mode } => {
-                let path = relative(at)?;
-                self.first(Op::Place {
-                    dir: ROOT,
-                    path,
-                    like: PlaceKind::Directory(*mode),
-                });
-            }
-            SetupOp::Link { at, to } => {
-                let (path, to) = (relative(at)?, text(to)?);
-                self.first(Op::Symlink {
-                    dir: ROOT,
-                    path,
-                    to,
-                });
-            }
-            SetupOp::Bind {
-                from,
-                to,
-                read_only,
-                kind,
-            } => {
-                let set = attr::NOSUID | attr::NODEV | if *read_only { attr::RDONLY } else { 0 };
-                // What is mounted beneath a file is nothing.
-                let recursive = *kind != BindKind::File;
-                let (from, path) = (text(from)?, relative(to)?);
-                self.first(Op::OpenTree {
-                    path: from,
-                    recursive,
-                    slot: ANY,
-                });
-                self.first(Op::SetAttr {
-                    slot: ANY,
-                    set,
-                    recursive,
-                });
-                self.first(Op::Place {
-                    dir: ROOT,
-                    path: path.clone(),
-                    like: PlaceKind::Like(ANY),
-                });
-                self.first(Op::Attach {
-                    slot: ANY,
-                    dir: ROOT,
-                    path,
-                    links: Links::InRoot,
-                });
-            }
-            SetupOp::Tmpfs { at, mode } => {
-                let path = relative(at)?;
-                self.first(Op::Place {
-                    dir: ROOT,
-                    path: path.clone(),
-                    like: PlaceKind::Directory(0o755),
-                });
-                let mode = format!("{mode:o}");
-                self.new_fs(
-                    c"tmpfs",
-                    &[("mode", Some(&mode))],
-                    attr::NOSUID | attr::NODEV,
-                    ANY,
-                )?;
-                self.first(Op::Attach {
-                    slot: ANY,
-                    dir: ROOT,
-                    path,
-                    links: Links::InRoot,
-                });
-            }
-            SetupOp::Dev { tty_group } => self.dev(*tty_group)?,
+            SetupOp::Directory { .. }
+            | SetupOp::Link { .. }
+            | SetupOp::Bind { .. }
+            | SetupOp::Tmpfs { .. }
+            | SetupOp::Overlay { .. }
+            | SetupOp::File { .. }
+            | SetupOp::Mqueue { .. }
+            | SetupOp::RemountReadOnly { .. }
+            | SetupOp::Chmod { .. } => self.mount(op)?,
+            SetupOp::Dev { at, tty_group } => self.dev(at, *tty_group)?,
             SetupOp::Device(at) => self.device(at)?,
-            SetupOp::Proc => {
-                self.plain(c"proc", true);
+            SetupOp::Proc { at } => {
                 let attrs = attr::NOSUID | attr::NODEV | attr::NOEXEC;
-                self.new_fs(c"proc", &[], attrs, PROC)?;
-                self.attach(PROC, ROOT, "proc", Links::Refuse)?;
+                if at == Path::new("/proc") {
+                    self.plain(c"proc", true);
+                    self.new_fs(c"proc", &[], attrs, PROC)?;
+                    self.attach(PROC, ROOT, "proc", Links::Refuse)?;
+                } else {
+                    self.new_fs(c"proc", &[], attrs, PROC)?;
+                    self.put(PROC, at)?;
+                }
             }
             SetupOp::Sys { empty } => {
                 self.plain(c"sys", true);
@@ -554,7 +521,12 @@ impl Lowering<'_> {
                     attr::NOSUID | attr::NODEV,
                     ROOT,
                 )?;
-                return self.attach(ROOT, BASE, "m", Links::Refuse);
+                self.attach(ROOT, BASE, "m", Links::Refuse)?;
+                return if self.has_dev {
+                    Ok(())
+                } else {
+                    self.hidden_terminal()
+                };
             }
             RootPlan::Tree { dir, changes, .. } => (dir, changes),
         };

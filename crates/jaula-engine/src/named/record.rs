@@ -72,7 +72,7 @@ impl Record {
             from: self.from.clone(),
             hostname: self.settings.hostname.as_ref().map(|name| name.to_string()),
             net: net_word(self.settings.net).to_owned(),
-            ids: ids_word(self.settings.ids).to_owned(),
+            ids: ids_word(&self.settings.ids).to_owned(),
             created: self.created,
         })
     }
@@ -137,12 +137,14 @@ fn net_word(net: NetSpec) -> &'static str {
     }
 }
 
-fn ids_word(ids: IdSpec) -> &'static str {
+fn ids_word(ids: &IdSpec) -> &'static str {
     match ids {
         IdSpec::Private => "private",
         IdSpec::CallerAsRoot => "caller-as-root",
         IdSpec::CallerAsSelf => "caller-as-self",
         IdSpec::Host => "host",
+        // No verb gives a named jail ranges; read back, it has a range of its own.
+        IdSpec::Map { .. } => "private",
     }
 }
 

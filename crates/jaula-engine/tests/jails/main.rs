@@ -7,7 +7,7 @@ use jaula_engine::jail::{self, JailError, Running};
 use jaula_engine::{Io, Outcome, Status, probe, session};
 use jaula_plan::jail::{Fault, JailPlan, plan_jail};
 use jaula_plan::spec::jail::{
-    Changes, IdSpec, JailSpec, MountSpec, RootSpec, SeccompSpec, UserSpec,
+    BindOptions, Changes, IdSpec, JailSpec, MountSpec, RootSpec, SeccompSpec, UserSpec,
 };
 use jaula_sys::{process, userns};
 use std::io::Write;
@@ -113,7 +113,7 @@ fn tree(dir: &Path, changes: Changes, command: &[&str]) -> Result<JailSpec, Stri
     spec.mounts.push(MountSpec::Bind {
         from: "/usr".into(),
         to: "/usr".into(),
-        read_only: true,
+        options: BindOptions::READ_ONLY,
     });
     Ok(spec)
 }
@@ -316,7 +316,7 @@ fn filter_32_bit() -> Checked {
         spec.mounts.push(MountSpec::Bind {
             from: file,
             to: "/mnt/program".into(),
-            read_only: true,
+            options: BindOptions::READ_ONLY,
         });
         let (outcome, text) = captured(&planned(&spec)?);
         let status = outcome
@@ -502,7 +502,7 @@ fn every_step_can_fail() -> Checked {
     spec.mounts.push(MountSpec::Bind {
         from: mark.clone(),
         to: "/mnt/mark".into(),
-        read_only: false,
+        options: BindOptions::WRITABLE,
     });
     let plan = planned(&spec)?;
     let mounts = io(std::fs::read_to_string("/proc/self/mountinfo"))?;

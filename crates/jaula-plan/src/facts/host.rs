@@ -1,6 +1,7 @@
 //! What the host is, as far as a jail needs to know. Observed by `jaula_engine::probe`, never by this crate.
 
 use crate::seccomp::Abi;
+use crate::spec::jail::IdRange;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -142,4 +143,18 @@ pub struct HostFacts {
     pub account: Option<Account>,
     /// The kernel.
     pub kernel: KernelFacts,
+    /// Which of the paths that may be left out are not there.
+    pub absent: Vec<PathBuf>,
+    /// The identifiers that the caller may give away, when the spec names some: as they are numbered here, and as the
+    /// host numbers them.
+    pub ids: OwnIds,
+}
+
+/// Identifiers that a caller has (`/proc/self/uid_map`, `gid_map`).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OwnIds {
+    /// Users.
+    pub users: Vec<IdRange>,
+    /// Groups.
+    pub groups: Vec<IdRange>,
 }

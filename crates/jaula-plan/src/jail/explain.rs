@@ -4,8 +4,8 @@ use super::JailPlan;
 use crate::explain::{ExplainLine, shown, word};
 use crate::landlock::{FILE_RIGHTS, Ruleset};
 use crate::setup_op::{CapSet, IdPlan, RootPlan, SetupOp, StdioPlan};
-use crate::spec::jail::{Changes, Namespaces};
-use std::path::Path;
+use crate::spec::jail::{BindOptions, Changes, IdRange, Namespaces, OverlayTop};
+use std::path::{Path, PathBuf};
 
 /// Where the script puts its own mounts, seen by nobody else. Another when the tree itself is beneath it.
 fn base(plan: &JailPlan) -> &'static str {
@@ -24,13 +24,18 @@ fn base(plan: &JailPlan) -> &'static str {
 pub fn explain(plan: &JailPlan) -> Vec<ExplainLine> {
     let base = base(plan);
     let ids = plan.ops.iter().find_map(|op| match op {
-        SetupOp::MapIds(ids) => Some(*ids),
+        SetupOp::MapIds(ids) => Some(ids),
         _ => None,
     });
+    let ids = ids.unwrap_or(&IdPlan::Host);
+    let mut proc = PathBuf::from("/proc");
     let mut setpriv = vec!["setpriv".to_owned()];
     let mut lines = Vec::new();
     for op in &plan.ops {
-        lines.push(line(op, base, ids.unwrap_or(IdPlan::Host), &mut setpriv));
+        if let SetupOp::Proc { at } = op {
+            proc.clone_from(at);
+        }
+        lines.push(line(op, base, ids, &proc, &mut setpriv));
     }
     lines.push(ExplainLine::new(
         "JAULA",
@@ -47,7 +52,7 @@ fn in_root(path: &Path) -> String {
 /// A block of identifiers that is nobody's, for the script.
 const BLOCK: u32 = 0x7000_0000;
 
-fn unshare(ns: &Namespaces, ids: IdPlan) -> String {
+fn unshare(ns: &Namespaces, ids: &IdPlan) -> String {
     let mut options = String::from("unshare --mount --propagation private");
     let rest = [
         (ns.pid, " --pid --fork --kill-child"),
@@ -66,21 +71,37 @@ fn unshare(ns: &Namespaces, ids: IdPlan) -> String {
     if !ns.user {
         return format!("{options} {inside}");
     }
+    // Only root may map what he does not own, and unshare(1) leaves that to newuidmap(1), which asks subuid(5).
+    let mapped = |users: &[IdRange], groups: &[IdRange]| {
+        let map = |ranges: &[IdRange], file| {
+            let line = |r: &IdRange| format!("{} {} {}", r.inside, r.outside, r.count);
+            let lines: Vec<String> = ranges.iter().map(line).collect();
+            match lines.as_slice() {
+                [line] => format!("echo '{line}' >/proc/$pid/{file}"),
+                _ => format!("printf '{}\\n' >/proc/$pid/{file}", lines.join("\\n")),
+            }
+        };
+        format!(
+            "meet=$(mktemp -d)\nmkfifo $meet/who $meet/go\nexport meet\n\
+             {{ read -r pid rest <$meet/who; {}; {}; echo >$meet/go; }} &\n\
+             trap 'kill $! 2>/dev/null || :; rm -r $meet' EXIT\n\
+             {options} --user --keep-caps sh -ec 'read -r self rest </proc/self/stat; echo $self >$meet/who; \
+             read -r go <$meet/go || :; exec setpriv --reuid 0 --regid 0 --clear-groups --inh-caps -all {}",
+            map(users, "uid_map"),
+            map(groups, "gid_map"),
+            script.replace(" 3<<", "' 3<<")
+        )
+    };
     match ids {
-        // Only root may map what he does not own, and unshare(1) leaves that to newuidmap(1), which asks subuid(5).
         IdPlan::PrivateBlock { count } => {
-            let map = |file| format!("echo '0 {BLOCK} {count}' >/proc/$pid/{file}");
-            format!(
-                "meet=$(mktemp -d)\nmkfifo $meet/who $meet/go\nexport meet\n\
-                 {{ read -r pid rest <$meet/who; {}; {}; echo >$meet/go; }} &\n\
-                 trap 'kill $! 2>/dev/null || :; rm -r $meet' EXIT\n\
-                 {options} --user --keep-caps sh -ec 'read -r self rest </proc/self/stat; echo $self >$meet/who; \
-                 read -r go <$meet/go || :; exec setpriv --reuid 0 --regid 0 --clear-groups --inh-caps -all {}",
-                map("uid_map"),
-                map("gid_map"),
-                script.replace(" 3<<", "' 3<<")
-            )
+            let block = [IdRange {
+                inside: 0,
+                outside: BLOCK,
+                count: *count,
+            }];
+            mapped(&block, &block)
         }
+        IdPlan::Map { users, groups, .. } => mapped(users, groups),
         // The session and the namespace in it are one here.
         IdPlan::Nested { .. } => format!("{options} --user --map-auto --map-root-user {inside}"),
         IdPlan::Single { inside: (0, _), .. } => {
@@ -153,21 +174,25 @@ fn root(root: &RootPlan, base: &str) -> ExplainLine {
     }
 }
 
-fn dev(tty_group: bool) -> String {
-    let mut text =
-        String::from("mkdir -p dev\nmount -t tmpfs -o mode=755,nosuid,noexec tmpfs dev\n");
-    text.push_str("for n in null zero full random urandom tty; do : > dev/$n; mount --bind /dev/$n dev/$n; done\n");
-    text.push_str("mkdir -m 1777 dev/shm\nmkdir dev/pts\n");
+fn dev(at: &str, tty_group: bool) -> String {
     let gid = if tty_group { ",gid=5" } else { "" };
-    text.push_str(&format!(
-        "mount -t devpts -o newinstance,ptmxmode=0666,mode=0620{gid},nosuid,noexec devpts dev/pts\n"
-    ));
-    text.push_str("ln -s pts/ptmx dev/ptmx\nln -s /proc/self/fd dev/fd\n");
-    text.push_str("ln -s /proc/self/fd/0 dev/stdin\nln -s /proc/self/fd/1 dev/stdout\nln -s /proc/self/fd/2 dev/stderr");
-    text
+    format!(
+        "mkdir -p {at}\nmount -t tmpfs -o mode=755,nosuid,noexec tmpfs {at}\n\
+         for n in null zero full random urandom tty; do : > {at}/$n; mount --bind /dev/$n {at}/$n; done\n\
+         mkdir -m 1777 {at}/shm\nmkdir {at}/pts\n\
+         mount -t devpts -o newinstance,ptmxmode=0666,mode=0620{gid},nosuid,noexec devpts {at}/pts\n\
+         ln -s pts/ptmx {at}/ptmx\nln -s /proc/self/fd {at}/fd\n\
+         ln -s /proc/self/fd/0 {at}/stdin\nln -s /proc/self/fd/1 {at}/stdout\nln -s /proc/self/fd/2 {at}/stderr"
+    )
 }
 
-fn line(op: &SetupOp, base: &str, ids: IdPlan, setpriv: &mut Vec<String>) -> ExplainLine {
+fn line(
+    op: &SetupOp,
+    base: &str,
+    ids: &IdPlan,
+    proc: &Path,
+    setpriv: &mut Vec<String>,
+) -> ExplainLine {
     let say = |command: String, reason: &str| ExplainLine::new(command, reason);
     match op {
         SetupOp::Namespaces(ns) => say(unshare(ns, ids), "a process that sees none of the host's processes, mounts, names or links"),
@@ -179,33 +204,70 @@ fn line(op: &SetupOp, base: &str, ids: IdPlan, setpriv: &mut Vec<String>) -> Exp
         SetupOp::PrivateMounts => say("mount --make-rprivate /".into(), "nothing mounted here is seen outside, nor the other way round"),
         SetupOp::Root(plan) => root(plan, base),
         SetupOp::Directory { at, mode } => say(format!("mkdir -p -m {mode:o} {}", in_root(at)), "a place the tree lacks"),
-        SetupOp::Link { at, to } => say(format!("ln -s {} {}", word(to), in_root(at)), "as the host has it"),
-        SetupOp::Bind { from, to, read_only, .. } => {
+        SetupOp::Link { at, to } => {
+            let deep = at.parent().filter(|dir| *dir != Path::new("/"));
+            let mkdir = deep.map(|dir| format!("mkdir -p {}\n", in_root(dir))).unwrap_or_default();
+            say(format!("{mkdir}ln -s {} {}", word(to), in_root(at)), "as the host has it, or asked for")
+        }
+        SetupOp::SlaveMounts => say("mount --make-rslave /".into(), "nothing mounted here is seen outside; what the host mounts later is seen here"),
+        SetupOp::SharedMounts => say("mount --make-rshared /".into(), "namespaces made inside see each other's mounts"),
+        SetupOp::Clocks(clocks) => say(String::new(), &format!("clocks of its own: unshare above would take --monotonic {} --boottime {}", clocks.monotonic, clocks.boottime)),
+        SetupOp::Bind { from, to, options, .. } => {
             let (from, to) = (word(from), in_root(to));
-            let mut command = format!("if [ -d {from} ]; then mkdir -p {to}; else mkdir -p \"$(dirname {to})\"; : > {to}; fi\nmount --rbind {from} {to}");
-            if *read_only {
-                command.push_str(&format!("\nmount -o remount,bind,ro {to}"));
+            let mut command = format!("if [ -d {from} ]; then mkdir -p {to}; else mkdir -p \"$(dirname {to})\"; : > {to}; fi\nmount {} {from} {to}", if options.recursive { "--rbind" } else { "--bind" });
+            let flags = bind_flags(options);
+            if !flags.is_empty() {
+                command.push_str(&format!("\nmount -o remount,bind{flags} {to}"));
             }
             say(command, "asked for, or needed by the host's programs")
         }
-        SetupOp::Tmpfs { at, mode } => {
+        SetupOp::Tmpfs { at, mode, size } => {
             let at = in_root(at);
-            say(format!("mkdir -p {at}\nmount -t tmpfs -o mode={mode:o},nosuid,nodev tmpfs {at}"), "written, and gone with the jail")
+            let size = size.map(|size| format!(",size={size}")).unwrap_or_default();
+            say(format!("mkdir -p {at}\nmount -t tmpfs -o mode={mode:o}{size},nosuid,nodev tmpfs {at}"), "written, and gone with the jail")
         }
-        SetupOp::Dev { tty_group } => say(dev(*tty_group), "device nodes that hold no data, and terminals of its own"),
+        SetupOp::Overlay { lower, to, top } => {
+            let to = in_root(to);
+            let list: Vec<String> = lower.iter().map(|dir| dir.display().to_string()).collect();
+            let mut options = format!("lowerdir={},userxattr,nosuid,nodev", list.join(":"));
+            let mut command = format!("mkdir -p {to}\n");
+            match top {
+                OverlayTop::Nothing => {}
+                OverlayTop::Directory { upper, work } => options.push_str(&format!(",upperdir={},workdir={}", upper.display(), work.display())),
+                OverlayTop::Memory => {
+                    command.push_str(&format!("layer=$(mktemp -d -p {base})\nmkdir \"$layer\"/u \"$layer\"/w\n"));
+                    let options = word(options);
+                    return say(format!("{command}mount -t overlay -o {options},upperdir=\"$layer\"/u,workdir=\"$layer\"/w overlay {to}"), "directories over each other; changes go with the jail");
+                }
+            }
+            say(format!("{command}mount -t overlay -o {} overlay {to}", word(options)), "directories over each other")
+        }
+        SetupOp::File { from, to, mode } => {
+            say(format!("install -D -m {mode:o} {} {}", word(from), in_root(to)), "a copy: the caller's own stays as it is")
+        }
+        SetupOp::Mqueue { at } => {
+            let at = in_root(at);
+            say(format!("mkdir -p {at}\nmount -t mqueue mqueue {at}"), "message queues of its own")
+        }
+        SetupOp::RemountReadOnly { at } => say(format!("mount -o remount,bind,ro {}", in_root(at)), "nothing more is written there"),
+        SetupOp::Chmod { at, mode } => say(format!("chmod {mode:o} {}", in_root(at)), "asked for"),
+        SetupOp::Dev { at, tty_group } => say(dev(&in_root(at), *tty_group), "device nodes that hold no data, and terminals of its own"),
+        SetupOp::Proc { at } => {
+            let at = in_root(at);
+            say(format!("mkdir -p {at}\nmount -t proc -o nosuid,nodev,noexec proc {at}"), "shows the jail's processes only")
+        }
         SetupOp::Device(at) => {
             let (host, inside) = (word(at), in_root(at));
             say(format!("mkdir -p \"$(dirname {inside})\"\n: > {inside}\nmount --bind {host} {inside}"), "the host's own device, asked for")
         }
-        SetupOp::Proc => say("mkdir -p proc\nmount -t proc -o nosuid,nodev,noexec proc proc".into(), "shows the jail's processes only"),
         SetupOp::Sys { empty: false } => say("mkdir -p sys\nmount -t sysfs -o ro,nosuid,nodev,noexec sysfs sys".into(), "shows the jail's network, changes nothing"),
         SetupOp::Sys { empty: true } => say("mkdir -p sys\nmount -t tmpfs -o ro,mode=555 tmpfs sys".into(), "sysfs would show the host's network"),
         SetupOp::Mask(paths) => {
-            let list: Vec<&str> = paths.iter().map(|p| p.trim_start_matches('/')).collect();
+            let list = below(paths, proc);
             say(format!("for p in {}; do\n  if [ -d $p ]; then mount --bind {base}/empty.d $p; elif [ -e $p ]; then mount --bind {base}/empty $p; fi\ndone", list.join(" ")), "they tell about, or reach into, the whole machine")
         }
         SetupOp::ReadOnly(paths) => {
-            let list: Vec<&str> = paths.iter().map(|p| p.trim_start_matches('/')).collect();
+            let list = below(paths, proc);
             say(format!("for p in {}; do\n  [ ! -e $p ] || {{ mount --bind $p $p; mount -o remount,bind,ro $p; }}\ndone", list.join(" ")), "through them the kernel is changed")
         }
         SetupOp::ResolvConf => say("rm -f etc/resolv.conf\n: > etc/resolv.conf\nmount --bind /etc/resolv.conf etc/resolv.conf".into(), "names are resolved as on the host, whose network it is"),
@@ -279,6 +341,25 @@ fn landlock(set: &Ruleset) -> Vec<String> {
         words.push(format!("--landlock-rule {}", word(rule)));
     }
     words
+}
+
+/// Flags of mount(8) that a bind does not have by itself.
+fn bind_flags(options: &BindOptions) -> String {
+    let all = [(options.read_only, ",ro"), (options.no_exec, ",noexec")];
+    all.iter()
+        .filter(|(set, _)| *set)
+        .map(|(_, flag)| *flag)
+        .collect()
+}
+
+/// Paths of `/proc` where it is mounted, from the root.
+fn below(paths: &[&str], proc: &Path) -> Vec<String> {
+    let place = |path: &&str| match path.strip_prefix("/proc/") {
+        Some(rest) => proc.join(rest).display().to_string(),
+        None => (*path).to_owned(),
+    };
+    let relative = |path: String| path.trim_start_matches('/').to_owned();
+    paths.iter().map(place).map(relative).collect()
 }
 
 fn caps(set: CapSet) -> String {

@@ -150,7 +150,7 @@ pub(super) fn descriptors(spec: &JailSpec) -> SetupOp {
 }
 
 /// Whether the jail goes with its supervisor.
-pub(super) fn lifetime(spec: &JailSpec, ids: IdPlan) -> Result<SetupOp, JailPlanError> {
+pub(super) fn lifetime(spec: &JailSpec, ids: &IdPlan) -> Result<SetupOp, JailPlanError> {
     if spec.die_with_parent {
         return Ok(SetupOp::DieWithParent);
     }

@@ -1,5 +1,6 @@
 use super::*;
-use crate::facts::host::{Account, CallerFacts, Entry, KernelFacts};
+use crate::facts::host::{Account, CallerFacts, CallerKind, Entry, KernelFacts, OwnIds};
+use crate::spec::jail::{IdSpec, MountSpec};
 
 fn facts(kind: CallerKind) -> HostFacts {
     let (uid, gid) = if kind == CallerKind::Single {
@@ -28,6 +29,8 @@ fn facts(kind: CallerKind) -> HostFacts {
         resolv_conf: true,
         account: None,
         kernel: KernelFacts::default(),
+        absent: Vec::new(),
+        ids: OwnIds::default(),
     }
 }
 
@@ -115,7 +118,7 @@ fn refusals() {
             s.mounts = vec![MountSpec::Bind {
                 from: "/srv".into(),
                 to: to.clone(),
-                read_only: true,
+                options: BindOptions::READ_ONLY,
             }]
         })
     };

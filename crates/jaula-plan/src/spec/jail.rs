@@ -4,6 +4,7 @@ use crate::device::DeviceSpec;
 use crate::landlock::LandlockRule;
 use crate::names::HostName;
 use crate::seccomp::Profile;
+pub use crate::spec::mount::{BindOptions, MountSpec, OverlayTop};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -12,6 +13,8 @@ use std::path::PathBuf;
 pub enum RootSpec {
     /// The host's own programs, read-only, in a fresh private tree.
     HostPrograms,
+    /// Nothing: an empty tree in memory, in which only what the mounts put is seen. Not even `/dev` and `/proc`.
+    Empty,
     /// A tree that is never written: changes go to `changes`.
     Tree {
         /// The tree.
@@ -90,8 +93,19 @@ impl Namespaces {
     }
 }
 
+/// `count` identifiers from `inside` are those from `outside` (user_namespaces(7)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdRange {
+    /// First inside.
+    pub inside: u32,
+    /// First outside.
+    pub outside: u32,
+    /// How many.
+    pub count: u32,
+}
+
 /// Which identifiers the jail's users are outside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum IdSpec {
     /// A range of their own: root's runs take a private range and an id-mapped view, an ordinary user's take the
     /// subordinate range; with none, only the caller's own identifier is mapped (to root inside).
@@ -101,6 +115,13 @@ pub enum IdSpec {
     CallerAsRoot,
     /// Only the caller's own identifier is mapped, to itself.
     CallerAsSelf,
+    /// These, as the host numbers them.
+    Map {
+        /// Users.
+        users: Vec<IdRange>,
+        /// Groups; those of `users` when empty.
+        groups: Vec<IdRange>,
+    },
     /// Those of the host: no user namespace. Said aloud, shown in `Enforced`.
     Host,
 }
@@ -134,23 +155,25 @@ pub enum NetSpec {
     Host,
 }
 
-/// One more thing to be seen at a place in the jail.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum MountSpec {
-    /// A path of the host.
-    Bind {
-        /// In the host.
-        from: PathBuf,
-        /// In the jail.
-        to: PathBuf,
-        /// Not writable.
-        read_only: bool,
-    },
-    /// Memory.
-    Tmpfs {
-        /// In the jail.
-        at: PathBuf,
-    },
+/// What becomes of mounts made on the host after the start, and inside (mount_namespaces(7)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Propagation {
+    /// Neither side sees the other's.
+    #[default]
+    Private,
+    /// What the host mounts beneath what was bound is seen inside; never the other way round.
+    Slave,
+    /// As private, and namespaces made inside see each other's.
+    Shared,
+}
+
+/// How far the clocks inside are ahead of the host's, in seconds (time_namespaces(7)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Clocks {
+    /// CLOCK_MONOTONIC and its relatives.
+    pub monotonic: i64,
+    /// CLOCK_BOOTTIME and its relatives: what uptime(1) shows.
+    pub boottime: i64,
 }
 
 /// Which system calls are kept from the program.
@@ -196,6 +219,10 @@ pub struct JailSpec {
     pub net: NetSpec,
     /// More mounts, in order.
     pub mounts: Vec<MountSpec>,
+    /// How mounts travel.
+    pub propagation: Propagation,
+    /// Clocks of its own; they need a time namespace of its own.
+    pub clocks: Option<Clocks>,
     /// Working directory inside; the user's home or `/` when absent.
     pub cwd: Option<PathBuf>,
     /// Environment, whole: nothing is inherited that is not here.
@@ -243,6 +270,8 @@ impl JailSpec {
             hostname: None,
             net: NetSpec::default(),
             mounts: Vec::new(),
+            propagation: Propagation::default(),
+            clocks: None,
             cwd: None,
             env: env
                 .iter()

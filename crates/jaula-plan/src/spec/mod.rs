@@ -1,4 +1,5 @@
 //! What the user asks, before anything is known of the host.
 
 pub mod jail;
+pub mod mount;
 pub mod rootfs;

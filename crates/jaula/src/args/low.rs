@@ -5,7 +5,7 @@ use crate::error::CommandError;
 use clap::ArgMatches;
 use jaula_engine::{ImageOptions, JailSettings, RunChanges};
 use jaula_plan::names::{JailName, PackageName};
-use jaula_plan::spec::jail::{IdSpec, MountSpec, NetSpec, UserSpec};
+use jaula_plan::spec::jail::{IdSpec, NetSpec, UserSpec};
 use jaula_plan::spec::rootfs::{Variant, Want};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -321,7 +321,10 @@ fn variable(word: &OsStr) -> Result<(OsString, Option<OsString>), CommandError> 
 }
 
 /// A path in the jail must be absolute and without `..`.
-fn inside(dir: &Path, option: &str) -> Result<(), CommandError> {
+///
+/// # Errors
+/// When it is not.
+pub fn inside(dir: &Path, option: &str) -> Result<(), CommandError> {
     let up = dir
         .components()
         .any(|part| part == std::path::Component::ParentDir);
@@ -333,50 +336,6 @@ fn inside(dir: &Path, option: &str) -> Result<(), CommandError> {
         dir.to_string_lossy()
     ))
     .hint("a path inside the jail is absolute and has no \"..\""))
-}
-
-/// The further mounts: binds first, then memory, each in the order typed.
-///
-/// # Errors
-/// When a mount is not in its form.
-pub fn mounts(matches: &ArgMatches) -> Result<Vec<MountSpec>, CommandError> {
-    let mut mounts = Vec::new();
-    for word in words(matches, "bind") {
-        mounts.push(bind(&word)?);
-    }
-    for at in matches.get_many::<PathBuf>("tmpfs").into_iter().flatten() {
-        inside(at, "--tmpfs")?;
-        mounts.push(MountSpec::Tmpfs { at: at.clone() });
-    }
-    Ok(mounts)
-}
-
-fn bind(word: &OsStr) -> Result<MountSpec, CommandError> {
-    let usage = || {
-        CommandError::usage(format!(
-            "cannot use {:?} for --bind",
-            word.to_string_lossy()
-        ))
-        .hint("write SRC:DST or SRC:DST:ro")
-    };
-    let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
-    let parts: Vec<&[u8]> = word.as_bytes().split(|b| *b == b':').collect();
-    let (from, to, read_only) = match parts.as_slice() {
-        [from, to] => (*from, *to, false),
-        [from, to, b"ro"] => (*from, *to, true),
-        [from, to, b"rw"] => (*from, *to, false),
-        _ => return Err(usage()),
-    };
-    if from.is_empty() || to.is_empty() {
-        return Err(usage());
-    }
-    let to = path(to);
-    inside(&to, "--bind")?;
-    Ok(MountSpec::Bind {
-        from: path(from),
-        to,
-        read_only,
-    })
 }
 
 /// What becomes of what a run writes.
@@ -512,29 +471,6 @@ mod tests {
             "a\x1b",
         ] {
             assert!(user(bad).is_err(), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn binds_in_every_form() {
-        let made = |from: &str, to: &str, read_only| MountSpec::Bind {
-            from: from.into(),
-            to: to.into(),
-            read_only,
-        };
-        assert_eq!(bind(os("/a:/b")).ok(), Some(made("/a", "/b", false)));
-        assert_eq!(bind(os("a:/b:ro")).ok(), Some(made("a", "/b", true)));
-        for bad in [
-            "",
-            "/a",
-            ":/b",
-            "/a:",
-            "/a:b",
-            "/a:/b:x",
-            "/a:/b:ro:",
-            "/a:/b/../c",
-        ] {
-            assert!(bind(os(bad)).is_err(), "{bad:?}");
         }
     }
 

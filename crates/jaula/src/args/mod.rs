@@ -3,8 +3,10 @@
 
 pub mod complaint;
 pub mod high;
+pub mod isolation;
 pub mod low;
 pub mod nearest;
 pub mod options;
 pub mod protection;
 pub mod reference;
+pub mod tree;

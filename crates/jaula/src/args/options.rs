@@ -173,15 +173,12 @@ pub fn process(command: Command) -> Command {
     ])
 }
 
-/// What is mounted besides the root.
+/// What is mounted besides the root, and which namespaces and identifiers there are.
 pub fn mounts(command: Command) -> Command {
-    command.next_help_heading(JAIL).args([
-        value("bind", "SRC:DST[:ro]", "Show SRC of the host at DST inside")
-            .action(ArgAction::Append)
-            .value_parser(value_parser!(OsString)),
-        value("tmpfs", "DIR", "An empty directory in memory at DIR inside")
-            .action(ArgAction::Append)
-            .value_parser(value_parser!(PathBuf)),
+    let command = command.next_help_heading("Isolation options");
+    let command = crate::args::isolation::options(command);
+    let command = command.next_help_heading("Mount options, done in the order in which they stand");
+    crate::args::tree::options(command).args([
         switch(
             "read-only",
             "Mount the root read-only: nothing can be changed",

@@ -1,7 +1,7 @@
 //! `jaula run`: a program in a jail that goes with it.
 
 use crate::args::protection::{self, Protection};
-use crate::args::{high, low, options};
+use crate::args::{high, isolation, low, options, tree};
 use crate::cmd::image::meant;
 use crate::cmd::{Context, failed, session_for};
 use crate::error::CommandError;
@@ -10,7 +10,9 @@ use clap::{ArgMatches, Command};
 use jaula_engine::session::Need;
 use jaula_engine::view::reference_text;
 use jaula_engine::{Dry, Engine, EngineError, Kind, RunChanges, RunPlan, RunSpec};
-use jaula_plan::spec::jail::{Changes, IdSpec, JailSpec, MountSpec, RootSpec, Terminal, UserSpec};
+use jaula_plan::spec::jail::{
+    Changes, IdSpec, JailSpec, MountSpec, Propagation, RootSpec, Terminal, UserSpec,
+};
 use jaula_plan::spec::rootfs::Reference;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -96,6 +98,8 @@ pub fn planned(
     let session = match session_for(spec.reference.as_ref(), shown) {
         // The host's programs as somebody else than root need a second identifier.
         None if spec.jail.user != UserSpec::Root => Some(Need::OneUser),
+        // So do ranges.
+        None if matches!(spec.jail.ids, IdSpec::Map { .. }) => Some(Need::OneUser),
         session => session,
     };
     let engine = context.engine(session, matches.get_flag("offline"))?;
@@ -113,6 +117,10 @@ fn spec(matches: &ArgMatches, context: &Context) -> Result<RunSpec, CommandError
         .get_one::<OsString>("ref")
         .map(|text| context.reference(text))
         .transpose()?;
+    let reference = match isolation::root(matches) {
+        Some(dir) => Some(Reference::Directory(context.around.absolute(&dir)?)),
+        None => reference,
+    };
     let image = low::image(matches)?;
     only_for_distros(matches, reference.as_ref())?;
     let settings = low::settings(matches)?;
@@ -124,16 +132,16 @@ fn spec(matches: &ArgMatches, context: &Context) -> Result<RunSpec, CommandError
         )
         .hint("jaula new NAME --from REF makes a jail whose changes last"));
     }
-    let mut mounts = low::mounts(matches)?;
-    for mount in &mut mounts {
-        if let MountSpec::Bind { from, .. } = mount {
-            *from = context.around.absolute(from)?;
-        }
+    let mut mounts = tree::read(matches)?;
+    for path in mounts.iter_mut().flat_map(MountSpec::sources) {
+        *path = context.around.absolute(path)?;
     }
     let own_ids = settings.ids != IdSpec::Host;
+    let empty = matches.get_flag("empty");
     let mut jail = JailSpec {
         // The engine puts what REF names in this place.
         root: match &reference {
+            None if empty => RootSpec::Empty,
             None => RootSpec::HostPrograms,
             Some(_) => RootSpec::Tree {
                 dir: PathBuf::from("/"),
@@ -147,12 +155,15 @@ fn spec(matches: &ArgMatches, context: &Context) -> Result<RunSpec, CommandError
         hostname: settings.hostname,
         net: settings.net,
         mounts,
+        propagation: Propagation::Private,
+        clocks: None,
         cwd: process.cwd,
         terminal: Terminal::Auto,
         command: process.command,
         ..JailSpec::new(RootSpec::HostPrograms, Vec::new())
     };
     Protection::read(matches)?.apply(&mut jail);
+    isolation::apply(matches, &mut jail)?;
     Ok(RunSpec {
         reference,
         image,

@@ -61,7 +61,8 @@ impl Lowering<'_> {
         self.first(Op::Place {
             dir: DEV,
             path: inside.clone(),
-            like: PlaceKind::Like(ANY),
+            like: PlaceKind::Like(ANY, 0o644),
+            parents: 0o755,
         });
         self.first(Op::Attach {
             slot: ANY,

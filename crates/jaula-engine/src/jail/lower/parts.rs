@@ -10,26 +10,36 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 impl Lowering<'_> {
-    pub(super) fn dev(&mut self, tty_group: bool) -> Result<(), JailError> {
-        self.plain(c"dev", true);
-        // A part of the memory that is there already: a file system of its own would cost its making and its end.
-        let name = text("d")?;
-        self.first(Op::MakeDir {
-            dir: BASE,
-            name,
-            mode: 0o755,
-        });
-        self.first(Op::OpenPart {
-            dir: BASE,
-            path: c"d",
-            slot: DEV,
-        });
-        self.first(Op::SetAttr {
-            slot: DEV,
-            set: attr::NOSUID | attr::NODEV | attr::NOEXEC,
-            recursive: false,
-        });
-        self.attach(DEV, ROOT, "dev", Links::Refuse)?;
+    pub(super) fn dev(&mut self, at: &Path, tty_group: bool) -> Result<(), JailError> {
+        let attrs = attr::NOSUID | attr::NODEV | attr::NOEXEC;
+        if self.devs == 0 {
+            // A part of the memory that is there already: a file system of its own would cost its making and its end.
+            let name = text("d")?;
+            self.first(Op::MakeDir {
+                dir: BASE,
+                name,
+                mode: 0o755,
+            });
+            self.first(Op::OpenPart {
+                dir: BASE,
+                path: c"d",
+                slot: DEV,
+            });
+            self.first(Op::SetAttr {
+                slot: DEV,
+                set: attrs,
+                recursive: false,
+            });
+        } else {
+            self.new_fs(c"tmpfs", &[("mode", Some("0755"))], attrs, DEV)?;
+        }
+        self.devs += 1;
+        if at == Path::new("/dev") {
+            self.plain(c"dev", true);
+            self.attach(DEV, ROOT, "dev", Links::Refuse)?;
+        } else {
+            self.put(DEV, at)?;
+        }
         self.first(Op::Chdir(DEV));
         for (name, host) in [
             (c"null", c"/dev/null"),
@@ -61,18 +71,17 @@ impl Lowering<'_> {
             ("stderr", "/proc/self/fd/2"),
         ] {
             let (path, to) = (text(name)?, text(to)?);
-            self.first(Op::Symlink { dir: DEV, path, to });
+            self.first(Op::Symlink {
+                dir: DEV,
+                path,
+                to,
+                same: false,
+            });
         }
-        let mut list = vec![
-            ("newinstance", None),
-            ("ptmxmode", Some("0666")),
-            ("mode", Some("0620")),
-        ];
-        if tty_group {
-            list.push(("gid", Some("5")));
+        self.terminals(tty_group)?;
+        if self.devs > 1 {
+            return Ok(());
         }
-        self.new_fs(c"devpts", &list, attr::NOSUID | attr::NOEXEC, ANY)?;
-        self.attach(ANY, DEV, "pts", Links::Refuse)?;
         if matches!(self.stdio, Stdio::Pty) {
             self.first(Op::Pty {
                 dev: DEV,
@@ -88,6 +97,46 @@ impl Lowering<'_> {
                 to: c"console".into(),
             });
         }
+        Ok(())
+    }
+
+    fn terminals(&mut self, tty_group: bool) -> Result<(), JailError> {
+        let mut list = vec![
+            ("newinstance", None),
+            ("ptmxmode", Some("0666")),
+            ("mode", Some("0620")),
+        ];
+        if tty_group {
+            list.push(("gid", Some("5")));
+        }
+        self.new_fs(c"devpts", &list, attr::NOSUID | attr::NOEXEC, ANY)?;
+        self.attach(ANY, DEV, "pts", Links::Refuse)?;
+        Ok(())
+    }
+
+    /// A terminal for the program where the tree has no `/dev`: reached by no path.
+    pub(super) fn hidden_terminal(&mut self) -> Result<(), JailError> {
+        if !matches!(self.stdio, Stdio::Pty) {
+            return Ok(());
+        }
+        for name in ["d", "d/pts"] {
+            self.first(Op::MakeDir {
+                dir: BASE,
+                name: text(name)?,
+                mode: 0o755,
+            });
+        }
+        self.first(Op::OpenPart {
+            dir: BASE,
+            path: c"d",
+            slot: DEV,
+        });
+        self.first(Op::AttachAside(DEV));
+        self.terminals(false)?;
+        self.first(Op::Pty {
+            dev: DEV,
+            slot: PTY,
+        });
         Ok(())
     }
 
