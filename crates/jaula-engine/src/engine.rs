@@ -2,6 +2,7 @@
 
 mod jails;
 
+use crate::cgroup::Groups;
 use crate::error::EngineError;
 use crate::event::{Event, Observer};
 use crate::export::ExportTarget;
@@ -17,6 +18,7 @@ use crate::view::{Image, ImageInfo};
 use jaula_plan::jail::{JailPlan, plan_jail};
 use jaula_plan::names::{Digest, Tag};
 use jaula_plan::spec::jail::{Changes, JailSpec, Namespaces, Propagation, RootSpec, SeccompSpec};
+use jaula_plan::spec::limits::Limits;
 use jaula_plan::spec::rootfs::{ImageSpec, Reference};
 use jaula_plan::step::Step;
 use std::path::{Path, PathBuf};
@@ -183,7 +185,12 @@ impl Engine {
     }
 
     /// The jail that a session of a named jail runs in.
-    fn session_spec(&self, record: &Record, exec: &ExecSpec) -> Result<JailSpec, EngineError> {
+    fn session_spec(
+        &self,
+        record: &Record,
+        exec: &ExecSpec,
+        limits: Limits,
+    ) -> Result<JailSpec, EngineError> {
         let hostname = record
             .settings
             .hostname
@@ -219,6 +226,7 @@ impl Engine {
             keep_fds: Vec::new(),
             die_with_parent: true,
             best_effort: false,
+            limits,
             terminal: exec.terminal,
             command: exec.command.clone(),
         })
@@ -308,7 +316,7 @@ impl Engine {
         io: Io<'_>,
         observer: &dyn Observer,
     ) -> Result<Outcome, EngineError> {
-        self.run_by(plan, observer, |jail| Ok(crate::jail::run(jail, io)?))
+        self.run_by(plan, observer, |jail| self.run_jail(jail, io, observer))
     }
 
     /// Makes the image when it is missing, and starts the jail on it by `start`.
@@ -334,6 +342,18 @@ impl Engine {
                 start(&plan_jail(&spec, &crate::probe::host(&spec))?)
             }
         }
+    }
+
+    /// Runs a jail in its control groups, if it has any.
+    fn run_jail(
+        &self,
+        plan: &JailPlan,
+        io: Io<'_>,
+        observer: &dyn Observer,
+    ) -> Result<Outcome, EngineError> {
+        crate::cgroup::tell_of_missing(plan, observer);
+        let groups = Groups::make(plan, Some(&self.store))?;
+        Ok(crate::jail::run_in(plan, io, groups, None)?)
     }
 
     /// The images, newest first. One that cannot be read is left out and noted.

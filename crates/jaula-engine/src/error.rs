@@ -124,6 +124,19 @@ impl EngineError {
                 vec![format!("the store has {}", nearest.join(", "))]
             }
             Self::NoSuchImage { .. } => vec!["jaula image ls lists what the store has".to_owned()],
+            Self::JailPlan(JailPlanError::Limit { group, .. }) => {
+                let mut hints = Vec::new();
+                if *group && jaula_sys::process::effective_ids().0 != 0
+                    || crate::session::ids().is_some()
+                {
+                    hints.push(
+                        "work in a group of your own: systemd-run --user --scope -p Delegate=yes jaula …"
+                            .to_owned(),
+                    );
+                }
+                hints.push("--best-effort goes on without what cannot be enforced".to_owned());
+                hints
+            }
             Self::Store(error) => error.hints(),
             Self::Named(error) => error.hints(),
             Self::Jail(error) => error.hints(),

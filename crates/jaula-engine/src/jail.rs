@@ -4,6 +4,7 @@
 //! other threads held would stay locked in the clone.
 
 mod blocks;
+mod clock;
 mod enforced;
 mod error;
 mod lower;
@@ -12,7 +13,8 @@ mod supervise;
 pub use enforced::{Enforced, Ids};
 pub use error::JailError;
 
-use crate::outcome::{Io, Outcome, Status};
+use crate::cgroup::Groups;
+use crate::outcome::{Io, Outcome, Reached, Status};
 use jaula_plan::jail::JailPlan;
 use jaula_plan::setup_op::{IdPlan, SetupOp};
 use jaula_plan::spec::jail::{IdRange, Namespaces};
@@ -29,7 +31,18 @@ use std::os::fd::{AsRawFd, OwnedFd};
 ///
 /// A program that is not found or not executable is [`JailError::Program`].
 pub fn run(plan: &JailPlan, io: Io<'_>) -> Result<Outcome, JailError> {
-    start(plan, io, None, None, None)
+    run_in(plan, io, Groups::make(plan, None)?, None)
+}
+
+/// As [`run`], in control groups that were made for the plan; they are gone at the end. `started` is told where the
+/// jail runs, and its namespaces, which stay open as long as it does.
+pub fn run_in(
+    plan: &JailPlan,
+    io: Io<'_>,
+    groups: Groups,
+    started: Option<Started<'_>>,
+) -> Result<Outcome, JailError> {
+    start(plan, io, None, started, None, groups)
 }
 
 /// As [`run`]; tells where the jail runs as soon as its program does, so that others may [`enter`] it.
@@ -39,7 +52,7 @@ pub fn run_watched(
     started: &mut dyn FnMut(Running),
 ) -> Result<Outcome, JailError> {
     let mut started = |running, _: &[Held]| started(running);
-    start(plan, io, None, Some(&mut started), None)
+    run_in(plan, io, Groups::make(plan, None)?, Some(&mut started))
 }
 
 /// Runs a function instead of a program in a new jail, under the same protections, and waits for it; what it gives
@@ -49,7 +62,8 @@ pub fn call(
     io: Io<'_>,
     function: &mut dyn FnMut() -> u8,
 ) -> Result<Outcome, JailError> {
-    start(plan, io, Some(function), None, None)
+    let groups = Groups::make(plan, None)?;
+    start(plan, io, Some(function), None, None, groups)
 }
 
 /// As [`call`]; tells where the jail runs as soon as the function does, and its namespaces, which stay open as long
@@ -58,22 +72,25 @@ pub fn call_watched(
     plan: &JailPlan,
     io: Io<'_>,
     function: &mut dyn FnMut() -> u8,
+    groups: Groups,
     started: &mut dyn FnMut(Running, &[Held]),
 ) -> Result<Outcome, JailError> {
-    start(plan, io, Some(function), Some(started), None)
+    start(plan, io, Some(function), Some(started), None, groups)
 }
 
 /// Runs the plan's program in a jail that runs already: joins its namespaces and root, then goes through the
 /// plan's last part (user, capabilities, filter, program). An ordinary user calls it *outside* his session, and needs
-/// the jail's namespaces: its processes do not let themselves be looked at.
+/// the jail's namespaces: its processes do not let themselves be looked at. `groups` are those of the jail and of
+/// the plan.
 pub fn enter(
     running: &Running,
     held: Vec<Held>,
     plan: &JailPlan,
     io: Io<'_>,
+    groups: Groups,
 ) -> Result<Outcome, JailError> {
     let joined = Joined::new(running, held)?;
-    start(plan, io, None, None, Some(joined))
+    start(plan, io, None, None, Some(joined), groups)
 }
 
 /// As [`enter`], with a function instead of the program; see [`call`].
@@ -82,14 +99,15 @@ pub fn enter_call(
     held: Vec<Held>,
     plan: &JailPlan,
     io: Io<'_>,
+    groups: Groups,
     function: &mut dyn FnMut() -> u8,
 ) -> Result<Outcome, JailError> {
     let joined = Joined::new(running, held)?;
-    start(plan, io, Some(function), None, Some(joined))
+    start(plan, io, Some(function), None, Some(joined), groups)
 }
 
 /// Who is told of a jail that runs.
-type Started<'a> = &'a mut dyn FnMut(Running, &[Held]);
+pub type Started<'a> = &'a mut dyn FnMut(Running, &[Held]);
 
 /// What a process joins.
 enum Joined {
@@ -166,7 +184,11 @@ fn start(
     function: Option<&mut dyn FnMut() -> u8>,
     started: Option<Started<'_>>,
     join: Option<Joined>,
+    groups: Groups,
 ) -> Result<Outcome, JailError> {
+    if !groups.are_those_of(plan) {
+        return Err(JailError::Unlimited);
+    }
     let mut pipe = None;
     let stdio = match &io {
         Io::Inherit => Stdio::Raw([0, 1, 2]),
@@ -181,16 +203,24 @@ fn start(
             Stdio::Raw(fds)
         }
     };
-    let mut lowered = lower::lower(plan, &stdio, join.is_some())?;
+    let mut lowered = lower::lower(plan, &stdio, join.is_some(), !groups.is_empty())?;
+    let mut wanted = flags(&lowered.namespaces);
+    if !groups.is_empty() {
+        wanted &= !ns::CLONE_NEWCGROUP;
+    }
     match &join {
         Some(Joined::Process(pidfd)) => {
-            lowered.join(vec![(pidfd.as_raw_fd(), flags(&lowered.namespaces))]);
+            lowered.join(vec![(pidfd.as_raw_fd(), wanted)]);
         }
         Some(Joined::Namespaces(held)) => {
             let list = held.iter().map(|(fd, flag)| (fd.as_raw_fd(), *flag));
-            lowered.join(list.collect());
+            let ours = |(_, flag): &(i32, i32)| flag & (wanted | ns::CLONE_NEWUSER) != 0;
+            lowered.join(list.filter(ours).collect());
         }
         None => {}
+    }
+    if join.is_some() && !groups.is_empty() {
+        lowered.wait_for_groups();
     }
     let block = match lowered.ids {
         IdPlan::PrivateBlock { .. } if join.is_none() => Some(blocks::take()?),
@@ -206,11 +236,7 @@ fn start(
         },
     };
     let spawn = Spawn {
-        namespaces: if join.is_some() {
-            0
-        } else {
-            flags(&lowered.namespaces)
-        },
+        namespaces: if join.is_some() { 0 } else { wanted },
         first: &lowered.first,
         last: &lowered.last,
         payload,
@@ -220,10 +246,17 @@ fn start(
         .start()
         .map_err(|source| JailError::Namespaces { source })?;
     let mut held = Vec::new();
+    if !groups.is_empty() {
+        // It waits: nothing of it has run, and nothing else is in it.
+        groups.place(child.pid())?;
+        if join.is_some() {
+            child.go(&[])?;
+        }
+    }
     if join.is_none() {
         // Now it waits to be prepared, and nothing but itself is in it.
         if started.is_some() {
-            let all = joining::namespaces(child.pid(), flags(&lowered.namespaces));
+            let all = joining::namespaces(child.pid(), wanted);
             held = all.map_err(|e| {
                 jaula_sys::SysError::io("open", "the namespaces of the new jail", &e)
             })?;
@@ -250,15 +283,23 @@ fn start(
         let (started, running) = running;
         started(running, &held);
     }
+    let clock = supervise::Clock::start(plan)?;
     match (io, master, pipe) {
         (Io::Captured(sink), _, Some((reader, writer, null))) => {
             drop((writer, null));
-            supervise::captured(&child, &blocked, File::from(OwnedFd::from(reader)), sink)?;
+            supervise::captured(
+                &child,
+                &blocked,
+                &clock,
+                File::from(OwnedFd::from(reader)),
+                sink,
+            )?;
         }
-        (Io::Pty, Some(master), _) => supervise::terminal(&child, &blocked, master)?,
-        _ => supervise::plain(&child, &blocked),
+        (Io::Pty, Some(master), _) => supervise::terminal(&child, &blocked, &clock, master)?,
+        _ => supervise::plain(&child, &blocked, &clock),
     }
     let progress = child.wait()?;
+    let struck = clock.stop();
     drop(blocked);
     let status = match progress {
         Progress::Ended(status) => ended(status),
@@ -274,9 +315,19 @@ fn start(
         Progress::Killed => Status::Signalled(9),
     };
     let ids = Enforced::of_ids(&lowered.ids, block.map(|block| block.first));
-    let enforced = Enforced::new(plan, &lowered, &child, ids, terminal);
+    let mut enforced = Enforced::new(plan, &lowered, &child, ids, terminal);
+    enforced.limits = groups.held(plan);
+    let limit = match (struck, groups.memory_kills()) {
+        (true, _) => Some(Reached::Time),
+        (false, 0) => None,
+        (false, killed) => Some(Reached::Memory { killed }),
+    };
     let enforced = serde_json::to_value(enforced).unwrap_or_default();
-    Ok(Outcome { status, enforced })
+    Ok(Outcome {
+        status,
+        enforced,
+        limit,
+    })
 }
 
 fn running(pid: i32) -> Option<Running> {

@@ -26,6 +26,8 @@ const LIMIT: u64 = 1 << 20;
 pub enum Intent {
     /// This path comes to be, with all beneath it. In the store when relative.
     Create(PathBuf),
+    /// This control group comes to be.
+    Group(PathBuf),
     /// What an earlier intent of this journal named, by its number from 0, was there already: it is not ours.
     Disown(usize),
 }
@@ -35,6 +37,7 @@ pub enum Intent {
 #[serde(tag = "intent", rename_all = "snake_case", deny_unknown_fields)]
 enum Line {
     Create { path: String, shown: String },
+    Group { path: String, shown: String },
     Disown { intent_number: usize },
 }
 
@@ -65,6 +68,10 @@ impl Line {
                 path: hex(path),
                 shown: jaula_plan::explain::shown(path),
             },
+            Intent::Group(path) => Self::Group {
+                path: hex(path),
+                shown: jaula_plan::explain::shown(path),
+            },
             Intent::Disown(number) => Self::Disown {
                 intent_number: *number,
             },
@@ -74,6 +81,7 @@ impl Line {
     fn intent(self) -> Option<Intent> {
         match self {
             Self::Create { path, .. } => Some(Intent::Create(unhex(&path)?)),
+            Self::Group { path, .. } => Some(Intent::Group(unhex(&path)?)),
             Self::Disown { intent_number } => Some(Intent::Disown(intent_number)),
         }
     }
@@ -183,7 +191,9 @@ impl Journal {
                 .enumerate()
                 .rev()
                 .filter_map(|(number, intent)| match intent {
-                    Intent::Create(path) if !disowned(number) && sound(path) => {
+                    Intent::Create(path) | Intent::Group(path)
+                        if !disowned(number) && sound(path) =>
+                    {
                         Some(self.store.join(path))
                     }
                     _ => None,
@@ -197,7 +207,11 @@ impl Journal {
     pub fn undo(self) -> Vec<UndoError> {
         let mut errors = Vec::new();
         for path in self.leftovers() {
-            if let Err(error) = remove_path(&path) {
+            let removed = match self.intents.contains(&Intent::Group(path.clone())) {
+                true => crate::cgroup::remove_group(&path).map_err(UndoError::Io),
+                false => remove_path(&path),
+            };
+            if let Err(error) = removed {
                 errors.push(error);
             }
         }

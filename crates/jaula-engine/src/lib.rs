@@ -2,6 +2,7 @@
 //! Never prints, never reads arguments or the environment, never asks.
 #![forbid(unsafe_code)]
 
+pub mod cgroup;
 pub mod check;
 pub mod configure;
 pub mod engine;
@@ -35,7 +36,7 @@ pub use error::{EngineError, Kind};
 pub use event::{Event, Observer, Phase, Silent};
 pub use export::ExportTarget;
 pub use jail::JailError;
-pub use outcome::{Gate, Io, Outcome, Status};
+pub use outcome::{Gate, Io, Outcome, Reached, Status};
 pub use plan::{ImagePlan, Preview, StepPlan};
 pub use run::{ExecPlan, NewPlan, RunPlan};
 pub use spec::{ExecSpec, ImageOptions, JailSettings, NewSpec, RunChanges, RunSpec};

@@ -29,6 +29,21 @@ pub struct Outcome {
     pub status: Status,
     /// What was really enforced.
     pub enforced: Value,
+    /// The limit that ended it, or a part of it.
+    pub limit: Option<Reached>,
+}
+
+/// A limit that ended a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case", tag = "limit")]
+pub enum Reached {
+    /// Its time was up.
+    Time,
+    /// The kernel killed processes of it because there was no memory left within the limit.
+    Memory {
+        /// How many.
+        killed: u64,
+    },
 }
 
 /// Something that the host allows or not.

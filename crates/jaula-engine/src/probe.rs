@@ -26,6 +26,7 @@ pub fn host(spec: &JailSpec) -> HostFacts {
         programs,
         resolv_conf,
         account: if needs_account { account(spec) } else { None },
+        limits: crate::cgroup::facts(spec),
         kernel: kernel(spec),
         absent: absent(spec),
         ids: match &spec.ids {

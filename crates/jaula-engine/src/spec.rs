@@ -2,6 +2,7 @@
 
 use jaula_plan::names::{Arch, Component, HostName, JailName, PackageName};
 use jaula_plan::spec::jail::{IdSpec, JailSpec, NetSpec, Terminal, UserSpec};
+use jaula_plan::spec::limits::Limits;
 use jaula_plan::spec::rootfs::{ImageSpec, Reference, Variant, Want};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -93,6 +94,8 @@ pub struct JailSettings {
     pub net: NetSpec,
     /// Identifiers outside.
     pub ids: IdSpec,
+    /// What it may use at most.
+    pub limits: Limits,
 }
 
 /// A program to be run in a named jail.
@@ -108,4 +111,6 @@ pub struct ExecSpec {
     pub env: Vec<(OsString, OsString)>,
     /// Terminal.
     pub terminal: Terminal,
+    /// What it may use at most, besides the limits of the jail.
+    pub limits: Limits,
 }

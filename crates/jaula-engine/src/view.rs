@@ -83,6 +83,8 @@ pub struct Jail {
     pub hostname: String,
     /// Network: `none` or `host`.
     pub net: String,
+    /// Its limits, each `KEY=VALUE`.
+    pub limits: Vec<String>,
     /// Seconds since 1970, UTC.
     pub created: i64,
     /// Its directory in the store.

@@ -4,6 +4,7 @@ mod explain;
 mod guard;
 mod ids;
 mod mounts;
+mod limits;
 
 pub use explain::explain;
 pub use ids::MAP_LINES;
@@ -204,6 +205,16 @@ pub enum JailPlanError {
         "a jail on its own layer needs a pid namespace of its own, or its processes could outlive it"
     )]
     PidNamespaceNeeded,
+    /// A limit that nothing on this host can enforce.
+    #[error("cannot enforce the limit {limit}: {why}")]
+    Limit {
+        /// As asked.
+        limit: String,
+        /// Why not.
+        why: String,
+        /// Whether it is one of control groups.
+        group: bool,
+    },
 }
 
 impl JailPlanError {
@@ -295,8 +306,10 @@ pub fn plan_jail(spec: &JailSpec, facts: &HostFacts) -> Result<JailPlan, JailPla
     {
         return Err(JailPlanError::PidNamespaceNeeded);
     }
+    let limits = limits::plan(&spec.limits, &facts.limits)?;
     let mut notes = Vec::new();
-    let mut ops = vec![SetupOp::Namespaces(namespaces)];
+    let mut ops = limits.outside;
+    ops.push(SetupOp::Namespaces(namespaces));
     if namespaces.net {
         ops.push(SetupOp::Loopback);
     }
@@ -358,6 +371,7 @@ pub fn plan_jail(spec: &JailSpec, facts: &HostFacts) -> Result<JailPlan, JailPla
         Terminal::Inherit => StdioPlan::Inherit,
         Terminal::Captured => StdioPlan::Captured,
     }));
+    ops.extend(limits.process);
     plan_program(spec, facts, &ids, &mut ops, &mut notes)?;
     Ok(JailPlan {
         ops,

@@ -7,6 +7,7 @@ pub mod explain;
 pub mod facts;
 pub mod jail;
 pub mod landlock;
+pub mod limit_op;
 pub mod names;
 pub mod rootfs;
 pub mod seccomp;

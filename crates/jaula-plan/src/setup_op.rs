@@ -2,6 +2,7 @@
 
 use crate::explain::{shown, word};
 use crate::landlock::Ruleset;
+use crate::limit_op::LimitOp;
 use crate::names::HostName;
 use crate::seccomp::Rules;
 use crate::spec::jail::{BindOptions, Changes, Clocks, IdRange, Namespaces, OverlayTop};
@@ -402,6 +403,8 @@ pub enum SetupOp {
     },
     /// What may be touched of what is seen, from here on.
     Landlock(Ruleset),
+    /// A limit.
+    Limit(LimitOp),
     /// The program.
     Exec {
         /// Program and arguments.
@@ -576,6 +579,7 @@ impl fmt::Display for SetupOp {
                     ""
                 })
             }
+            Self::Limit(op) => op.fmt(f),
             Self::Exec { command, .. } => {
                 let words: Vec<String> = command.iter().map(word).collect();
                 write!(f, "run {}", words.join(" "))

@@ -274,6 +274,8 @@ pub enum Op {
     CloseBut(Vec<RawFd>),
     /// Load the filter.
     Seccomp(Filter),
+    /// A limit of this process.
+    Limit(crate::limits::LimitOp),
     /// Restrict what may be touched.
     Landlock(Ruleset),
     /// A mount of a device node of the host; anything else is refused.
@@ -508,6 +510,7 @@ fn apply(op: &Op, table: &mut Table) -> Result<Done, Errno> {
         Op::DefaultSignals => crate::signal::restore_defaults()?,
         Op::Seccomp(filter) => filter.load()?,
         Op::CloseBut(keep) => close_but(keep)?,
+        Op::Limit(limit) => limit.apply()?,
         Op::Landlock(set) => crate::landlock::restrict(set)?,
         Op::OpenDevice { path, slot } => {
             let tree = mount::open_tree(libc::AT_FDCWD, path, false)?;

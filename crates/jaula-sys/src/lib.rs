@@ -3,6 +3,7 @@
 pub mod attempt;
 pub mod beneath;
 mod caps;
+pub mod cgroup;
 pub mod child;
 pub mod content;
 pub mod detach;
@@ -11,6 +12,7 @@ pub mod error;
 pub mod idmap;
 pub mod joining;
 pub mod landlock;
+pub mod limits;
 pub mod mount;
 pub mod namespace;
 pub mod overlay;

@@ -27,6 +27,13 @@ pub fn kernel_version() -> (u32, u32) {
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
+/// The size of a page in bytes (sysconf(3)).
+pub fn page_size() -> u64 {
+    // SAFETY: takes a number only.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    u64::try_from(size).unwrap_or(4096)
+}
+
 /// Gives the pages of this program's own code back to the page cache (madvise(2), MADV_DONTNEED): those that are still
 /// needed come back by themselves, from there. A supervisor that waits for hours needs few of those that it started with,
 /// and a process with few pages ends sooner.
@@ -110,6 +117,24 @@ pub fn pidfd(pid: u32) -> Result<OwnedFd, SysError> {
     }
     // SAFETY: just opened, and owned by nobody else.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// Sends a signal to the process of a descriptor (pidfd_send_signal(2)).
+pub fn signal(process: &OwnedFd, signal: i32) -> Result<(), SysError> {
+    // SAFETY: takes numbers and a null pointer.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            process.as_raw_fd(),
+            signal,
+            std::ptr::null::<u8>(),
+            0u32,
+        )
+    };
+    if done < 0 {
+        return Err(SysError::last("pidfd_send_signal", "a process"));
+    }
+    Ok(())
 }
 
 /// Lets processes of the same user look at this one (ptrace(2), proc(5)), though it has changed who it is.

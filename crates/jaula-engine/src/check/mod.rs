@@ -135,8 +135,8 @@ impl Engine {
     /// # Errors
     /// As for [`Engine::check_run`].
     pub fn check_jail(&self, plan: &ExecPlan) -> Result<Vec<Finding>, EngineError> {
-        self.exec_by(plan, |running, held, plan| {
-            run(|io, function| jail::enter_call(running, held, plan, io, function))
+        self.exec_by(plan, |running, held, plan, groups| {
+            run(|io, function| jail::enter_call(running, held, plan, io, groups, function))
         })
     }
 }

@@ -15,6 +15,7 @@ use jaula_plan::spec::jail::{
     Changes, IdSpec, JailSpec, Namespaces, NetSpec, Propagation, RootSpec, SeccompSpec, Terminal,
     UserSpec,
 };
+use jaula_plan::spec::limits::Limits;
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::path::Path;
@@ -118,6 +119,7 @@ fn spec(root: &Path, epoch: u64, command: Vec<OsString>) -> JailSpec {
         keep_fds: Vec::new(),
         die_with_parent: true,
         best_effort: false,
+        limits: Limits::default(),
         terminal: Terminal::Captured,
         command,
     }

@@ -1,6 +1,7 @@
 //! The verbs of named jails.
 
 use super::{Dry, Engine};
+use crate::cgroup::Groups;
 use crate::error::EngineError;
 use crate::event::{Event, Observer};
 use crate::named::{NamedError, Record, chain};
@@ -12,6 +13,7 @@ use crate::view::{Image, Jail};
 use jaula_plan::facts::host::CallerKind;
 use jaula_plan::jail::{JailPlan, plan_jail};
 use jaula_plan::names::JailName;
+use jaula_plan::spec::limits::Limits;
 use jaula_plan::spec::rootfs::Reference;
 use jaula_plan::step::Step;
 use jaula_sys::joining::Held;
@@ -137,15 +139,7 @@ impl Engine {
     pub fn plan_exec(&self, name: &JailName, spec: &ExecSpec) -> Result<ExecPlan, EngineError> {
         let record = crate::named::record(&self.store, name)?;
         let joins = crate::named::running(&self.store, name).map(|running| running.pid);
-        let jail = self.session_spec(&record, spec)?;
-        let mut facts = crate::probe::host(&jail);
-        if facts.caller.kind == CallerKind::Single && self.config.prepare.is_some() {
-            // Called outside of the session that the keeper has: the jail has that one's users.
-            facts.caller.kind = CallerKind::Session {
-                ids: jaula_plan::jail::ID_COUNT,
-            };
-        }
-        let jail = plan_jail(&jail, &facts)?;
+        let jail = self.plan_session(&record, spec, joins)?;
         Ok(ExecPlan {
             record,
             exec: spec.clone(),
@@ -154,15 +148,39 @@ impl Engine {
         })
     }
 
+    /// The plan of a program in a jail; its own limits within those of the jail, when that one runs.
+    fn plan_session(
+        &self,
+        record: &Record,
+        spec: &ExecSpec,
+        joins: Option<u32>,
+    ) -> Result<JailPlan, EngineError> {
+        // Those of the jail as a whole are enforced where it is started.
+        let limits = record.settings.limits.of_processes().with(&spec.limits);
+        let jail = self.session_spec(record, spec, limits)?;
+        let mut facts = crate::probe::host(&jail);
+        if joins.is_some() {
+            facts.limits = crate::cgroup::facts_at(&jail, joins);
+        }
+        if facts.caller.kind == CallerKind::Single && self.config.prepare.is_some() {
+            // Called outside of the session that the keeper has: the jail has that one's users.
+            facts.caller.kind = CallerKind::Session {
+                ids: jaula_plan::jail::ID_COUNT,
+            };
+        }
+        Ok(plan_jail(&jail, &facts)?)
+    }
+
     /// Runs a program in a named jail; joins it when it runs already.
     pub fn exec(
         &self,
         plan: &ExecPlan,
         io: Io<'_>,
-        _observer: &dyn Observer,
+        observer: &dyn Observer,
     ) -> Result<Outcome, EngineError> {
-        self.exec_by(plan, |running, held, jail| {
-            Ok(crate::jail::enter(running, held, jail, io)?)
+        self.exec_by(plan, |running, held, jail, groups| {
+            crate::cgroup::tell_of_missing(jail, observer);
+            Ok(crate::jail::enter(running, held, jail, io, groups)?)
         })
     }
 
@@ -170,7 +188,12 @@ impl Engine {
     pub(crate) fn exec_by<T>(
         &self,
         plan: &ExecPlan,
-        start: impl FnOnce(&crate::jail::Running, Vec<Held>, &JailPlan) -> Result<T, EngineError>,
+        start: impl FnOnce(
+            &crate::jail::Running,
+            Vec<Held>,
+            &JailPlan,
+            Groups,
+        ) -> Result<T, EngineError>,
     ) -> Result<T, EngineError> {
         let mut prepare = || self.config.prepare.map_or(Ok(()), |prepare| prepare());
         let mut keeper = || {
@@ -178,8 +201,10 @@ impl Engine {
                 command: vec!["jaula".into()],
                 ..ExecSpec::default()
             };
+            let mut limits: Limits = plan.record.settings.limits.clone();
+            limits.joined = true;
             let spec = self
-                .session_spec(&plan.record, &waits)
+                .session_spec(&plan.record, &waits, limits)
                 .map_err(|error| chain(&error))?;
             plan_jail(&spec, &crate::probe::host(&spec)).map_err(|error| chain(&error))
         };
@@ -195,7 +220,17 @@ impl Engine {
                 name: plan.record.name.clone(),
                 text: format!("cannot join it: {error}"),
             })?;
-        let outcome = start(&running, held, &plan.jail)?;
+        // What is of a group is planned where the jail is now.
+        let replanned = match plan.exec.limits.need_group() && plan.joins != Some(running.pid) {
+            true => Some(self.plan_session(&plan.record, &plan.exec, Some(running.pid))?),
+            false => None,
+        };
+        let jail = replanned.as_ref().unwrap_or(&plan.jail);
+        let mut groups = Groups::make(jail, Some(&self.store))?;
+        if plan.record.settings.limits.need_group() {
+            groups = groups.joining(running.pid)?;
+        }
+        let outcome = start(&running, held, jail, groups)?;
         drop(session);
         Ok(outcome)
     }

@@ -1,6 +1,7 @@
 //! What was really enforced, made from what was applied.
 
 use super::lower::Lowered;
+use crate::cgroup::HeldLimit;
 use jaula_plan::explain::shown;
 use jaula_plan::jail::JailPlan;
 use jaula_plan::setup_op::{CapSet, IdPlan, RootPlan, SetupOp};
@@ -53,6 +54,8 @@ pub struct Enforced {
     pub own_terminal: bool,
     /// Whether descriptors past 2 were closed.
     pub descriptors_closed: bool,
+    /// Its limits, as the kernel tells them.
+    pub limits: Vec<HeldLimit>,
 }
 
 /// Where a jail's identifiers are outside.

@@ -1,6 +1,7 @@
 //! What can go wrong while a jail is started.
 
-use crate::error::Kind;
+use crate::error::{Kind, PathError};
+use crate::store::StoreError;
 use jaula_sys::SysError;
 use jaula_sys::error::Errno;
 use std::path::PathBuf;
@@ -79,6 +80,25 @@ pub enum JailError {
         /// Its number.
         fd: u32,
     },
+    /// A limit could not be set, or the jail not be put under it.
+    #[error("{}", limit_text(.limit))]
+    Limit {
+        /// As asked; empty when it is about all of a control group.
+        limit: String,
+        /// What failed.
+        #[source]
+        source: PathError,
+    },
+    /// The plan has limits that no group was made for.
+    #[error("cannot start the jail without the limits of its plan")]
+    Unlimited,
+    /// The journal for control groups.
+    #[error("cannot note the jail's control groups")]
+    Journal {
+        /// What failed.
+        #[source]
+        source: Box<StoreError>,
+    },
     /// A jail to be joined is gone.
     #[error("the jail does not run any more")]
     Gone,
@@ -89,6 +109,13 @@ pub enum JailError {
         #[from]
         source: SysError,
     },
+}
+
+fn limit_text(limit: &str) -> String {
+    match limit {
+        "" => "cannot limit the jail".to_owned(),
+        limit => format!("cannot enforce the limit {limit}"),
+    }
 }
 
 impl JailError {
@@ -102,7 +129,9 @@ impl JailError {
             | Self::Source { .. } => Kind::User,
             Self::Gone => Kind::NotFound,
             Self::Step { errno, .. } if errno.0 == 28 => Kind::DiskFull,
-            Self::Killed | Self::Follow { .. } => Kind::Internal,
+            Self::Limit { source, .. } => source.kind(),
+            Self::Journal { source } => source.kind(),
+            Self::Unlimited | Self::Killed | Self::Follow { .. } => Kind::Internal,
             _ => Kind::KernelRefused,
         }
     }
@@ -147,6 +176,18 @@ impl JailError {
             Self::Filter { .. } => {
                 one("a profile with fewer conditions on arguments makes a shorter filter")
             }
+            Self::Limit { source, .. } => match source.source.raw_os_error() {
+                Some(2) => one(
+                    "this kernel was built without it: leave it out, or go on without it with --best-effort",
+                ),
+                Some(16) => one(
+                    "the group above may be full, or the value be less than what is used already",
+                ),
+                _ => one(
+                    "jaula run --plan says which file is written; --best-effort goes on without what no controller can hold",
+                ),
+            },
+            Self::Journal { source } => source.hints(),
             Self::Blocks { .. } => one(
                 "--ids host does without identifiers of its own; rather run jaula as a user who is not root here",
             ),

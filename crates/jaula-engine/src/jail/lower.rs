@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 mod guard;
 mod mounts;
+mod limits;
 mod parts;
 
 use mounts::{MS_SHARED, MS_SLAVE};
@@ -119,10 +120,17 @@ struct Lowering<'a> {
     /// How many of these were made: the first lies in the memory that is there already.
     devs: usize,
     overlays: usize,
+    grouped: bool,
 }
 
-/// Lowers a whole plan. `joining` leaves out what a running jail has already.
-pub(super) fn lower(plan: &JailPlan, stdio: &Stdio, joining: bool) -> Result<Lowered, JailError> {
+/// Lowers a whole plan. `joining` leaves out what a running jail has already; `grouped`: the process is put into
+/// control groups, and is only then to see itself at their top.
+pub(super) fn lower(
+    plan: &JailPlan,
+    stdio: &Stdio,
+    joining: bool,
+    grouped: bool,
+) -> Result<Lowered, JailError> {
     let mut lowering = Lowering {
         out: Lowered {
             first: Vec::with_capacity(96),
@@ -155,6 +163,7 @@ pub(super) fn lower(plan: &JailPlan, stdio: &Stdio, joining: bool) -> Result<Low
         has_dev: plan.ops.iter().any(|op| matches!(op, SetupOp::Dev { .. })),
         devs: 0,
         overlays: 0,
+        grouped,
     };
     for op in &plan.ops {
         match op {
@@ -263,6 +272,7 @@ impl Lowering<'_> {
                     let groups = self.set_groups.then(Vec::new);
                     self.first(Op::User { uid, gid, groups });
                 }
+                self.own_groups();
                 self.first(Op::DieWithParent);
                 self.first(Op::NotDumpable);
                 if matches!(self.stdio, Stdio::Pty) {
@@ -295,6 +305,7 @@ impl Lowering<'_> {
                         set_groups: self.set_groups,
                     });
                 }
+                self.own_groups();
             }
             SetupOp::DieWithParent => {
                 self.first(Op::DieWithParent);
@@ -445,6 +456,7 @@ impl Lowering<'_> {
                     mounts: plan.mounts,
                 })));
             }
+            SetupOp::Limit(limit) => self.limit(limit),
             SetupOp::Exec { command, env } => self.exec(command, env)?,
         }
         Ok(())

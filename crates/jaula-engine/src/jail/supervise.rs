@@ -1,6 +1,7 @@
 //! Following a jail to its end: signals are handed on, a terminal or a pipe is read.
 
 use super::JailError;
+pub(super) use super::clock::Clock;
 use jaula_sys::process::{readable, set_nonblocking, wait_for};
 use jaula_sys::pty::{self, Raw};
 use jaula_sys::signal::{self, Blocked};
@@ -10,6 +11,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 
+const SIGALRM: i32 = 14;
 const SIGHUP: i32 = 1;
 const SIGTSTP: i32 = 20;
 const SIGCONT: i32 = 18;
@@ -20,8 +22,9 @@ const SIGTTOU: i32 = 22;
 const SIGPIPE: i32 = 13;
 
 /// Hands a signal on; stops with the jail when told to stop.
-fn hand_on(signal: i32, child: &Child, blocked: &Blocked) {
+fn hand_on(signal: i32, child: &Child, blocked: &Blocked, clock: &Clock) {
     match signal {
+        SIGALRM if clock.runs() => clock.strike(child),
         SIGCHLD | SIGTTIN | SIGTTOU | SIGPIPE | SIGCONT => {}
         SIGTSTP => {
             child.signal(SIGTSTP);
@@ -33,10 +36,10 @@ fn hand_on(signal: i32, child: &Child, blocked: &Blocked) {
 }
 
 /// The jail has the caller's own input and output: nothing to do but wait.
-pub(super) fn plain(child: &Child, blocked: &Blocked) {
+pub(super) fn plain(child: &Child, blocked: &Blocked, clock: &Clock) {
     loop {
         let signal = blocked.wait();
-        hand_on(signal, child, blocked);
+        hand_on(signal, child, blocked, clock);
         // Another child of this process may have ended.
         if signal == SIGCHLD && readable(&[child.pidfd()], 0) != 0 {
             return;
@@ -48,6 +51,7 @@ pub(super) fn plain(child: &Child, blocked: &Blocked) {
 pub(super) fn captured(
     child: &Child,
     blocked: &Blocked,
+    clock: &Clock,
     output: File,
     sink: &mut dyn FnMut(&[u8]),
 ) -> Result<(), JailError> {
@@ -60,7 +64,7 @@ pub(super) fn captured(
         let ready = readable(fds.get(..if open { 3 } else { 2 }).unwrap_or_default(), -1);
         if ready & 1 != 0 {
             while let Some(signal) = signal::next(&signals) {
-                hand_on(signal, child, blocked);
+                hand_on(signal, child, blocked, clock);
             }
         }
         let ended = ready & 2 != 0;
@@ -123,7 +127,12 @@ impl Drop for RawTerminal {
 }
 
 /// The jail has a terminal of its own; what is typed goes to it, what it shows to the caller's.
-pub(super) fn terminal(child: &Child, blocked: &Blocked, master: OwnedFd) -> Result<(), JailError> {
+pub(super) fn terminal(
+    child: &Child,
+    blocked: &Blocked,
+    clock: &Clock,
+    master: OwnedFd,
+) -> Result<(), JailError> {
     let stdin = pty::input()?;
     let signals = blocked.descriptor()?;
     pty::copy_size(stdin.as_fd(), master.as_fd());
@@ -160,11 +169,11 @@ pub(super) fn terminal(child: &Child, blocked: &Blocked, master: OwnedFd) -> Res
                     SIGWINCH => pty::copy_size(stdin.as_fd(), master.as_fd()),
                     SIGTSTP => {
                         raw.iter().for_each(|raw| raw.with(Raw::leave));
-                        hand_on(signal, child, blocked);
+                        hand_on(signal, child, blocked, clock);
                         raw.iter().for_each(|raw| raw.with(|raw| drop(raw.enter())));
                         pty::copy_size(stdin.as_fd(), master.as_fd());
                     }
-                    other => hand_on(other, child, blocked),
+                    other => hand_on(other, child, blocked, clock),
                 }
             }
         }

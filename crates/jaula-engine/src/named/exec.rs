@@ -2,6 +2,7 @@
 
 use super::record::Keeper;
 use super::{NamedError, Record, Running, forget, lock, run_path, running};
+use crate::cgroup::Groups;
 use crate::error::At;
 use crate::jail;
 use crate::outcome::Io;
@@ -107,7 +108,7 @@ fn start(
     let (answer, report) = std::io::pipe().at("make a pipe for", path)?;
     let entry = run_path(store, name);
     detach(reader.as_fd(), report.as_fd(), &mut |mut report| {
-        let kept = keep(&entry, &mut report, prepare, plan);
+        let kept = keep(store, &entry, &mut report, prepare, plan);
         match kept {
             Ok(()) => 0,
             Err(text) => {
@@ -139,6 +140,7 @@ fn start(
 
 /// The keeper: makes the jail, says so, and stays until the function in it has returned.
 fn keep(
+    store: &Store,
     entry: &Path,
     report: &mut File,
     prepare: &mut dyn FnMut() -> Result<(), String>,
@@ -163,7 +165,8 @@ fn keep(
         wait_for_end_of_input();
         0
     };
-    let ended = jail::call_watched(&plan, Io::Inherit, &mut wait, &mut started);
+    let groups = Groups::make(&plan, Some(store)).map_err(|error| chain(&error))?;
+    let ended = jail::call_watched(&plan, Io::Inherit, &mut wait, groups, &mut started);
     // The next one may have been started already: its entry is not ours.
     if own.is_some() && super::record::read_running(entry) == own {
         drop(std::fs::remove_file(entry));

@@ -7,6 +7,9 @@ use crate::store::{Store, StoreError};
 use crate::view::Jail;
 use jaula_plan::names::{Digest, JailName};
 use jaula_plan::spec::jail::{IdSpec, NetSpec};
+use jaula_plan::spec::limits::{
+    KILL_AFTER, Limit, LimitError, Limits, parse_duration, shown_duration,
+};
 use jaula_sys::joining::Held;
 use serde::{Deserialize, Serialize};
 use std::io::{self, ErrorKind, Read};
@@ -27,6 +30,13 @@ struct OnDisk {
     net: String,
     ids: String,
     created: i64,
+    /// Its limits, each `KEY=VALUE`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    limits: Vec<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    best_effort: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    kill_after: Option<String>,
 }
 
 /// A named jail as the store has it.
@@ -74,6 +84,11 @@ impl Record {
             net: net_word(self.settings.net).to_owned(),
             ids: ids_word(&self.settings.ids).to_owned(),
             created: self.created,
+            limits: limit_words(&self.settings.limits),
+            best_effort: self.settings.limits.best_effort,
+            kill_after: Some(self.settings.limits.kill_after)
+                .filter(|time| *time != KILL_AFTER)
+                .map(shown_duration),
         })
     }
 
@@ -84,8 +99,26 @@ impl Record {
         std::fs::File::open(&path)
             .and_then(|file| file.take(LIMIT).read_to_end(&mut text))
             .at("read", &path)?;
-        let disk: OnDisk =
-            serde_json::from_slice(&text).map_err(|source| StoreError::Damaged { path, source })?;
+        let disk: OnDisk = serde_json::from_slice(&text).map_err(|source| StoreError::Damaged {
+            path: path.clone(),
+            source,
+        })?;
+        let mut limits = Limits::default();
+        limits.best_effort = disk.best_effort;
+        let kill_after = disk.kill_after.as_deref();
+        limits.kill_after = kill_after
+            .and_then(|text| parse_duration(text).ok())
+            .unwrap_or(KILL_AFTER);
+        for word in &disk.limits {
+            // What cannot be read cannot be enforced, so such a jail is not started.
+            let limit = word
+                .parse()
+                .map_err(|error: LimitError| StoreError::Damaged {
+                    path: path.clone(),
+                    source: serde::de::Error::custom(error),
+                })?;
+            limits.set(limit);
+        }
         Ok(Self {
             name,
             image: disk.image.and_then(|digest| digest.parse().ok()),
@@ -104,6 +137,7 @@ impl Record {
                     "caller-as-self" => IdSpec::CallerAsSelf,
                     _ => IdSpec::Private,
                 },
+                limits,
             },
             created: disk.created,
         })
@@ -123,11 +157,16 @@ impl Record {
                 .as_ref()
                 .map_or(self.name.to_string(), |name| name.to_string()),
             net: net_word(self.settings.net).to_owned(),
+            limits: limit_words(&self.settings.limits),
             created: self.created,
             path: jail_dir(store, &self.name),
             pid: running(store, &self.name).map(|running| running.pid),
         }
     }
+}
+
+fn limit_words(limits: &Limits) -> Vec<String> {
+    limits.all().iter().map(Limit::to_string).collect()
 }
 
 fn net_word(net: NetSpec) -> &'static str {

@@ -3,6 +3,7 @@
 
 #![allow(clippy::disallowed_methods)]
 
+use jaula_engine::cgroup::Groups;
 use jaula_engine::jail::{self, JailError, Running};
 use jaula_engine::{Io, Outcome, Status, probe, session};
 use jaula_plan::jail::{Fault, JailPlan, plan_jail};
@@ -456,6 +457,7 @@ fn joining() -> Checked {
         Vec::new(),
         &planned(&programs(&["true"]))?,
         Io::Inherit,
+        Groups::default(),
     );
     is(matches!(after, Err(JailError::Gone)), format!("{after:?}"))
 }
@@ -467,6 +469,7 @@ fn output_in(running: &Running, spec: &JailSpec) -> Result<String, String> {
         Vec::new(),
         &planned(spec)?,
         Io::Captured(&mut |part| bytes.extend_from_slice(part)),
+        Groups::default(),
     );
     let text = String::from_utf8_lossy(&bytes).into_owned();
     match outcome {

@@ -1,5 +1,6 @@
 //! What the host is, as far as a jail needs to know. Observed by `jaula_engine::probe`, never by this crate.
 
+use crate::facts::cgroup::LimitFacts;
 use crate::seccomp::Abi;
 use crate::spec::jail::IdRange;
 use std::ffi::OsString;
@@ -143,6 +144,8 @@ pub struct HostFacts {
     pub account: Option<Account>,
     /// The kernel.
     pub kernel: KernelFacts,
+    /// What is known of limits; empty when the jail has none.
+    pub limits: LimitFacts,
     /// Which of the paths that may be left out are not there.
     pub absent: Vec<PathBuf>,
     /// The identifiers that the caller may give away, when the spec names some: as they are numbered here, and as the

@@ -1,4 +1,5 @@
 //! What was observed of the host and of the archives, read once by the engine's probes.
 
 pub mod archive;
+pub mod cgroup;
 pub mod host;

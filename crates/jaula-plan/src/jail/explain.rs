@@ -311,6 +311,7 @@ fn line(
             setpriv.extend(landlock(set));
             say(String::new(), "what it may touch of what it sees: setpriv below, of util-linux 2.40 for files; no classic tool for ports and scopes")
         }
+        SetupOp::Limit(limit) => limit.explain(),
         SetupOp::Exec { command, env } => {
             let env: Vec<String> = env.iter().map(|(n, v)| {
                 let mut pair = n.clone();

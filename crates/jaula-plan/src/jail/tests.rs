@@ -1,4 +1,5 @@
 use super::*;
+use crate::facts::cgroup::LimitFacts;
 use crate::facts::host::{Account, CallerFacts, CallerKind, Entry, KernelFacts, OwnIds};
 use crate::spec::jail::{IdSpec, MountSpec};
 
@@ -31,6 +32,7 @@ fn facts(kind: CallerKind) -> HostFacts {
         kernel: KernelFacts::default(),
         absent: Vec::new(),
         ids: OwnIds::default(),
+        limits: LimitFacts::default(),
     }
 }
 

@@ -5,6 +5,7 @@ use crate::landlock::LandlockRule;
 use crate::names::HostName;
 use crate::seccomp::Profile;
 pub use crate::spec::mount::{BindOptions, MountSpec, OverlayTop};
+use crate::spec::limits::Limits;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -245,6 +246,8 @@ pub struct JailSpec {
     pub die_with_parent: bool,
     /// Leave out what this kernel cannot hold, aloud, instead of refusing.
     pub best_effort: bool,
+    /// What it may use at most.
+    pub limits: Limits,
     /// Terminal.
     pub terminal: Terminal,
     /// Program and arguments; the user's shell when empty.
@@ -286,6 +289,7 @@ impl JailSpec {
             keep_fds: Vec::new(),
             die_with_parent: true,
             best_effort: false,
+            limits: Limits::default(),
             terminal: Terminal::default(),
             command,
         }

@@ -2,4 +2,5 @@
 
 pub mod jail;
 pub mod mount;
+pub mod limits;
 pub mod rootfs;

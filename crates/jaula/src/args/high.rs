@@ -10,6 +10,7 @@ use jaula_engine::fetch::Proxies;
 use jaula_engine::{Config, ExecSpec, Io};
 use jaula_plan::rootfs::{Table, builtin_names};
 use jaula_plan::spec::jail::{Namespaces, NetSpec, Terminal, UserSpec};
+use jaula_plan::spec::limits::Limits;
 use jaula_plan::spec::rootfs::Reference;
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -271,8 +272,9 @@ fn compose(
 }
 
 /// The specification of a program to be run in a named jail.
-pub fn exec_spec(args: &ProcessArgs) -> ExecSpec {
+pub fn exec_spec(args: &ProcessArgs, limits: Limits) -> ExecSpec {
     ExecSpec {
+        limits,
         command: args.command.clone(),
         user: args.user.clone(),
         cwd: args.cwd.clone(),

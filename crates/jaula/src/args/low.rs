@@ -231,6 +231,7 @@ pub fn settings(matches: &ArgMatches) -> Result<JailSettings, CommandError> {
             Some("caller") => IdSpec::CallerAsRoot,
             _ => IdSpec::Private,
         },
+        limits: crate::args::limits::limits(matches)?,
     })
 }
 

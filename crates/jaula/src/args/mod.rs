@@ -4,6 +4,7 @@
 pub mod complaint;
 pub mod high;
 pub mod isolation;
+pub mod limits;
 pub mod low;
 pub mod nearest;
 pub mod options;

@@ -135,7 +135,7 @@ pub fn image(command: Command) -> Command {
 
 /// Settings that a jail keeps.
 pub fn settings(command: Command) -> Command {
-    command.next_help_heading(JAIL).args([
+    let command = command.next_help_heading(JAIL).args([
         value("net", "NET", "Network: none or host [default: none]")
             .value_parser(["none", "host"])
             .hide_possible_values(true),
@@ -147,7 +147,8 @@ pub fn settings(command: Command) -> Command {
         )
         .value_parser(["private", "caller", "host"])
         .hide_possible_values(true),
-    ])
+    ]);
+    crate::args::limits::options(command)
 }
 
 /// Who runs, where, and with what around it.

@@ -39,7 +39,7 @@ fn on(name: &'static str, help: &'static str) -> Arg {
 
 /// What of a program's rights can be chosen, in a new jail and in a running one.
 pub fn program(command: Command) -> Command {
-    command.next_help_heading(PROTECTION).args([
+    let command = command.next_help_heading(PROTECTION).args([
         list("cap-add", "CAP,…", "Keep a capability besides the default set; all"),
         list("cap-drop", "CAP,…", "Take a capability from the default set; all"),
         on("no-new-privs", "Whether programs inside may gain privileges: off lets them [default: on]"),
@@ -48,11 +48,8 @@ pub fn program(command: Command) -> Command {
             .value_hint(ValueHint::FilePath),
         list("landlock", "RULE,…", "Allow only this: ro:PATH, rw:PATH, exec:PATH, bind:PORT, connect:PORT, scope:signals, scope:abstract-sockets"),
         list("keep-fd", "N,…", "Leave a descriptor open to the program"),
-        Arg::new("best-effort")
-            .long("best-effort")
-            .action(ArgAction::SetTrue)
-            .help("Leave out, aloud, what this kernel cannot hold, instead of refusing"),
-    ])
+    ]);
+    crate::args::limits::best_effort(command)
 }
 
 /// What can be chosen of a new jail besides.

@@ -66,7 +66,7 @@ fn named(matches: &ArgMatches, context: &Context) -> Result<Option<Vec<Finding>>
     }
     let attempt = format!("cannot check jail {name}");
     let explained = |error| failed(attempt.clone(), error);
-    let spec = high::exec_spec(&low::process(matches)?);
+    let spec = high::exec_spec(&low::process(matches)?, Default::default());
     let plan = engine.plan_exec(&name, &spec).map_err(explained)?;
     engine.check_jail(&plan).map(Some).map_err(explained)
 }

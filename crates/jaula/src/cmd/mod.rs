@@ -28,7 +28,7 @@ use crate::error::CommandError;
 use crate::output::{Done, Output, write_stderr, write_stdout};
 use clap::{ArgMatches, Command};
 use jaula_engine::session::{Caller, Need, enter};
-use jaula_engine::{Engine, EngineError, Kind, Outcome, Preview, Status};
+use jaula_engine::{Engine, EngineError, Event, Kind, Observer, Outcome, Preview, Reached, Status};
 use jaula_plan::explain::script;
 use jaula_plan::spec::rootfs::Reference;
 use serde_json::json;
@@ -300,8 +300,18 @@ impl Context {
             let version = crate::output::JSON_VERSION;
             let shape = json!({
                 "version": version, "event": "outcome", "status": outcome.status, "enforced": outcome.enforced,
+                "reached": outcome.limit,
             });
             write_stderr(&format!("{shape}\n"));
+        }
+        if let Some(reached) = outcome.limit {
+            crate::args::limits::reached(reached, &outcome.enforced)
+                .into_iter()
+                .for_each(|text| self.progress.event(Event::Note { text }));
+            self.progress.clear();
+            if reached == Reached::Time {
+                return TIME_IS_UP;
+            }
         }
         match outcome.status {
             Status::Exited(code) => code,
@@ -309,6 +319,9 @@ impl Context {
         }
     }
 }
+
+/// The exit code of a jail whose time was up, as timeout(1) has it.
+const TIME_IS_UP: u8 = 124;
 
 /// The engine's error below what the verb attempted, with the engine's hints.
 pub fn failed(attempt: impl Into<String>, error: EngineError) -> CommandError {

@@ -158,6 +158,7 @@ fn spec(matches: &ArgMatches, context: &Context) -> Result<RunSpec, CommandError
         propagation: Propagation::Private,
         clocks: None,
         cwd: process.cwd,
+        limits: settings.limits,
         terminal: Terminal::Auto,
         command: process.command,
         ..JailSpec::new(RootSpec::HostPrograms, Vec::new())

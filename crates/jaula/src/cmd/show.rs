@@ -33,6 +33,13 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
                 ("image", image),
                 ("hostname", jail.hostname.clone()),
                 ("net", jail.net.clone()),
+                (
+                    "limits",
+                    match jail.limits.as_slice() {
+                        [] => "none".to_owned(),
+                        limits => limits.join(" "),
+                    },
+                ),
                 ("created", crate::output::utc(jail.created)),
                 ("path", jaula_plan::explain::shown(&jail.path)),
                 (
