@@ -3,8 +3,8 @@
 mod explain;
 mod guard;
 mod ids;
-mod mounts;
 mod limits;
+mod mounts;
 
 pub use explain::explain;
 pub use ids::MAP_LINES;

@@ -16,8 +16,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 mod guard;
-mod mounts;
 mod limits;
+mod mounts;
 mod parts;
 
 use mounts::{MS_SHARED, MS_SLAVE};

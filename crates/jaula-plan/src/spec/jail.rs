@@ -4,8 +4,8 @@ use crate::device::DeviceSpec;
 use crate::landlock::LandlockRule;
 use crate::names::HostName;
 use crate::seccomp::Profile;
-pub use crate::spec::mount::{BindOptions, MountSpec, OverlayTop};
 use crate::spec::limits::Limits;
+pub use crate::spec::mount::{BindOptions, MountSpec, OverlayTop};
 use std::ffi::OsString;
 use std::path::PathBuf;
 

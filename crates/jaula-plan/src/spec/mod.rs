@@ -1,6 +1,6 @@
 //! What the user asks, before anything is known of the host.
 
 pub mod jail;
-pub mod mount;
 pub mod limits;
+pub mod mount;
 pub mod rootfs;
