@@ -50,6 +50,10 @@ const TAIL: usize = 12;
 /// Longest line kept.
 const LINE: usize = 2000;
 
+/// A directory of the tree that is first in the scripts' `PATH`: whoever prepares the tree may put programs there that
+/// stand before others. `/run` is empty in every image.
+pub const SHORTCUTS_DIR: &str = "run/jaula-shortcuts";
+
 /// A preinst to be run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Preinst {
@@ -70,7 +74,7 @@ fn spec(root: &Path, epoch: u64, command: Vec<OsString>) -> JailSpec {
     let env = [
         (
             "PATH",
-            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "/run/jaula-shortcuts:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         ),
         ("HOME", "/root"),
         ("SHELL", "/bin/sh"),

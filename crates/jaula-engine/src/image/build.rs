@@ -2,6 +2,7 @@
 
 use super::database::{self, Installed, New};
 use super::error::BuildError;
+use super::guards::Guards;
 use super::layout::Tree;
 use super::plan::{ImagePlan, millis};
 use super::{base, normalise};
@@ -22,14 +23,6 @@ use std::time::Instant;
 
 /// More threads than this only cost memory: each decompresses with a window of its own.
 const THREADS: usize = 16;
-
-/// Programs that are there while scripts run, unless the tree has its own: no service is started (invoke-rc.d(8)), and
-/// scripts are told that they are not in a running system (ischroot(1) cannot see it from inside: libc6 would tell init
-/// to start anew, and sleep).
-const GUARDS: [(&str, &str); 2] = [
-    ("usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n"),
-    ("usr/sbin/ischroot", "#!/bin/sh\nexit 0\n"),
-];
 
 /// Makes the image of a plan, unless it is there by now.
 ///
@@ -271,12 +264,7 @@ fn make(
     stage.point()?;
 
     let configuring = Instant::now();
-    let mut guards = Vec::new();
-    for (path, text) in GUARDS {
-        if tree.has_parent(path) && tree.write_new(path, 0o755, text.as_bytes())? {
-            guards.push(path);
-        }
-    }
+    let guards = Guards::place(&tree)?;
     let deferred: Vec<usize> = wave
         .deferred
         .iter()
@@ -365,7 +353,8 @@ fn make(
         millis: millis(configuring),
     });
     stage.point()?;
-    finish(plan, &tree, &guards)?;
+    guards.remove(&tree)?;
+    finish(plan, &tree)?;
     normalise::normalise(&root, shown, &tree, epoch(plan))
 }
 
@@ -448,11 +437,8 @@ fn write_lists(
     Ok(())
 }
 
-/// What apt would have left, and what was only there for the run.
-fn finish(plan: &ImagePlan, tree: &Tree<'_>, guards: &[&str]) -> Result<(), BuildError> {
-    for guard in guards {
-        tree.remove(guard)?;
-    }
+/// What apt would have left.
+fn finish(plan: &ImagePlan, tree: &Tree<'_>) -> Result<(), BuildError> {
     let auto = plan
         .lock
         .packages

@@ -106,6 +106,12 @@ impl<'a> Tree<'a> {
         self.parent(path).is_ok()
     }
 
+    /// Whether there is a file of that name.
+    pub fn is_file(&self, path: &str) -> bool {
+        let there = self.parent(path).and_then(|(dir, last)| dir.stat(&last));
+        there.is_ok_and(|stat| stat.kind == tree::Kind::File)
+    }
+
     /// Writes a file unless there is something of that name. Tells whether it did.
     pub fn write_new(&self, path: &str, mode: u32, text: &[u8]) -> Result<bool, PathError> {
         let there = self.parent(path).and_then(|(dir, last)| dir.stat(&last));
@@ -156,6 +162,19 @@ impl<'a> Tree<'a> {
             other => other.at("open", self.shown.join(path))?,
         };
         match dir.unlink(&last) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(error).at("remove", self.shown.join(path))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes an empty directory, if it is there.
+    pub fn remove_dir(&self, path: &str) -> Result<(), PathError> {
+        let removed = self
+            .parent(path)
+            .and_then(|(dir, last)| dir.remove_dir(&last));
+        match removed {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 Err(error).at("remove", self.shown.join(path))
             }

@@ -10,6 +10,7 @@ mod base;
 mod build;
 mod database;
 mod error;
+mod guards;
 mod indices;
 mod layout;
 mod normalise;

@@ -248,6 +248,7 @@ fn an_image_is_made_whole_and_found_again() {
             .is_file()
     );
     assert!(!image.root().join("usr/sbin/policy-rc.d").exists());
+    assert!(!image.root().join("run/jaula-shortcuts").exists());
     assert!(
         tree(image.root())
             .values()

@@ -228,7 +228,8 @@ impl Control {
 /// The entries of a package's `data.tar`.
 pub type Data<R> = Entries<Decoder<Take<R>>>;
 
-/// Reads a package: the control part at once, the data as a stream of entries.
+/// Reads a package: the control part at once, the data as a stream of entries. The caller compares the hash of what
+/// `reader` gave with the index's before he uses any of it: a damaged data part need not be noticed here.
 pub fn open<R: Read>(reader: R) -> Result<(Control, Data<R>), DebError> {
     open_with(reader, Limits::default())
 }
@@ -284,7 +285,7 @@ pub fn open_with<R: Read>(mut reader: R, limits: Limits) -> Result<(Control, Dat
     let part = "data part";
     let member = Member::find(&mut reader, "data.tar")?;
     let format = member.format(part)?;
-    let decoder = Decoder::with_format(reader.take(member.size), format)
+    let decoder = Decoder::of_hashed(reader.take(member.size), format)
         .map_err(|source| DebError::Compress { part, source })?;
     Ok((control, Entries::new(decoder, limits)))
 }
