@@ -1,11 +1,13 @@
 //! What can go wrong, by area, with what the user may do about it.
 
+use crate::enter::TargetError;
 use crate::export::ExportError;
 use crate::image::BuildError;
 use crate::import::ImportError;
 use crate::jail::JailError;
 use crate::named::NamedError;
 use crate::store::StoreError;
+use jaula_plan::enter::EnterPlanError;
 use jaula_plan::jail::JailPlanError;
 use std::path::PathBuf;
 
@@ -50,6 +52,12 @@ pub enum EngineError {
     /// A jail that cannot be planned.
     #[error(transparent)]
     JailPlan(#[from] JailPlanError),
+    /// A process that cannot be looked at.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// A process that cannot be joined as asked.
+    #[error(transparent)]
+    EnterPlan(#[from] EnterPlanError),
     /// A jail that could not be started, or be waited for.
     #[error(transparent)]
     Jail(#[from] JailError),
@@ -101,7 +109,9 @@ impl EngineError {
             Self::JailPlan(JailPlanError::UnknownUser { .. }) | Self::NoSuchImage { .. } => {
                 Kind::NotFound
             }
-            Self::JailPlan(_) => Kind::User,
+            Self::Target(TargetError::NotYours { .. }) => Kind::KernelRefused,
+            Self::Target(_) => Kind::NotFound,
+            Self::JailPlan(_) | Self::EnterPlan(_) => Kind::User,
             Self::Jail(error) => error.kind(),
             Self::BadReference { .. } => Kind::User,
             Self::Absent { .. } | Self::Foreign { .. } | Self::Check { .. } => Kind::Internal,
@@ -141,6 +151,16 @@ impl EngineError {
             Self::Named(error) => error.hints(),
             Self::Jail(error) => error.hints(),
             Self::JailPlan(error) => error.hint().map(str::to_owned).into_iter().collect(),
+            Self::Target(TargetError::NotYours { .. }) => {
+                vec!["only root and whoever made the namespaces may join them".to_owned()]
+            }
+            Self::EnterPlan(EnterPlanError::UsersToo { .. }) => {
+                vec!["add user to --only, or leave --only out".to_owned()]
+            }
+            Self::EnterPlan(EnterPlanError::Nowhere { .. }) => vec![
+                "give the process inside, not the one that started it: jaula ns ls shows both"
+                    .to_owned(),
+            ],
             Self::Build(error) => error.hints(),
             Self::Export(error) => error.hints(),
             Self::Import(error) => error.hints(),

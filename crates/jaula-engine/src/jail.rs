@@ -106,6 +106,22 @@ pub fn enter_call(
     start(plan, io, Some(function), None, Some(joined), groups)
 }
 
+/// Runs the plan's program where a process is: in its namespaces and its root. See [`crate::enter`].
+pub fn enter_process(running: &Running, plan: &JailPlan, io: Io<'_>) -> Result<Outcome, JailError> {
+    let Joined::Process(pidfd) = Joined::new(running, Vec::new())? else {
+        return Err(JailError::Gone);
+    };
+    let path = format!("/proc/{}/root", running.pid);
+    let root = jaula_sys::beneath::open_path(&path)?;
+    // What the path led to was its root if it is still there.
+    if !running.is_alive() {
+        return Err(JailError::Gone);
+    }
+    let groups = Groups::make(plan, None)?.joining(running.pid)?;
+    let joined = Joined::Target { pidfd, root };
+    start(plan, io, None, None, Some(joined), groups)
+}
+
 /// Who is told of a jail that runs.
 pub type Started<'a> = &'a mut dyn FnMut(Running, &[Held]);
 
@@ -115,6 +131,13 @@ enum Joined {
     Process(OwnedFd),
     /// These.
     Namespaces(Vec<Held>),
+    /// Those that the plan names, of this process, and its root.
+    Target {
+        /// The process.
+        pidfd: OwnedFd,
+        /// Its root.
+        root: OwnedFd,
+    },
 }
 
 impl Joined {
@@ -211,6 +234,14 @@ fn start(
     match &join {
         Some(Joined::Process(pidfd)) => {
             lowered.join(vec![(pidfd.as_raw_fd(), wanted)]);
+        }
+        Some(Joined::Target { pidfd, root }) => {
+            if lowered.joins_root {
+                lowered.prepend(Op::EnterRoot(root.as_raw_fd()));
+            }
+            if lowered.joins != 0 {
+                lowered.join(vec![(pidfd.as_raw_fd(), lowered.joins)]);
+            }
         }
         Some(Joined::Namespaces(held)) => {
             let list = held.iter().map(|(fd, flag)| (fd.as_raw_fd(), *flag));

@@ -6,6 +6,7 @@ pub mod cgroup;
 pub mod check;
 pub mod configure;
 pub mod engine;
+pub mod enter;
 pub mod error;
 pub mod event;
 pub mod export;
@@ -32,6 +33,7 @@ pub mod view;
 
 pub use check::{Finding, Verdict};
 pub use engine::{Config, Dry, Engine};
+pub use enter::EnterPlan;
 pub use error::{EngineError, Kind};
 pub use event::{Event, Observer, Phase, Silent};
 pub use export::ExportTarget;

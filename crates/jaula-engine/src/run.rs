@@ -134,6 +134,13 @@ pub struct ExecPlan {
     pub(crate) joins: Option<u32>,
 }
 
+impl ExecPlan {
+    /// Whether the jail runs already, so that its program joins it.
+    pub fn joins(&self) -> bool {
+        self.joins.is_some()
+    }
+}
+
 impl fmt::Display for ExecPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.joins {

@@ -11,7 +11,7 @@ pub use ids::MAP_LINES;
 pub use mounts::OVERLAY_LAYERS;
 
 use crate::explain::shown;
-use crate::facts::host::{EntryKind, HostFacts, ProgramsFacts};
+use crate::facts::host::{Account, EntryKind, HostFacts, ProgramsFacts};
 use crate::setup_op::{BindKind, CapSet, IdPlan, RootPlan, SetupOp, StdioPlan};
 use crate::spec::jail::{
     BindOptions, Changes, IdRange, JailSpec, Namespaces, NetSpec, Propagation, RootSpec, Terminal,
@@ -575,13 +575,23 @@ fn plan_user(
 }
 
 fn plan_exec(spec: &JailSpec, facts: &HostFacts) -> Result<SetupOp, JailPlanError> {
+    let (command, env) = environment(&spec.command, &spec.env, facts.account.as_ref())?;
+    Ok(SetupOp::Exec { command, env })
+}
+
+/// Words of a program and its environment, whole.
+type Words = (Vec<OsString>, Vec<(OsString, OsString)>);
+
+/// The program (the account's shell when there is none) and its environment, with what an account gives.
+pub(crate) fn environment(
+    command: &[OsString],
+    env: &[(OsString, OsString)],
+    account: Option<&Account>,
+) -> Result<Words, JailPlanError> {
     let nul = |word: &OsStr| word.as_bytes().contains(&0);
-    let mut command = spec.command.clone();
+    let mut command = command.to_vec();
     if command.is_empty() {
-        let shell = facts
-            .account
-            .as_ref()
-            .map(|a| a.shell.clone().into_os_string());
+        let shell = account.map(|a| a.shell.clone().into_os_string());
         command.push(
             shell
                 .filter(|s| !s.is_empty())
@@ -591,7 +601,7 @@ fn plan_exec(spec: &JailSpec, facts: &HostFacts) -> Result<SetupOp, JailPlanErro
     if command.iter().any(|word| nul(word)) {
         return Err(JailPlanError::Nul { what: "command" });
     }
-    let mut env = spec.env.clone();
+    let mut env = env.to_vec();
     for (name, value) in &env {
         if name.is_empty() || name.as_bytes().contains(&b'=') {
             return Err(JailPlanError::BadVariable { name: name.clone() });
@@ -607,7 +617,7 @@ fn plan_exec(spec: &JailSpec, facts: &HostFacts) -> Result<SetupOp, JailPlanErro
             env.push((name.into(), value));
         }
     };
-    match &facts.account {
+    match account {
         Some(account) => {
             offer("HOME", account.home.clone().into_os_string());
             offer("USER", account.name.clone().into());
@@ -617,7 +627,7 @@ fn plan_exec(spec: &JailSpec, facts: &HostFacts) -> Result<SetupOp, JailPlanErro
     }
     // The name by which programs learn that they are in a container (systemd's container interface).
     offer("container", "jaula".into());
-    Ok(SetupOp::Exec { command, env })
+    Ok((command, env))
 }
 
 fn absolute(path: &Path, what: &'static str) -> Result<(), JailPlanError> {
@@ -636,7 +646,7 @@ fn absolute(path: &Path, what: &'static str) -> Result<(), JailPlanError> {
 }
 
 /// A path inside the jail: absolute, without `..`, normalised.
-fn inside(path: &Path, what: &'static str) -> Result<PathBuf, JailPlanError> {
+pub(crate) fn inside(path: &Path, what: &'static str) -> Result<PathBuf, JailPlanError> {
     absolute(path, what)?;
     if path.components().any(|c| c == Component::ParentDir) {
         let why = "it holds ..";

@@ -237,6 +237,23 @@ pub struct FilterPlan {
     pub mounts: bool,
 }
 
+/// Going where a process is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JoinPlan {
+    /// The process, as the caller numbers it.
+    pub pid: u32,
+    /// The kinds of its namespaces that are joined, as below `/proc/PID/ns`.
+    pub kinds: Vec<String>,
+    /// Whether its root becomes that of who joins.
+    pub root: bool,
+    /// Who the joining process is at first in the user namespace it joins.
+    pub become_ids: Option<(u32, u32)>,
+    /// Whether supplementary groups can be dropped there.
+    pub set_groups: bool,
+    /// Whether there are terminals to be had in its `/dev`.
+    pub terminals: bool,
+}
+
 /// Where standard input, output and error lead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StdioPlan {
@@ -253,6 +270,8 @@ pub enum StdioPlan {
 pub enum SetupOp {
     /// A process in new namespaces.
     Namespaces(Namespaces),
+    /// A process in the namespaces, the root and the jail's control groups of another.
+    Join(JoinPlan),
     /// Give them identifiers.
     MapIds(IdPlan),
     /// End with the supervisor.
@@ -434,6 +453,16 @@ impl fmt::Display for SetupOp {
                 "start a process in new namespaces: {}",
                 ns.names().join(" ")
             ),
+            Self::Join(join) => {
+                write!(f, "join process {}: ", join.pid)?;
+                if !join.kinds.is_empty() {
+                    write!(f, "its {} namespaces, ", join.kinds.join(" "))?;
+                }
+                if join.root {
+                    f.write_str("its root, ")?;
+                }
+                f.write_str("the control groups of its jail")
+            }
             Self::MapIds(ids) => write!(f, "map {ids}"),
             Self::DieWithParent => f.write_str("end when the supervisor ends"),
             Self::Outlive => f.write_str("go on when the supervisor is killed"),

@@ -169,6 +169,24 @@ pub fn open(
     Ok(unsafe { OwnedFd::from_raw_fd(raw) })
 }
 
+/// Opens a directory as a place only (O_PATH), as the caller sees it.
+pub fn open_path(path: &str) -> Result<OwnedFd, SysError> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let opened = std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_PATH | libc::O_DIRECTORY)
+        .open(path);
+    opened
+        .map(OwnedFd::from)
+        .map_err(|e| SysError::io("open", path, &e))
+}
+
+/// Whether there is something at a path beneath `root`, links followed inside only.
+pub fn is_there(root: &Path, path: &str) -> bool {
+    let dir = File::open(root);
+    dir.is_ok_and(|dir| open(&dir, Path::new(path), libc::O_PATH, Links::InRoot).is_ok())
+}
+
 /// Reads at most `limit` bytes of a regular file beneath `root`, links followed inside only. Anything but a regular
 /// file is refused (EINVAL), and is not waited for.
 pub fn read_in_root(root: &Path, path: &str, limit: usize) -> Result<Vec<u8>, SysError> {

@@ -83,6 +83,9 @@ pub enum Op {
     /// Join namespaces (setns(2)), in this order; the working directory becomes their root. Each a descriptor that was
     /// there before the clone, of a process or of a namespace, and `CLONE_NEW*`.
     Join(Vec<(RawFd, i32)>),
+    /// Make a directory that was opened before the clone the root and the working directory (chroot(2)): the root of a
+    /// process whose namespaces were joined, which need not be the root of its mount namespace.
+    EnterRoot(RawFd),
     /// A directory beneath the working directory, links refused.
     OpenDir {
         /// Relative path.
@@ -358,6 +361,12 @@ fn apply(op: &Op, table: &mut Table) -> Result<Done, Errno> {
                 // SAFETY: takes numbers only.
                 check(unsafe { libc::setns(*fd, *namespaces) })?;
             }
+        }
+        Op::EnterRoot(fd) => {
+            // SAFETY: takes a number only.
+            check(unsafe { libc::fchdir(*fd) })?;
+            // SAFETY: the path ends in NUL.
+            check(unsafe { libc::chroot(c".".as_ptr()) })?;
         }
         Op::OpenDir { path, slot } => {
             table.put(

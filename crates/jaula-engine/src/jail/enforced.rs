@@ -16,7 +16,7 @@ pub struct Enforced {
     pub namespaces: Vec<&'static str>,
     /// Where its identifiers are outside.
     pub ids: Ids,
-    /// `memory`, `overlay`, `layer`, `direct`, `read-only`.
+    /// `memory`, `overlay`, `layer`, `direct`, `read-only`; `joined` for that of a process.
     pub root: &'static str,
     /// Whether the old root was let go of (false only for a program that joined a jail, whose root it has).
     pub pivoted: bool,
@@ -83,6 +83,9 @@ pub enum Ids {
     },
 }
 
+/// The kinds of namespaces that can be joined, as below `/proc/PID/ns`.
+const JOINED: [&str; 8] = ["mnt", "user", "pid", "ipc", "uts", "net", "cgroup", "time"];
+
 impl Enforced {
     pub(super) fn new(
         plan: &JailPlan,
@@ -119,6 +122,12 @@ impl Enforced {
                     .collect()
             };
             match op {
+                SetupOp::Join(join) => {
+                    let joined = |kind: &&str| join.kinds.iter().any(|name| name == kind);
+                    this.namespaces = JOINED.into_iter().filter(joined).collect();
+                    this.host_network = !this.namespaces.contains(&"net");
+                    this.root = "joined";
+                }
                 SetupOp::Root(RootPlan::Memory) => this.root = "memory",
                 SetupOp::Root(RootPlan::Tree { changes, .. }) => {
                     this.root = match changes {

@@ -1,6 +1,7 @@
 //! From the plan's operations to the child's.
 
 use super::JailError;
+use crate::namespaces::NsKind;
 use jaula_plan::jail::{JailPlan, replaceable};
 use jaula_plan::setup_op::{IdPlan, RootPlan, SetupOp};
 use jaula_plan::spec::jail::{Changes, Namespaces};
@@ -43,6 +44,10 @@ pub(super) struct Lowered {
     steps: Vec<usize>,
     last_steps: Vec<usize>,
     pub(super) namespaces: Namespaces,
+    /// `CLONE_NEW*` of the namespaces of a process that are joined.
+    pub(super) joins: i32,
+    /// Whether its root is joined too.
+    pub(super) joins_root: bool,
     pub(super) ids: IdPlan,
     /// Trees of which the supervisor sends an id-mapped view, in the order of the slots that wait for them.
     pub(super) mapped: Vec<PathBuf>,
@@ -146,6 +151,8 @@ pub(super) fn lower(
                 cgroup: false,
                 time: false,
             },
+            joins: 0,
+            joins_root: false,
             ids: IdPlan::Host,
             mapped: Vec::new(),
             paths: Vec::new(),
@@ -206,7 +213,11 @@ pub(super) fn lower(
                 lowering.last(Op::Fault(fault.errno))
             }
         }
-        let program = step >= start || matches!(op, SetupOp::Namespaces(_) | SetupOp::MapIds(_));
+        let program = step >= start
+            || matches!(
+                op,
+                SetupOp::Namespaces(_) | SetupOp::MapIds(_) | SetupOp::Join(_)
+            );
         if !joining || program {
             lowering.op(op, joining)?;
         }
@@ -262,29 +273,24 @@ impl Lowering<'_> {
     fn op(&mut self, op: &SetupOp, joining: bool) -> Result<(), JailError> {
         match op {
             SetupOp::Namespaces(namespaces) => self.out.namespaces = *namespaces,
+            SetupOp::Join(join) => {
+                let kinds = join
+                    .kinds
+                    .iter()
+                    .filter_map(|kind| kind.parse::<NsKind>().ok());
+                self.out.joins = kinds.fold(0, |flags, kind| flags | kind.flag());
+                self.out.joins_root = join.root;
+                self.set_groups = join.set_groups;
+                self.joined(join.become_ids, join.terminals);
+            }
             SetupOp::MapIds(ids) if joining => {
                 // What is mapped inside is what the jail was started with; the joining process is nobody there yet.
-                if !matches!(ids, IdPlan::Host) {
-                    let (uid, gid) = match ids {
-                        IdPlan::Single { inside, .. } => *inside,
-                        _ => (0, 0),
-                    };
-                    let groups = self.set_groups.then(Vec::new);
-                    self.first(Op::User { uid, gid, groups });
-                }
-                self.own_groups();
-                self.first(Op::DieWithParent);
-                self.first(Op::NotDumpable);
-                if matches!(self.stdio, Stdio::Pty) {
-                    self.first(Op::OpenDir {
-                        path: c"dev",
-                        slot: DEV,
-                    });
-                    self.first(Op::Pty {
-                        dev: DEV,
-                        slot: PTY,
-                    });
-                }
+                let own = match ids {
+                    IdPlan::Host => None,
+                    IdPlan::Single { inside, .. } => Some(*inside),
+                    _ => Some((0, 0)),
+                };
+                self.joined(own, true);
             }
             SetupOp::MapIds(ids) => {
                 let slots = [LOWER, LAYER]
@@ -460,6 +466,27 @@ impl Lowering<'_> {
             SetupOp::Exec { command, env } => self.exec(command, env)?,
         }
         Ok(())
+    }
+
+    /// What a process does first where it has joined.
+    fn joined(&mut self, own: Option<(u32, u32)>, terminals: bool) {
+        if let Some((uid, gid)) = own {
+            let groups = self.set_groups.then(Vec::new);
+            self.first(Op::User { uid, gid, groups });
+        }
+        self.own_groups();
+        self.first(Op::DieWithParent);
+        self.first(Op::NotDumpable);
+        if terminals && matches!(self.stdio, Stdio::Pty) {
+            self.first(Op::OpenDir {
+                path: c"dev",
+                slot: DEV,
+            });
+            self.first(Op::Pty {
+                dev: DEV,
+                slot: PTY,
+            });
+        }
     }
 
     fn plain(&mut self, path: &'static std::ffi::CStr, directory: bool) {

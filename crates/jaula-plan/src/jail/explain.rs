@@ -196,6 +196,11 @@ fn line(
     let say = |command: String, reason: &str| ExplainLine::new(command, reason);
     match op {
         SetupOp::Namespaces(ns) => say(unshare(ns, ids), "a process that sees none of the host's processes, mounts, names or links"),
+        SetupOp::Join(join) => {
+            let kinds: Vec<String> = join.kinds.iter().map(|kind| format!(" --{}", long_option(kind))).collect();
+            let script = "sh -ec \"$(cat <&3)\" 3<<'JAULA'";
+            say(format!("nsenter --target {}{}{} -- {script}", join.pid, kinds.concat(), if join.root { " --root" } else { "" }), "where that process is; a pid that was used again is not noticed this way")
+        }
         SetupOp::MapIds(_) => say(String::new(), "done by unshare above: nobody inside is anybody outside"),
         SetupOp::DieWithParent => say(String::new(), "done by --kill-child above"),
         SetupOp::Outlive => say(String::new(), "asked for: by hand, leave --kill-child out above"),
@@ -361,6 +366,11 @@ fn below(paths: &[&str], proc: &Path) -> Vec<String> {
     };
     let relative = |path: String| path.trim_start_matches('/').to_owned();
     paths.iter().map(place).map(relative).collect()
+}
+
+/// The long option of nsenter(1) for a kind of namespace.
+fn long_option(kind: &str) -> &str {
+    if kind == "mnt" { "mount" } else { kind }
 }
 
 fn caps(set: CapSet) -> String {

@@ -6,6 +6,7 @@ pub mod compat;
 pub mod completions;
 pub mod cp;
 pub mod doctor;
+pub mod enter;
 pub mod exec;
 pub mod help;
 pub mod image;
@@ -70,6 +71,11 @@ pub const VERBS: &[Verb] = &[
         name: "sh",
         command: sh::command,
         run: sh::run,
+    },
+    Verb {
+        name: "enter",
+        command: enter::command,
+        run: enter::run,
     },
     Verb {
         name: "cp",
@@ -387,7 +393,7 @@ pub fn dispatch(words: &[OsString]) -> u8 {
 
 fn start(verb: &'static Verb, words: Vec<OsString>, around: Surroundings) -> Done {
     let command = verb.build().no_binary_name(true);
-    let takes_program = matches!(verb.name, "run" | "exec");
+    let takes_program = matches!(verb.name, "run" | "exec" | "enter");
     let matches = match command.try_get_matches_from(words) {
         Ok(matches) => matches,
         Err(error) => {

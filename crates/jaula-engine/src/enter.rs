@@ -1,0 +1,238 @@
+//! Going where a process is: what it is, and a program beside it.
+
+use crate::jail::Running;
+use crate::namespaces::{NsKind, path_of};
+use crate::outcome::{Io, Outcome};
+use crate::plan::Preview;
+use crate::probe::account;
+use crate::{Engine, EngineError, jail};
+use jaula_plan::enter::{EnterSpec, plan_enter};
+use jaula_plan::explain::ExplainLine;
+use jaula_plan::facts::target::TargetFacts;
+use jaula_plan::jail::JailPlan;
+use jaula_plan::setup_op::{CapSet, SetupOp, StdioPlan};
+use jaula_plan::spec::jail::UserSpec;
+use serde_json::{Value, json};
+use std::fmt;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// A process cannot be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// No process has this number.
+    #[error("there is no process {pid}")]
+    NoProcess {
+        /// The number.
+        pid: u32,
+    },
+    /// It is somebody else's, or does not let itself be looked at.
+    #[error("process {pid} is not yours to join")]
+    NotYours {
+        /// The process.
+        pid: u32,
+        /// What proc(5) said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It ended, and its number may be another's by now.
+    #[error("process {pid} ended while it was looked at")]
+    Ended {
+        /// The process.
+        pid: u32,
+    },
+}
+
+/// What running a program where a process is takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnterPlan {
+    running: Running,
+    jail: JailPlan,
+}
+
+impl fmt::Display for EnterPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.jail.fmt(f)
+    }
+}
+
+impl Preview for EnterPlan {
+    fn to_json(&self) -> Value {
+        json!({ "version": 1, "pid": self.running.pid, "jail": self.jail.to_json() })
+    }
+
+    fn explain(&self) -> Vec<ExplainLine> {
+        jaula_plan::jail::explain(&self.jail)
+    }
+}
+
+/// The value of a line of proc_pid_status(5).
+fn field<'a>(status: &'a str, name: &str) -> &'a str {
+    let line = |line: &'a str| line.strip_prefix(name)?.strip_prefix(':');
+    status.lines().find_map(line).unwrap_or_default().trim()
+}
+
+/// Where an identifier of the caller's user namespace is in a map of user_namespaces(7).
+fn inside(map: &str, outside: u32) -> Option<u32> {
+    map.lines().find_map(|line| {
+        let mut numbers = line.split_whitespace().map(str::parse::<u32>);
+        let (first, start, count) = (
+            numbers.next()?.ok()?,
+            numbers.next()?.ok()?,
+            numbers.next()?.ok()?,
+        );
+        let offset = outside
+            .checked_sub(start)
+            .filter(|offset| *offset < count)?;
+        first.checked_add(offset)
+    })
+}
+
+/// Whether a map has identifier 0 inside.
+fn has_root(map: &str) -> bool {
+    map.lines()
+        .any(|line| line.split_whitespace().next() == Some("0"))
+}
+
+/// Looks at a process, and who of it.
+///
+/// # Errors
+/// When there is none, or it is not the caller's to join.
+pub fn target(pid: u32, spec: &EnterSpec) -> Result<(Running, TargetFacts), TargetError> {
+    let running = Running::of(pid).ok_or(TargetError::NoProcess { pid })?;
+    let facts = look(pid, spec).map_err(|source| match source.kind() {
+        ErrorKind::NotFound => TargetError::NoProcess { pid },
+        _ => TargetError::NotYours { pid, source },
+    })?;
+    // All of that is of this process if it is still there.
+    if !running.is_alive() {
+        return Err(TargetError::Ended { pid });
+    }
+    Ok((running, facts))
+}
+
+fn look(pid: u32, spec: &EnterSpec) -> std::io::Result<TargetFacts> {
+    let read = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}"));
+    let status = read("status")?;
+    let mut differs = Vec::new();
+    for kind in NsKind::ALL {
+        let theirs = match std::fs::metadata(path_of(pid, kind)) {
+            Ok(meta) => meta,
+            // A kind that this kernel does not have.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        let own = std::fs::metadata(format!("/proc/self/ns/{kind}"))?;
+        if (own.dev(), own.ino()) != (theirs.dev(), theirs.ino()) {
+            differs.push(kind.name().to_owned());
+        }
+    }
+    let users = differs.iter().any(|kind| kind == "user")
+        && (spec.only.is_empty() || spec.only.iter().any(|kind| kind == "user"));
+    let (uid_map, gid_map) = (read("uid_map")?, read("gid_map")?);
+    let effective = |name: &str| {
+        let mut numbers = field(&status, name).split_whitespace();
+        numbers.nth(1).and_then(|number| number.parse::<u32>().ok())
+    };
+    let (uid, gid) = (effective("Uid"), effective("Gid"));
+    let ids = match (uid, gid) {
+        (Some(uid), Some(gid)) if users => {
+            Option::zip(inside(&uid_map, uid), inside(&gid_map, gid))
+        }
+        // Who joins no user namespace stays who he is.
+        _ => Some(jaula_sys::process::effective_ids()),
+    };
+    let root = format!("/proc/{pid}/root");
+    let root = Path::new(&root);
+    let wanted = match &spec.user {
+        UserSpec::Named(name) => account::Wanted::Name(name.clone()),
+        UserSpec::Ids { uid, .. } => account::Wanted::Id(*uid),
+        UserSpec::Root => account::Wanted::Id(0),
+    };
+    let place = |path: &Path| std::fs::metadata(path).map(|meta| (meta.dev(), meta.ino()));
+    let file = |path: &str| {
+        let read = jaula_sys::beneath::read_in_root(root, path, account::LIMIT);
+        read.unwrap_or_default()
+    };
+    Ok(TargetFacts {
+        pid,
+        has_root: match users {
+            true => has_root(&uid_map) && has_root(&gid_map),
+            false => jaula_sys::process::effective_ids().0 == 0,
+        },
+        set_groups: match users {
+            true => read("setgroups").is_ok_and(|word| word.trim() != "deny"),
+            false => jaula_sys::process::effective_ids().0 == 0,
+        },
+        differs,
+        other_root: place(root)? != place(Path::new("/"))?,
+        caller_root: jaula_sys::process::effective_ids().0 == 0,
+        ids,
+        no_new_privs: field(&status, "NoNewPrivs") == "1",
+        filtered: field(&status, "Seccomp") == "2",
+        // What cannot be read is not given.
+        bounding: CapSet(u64::from_str_radix(field(&status, "CapBnd"), 16).unwrap_or(0)),
+        terminals: jaula_sys::beneath::is_there(root, "dev/pts/ptmx"),
+        account: account::find(&file("etc/passwd"), &wanted, || file("etc/group")),
+    })
+}
+
+impl Engine {
+    /// What running a program where a process is takes.
+    ///
+    /// # Errors
+    /// When there is no such process, it is not the caller's to join, or there is nothing to join.
+    pub fn plan_enter(&self, pid: u32, spec: &EnterSpec) -> Result<EnterPlan, EngineError> {
+        let (running, facts) = target(pid, spec)?;
+        let jail = plan_enter(spec, &facts)?;
+        Ok(EnterPlan { running, jail })
+    }
+
+    /// Runs it. A process that has got the number in the meantime is not entered.
+    ///
+    /// # Errors
+    /// When the process is gone, or a step fails: then the program was not run.
+    pub fn enter(&self, plan: &EnterPlan, io: Io<'_>) -> Result<Outcome, EngineError> {
+        let inherits = |op: &SetupOp| matches!(op, SetupOp::Stdio(StdioPlan::Inherit));
+        let io = match io {
+            Io::Pty if plan.jail.ops.iter().any(inherits) => Io::Inherit,
+            other => other,
+        };
+        Ok(jail::enter_process(&plan.running, &plan.jail, io)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifiers_are_found_in_maps() {
+        let map = "         0       1000          1\n         1     100000      65536\n";
+        assert_eq!(inside(map, 1000), Some(0));
+        assert_eq!(inside(map, 100_999), Some(1000));
+        assert_eq!(inside(map, 0), None);
+        assert!(has_root(map));
+        assert!(!has_root("1000 1000 1\n"));
+    }
+
+    #[test]
+    fn a_number_that_nobody_has_is_no_process() {
+        let found = target(0x7fff_fff0, &EnterSpec::default());
+        assert!(matches!(found, Err(TargetError::NoProcess { .. })));
+    }
+
+    #[test]
+    fn a_number_used_again_is_not_entered() {
+        let mut running = Running::of(std::process::id()).expect("this process");
+        running.start_time += 1;
+        let plan = JailPlan {
+            ops: Vec::new(),
+            notes: Vec::new(),
+            fault: None,
+        };
+        let entered = jail::enter_process(&running, &plan, Io::Inherit);
+        assert!(matches!(entered, Err(crate::JailError::Gone)));
+    }
+}
