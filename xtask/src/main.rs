@@ -67,7 +67,10 @@ fn run(arguments: &[String]) -> Result<()> {
 /// The top of the source tree: of the one that cargo runs this in, which need not be where it was compiled.
 fn root() -> PathBuf {
     let own = std::env::var_os("CARGO_MANIFEST_DIR");
-    Path::new(own.as_deref().unwrap_or(env!("CARGO_MANIFEST_DIR").as_ref()))
-        .parent()
-        .map_or_else(|| PathBuf::from("."), Path::to_path_buf)
+    Path::new(
+        own.as_deref()
+            .unwrap_or(env!("CARGO_MANIFEST_DIR").as_ref()),
+    )
+    .parent()
+    .map_or_else(|| PathBuf::from("."), Path::to_path_buf)
 }
