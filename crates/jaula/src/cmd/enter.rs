@@ -8,6 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use jaula_engine::EngineError;
 use jaula_plan::enter::EnterSpec;
 use jaula_plan::names::JailName;
+use jaula_plan::spec::limits::Limits;
 
 /// The kinds of namespaces, as below `/proc/PID/ns`.
 const KINDS: [&str; 8] = ["mnt", "net", "pid", "uts", "ipc", "user", "cgroup", "time"];
@@ -59,7 +60,7 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
         .map(|kinds| kinds.cloned().collect())
         .unwrap_or_default();
     if let Some(pid) = pid(target)? {
-        let exec = high::exec_spec(&process);
+        let exec = high::exec_spec(&process, Limits::default());
         let spec = EnterSpec {
             only,
             user: exec.user,
@@ -117,7 +118,7 @@ fn enter_jail(
 ) -> Done {
     let shown = low::Shown::read(matches);
     let explained = |error: EngineError| failed(format!("cannot enter jail {name}"), error);
-    let mut spec = high::exec_spec(process);
+    let mut spec = high::exec_spec(process, Limits::default());
     spec.cwd.get_or_insert_with(|| "/".into());
     let engine = context.engine(None, false)?;
     let plan = engine.plan_exec(name, &spec).map_err(explained)?;
