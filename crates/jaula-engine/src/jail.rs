@@ -14,6 +14,7 @@ pub use enforced::{Enforced, Ids};
 pub use error::JailError;
 
 use crate::cgroup::Groups;
+use crate::disk::Disks;
 use crate::outcome::{Io, Outcome, Reached, Status};
 use jaula_plan::jail::JailPlan;
 use jaula_plan::setup_op::{IdPlan, SetupOp};
@@ -212,6 +213,25 @@ fn start(
     if !groups.are_those_of(plan) {
         return Err(JailError::Unlimited);
     }
+    if join.is_some() || !Disks::wanted(plan) {
+        return supervised(plan, io, function, started, join, groups, &Disks::default());
+    }
+    // Before the servers, which are not to be ended by what ends the jail.
+    let _blocked = Blocked::new()?;
+    let disks = Disks::start(plan)?;
+    supervised(plan, io, function, started, join, groups, &disks)
+        .map_err(|error| disks.reason(error))
+}
+
+fn supervised(
+    plan: &JailPlan,
+    io: Io<'_>,
+    function: Option<&mut dyn FnMut() -> u8>,
+    started: Option<Started<'_>>,
+    join: Option<Joined>,
+    groups: Groups,
+    disks: &Disks,
+) -> Result<Outcome, JailError> {
     let mut pipe = None;
     let stdio = match &io {
         Io::Inherit => Stdio::Raw([0, 1, 2]),
@@ -226,7 +246,13 @@ fn start(
             Stdio::Raw(fds)
         }
     };
-    let mut lowered = lower::lower(plan, &stdio, join.is_some(), !groups.is_empty())?;
+    let mut lowered = lower::lower(
+        plan,
+        &stdio,
+        join.is_some(),
+        !groups.is_empty(),
+        &disks.sockets(),
+    )?;
     let mut wanted = flags(&lowered.namespaces);
     if !groups.is_empty() {
         wanted &= !ns::CLONE_NEWCGROUP;
@@ -293,7 +319,7 @@ fn start(
             })?;
         }
         let first = block.as_ref().map(|block| block.first);
-        if let Err(error) = prepare(&child, plan, &lowered, first) {
+        if let Err(error) = prepare(&child, plan, &lowered, first, disks) {
             // It may be that there was nobody left to prepare for: then what the child says is the reason. One that is
             // about to end refuses its maps already and is not seen as dead yet.
             let dead = jaula_sys::process::readable(&[child.pidfd()], 100) != 0;
@@ -395,6 +421,7 @@ fn prepare(
     plan: &JailPlan,
     lowered: &Lowered,
     block: Option<u32>,
+    disks: &Disks,
 ) -> Result<(), JailError> {
     let step = |wanted: fn(&SetupOp) -> bool| plan.ops.iter().position(wanted);
     let range = |inside, outside, count| Range {
@@ -454,6 +481,12 @@ fn prepare(
             fds.push(idmap::mapped_tree(tree, &userns).map_err(refuse)?);
         }
     }
+    let userns = match lowered.ids {
+        IdPlan::Host => None,
+        _ if !disks.has_mounts() => None,
+        _ => Some(idmap::user_namespace(child.pid())?),
+    };
+    fds.extend(disks.mounts(userns.as_ref(), block)?);
     let raw: Vec<i32> = fds.iter().map(AsRawFd::as_raw_fd).collect();
     Ok(child.go(&raw)?)
 }

@@ -25,6 +25,7 @@ pub fn host(spec: &JailSpec) -> HostFacts {
         caller: caller(),
         programs,
         resolv_conf,
+        disks: crate::disk::look(spec),
         account: if needs_account { account(spec) } else { None },
         limits: crate::cgroup::facts(spec),
         kernel: kernel(spec),
@@ -57,6 +58,13 @@ fn kernel(spec: &JailSpec) -> KernelFacts {
             false => jaula_sys::landlock::version(),
         },
     }
+}
+
+/// Whether this process is root of the host, and not of a namespace.
+pub(crate) fn is_real_root() -> bool {
+    caller().kind == CallerKind::Root
+        && std::fs::read_to_string("/proc/self/uid_map")
+            .is_ok_and(|map| map.split_whitespace().eq(["0", "0", "4294967295"]))
 }
 
 /// The sources that may be left out and are not there.

@@ -10,6 +10,7 @@ pub use explain::explain;
 pub use ids::MAP_LINES;
 pub use mounts::OVERLAY_LAYERS;
 
+use crate::disk::{DiskPlan, DiskPlanError};
 use crate::explain::shown;
 use crate::facts::host::{Account, EntryKind, HostFacts, ProgramsFacts};
 use crate::setup_op::{BindKind, CapSet, IdPlan, RootPlan, SetupOp, StdioPlan};
@@ -200,6 +201,9 @@ pub enum JailPlanError {
     /// A jail on a block of identifiers that its supervisor holds.
     #[error("a jail with identifiers of its own ends with the process that holds them for it")]
     OutlivesItsIds,
+    /// A disk image.
+    #[error(transparent)]
+    Disk(#[from] DiskPlanError),
     /// The combination would leave the jail's processes running when the supervisor is killed.
     #[error(
         "a jail on its own layer needs a pid namespace of its own, or its processes could outlive it"
@@ -373,6 +377,7 @@ pub fn plan_jail(spec: &JailSpec, facts: &HostFacts) -> Result<JailPlan, JailPla
     }));
     ops.extend(limits.process);
     plan_program(spec, facts, &ids, &mut ops, &mut notes)?;
+    notes.extend(crate::disk::images(&ops).filter_map(DiskPlan::note));
     Ok(JailPlan {
         ops,
         notes,

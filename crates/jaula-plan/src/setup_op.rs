@@ -1,5 +1,6 @@
 //! One change inside the new namespaces, as data.
 
+use crate::disk::DiskPlan;
 use crate::explain::{shown, word};
 use crate::landlock::Ruleset;
 use crate::limit_op::LimitOp;
@@ -361,6 +362,8 @@ pub enum SetupOp {
         /// The mode.
         mode: u32,
     },
+    /// A disk image in it, read-only.
+    Disk(DiskPlan),
     /// A new `/dev`.
     Dev {
         /// Where, from the root.
@@ -539,6 +542,7 @@ impl fmt::Display for SetupOp {
             Self::RemountReadOnly { at } => write!(f, "make {} read-only", path(at)),
             Self::Chmod { at, mode } => write!(f, "change the mode of {} to {mode:o}", path(at)),
             Self::Device(at) => write!(f, "give it the host's device {}", path(at)),
+            Self::Disk(plan) => plan.fmt(f),
             Self::Dev { at, .. } => write!(f, "make a fresh {}", path(at)),
             Self::Proc { at } => write!(f, "mount a fresh {}", path(at)),
             Self::Sys { empty: false } => f.write_str("mount a read-only /sys"),

@@ -17,11 +17,13 @@
 pub mod compress;
 pub mod date;
 pub mod deb;
+pub mod disk;
 pub mod elf;
 pub mod hex;
 pub mod image_kind;
 pub mod iso9660;
 pub mod lock;
 pub mod solve;
+pub mod squashfs;
 pub mod tar;
 pub mod verify;

@@ -2,6 +2,7 @@
 //! at the first operation that fails.
 
 use crate::beneath::{self, Fd, Links};
+use crate::disk_op::DiskOp;
 use crate::error::Errno;
 use crate::landlock::Ruleset;
 use crate::place::{self, DIRECTORY, Note, file_type, make_dir, make_file, plain};
@@ -25,7 +26,7 @@ pub use tree_op::{OverlayDirs, TreeOp};
 pub type Slot = usize;
 
 /// How many places there are.
-pub const SLOTS: usize = 16;
+pub const SLOTS: usize = 32;
 
 /// The child's table of descriptors; -1 is empty. Overwritten ones are left for close_range(2) at the end.
 pub(crate) struct Table {
@@ -139,6 +140,8 @@ pub enum Op {
         /// Where it goes.
         slot: Slot,
     },
+    /// Something for a disk image.
+    Disk(DiskOp),
     /// Attributes of a mount that is not attached yet.
     SetAttr {
         /// The mount.
@@ -427,6 +430,7 @@ fn apply(op: &Op, table: &mut Table) -> Result<Done, Errno> {
         Op::OpenPart { dir, path, slot } => {
             table.put(*slot, mount::open_tree(table.at(*dir)?, path, false)?)?
         }
+        Op::Disk(op) => op.apply(table)?,
         Op::SetAttr {
             slot,
             set,

@@ -125,15 +125,15 @@ pub struct Child {
 }
 
 #[repr(C)]
-struct CloneArgs {
-    flags: u64,
-    pidfd: u64,
-    child_tid: u64,
-    parent_tid: u64,
-    exit_signal: u64,
-    stack: u64,
-    stack_size: u64,
-    tls: u64,
+pub(crate) struct CloneArgs {
+    pub(crate) flags: u64,
+    pub(crate) pidfd: u64,
+    pub(crate) child_tid: u64,
+    pub(crate) parent_tid: u64,
+    pub(crate) exit_signal: u64,
+    pub(crate) stack: u64,
+    pub(crate) stack_size: u64,
+    pub(crate) tls: u64,
 }
 
 /// The memory that the program's process walks its list on.
@@ -148,7 +148,7 @@ fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
 }
 
 /// A pair of connected sockets, closed on exec.
-fn pair() -> Result<(OwnedFd, OwnedFd), SysError> {
+pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd), SysError> {
     let mut fds = [-1; 2];
     let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
     // SAFETY: room for two descriptors.
@@ -419,9 +419,12 @@ extern "C" fn last_process(last: *mut libc::c_void) -> libc::c_int {
     127
 }
 
-/// Room for four descriptors in a control message (cmsg(3)), aligned as the header wants.
+/// The most descriptors in one message.
+pub(crate) const DESCRIPTORS: usize = 12;
+
+/// Room for as many descriptors in a control message (cmsg(3)), aligned as the header wants.
 #[repr(align(8))]
-struct Control([u8; 64]);
+struct Control([u8; 80]);
 
 /// Sends one byte, with a descriptor or without.
 fn send(socket: RawFd, fds: Option<&[RawFd]>) -> Result<(), Errno> {
@@ -430,15 +433,15 @@ fn send(socket: RawFd, fds: Option<&[RawFd]>) -> Result<(), Errno> {
         iov_base: (&raw mut byte).cast(),
         iov_len: 1,
     };
-    let mut control = Control([0; 64]);
+    let mut control = Control([0; 80]);
     // SAFETY: zero is a valid value of every field.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = &raw mut vector;
     message.msg_iovlen = 1;
-    if let Some(fds) = fds.filter(|fds| !fds.is_empty() && fds.len() <= 4) {
+    if let Some(fds) = fds.filter(|fds| !fds.is_empty() && fds.len() <= DESCRIPTORS) {
         let bytes = size_of_val(fds) as u32;
         message.msg_control = control.0.as_mut_ptr().cast();
-        // SAFETY: `control` has room for a header and four descriptors; the header is inside it.
+        // SAFETY: `control` has room for a header and all descriptors; the header is inside it.
         unsafe {
             message.msg_controllen = libc::CMSG_SPACE(bytes) as _;
             let header = libc::CMSG_FIRSTHDR(&raw const message);
@@ -458,14 +461,19 @@ pub(crate) fn send_fd(socket: RawFd, fd: RawFd) -> Result<(), Errno> {
     send(socket, Some(&[fd]))
 }
 
+/// Sends several descriptors.
+pub(crate) fn send_fds(socket: RawFd, fds: &[RawFd]) -> Result<(), Errno> {
+    send(socket, Some(fds))
+}
+
 /// Receives a message: how many descriptors came. The end of the stream is ESRCH: the other side is dead.
-pub(crate) fn receive(socket: RawFd, fds: &mut [RawFd; 4]) -> Result<usize, Errno> {
+pub(crate) fn receive(socket: RawFd, fds: &mut [RawFd; DESCRIPTORS]) -> Result<usize, Errno> {
     let mut byte = 0u8;
     let mut vector = libc::iovec {
         iov_base: (&raw mut byte).cast(),
         iov_len: 1,
     };
-    let mut control = Control([0; 64]);
+    let mut control = Control([0; 80]);
     // SAFETY: zero is a valid value of every field.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = &raw mut vector;
@@ -481,7 +489,7 @@ pub(crate) fn receive(socket: RawFd, fds: &mut [RawFd; 4]) -> Result<usize, Errn
             Errno::last()
         });
     }
-    // SAFETY: the kernel wrote whole control messages into `control`; of the descriptors at most four are copied.
+    // SAFETY: the kernel wrote whole control messages into `control`; of the descriptors at most as many are copied as fit.
     unsafe {
         let header = libc::CMSG_FIRSTHDR(&raw const message);
         if header.is_null() || (*header).cmsg_type != libc::SCM_RIGHTS {
@@ -522,7 +530,7 @@ impl Child {
 
     /// The descriptor that it sends ([`Op::Pty`]); none when it ended before it did.
     pub fn descriptor(&self) -> Result<Option<OwnedFd>, SysError> {
-        let mut fds = [-1; 4];
+        let mut fds = [-1; DESCRIPTORS];
         match receive(self.socket.as_raw_fd(), &mut fds) {
             // SAFETY: just received, and owned by nobody else.
             Ok(1..) => Ok(Some(unsafe { OwnedFd::from_raw_fd(fds[0]) })),
@@ -538,7 +546,7 @@ impl Child {
     /// Waits until the program's process is there ([`Spawn::announce`]); its identifier as this process sees it, none
     /// when the jail ended before.
     pub fn announced(&self) -> Option<i32> {
-        let mut fds = [-1; 4];
+        let mut fds = [-1; DESCRIPTORS];
         receive(self.socket.as_raw_fd(), &mut fds).ok()?;
         let path = format!("/proc/{0}/task/{0}/children", self.pid);
         let children = std::fs::read_to_string(path).ok()?;

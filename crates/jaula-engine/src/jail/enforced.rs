@@ -46,6 +46,9 @@ pub struct Enforced {
     pub masked: Vec<&'static str>,
     /// Paths made read-only.
     pub read_only: Vec<&'static str>,
+    /// Disk images, read-only: where, and shown by `fuse`, `unpacked` or `kernel`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub disks: Vec<(std::path::PathBuf, &'static str)>,
     /// Whether the network is the host's.
     pub host_network: bool,
     /// Whether it has a session of its own.
@@ -139,6 +142,9 @@ impl Enforced {
                 }
                 SetupOp::Mask(paths) => this.masked = applied(paths),
                 SetupOp::ReadOnly(paths) => this.read_only = applied(paths),
+                SetupOp::Disk(disk) if lowered.of_step(step).next().is_some() => {
+                    this.disks.push((disk.at.clone(), disk.how_name()));
+                }
                 SetupOp::PivotRoot => this.pivoted = lowered.of_step(step).next().is_some(),
                 SetupOp::Stdio(_) => this.own_session = true,
                 SetupOp::User { uid, gid, .. } => (this.uid, this.gid) = (*uid, *gid),

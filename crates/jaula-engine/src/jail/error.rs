@@ -59,6 +59,14 @@ pub enum JailError {
         #[source]
         source: std::io::Error,
     },
+    /// A disk image could not be shown.
+    #[error("cannot show the disk image {}: {why}", .file.display())]
+    Disk {
+        /// The image.
+        file: PathBuf,
+        /// What was wrong with it, or with the host.
+        why: String,
+    },
     /// A path or word that cannot be handed to the kernel.
     #[error("{word:?} holds a NUL byte")]
     Nul {
@@ -124,6 +132,7 @@ impl JailError {
         match self {
             Self::Program { errno, .. } if errno.0 == 2 => Kind::NotFound,
             Self::Program { .. }
+            | Self::Disk { .. }
             | Self::Nul { .. }
             | Self::NoDescriptor { .. }
             | Self::Source { .. } => Kind::User,

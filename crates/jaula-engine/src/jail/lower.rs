@@ -16,11 +16,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+mod disk;
 mod guard;
 mod limits;
 mod mounts;
 mod parts;
 
+pub(super) use disk::Started;
 use mounts::{MS_SHARED, MS_SLAVE};
 
 /// The memory that holds what belongs to no path of the jail.
@@ -115,6 +117,7 @@ impl Lowered {
 struct Lowering<'a> {
     out: Lowered,
     stdio: &'a Stdio,
+    disks: &'a [Started],
     step: usize,
     replace: bool,
     set_groups: bool,
@@ -135,6 +138,7 @@ pub(super) fn lower(
     stdio: &Stdio,
     joining: bool,
     grouped: bool,
+    disks: &[Started],
 ) -> Result<Lowered, JailError> {
     let mut lowering = Lowering {
         out: Lowered {
@@ -162,6 +166,7 @@ pub(super) fn lower(
             held: Vec::new(),
         },
         stdio,
+        disks,
         step: 0,
         replace: true,
         set_groups: true,
@@ -293,11 +298,10 @@ impl Lowering<'_> {
                 self.joined(own, true);
             }
             SetupOp::MapIds(ids) => {
-                let slots = [LOWER, LAYER]
-                    .into_iter()
-                    .take(self.out.mapped.len())
-                    .collect();
+                let slots = [LOWER, LAYER].into_iter().take(self.out.mapped.len());
+                let slots = slots.chain(self.disk_mounts()).collect();
                 self.first(Op::Await(slots));
+                self.open_fuse();
                 let root_inside = !matches!(
                     ids,
                     IdPlan::Host
@@ -338,6 +342,7 @@ impl Lowering<'_> {
             | SetupOp::Mqueue { .. }
             | SetupOp::RemountReadOnly { .. }
             | SetupOp::Chmod { .. } => self.mount(op)?,
+            SetupOp::Disk(plan) => self.disk(plan)?,
             SetupOp::Dev { at, tty_group } => self.dev(at, *tty_group)?,
             SetupOp::Device(at) => self.device(at)?,
             SetupOp::Proc { at } => {

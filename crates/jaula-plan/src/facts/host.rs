@@ -1,6 +1,7 @@
 //! What the host is, as far as a jail needs to know. Observed by `jaula_engine::probe`, never by this crate.
 
 use crate::facts::cgroup::LimitFacts;
+use crate::facts::disk::DiskFacts;
 use crate::seccomp::Abi;
 use crate::spec::jail::IdRange;
 use std::ffi::OsString;
@@ -146,6 +147,8 @@ pub struct HostFacts {
     pub kernel: KernelFacts,
     /// What is known of limits; empty when the jail has none.
     pub limits: LimitFacts,
+    /// What disk images need, when some are asked for.
+    pub disks: Option<DiskFacts>,
     /// Which of the paths that may be left out are not there.
     pub absent: Vec<PathBuf>,
     /// The identifiers that the caller may give away, when the spec names some: as they are numbered here, and as the

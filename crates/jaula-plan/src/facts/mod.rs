@@ -2,5 +2,6 @@
 
 pub mod archive;
 pub mod cgroup;
+pub mod disk;
 pub mod host;
 pub mod target;

@@ -13,6 +13,7 @@ fn base(plan: &JailPlan) -> &'static str {
         plan.ops.iter().any(|op| match op {
             SetupOp::Root(RootPlan::Tree { dir: tree, .. }) => tree.starts_with(dir),
             SetupOp::Bind { from, .. } => from.starts_with(dir),
+            SetupOp::Disk(disk) => crate::disk::is_beneath(disk, dir),
             _ => false,
         })
     };
@@ -256,6 +257,7 @@ fn line(
         }
         SetupOp::RemountReadOnly { at } => say(format!("mount -o remount,bind,ro {}", in_root(at)), "nothing more is written there"),
         SetupOp::Chmod { at, mode } => say(format!("chmod {mode:o} {}", in_root(at)), "asked for"),
+        SetupOp::Disk(disk) => crate::disk::explain(disk, &in_root(&disk.at)),
         SetupOp::Dev { at, tty_group } => say(dev(&in_root(at), *tty_group), "device nodes that hold no data, and terminals of its own"),
         SetupOp::Proc { at } => {
             let at = in_root(at);

@@ -1,6 +1,7 @@
 //! What is mounted besides the root, checked.
 
 use super::{JailPlanError, MASKED, READ_ONLY, absolute, inside};
+use crate::disk::{DiskPlanError, MAX_IMAGES, plan_disk};
 use crate::facts::host::HostFacts;
 use crate::setup_op::{BindKind, IdPlan, SetupOp};
 use crate::spec::jail::{JailSpec, MountSpec, OverlayTop, RootSpec};
@@ -22,6 +23,7 @@ pub(super) fn plan(
         true => Vec::new(),
         false => vec!["/proc".into(), "/sys".into()],
     };
+    let mut images = 0;
     for mount in &spec.mounts {
         let at = target(mount.target(), empty, &kept)?;
         match mount {
@@ -36,6 +38,15 @@ pub(super) fn plan(
                     options: *options,
                     kind: BindKind::Unknown,
                 });
+            }
+            MountSpec::Disk(disk) => {
+                absolute(&disk.file, "disk image")?;
+                images += 1;
+                if images > MAX_IMAGES {
+                    return Err(DiskPlanError::TooMany.into());
+                }
+                let known = facts.disks.clone().unwrap_or_default();
+                ops.push(SetupOp::Disk(plan_disk(disk, at, &known)?));
             }
             MountSpec::Tmpfs { size, mode, .. } => ops.push(SetupOp::Tmpfs {
                 at,

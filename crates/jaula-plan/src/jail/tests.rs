@@ -29,6 +29,7 @@ fn facts(kind: CallerKind) -> HostFacts {
         }),
         resolv_conf: true,
         account: None,
+        disks: None,
         kernel: KernelFacts::default(),
         absent: Vec::new(),
         ids: OwnIds::default(),

@@ -1,5 +1,6 @@
 //! What the user asks, before anything is known of the host.
 
+pub mod disk;
 pub mod jail;
 pub mod limits;
 pub mod mount;

@@ -1,5 +1,6 @@
 //! What is to be seen in a jail besides its root, in the order in which it is put there.
 
+use crate::spec::disk::DiskSpec;
 use std::path::PathBuf;
 
 /// How a path of the host is shown inside (mount_setattr(2)). The default is writable, without set-user-id programs
@@ -83,6 +84,8 @@ pub enum MountSpec {
         /// How.
         options: BindOptions,
     },
+    /// A disk image.
+    Disk(DiskSpec),
     /// Memory.
     Tmpfs {
         /// In the jail.
@@ -176,7 +179,8 @@ impl MountSpec {
     pub fn target(&self) -> &PathBuf {
         match self {
             Self::Bind { to, .. } | Self::Overlay { to, .. } | Self::File { to, .. } => to,
-            Self::Tmpfs { at, .. }
+            Self::Disk(DiskSpec { at, .. })
+            | Self::Tmpfs { at, .. }
             | Self::Symlink { at, .. }
             | Self::Directory { at, .. }
             | Self::Dev { at }
@@ -190,7 +194,9 @@ impl MountSpec {
     /// The paths of the host in it, to be made absolute by whoever knows where the caller is.
     pub fn sources(&mut self) -> Vec<&mut PathBuf> {
         match self {
-            Self::Bind { from, .. } | Self::File { from, .. } => vec![from],
+            Self::Bind { from, .. }
+            | Self::File { from, .. }
+            | Self::Disk(DiskSpec { file: from, .. }) => vec![from],
             Self::Overlay { lower, top, .. } => {
                 let mut all: Vec<&mut PathBuf> = lower.iter_mut().collect();
                 if let OverlayTop::Directory { upper, work } = top {

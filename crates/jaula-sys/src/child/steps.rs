@@ -28,7 +28,7 @@ pub(super) fn close_but(keep: &[RawFd]) -> Result<(), Errno> {
 }
 
 pub(super) fn await_go(slots: &[Slot], table: &mut Table) -> Result<(), Errno> {
-    let mut fds = [-1; 4];
+    let mut fds = [-1; crate::spawn::DESCRIPTORS];
     let count = crate::spawn::receive(table.socket, &mut fds)?;
     if count != slots.len() {
         return Err(Errno(libc::EPROTO));

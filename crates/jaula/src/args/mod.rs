@@ -2,6 +2,7 @@
 //! resolves them with the environment, the terminal and the configuration.
 
 pub mod complaint;
+pub mod disk;
 pub mod high;
 pub mod isolation;
 pub mod limits;

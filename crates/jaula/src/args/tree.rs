@@ -1,5 +1,6 @@
 //! What is put into a jail's tree, as typed: one option each, in the order in which they stand.
 
+use crate::args::disk;
 use crate::args::low::inside;
 use crate::error::CommandError;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
@@ -18,7 +19,7 @@ struct Form {
     read: Reader,
 }
 
-const FORMS: [Form; 11] = [
+const FORMS: [Form; 13] = [
     Form {
         name: "bind",
         form: "SRC:DST[:OPT,…]",
@@ -30,6 +31,18 @@ const FORMS: [Form; 11] = [
         form: "DIR[:OPT,…]",
         help: "An empty directory in memory at DIR inside; OPT: size=BYTES[k|M|G], mode=OCTAL",
         read: tmpfs,
+    },
+    Form {
+        name: "iso",
+        form: "FILE:DIR",
+        help: "The ISO 9660 image FILE at DIR inside, read-only, without a driver and without root",
+        read: disk::iso,
+    },
+    Form {
+        name: "image",
+        form: "FILE[@OFFSET]:DIR",
+        help: "A disk image at DIR inside, read-only: ISO 9660, squashfs, ext2/3/4; OFFSET: BYTES[K|M|G]",
+        read: disk::image,
     },
     Form {
         name: "overlay",
@@ -105,14 +118,16 @@ const FORMS: [Form; 11] = [
 
 /// The options.
 pub fn options(command: Command) -> Command {
-    command.args(FORMS.iter().map(|form| {
-        Arg::new(form.name)
-            .long(form.name)
-            .value_name(form.form)
-            .help(form.help)
-            .action(ArgAction::Append)
-            .value_parser(value_parser!(OsString))
-    }))
+    command
+        .args(FORMS.iter().map(|form| {
+            Arg::new(form.name)
+                .long(form.name)
+                .value_name(form.form)
+                .help(form.help)
+                .action(ArgAction::Append)
+                .value_parser(value_parser!(OsString))
+        }))
+        .arg(disk::driver())
 }
 
 /// What was typed, in its order.
@@ -132,7 +147,9 @@ pub fn read(matches: &ArgMatches) -> Result<Vec<MountSpec>, CommandError> {
         }
     }
     found.sort_by_key(|(index, _)| *index);
-    Ok(found.into_iter().map(|(_, mount)| mount).collect())
+    let mut mounts: Vec<MountSpec> = found.into_iter().map(|(_, mount)| mount).collect();
+    disk::choose_driver(matches, &mut mounts);
+    Ok(mounts)
 }
 
 fn wrong(name: &'static str, word: &OsStr) -> CommandError {

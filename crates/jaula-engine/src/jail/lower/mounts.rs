@@ -17,7 +17,7 @@ pub(super) const MS_SHARED: u64 = 1 << 20;
 /// open(2): a fifo is not waited for.
 const O_NONBLOCK: i32 = 0o4000;
 /// The mode of directories on the way that have to be made.
-const PARENTS: u32 = 0o755;
+pub(super) const PARENTS: u32 = 0o755;
 
 /// The attributes of a bind.
 pub(super) fn bind_attrs(options: &BindOptions) -> u64 {
