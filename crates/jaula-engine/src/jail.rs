@@ -10,6 +10,7 @@ mod error;
 mod lower;
 mod supervise;
 
+pub(crate) use enforced::Applied;
 pub use enforced::{Enforced, Ids};
 pub use error::JailError;
 
@@ -331,8 +332,6 @@ fn supervised(
             });
         }
     }
-    // While the jail sets itself up.
-    jaula_sys::process::release_code();
     let terminal = matches!(stdio, Stdio::Pty);
     let master = if terminal { child.descriptor()? } else { None };
     if let Some(running) = started.and_then(|f| child.announced().and_then(running).map(|r| (f, r)))
@@ -372,17 +371,23 @@ fn supervised(
         Progress::Killed => Status::Signalled(9),
     };
     let ids = Enforced::of_ids(&lowered.ids, block.map(|block| block.first));
-    let mut enforced = Enforced::new(plan, &lowered, &child, ids, terminal);
-    enforced.limits = groups.held(plan);
     let limit = match (struck, groups.memory_kills()) {
         (true, _) => Some(Reached::Time),
         (false, 0) => None,
         (false, killed) => Some(Reached::Memory { killed }),
     };
-    let enforced = serde_json::to_value(enforced).unwrap_or_default();
+    let applied = Box::new(Applied {
+        plan: plan.clone(),
+        absent: child.absent(),
+        found: child.found(),
+        limits: groups.held(plan),
+        lowered,
+        ids,
+        terminal,
+    });
     Ok(Outcome {
         status,
-        enforced,
+        applied,
         limit,
     })
 }

@@ -32,6 +32,10 @@ pub mod store;
 pub mod unpack;
 pub mod view;
 
+/// Ends this process at once: nothing is freed, nothing that standard output still holds is written. For after a run,
+/// whose own effects are over then.
+pub use jaula_sys::process::leave;
+
 pub use check::{Finding, Verdict};
 pub use engine::{Config, Dry, Engine};
 pub use enter::EnterPlan;

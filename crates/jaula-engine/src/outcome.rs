@@ -1,6 +1,7 @@
 //! How a run ends, and what the doctor finds.
 
-use serde_json::Value;
+use crate::jail::{Applied, Enforced};
+use std::fmt;
 
 /// Where a jail's standard input, output and error go.
 pub enum Io<'a> {
@@ -23,14 +24,29 @@ pub enum Status {
 }
 
 /// How a run ended.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Outcome {
     /// The program's end.
     pub status: Status,
-    /// What was really enforced.
-    pub enforced: Value,
+    /// What was done to the jail, from which [`Outcome::enforced`] is made when somebody asks.
+    pub(crate) applied: Box<Applied>,
     /// The limit that ended it, or a part of it.
     pub limit: Option<Reached>,
+}
+
+impl Outcome {
+    /// What was really enforced.
+    pub fn enforced(&self) -> Enforced {
+        self.applied.enforced()
+    }
+}
+
+impl fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outcome")
+            .field("status", &self.status)
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A limit that ended a program.

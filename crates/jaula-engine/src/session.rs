@@ -1,8 +1,11 @@
 //! Who the engine works as. See [`enter`].
 
+mod kept;
+
 use crate::probe::account;
 use jaula_sys::{SysError, process, userns};
 use std::io::{Read, Write};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -93,6 +96,9 @@ pub enum SessionError {
         /// What it said.
         message: String,
     },
+    /// A kept namespace turned out to be another than it had said.
+    #[error("the kept user namespace is not what it was taken for")]
+    Kept,
     /// The kernel refused.
     #[error("cannot work in a user namespace")]
     Kernel {
@@ -112,6 +118,12 @@ impl SessionError {
             Self::Program { program, .. } => vec![format!(
                 "{program} comes with the package uidmap (shadow-utils)"
             )],
+            Self::Kept => {
+                vec![
+                    "something of yours plays a kept namespace: jaula makes its own next time"
+                        .to_owned(),
+                ]
+            }
             Self::Kernel { .. } => vec!["jaula doctor says what this host allows".to_owned()],
         }
     }
@@ -166,11 +178,33 @@ fn free_line(text: &str, caller: &Caller) -> String {
     format!("{user}:{}:{SUBORDINATE}", after.max(100_000))
 }
 
+/// The maps of a session (user_namespaces(7)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Maps {
+    /// The caller.
+    own: (u32, u32),
+    /// First of his subordinate users and groups.
+    first: (u32, u32),
+    /// How many of each.
+    count: u32,
+}
+
 /// From now on this process is root of a user namespace of the caller's own, in which his subordinate identifiers are
 /// 1 and up; root's process stays as it is. To be called once, early, while the process has one thread.
 ///
 /// newuidmap(1) and newgidmap(1) are run from a child that stays outside, because they ask who runs them.
 pub fn enter(caller: &Caller, need: Need) -> Result<Session, SessionError> {
+    enter_at(caller, need, None)
+}
+
+/// As [`enter`]; the namespace is one that was made before and kept, if there is one, and is kept for the next if not.
+/// `dir` is a directory of the caller's own that says where it is; without it, or when others can write there,
+/// nothing is kept.
+pub fn enter_kept(caller: &Caller, need: Need, dir: &Path) -> Result<Session, SessionError> {
+    enter_at(caller, need, Some(dir))
+}
+
+fn enter_at(caller: &Caller, need: Need, dir: Option<&Path>) -> Result<Session, SessionError> {
     if caller.uid == 0 {
         return Ok(Session::Root);
     }
@@ -199,14 +233,26 @@ pub fn enter(caller: &Caller, need: Need) -> Result<Session, SessionError> {
     }
     let [users, groups] = ranges;
     let count = users.1.min(groups.1).min(SUBORDINATE);
-    map(caller, users.0, groups.0, count)?;
+    let maps = Maps {
+        own: (caller.uid, caller.gid),
+        first: (users.0, groups.0),
+        count,
+    };
+    let kept = dir.and_then(|dir| kept::Place::new(dir, caller));
+    if !kept.as_ref().is_some_and(|place| place.join(&maps)) {
+        map(&maps)?;
+        // A session without one that lasts is a session all the same.
+        kept.iter().for_each(kept::Place::keep);
+    } else if !kept::is_ours(&maps) {
+        return Err(SessionError::Kept);
+    }
     userns::become_root()?;
     let ids = count + 1;
     IDS.store(ids, Ordering::Relaxed);
     Ok(Session::Entered { ids })
 }
 
-fn map(caller: &Caller, users: u32, groups: u32, count: u32) -> Result<(), SessionError> {
+fn map(maps: &Maps) -> Result<(), SessionError> {
     let failed =
         |call, error: std::io::Error| SysError::io(call, "the child that maps identifiers", &error);
     let (mut wait, mut go) = std::io::pipe().map_err(|e| failed("pipe2", e))?;
@@ -223,7 +269,7 @@ fn map(caller: &Caller, users: u32, groups: u32, count: u32) -> Result<(), Sessi
             return 1;
         }
         let start = |program: &str, own: u32, start: u32| {
-            let list = [0, own, 1, 1, start, count].map(|n| n.to_string());
+            let list = [0, own, 1, 1, start, maps.count].map(|n| n.to_string());
             Command::new(program)
                 .arg(&pid)
                 .args(list)
@@ -234,8 +280,8 @@ fn map(caller: &Caller, users: u32, groups: u32, count: u32) -> Result<(), Sessi
         };
         // Both at once: they do not depend on each other.
         let both = [
-            start("newuidmap", caller.uid, users),
-            start("newgidmap", caller.gid, groups),
+            start("newuidmap", maps.own.0, maps.first.0),
+            start("newgidmap", maps.own.1, maps.first.1),
         ];
         for (number, started) in (1u8..).zip(both) {
             let message = match started.and_then(|child| child.wait_with_output()) {

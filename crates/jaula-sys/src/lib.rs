@@ -28,5 +28,6 @@ pub mod signal;
 pub mod spawn;
 pub mod tree;
 pub mod userns;
+pub mod watch;
 
 pub use error::SysError;

@@ -53,6 +53,17 @@ impl Blocked {
         }
     }
 
+    /// The next signal, if one comes within `millis`.
+    pub fn wait_within(&self, millis: i32) -> Option<i32> {
+        let limit = libc::timespec {
+            tv_sec: (millis / 1000).into(),
+            tv_nsec: (millis % 1000 * 1_000_000).into(),
+        };
+        // SAFETY: set and time are read only; no information is asked for.
+        let signal = unsafe { libc::sigtimedwait(&all(), std::ptr::null_mut(), &raw const limit) };
+        (signal > 0).then_some(signal)
+    }
+
     /// A descriptor from which [`next`] reads signals.
     pub fn descriptor(&self) -> Result<OwnedFd, SysError> {
         // SAFETY: the set is read only.

@@ -86,6 +86,18 @@ struct Report {
     found: [AtomicU64; 5],
 }
 
+/// Operations that found nothing to apply themselves to, by index in [`Spawn::first`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Absent([u64; NOTED / 64]);
+
+impl Absent {
+    /// Whether the operation with this index is one of them.
+    pub fn holds(&self, op: usize) -> bool {
+        let word = self.0.get(op / 64);
+        word.is_some_and(|word| word >> (op % 64) & 1 == 1)
+    }
+}
+
 struct Page(*mut Report);
 
 impl Page {
@@ -581,10 +593,12 @@ impl Child {
         })
     }
 
-    /// Whether the operation with this index of `first` found nothing to apply itself to.
-    pub fn was_absent(&self, op: usize) -> bool {
-        let word = self.page.report().absent.get(op / 64);
-        word.is_some_and(|word| word.load(Ordering::Relaxed) >> (op % 64) & 1 == 1)
+    /// The operations of `first` that found nothing to apply themselves to.
+    pub fn absent(&self) -> Absent {
+        let words = &self.page.report().absent;
+        Absent(std::array::from_fn(|i| {
+            words.get(i).map_or(0, |word| word.load(Ordering::Relaxed))
+        }))
     }
 
     /// What the program's process had of capabilities just before it was the program, as the kernel said; none when a

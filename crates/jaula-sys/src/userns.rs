@@ -3,7 +3,7 @@
 use crate::child;
 use crate::error::SysError;
 use crate::mount;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// A child that was forked.
 #[derive(Debug)]
@@ -41,18 +41,32 @@ impl Forked {
     }
 }
 
-/// This process from now on is in a user namespace and a mount namespace of its own. Fails with EINVAL when it has
-/// more than one thread.
+/// This process from now on is in a user namespace of its own. Fails with EINVAL when it has more than one thread.
 pub fn unshare() -> Result<(), SysError> {
     // SAFETY: takes a number only.
-    if unsafe { libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS) } < 0 {
-        return Err(SysError::last("unshare", "user and mount namespace"));
+    if unsafe { libc::unshare(libc::CLONE_NEWUSER) } < 0 {
+        return Err(SysError::last("unshare", "user namespace"));
     }
     Ok(())
 }
 
-/// User and group 0 of the namespace, no supplementary groups, mounts that stay private.
+/// This process from now on is in this user namespace, with all rights there. Fails with EPERM when it has none over it
+/// (user_namespaces(7)), with EINVAL when it has more than one thread.
+pub fn join(namespace: BorrowedFd<'_>) -> Result<(), SysError> {
+    // SAFETY: takes numbers only.
+    if unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWUSER) } < 0 {
+        return Err(SysError::last("setns", "user namespace"));
+    }
+    Ok(())
+}
+
+/// User and group 0 of the namespace, no supplementary groups, and a mount namespace of its own whose mounts stay
+/// private.
 pub fn become_root() -> Result<(), SysError> {
+    // SAFETY: takes a number only.
+    if unsafe { libc::unshare(libc::CLONE_NEWNS) } < 0 {
+        return Err(SysError::last("unshare", "mount namespace"));
+    }
     let fail = |call, errno| SysError {
         call,
         target: "root of the user namespace".into(),

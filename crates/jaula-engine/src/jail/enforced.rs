@@ -7,7 +7,7 @@ use jaula_plan::jail::JailPlan;
 use jaula_plan::setup_op::{CapSet, IdPlan, RootPlan, SetupOp};
 use jaula_plan::spec::jail::{Changes, IdRange};
 use jaula_sys::child::Op;
-use jaula_sys::spawn::Child;
+use jaula_sys::spawn::{Absent, Found};
 
 /// The protections of a jail whose program ran. Every one was applied without an error before it did.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
@@ -89,17 +89,34 @@ pub enum Ids {
 /// The kinds of namespaces that can be joined, as below `/proc/PID/ns`.
 const JOINED: [&str; 8] = ["mnt", "user", "pid", "ipc", "uts", "net", "cgroup", "time"];
 
+/// What was applied, kept until somebody asks what was enforced by it: most never do, and the words take longer than
+/// the work.
+pub(crate) struct Applied {
+    pub(super) plan: JailPlan,
+    pub(super) lowered: Lowered,
+    pub(super) absent: Absent,
+    pub(super) ids: Ids,
+    pub(super) terminal: bool,
+    pub(super) limits: Vec<HeldLimit>,
+    /// What the kernel said of the program's process.
+    pub(super) found: Option<Found>,
+}
+
+impl Applied {
+    pub(crate) fn enforced(&self) -> Enforced {
+        Enforced {
+            limits: self.limits.clone(),
+            ..Enforced::new(self)
+        }
+    }
+}
+
 impl Enforced {
-    pub(super) fn new(
-        plan: &JailPlan,
-        lowered: &Lowered,
-        child: &Child,
-        ids: Ids,
-        terminal: bool,
-    ) -> Self {
+    fn new(applied: &Applied) -> Self {
+        let (plan, lowered) = (&applied.plan, &applied.lowered);
         let mut this = Self {
-            ids,
-            own_terminal: terminal,
+            ids: applied.ids.clone(),
+            own_terminal: applied.terminal,
             seccomp: "none".to_owned(),
             ..Self::default()
         };
@@ -109,7 +126,7 @@ impl Enforced {
             let applied = |paths: &[&'static str]| {
                 let hidden = lowered
                     .of_step(step)
-                    .filter(|(index, _)| !child.was_absent(*index));
+                    .filter(|(index, _)| !applied.absent.holds(*index));
                 let names: Vec<String> = hidden
                     .filter_map(|(_, op)| match op {
                         Op::Mask { to, .. } | Op::Freeze(to) => {
@@ -171,7 +188,7 @@ impl Enforced {
             }
         }
         // What the kernel says goes before what it was told.
-        if let Some(found) = child.found() {
+        if let Some(found) = &applied.found {
             this.capabilities = CapSet(found.bounding).names();
             this.effective = CapSet(found.effective).names();
             this.securebits = found.securebits;

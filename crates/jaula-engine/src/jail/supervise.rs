@@ -2,7 +2,7 @@
 
 use super::JailError;
 pub(super) use super::clock::Clock;
-use jaula_sys::process::{readable, set_nonblocking, wait_for};
+use jaula_sys::process::{readable, release_code, set_nonblocking, wait_for};
 use jaula_sys::pty::{self, Raw};
 use jaula_sys::signal::{self, Blocked};
 use jaula_sys::spawn::Child;
@@ -21,6 +21,31 @@ const SIGTTIN: i32 = 21;
 const SIGTTOU: i32 = 22;
 const SIGPIPE: i32 = 13;
 
+/// How long a jail may take before its supervisor gives back the memory that it started with: most are over sooner,
+/// and it costs more than their end.
+const LONG: i32 = 200;
+
+/// How long to wait for the first thing to happen, and what then.
+struct Settling(bool);
+
+impl Settling {
+    fn new() -> Self {
+        Self(true)
+    }
+
+    /// For how many milliseconds; -1 for ever.
+    fn millis(&self) -> i32 {
+        if self.0 { LONG } else { -1 }
+    }
+
+    /// Nothing happened in that time.
+    fn settle(&mut self) {
+        if std::mem::take(&mut self.0) {
+            release_code();
+        }
+    }
+}
+
 /// Hands a signal on; stops with the jail when told to stop.
 fn hand_on(signal: i32, child: &Child, blocked: &Blocked, clock: &Clock) {
     match signal {
@@ -37,8 +62,12 @@ fn hand_on(signal: i32, child: &Child, blocked: &Blocked, clock: &Clock) {
 
 /// The jail has the caller's own input and output: nothing to do but wait.
 pub(super) fn plain(child: &Child, blocked: &Blocked, clock: &Clock) {
+    let mut first = blocked.wait_within(LONG);
+    if first.is_none() {
+        release_code();
+    }
     loop {
-        let signal = blocked.wait();
+        let signal = first.take().unwrap_or_else(|| blocked.wait());
         hand_on(signal, child, blocked, clock);
         // Another child of this process may have ended.
         if signal == SIGCHLD && readable(&[child.pidfd()], 0) != 0 {
@@ -59,9 +88,14 @@ pub(super) fn captured(
     set_nonblocking(output.as_fd())?;
     let mut buffer = vec![0u8; 32 * 1024];
     let mut open = true;
+    let mut settling = Settling::new();
     loop {
         let fds = [signals.as_fd(), child.pidfd(), output.as_fd()];
-        let ready = readable(fds.get(..if open { 3 } else { 2 }).unwrap_or_default(), -1);
+        let fds = fds.get(..if open { 3 } else { 2 }).unwrap_or_default();
+        let ready = readable(fds, settling.millis());
+        if ready == 0 {
+            settling.settle();
+        }
         if ready & 1 != 0 {
             while let Some(signal) = signal::next(&signals) {
                 hand_on(signal, child, blocked, clock);
@@ -149,6 +183,7 @@ pub(super) fn terminal(
     };
     let (mut typed, mut buffer) = (Vec::<u8>::new(), vec![0u8; 16 * 1024]);
     let (mut typing, mut open) = (true, true);
+    let mut settling = Settling::new();
     loop {
         let pending = !typed.is_empty();
         let none = child.pidfd();
@@ -162,7 +197,10 @@ pub(super) fn terminal(
                 none
             },
         ];
-        let ready = wait_for(&fds, pending.then(|| master.as_fd()), -1);
+        let ready = wait_for(&fds, pending.then(|| master.as_fd()), settling.millis());
+        if ready == 0 {
+            settling.settle();
+        }
         if ready & 1 != 0 {
             while let Some(signal) = signal::next(&signals) {
                 match signal {

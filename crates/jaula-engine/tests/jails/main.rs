@@ -15,6 +15,7 @@ use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+mod kept;
 mod trees;
 use trees::*;
 
@@ -602,7 +603,13 @@ fn main() -> std::process::ExitCode {
     if std::env::args().any(|arg| arg == "--in-a-session") {
         return std::process::ExitCode::from(run(
             "a user in a session",
-            &[("in_a_session", in_a_session)],
+            &[
+                (
+                    "a_namespace_is_kept_and_verified_before_it_is_joined",
+                    kept::a_namespace_is_kept_and_verified_before_it_is_joined,
+                ),
+                ("in_a_session", in_a_session),
+            ],
             &[],
         ));
     }

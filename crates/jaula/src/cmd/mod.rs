@@ -28,7 +28,7 @@ use crate::bars::Progress;
 use crate::error::CommandError;
 use crate::output::{Done, Output, write_stderr, write_stdout};
 use clap::{ArgMatches, Command};
-use jaula_engine::session::{Caller, Need, enter};
+use jaula_engine::session::{Caller, Need, enter, enter_kept};
 use jaula_engine::{Engine, EngineError, Event, Kind, Observer, Outcome, Preview, Reached, Status};
 use jaula_plan::explain::script;
 use jaula_plan::spec::rootfs::Reference;
@@ -264,7 +264,7 @@ impl Context {
         let mut config = self.around.config(&self.global, self.root, offline)?;
         config.prepare = Some(prepare);
         if let Some(need) = session.filter(|_| !self.root) {
-            enter(&Caller::current(), need).map_err(|error| {
+            enter_kept(&Caller::current(), need, &config.store).map_err(|error| {
                 let hints = error.hints();
                 let mut failed =
                     CommandError::failed("cannot work with several users").because(error);
@@ -299,30 +299,32 @@ impl Context {
     }
 
     /// The exit code of a program that ran, as chroot(1) has it; with `--json` also what was enforced, on standard
-    /// error: standard output belongs to the program.
+    /// error: standard output belongs to the program. Ends jaula with it: what a start made in memory takes longer to
+    /// give back than the whole of it.
     pub fn outcome(&self, outcome: &Outcome) -> u8 {
         self.progress.clear();
         if self.out.json() {
             let version = crate::output::JSON_VERSION;
             let shape = json!({
-                "version": version, "event": "outcome", "status": outcome.status, "enforced": outcome.enforced,
+                "version": version, "event": "outcome", "status": outcome.status, "enforced": outcome.enforced(),
                 "reached": outcome.limit,
             });
             write_stderr(&format!("{shape}\n"));
         }
         if let Some(reached) = outcome.limit {
-            crate::args::limits::reached(reached, &outcome.enforced)
+            let enforced = serde_json::to_value(outcome.enforced()).unwrap_or_default();
+            crate::args::limits::reached(reached, &enforced)
                 .into_iter()
                 .for_each(|text| self.progress.event(Event::Note { text }));
             self.progress.clear();
             if reached == Reached::Time {
-                return TIME_IS_UP;
+                jaula_engine::leave(TIME_IS_UP);
             }
         }
-        match outcome.status {
+        jaula_engine::leave(match outcome.status {
             Status::Exited(code) => code,
             Status::Signalled(signal) => u8::try_from(128i64 + i64::from(signal)).unwrap_or(255),
-        }
+        })
     }
 }
 
