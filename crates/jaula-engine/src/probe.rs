@@ -108,6 +108,35 @@ fn own(map: &str) -> Vec<IdRange> {
     text.lines().filter_map(line).collect()
 }
 
+/// How many characters wide the terminal of standard output is; none when it is no terminal or does not tell.
+pub fn output_width() -> Option<usize> {
+    jaula_sys::pty::output_width()
+}
+
+/// The names of the host's users by number, from passwd(5); of several lines with one number the first counts. Other
+/// sources of names (nsswitch.conf(5)) are not asked.
+pub fn user_names() -> std::collections::HashMap<u32, String> {
+    let mut text = Vec::new();
+    let read = std::fs::File::open("/etc/passwd").and_then(|file| {
+        use std::io::Read;
+        file.take(account::LIMIT as u64).read_to_end(&mut text)
+    });
+    if read.is_err() {
+        text.clear();
+    }
+    let mut names = std::collections::HashMap::new();
+    for line in String::from_utf8_lossy(&text).lines() {
+        let mut fields = line.split(':');
+        if let (Some(name), Some(uid)) = (fields.next(), fields.nth(1))
+            && let Ok(uid) = uid.parse::<u32>()
+            && !name.is_empty()
+        {
+            names.entry(uid).or_insert_with(|| name.to_owned());
+        }
+    }
+    names
+}
+
 /// Who calls.
 pub fn caller() -> CallerFacts {
     let (uid, gid) = jaula_sys::process::effective_ids();

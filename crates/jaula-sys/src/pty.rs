@@ -81,6 +81,16 @@ impl Drop for Raw {
     }
 }
 
+/// How many characters wide the terminal of standard output is; none when it is no terminal or does not tell.
+pub fn output_width() -> Option<usize> {
+    // SAFETY: zero is a valid value of every field.
+    let mut size: libc::winsize = unsafe { std::mem::zeroed() };
+    // SAFETY: TIOCGWINSZ writes a winsize.
+    let told = unsafe { libc::ioctl(1, libc::TIOCGWINSZ, &raw mut size) } == 0;
+    told.then(|| usize::from(size.ws_col))
+        .filter(|width| *width > 0)
+}
+
 /// Gives a terminal the size of another; nothing happens when one of them has none.
 pub fn copy_size(from: BorrowedFd<'_>, to: BorrowedFd<'_>) {
     // SAFETY: zero is a valid value of every field.

@@ -7,6 +7,9 @@
     reason = "the faces that read their arguments with it are being added"
 )]
 pub mod getopt;
+mod lsns;
+mod smartcols;
+pub mod util_linux;
 
 use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
@@ -23,7 +26,11 @@ pub struct Face {
 }
 
 /// The faces, by name.
-pub const FACES: &[Face] = &[];
+pub const FACES: &[Face] = &[Face {
+    name: "lsns",
+    of: "util-linux 2.38 to 2.41",
+    run: lsns::run,
+}];
 
 /// The face of this name.
 pub fn by_name(name: impl AsRef<OsStr>) -> Option<&'static Face> {
