@@ -15,8 +15,10 @@ use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+mod guards;
 mod kept;
 mod trees;
+use guards::*;
 use trees::*;
 
 type Checked = Result<(), String>;
@@ -364,8 +366,21 @@ fn orphans_are_reaped_and_killed() -> Checked {
 
 /// Runs a jail in a child of its own and gives the supervisor's process identifier once the jail's program runs.
 fn background(script: &str) -> Result<(userns::Forked, u32, Running), String> {
+    background_of(&planned(&programs(&["sh", "-c", script]))?)
+}
+
+/// The same with a plan.
+fn background_of(plan: &JailPlan) -> Result<(userns::Forked, u32, Running), String> {
+    background_into(plan, Path::new("/dev/null"))
+}
+
+/// The same; what the program says goes into a file.
+fn background_into(
+    plan: &JailPlan,
+    output: &Path,
+) -> Result<(userns::Forked, u32, Running), String> {
     let (reader, writer) = io(std::io::pipe())?;
-    let plan = planned(&programs(&["sh", "-c", script]))?;
+    let mut output = io(std::fs::File::create(output))?;
     let mut supervisor = || {
         let mut tell = |running: Running| {
             let line = format!(
@@ -376,7 +391,8 @@ fn background(script: &str) -> Result<(userns::Forked, u32, Running), String> {
             );
             drop((&writer).write_all(line.as_bytes()));
         };
-        match jail::run_watched(&plan, Io::Captured(&mut |_| ()), &mut tell).map(|o| o.status) {
+        let mut keep = |part: &[u8]| drop(output.write_all(part));
+        match jail::run_watched(plan, Io::Captured(&mut keep), &mut tell).map(|o| o.status) {
             Ok(Status::Exited(code)) => code,
             Ok(Status::Signalled(signal)) => 128 + signal as u8,
             Err(_) => 125,
@@ -526,6 +542,36 @@ fn every_step_can_fail() -> Checked {
     same(io(std::fs::read_to_string("/proc/self/mountinfo"))?, mounts)
 }
 
+const GUARDS: [Case; 12] = [
+    ("chosen_capabilities", chosen_capabilities),
+    (
+        "planted_capabilities_have_no_effect",
+        planted_capabilities_have_no_effect,
+    ),
+    ("a_profile_at_both_entries", a_profile_at_both_entries),
+    (
+        "a_filter_without_no_new_privileges",
+        a_filter_without_no_new_privileges,
+    ),
+    ("landlock_on_files", landlock_on_files),
+    ("landlock_on_ports", landlock_on_ports),
+    ("landlock_on_scopes", landlock_on_scopes),
+    ("devices_are_given_by_name", devices_are_given_by_name),
+    (
+        "a_jail_outlives_its_supervisor_when_it_is_said",
+        a_jail_outlives_its_supervisor_when_it_is_said,
+    ),
+    ("every_guard_can_fail", every_guard_can_fail),
+    (
+        "the_kernels_surface_is_refused_at_both_entries",
+        the_kernels_surface_is_refused_at_both_entries,
+    ),
+    (
+        "the_program_that_enters_is_not_overwritten",
+        the_program_that_enters_is_not_overwritten,
+    ),
+];
+
 const EVERYONE: [Case; 17] = [
     ("descriptors_are_0_1_2", descriptors_are_0_1_2),
     ("status_lines", status_lines),
@@ -560,7 +606,12 @@ const AFTER: [Case; 2] = [
     ("a_layer_lasts", a_layer_lasts),
 ];
 
-const ROOT: [Case; 2] = [
+const ROOT: [Case; 4] = [
+    (
+        "privileges_are_gained_only_when_it_is_said",
+        privileges_are_gained_only_when_it_is_said,
+    ),
+    ("a_device_can_be_used", a_device_can_be_used),
     (
         "root_has_identifiers_of_its_own",
         root_has_identifiers_of_its_own,
@@ -613,8 +664,18 @@ fn main() -> std::process::ExitCode {
             &[],
         ));
     }
+    if std::env::args().any(|arg| arg == "--planted") {
+        return std::process::ExitCode::from(run("a planted caller", &[("planted", planted)], &[]));
+    }
     let root = process::effective_ids().0 == 0;
-    let everyone = || EVERYONE.iter().chain(&AFTER).copied().collect::<Vec<_>>();
+    let everyone = || {
+        EVERYONE
+            .iter()
+            .chain(&GUARDS)
+            .chain(&AFTER)
+            .copied()
+            .collect::<Vec<_>>()
+    };
     let mut failures = 0;
     if root {
         failures += run("root", &everyone(), &only) + run("root", &ROOT, &only);

@@ -17,7 +17,7 @@ mod syscalls;
 
 pub use compile::{Target, compile};
 pub use profile::{MAX_BYTES, Profile, ProfileError};
-pub use syscalls::names;
+pub use syscalls::{names, number};
 
 /// What is answered to a call, the most restrictive first (seccomp(2)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,7 @@
 use super::Abi;
 
 /// The number of a call at an entry; none where there is no such call.
-pub(super) fn number(name: &str, abi: Abi) -> Option<u32> {
+pub fn number(name: &str, abi: Abi) -> Option<u32> {
     let at = CALLS
         .binary_search_by(|(known, _)| (*known).cmp(name))
         .ok()?;

@@ -124,3 +124,76 @@ pub(in crate::jail) fn filter(rules: &Rules) -> Result<Filter, Unfit> {
     };
     Filter::from_rules(&tables, flags)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jaula_plan::seccomp::{Profile, Target, compile};
+    use jaula_plan::setup_op::CapSet;
+
+    fn code(action: Action) -> u32 {
+        match action {
+            Action::KillProcess => 0x8000_0000,
+            Action::KillThread => 0,
+            Action::Trap => 0x0003_0000,
+            Action::Errno(errno) => 0x0005_0000 | u32::from(errno),
+            Action::Trace(message) => 0x7ff0_0000 | u32::from(message),
+            Action::Log => 0x7ffc_0000,
+            Action::Allow => 0x7fff_0000,
+        }
+    }
+
+    /// From the file to the program: every number of both entries, at the edges of every argument that is looked at.
+    #[test]
+    fn a_profile_means_the_same_as_its_program() {
+        let shipped = include_str!("../../../../jaula-plan/src/seccomp/shipped.json");
+        let mut asked = 0u32;
+        for caps in [0, CapSet::DEFAULT.0, u64::MAX] {
+            let target = Target {
+                native: Abi::X86_64,
+                caps: CapSet(caps),
+                kernel: (6, 1),
+                best_effort: false,
+            };
+            let rules = compile(&Profile::parse("shipped", shipped).unwrap(), &target).unwrap();
+            let program = filter(&rules).unwrap();
+            assert!(program.instructions() < 600, "{}", program.instructions());
+            let values = [
+                0,
+                1,
+                2,
+                10,
+                11,
+                12,
+                13,
+                0x11,
+                0x1000_0000,
+                0x1000_0011,
+                0x7e02_0000,
+                0xffff_fffe,
+                0xffff_ffff,
+                0x1_0000_0000,
+                0x1_0000_000b,
+                u64::MAX,
+            ];
+            for (abi, audit) in [
+                (Abi::X86_64, 0xc000_003eu32),
+                (Abi::I386, 0x4000_0003),
+                (Abi::Aarch64, 0xc000_00b7),
+            ] {
+                for number in (0..600).chain([0x3fff_ffff, 0x4000_0000, 0x4000_0001, u32::MAX]) {
+                    for value in values {
+                        for other in [0, value] {
+                            let args = [value, other, other, other, other, other];
+                            let found = program.answer(audit, number, args);
+                            let meant = code(rules.answer(abi, number, args));
+                            assert_eq!(found, Some(meant), "{abi:?} {number} {args:x?}");
+                            asked += 1;
+                        }
+                    }
+                }
+            }
+        }
+        assert!(asked > 150_000, "{asked}");
+    }
+}
