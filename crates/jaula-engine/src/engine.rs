@@ -17,7 +17,7 @@ use crate::store::{Store, StoreError};
 use crate::view::{Image, ImageInfo};
 use jaula_plan::jail::{JailPlan, plan_jail};
 use jaula_plan::names::{Digest, Tag};
-use jaula_plan::spec::jail::{Changes, JailSpec, Namespaces, Propagation, RootSpec, SeccompSpec};
+use jaula_plan::spec::jail::{Changes, JailSpec, Namespaces, RootSpec};
 use jaula_plan::spec::limits::Limits;
 use jaula_plan::spec::rootfs::{ImageSpec, Reference};
 use jaula_plan::step::Step;
@@ -205,31 +205,19 @@ impl Engine {
             cgroup: true,
             time: false,
         };
-        Ok(JailSpec {
-            root: crate::named::root_spec(&self.store, record)?,
-            namespaces: all,
-            ids: record.settings.ids.clone(),
-            user: exec.user.clone(),
-            hostname,
-            net: record.settings.net,
-            mounts: Vec::new(),
-            propagation: Propagation::Private,
-            clocks: None,
-            cwd: exec.cwd.clone(),
-            env: exec.env.clone(),
-            seccomp: SeccompSpec::Default,
-            cap_add: Vec::new(),
-            cap_drop: Vec::new(),
-            no_new_privs: true,
-            landlock: Vec::new(),
-            devices: Vec::new(),
-            keep_fds: Vec::new(),
-            die_with_parent: true,
-            best_effort: false,
-            limits,
-            terminal: exec.terminal,
-            command: exec.command.clone(),
-        })
+        let root = crate::named::root_spec(&self.store, record)?;
+        let mut jail = JailSpec::new(root, exec.command.clone());
+        jail.namespaces = all;
+        jail.ids = record.settings.ids.clone();
+        jail.user = exec.user.clone();
+        jail.hostname = hostname;
+        jail.net = record.settings.net;
+        jail.cwd.clone_from(&exec.cwd);
+        jail.env.clone_from(&exec.env);
+        jail.terminal = exec.terminal;
+        jail.limits = limits;
+        exec.guards.apply(&mut jail);
+        Ok(jail)
     }
 
     /// Fetches and verifies indices, chooses packages, and says what making the image takes.

@@ -364,6 +364,10 @@ fn supervised(
             return Err(JailError::Program {
                 program: lowered.program,
                 errno,
+                landlock: plan
+                    .ops
+                    .iter()
+                    .any(|op| matches!(op, SetupOp::Landlock(set) if set.handled_files != 0)),
             });
         }
         Progress::Unfinished => return Err(JailError::Killed),

@@ -46,5 +46,5 @@ pub use jail::JailError;
 pub use outcome::{Gate, Io, Outcome, Reached, Status};
 pub use plan::{ImagePlan, Preview, StepPlan};
 pub use run::{ExecPlan, NewPlan, RunPlan};
-pub use spec::{ExecSpec, ImageOptions, JailSettings, NewSpec, RunChanges, RunSpec};
+pub use spec::{ExecSpec, GuardSpec, ImageOptions, JailSettings, NewSpec, RunChanges, RunSpec};
 pub use view::{Image, ImageInfo, Jail};

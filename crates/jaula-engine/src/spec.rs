@@ -1,7 +1,8 @@
 //! What the faces ask of the engine.
 
+use jaula_plan::landlock::LandlockRule;
 use jaula_plan::names::{Arch, Component, HostName, JailName, PackageName};
-use jaula_plan::spec::jail::{IdSpec, JailSpec, NetSpec, Terminal, UserSpec};
+use jaula_plan::spec::jail::{IdSpec, JailSpec, NetSpec, SeccompSpec, Terminal, UserSpec};
 use jaula_plan::spec::limits::Limits;
 use jaula_plan::spec::rootfs::{ImageSpec, Reference, Variant, Want};
 use std::ffi::OsString;
@@ -113,4 +114,52 @@ pub struct ExecSpec {
     pub terminal: Terminal,
     /// What it may use at most, besides the limits of the jail.
     pub limits: Limits,
+    /// What is taken from it, and left to it, other than the jail's other programs.
+    pub guards: GuardSpec,
+}
+
+/// The protections of one program: the defaults of every jail, unless something is said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GuardSpec {
+    /// Capabilities kept beyond the default set.
+    pub cap_add: Vec<String>,
+    /// Capabilities taken from the default set.
+    pub cap_drop: Vec<String>,
+    /// prctl(2) PR_SET_NO_NEW_PRIVS.
+    pub no_new_privs: bool,
+    /// System calls.
+    pub seccomp: SeccompSpec,
+    /// What may be touched of what is seen.
+    pub landlock: Vec<LandlockRule>,
+    /// Descriptors that it keeps.
+    pub keep_fds: Vec<u32>,
+    /// Leave out what this kernel cannot hold.
+    pub best_effort: bool,
+}
+
+impl Default for GuardSpec {
+    fn default() -> Self {
+        Self {
+            cap_add: Vec::new(),
+            cap_drop: Vec::new(),
+            no_new_privs: true,
+            seccomp: SeccompSpec::Default,
+            landlock: Vec::new(),
+            keep_fds: Vec::new(),
+            best_effort: false,
+        }
+    }
+}
+
+impl GuardSpec {
+    /// Puts them into a jail's specification.
+    pub fn apply(&self, jail: &mut JailSpec) {
+        jail.cap_add.clone_from(&self.cap_add);
+        jail.cap_drop.clone_from(&self.cap_drop);
+        jail.no_new_privs = self.no_new_privs;
+        jail.seccomp.clone_from(&self.seccomp);
+        jail.landlock.clone_from(&self.landlock);
+        jail.keep_fds.clone_from(&self.keep_fds);
+        jail.best_effort = self.best_effort;
+    }
 }

@@ -179,6 +179,7 @@ impl Engine {
         observer: &dyn Observer,
     ) -> Result<Outcome, EngineError> {
         self.exec_by(plan, |running, held, jail, groups| {
+            super::tell(jail, observer);
             crate::cgroup::tell_of_missing(jail, observer);
             Ok(crate::jail::enter(running, held, jail, io, groups)?)
         })

@@ -40,6 +40,8 @@ pub enum JailError {
         program: std::ffi::OsString,
         /// What the kernel said.
         errno: Errno,
+        /// Whether Landlock restricts what may be executed.
+        landlock: bool,
     },
     /// A file that was to be copied into the jail.
     #[error("cannot read {} to copy it into the jail", .path.display())]
@@ -130,6 +132,13 @@ impl JailError {
     /// What sort of failure it is.
     pub fn kind(&self) -> Kind {
         match self {
+            Self::Program {
+                landlock: true,
+                errno,
+                ..
+            } if errno.0 == 13 => one(
+                "Landlock lets only that be executed which exec:PATH names: the program, and the loader or interpreter that it wants",
+            ),
             Self::Program { errno, .. } if errno.0 == 2 => Kind::NotFound,
             Self::Program { .. }
             | Self::Disk { .. }

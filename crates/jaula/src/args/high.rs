@@ -280,6 +280,7 @@ pub fn exec_spec(args: &ProcessArgs, limits: Limits) -> ExecSpec {
         cwd: args.cwd.clone(),
         env: environment(args, false),
         terminal: Terminal::Auto,
+        ..ExecSpec::default()
     }
 }
 

@@ -4,9 +4,9 @@ use crate::args::low;
 use crate::args::nearest::nearest;
 use crate::error::CommandError;
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
+use jaula_engine::GuardSpec;
 use jaula_plan::device::DeviceSpec;
 use jaula_plan::explain::shown;
-use jaula_plan::landlock::LandlockRule;
 use jaula_plan::seccomp::{self, MAX_BYTES, Profile};
 use jaula_plan::setup_op::{CAPABILITIES, CapSet};
 use jaula_plan::spec::jail::{JailSpec, SeccompSpec};
@@ -71,24 +71,12 @@ pub fn jail(command: Command) -> Command {
 /// What was chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Protection {
-    /// `--cap-add`
-    pub cap_add: Vec<String>,
-    /// `--cap-drop`
-    pub cap_drop: Vec<String>,
-    /// `--no-new-privs`
-    pub no_new_privs: bool,
-    /// `--seccomp`
-    pub seccomp: SeccompSpec,
-    /// `--landlock`
-    pub landlock: Vec<LandlockRule>,
-    /// `--keep-fd`
-    pub keep_fds: Vec<u32>,
+    /// Of the program.
+    pub guards: GuardSpec,
     /// `--device`
     pub devices: Vec<DeviceSpec>,
     /// `--die-with-parent`
     pub die_with_parent: bool,
-    /// `--best-effort`
-    pub best_effort: bool,
 }
 
 impl Protection {
@@ -103,32 +91,28 @@ impl Protection {
             given.is_none_or(|word| word == "on")
         };
         Ok(Self {
-            cap_add: words(matches, "cap-add", capability)?,
-            cap_drop: words(matches, "cap-drop", capability)?,
-            no_new_privs: is_on("no-new-privs"),
-            seccomp: match matches.get_one::<OsString>("seccomp") {
-                Some(word) => seccomp(word, best_effort)?,
-                None => SeccompSpec::Default,
+            guards: GuardSpec {
+                cap_add: words(matches, "cap-add", capability)?,
+                cap_drop: words(matches, "cap-drop", capability)?,
+                no_new_privs: is_on("no-new-privs"),
+                seccomp: match matches.get_one::<OsString>("seccomp") {
+                    Some(word) => seccomp(word, best_effort)?,
+                    None => SeccompSpec::Default,
+                },
+                landlock: words(matches, "landlock", |word| low::parse("--landlock", word))?,
+                keep_fds: words(matches, "keep-fd", descriptor)?,
+                best_effort,
             },
-            landlock: words(matches, "landlock", |word| low::parse("--landlock", word))?,
-            keep_fds: words(matches, "keep-fd", descriptor)?,
             devices: words(matches, "device", |word| low::parse("--device", word))?,
             die_with_parent: is_on("die-with-parent"),
-            best_effort,
         })
     }
 
     /// Puts it into a jail's specification.
     pub fn apply(self, jail: &mut JailSpec) {
-        jail.cap_add = self.cap_add;
-        jail.cap_drop = self.cap_drop;
-        jail.no_new_privs = self.no_new_privs;
-        jail.seccomp = self.seccomp;
-        jail.landlock = self.landlock;
-        jail.keep_fds = self.keep_fds;
+        self.guards.apply(jail);
         jail.devices = self.devices;
         jail.die_with_parent = self.die_with_parent;
-        jail.best_effort = self.best_effort;
     }
 }
 
@@ -228,9 +212,13 @@ mod tests {
     #[test]
     fn nothing_typed_is_every_default() {
         let none = typed(&[]).expect("nothing");
-        assert!(none.no_new_privs && none.die_with_parent && !none.best_effort);
-        assert_eq!(none.seccomp, SeccompSpec::Default);
-        assert!(none.cap_add.is_empty() && none.landlock.is_empty() && none.keep_fds.is_empty());
+        assert!(none.guards.no_new_privs && none.die_with_parent && !none.guards.best_effort);
+        assert_eq!(none.guards.seccomp, SeccompSpec::Default);
+        assert!(
+            none.guards.cap_add.is_empty()
+                && none.guards.landlock.is_empty()
+                && none.guards.keep_fds.is_empty()
+        );
     }
 
     #[test]
@@ -252,13 +240,13 @@ mod tests {
             "/dev/fuse",
         ];
         let read = typed(&words).expect("words that make sense");
-        assert_eq!(read.cap_add, ["CAP_CHOWN", "net_raw"]);
-        assert_eq!(read.keep_fds, [3, 7]);
-        assert!(!read.no_new_privs && !read.die_with_parent);
-        assert_eq!(read.seccomp, SeccompSpec::Off);
-        assert_eq!(read.landlock.len(), 2);
+        assert_eq!(read.guards.cap_add, ["CAP_CHOWN", "net_raw"]);
+        assert_eq!(read.guards.keep_fds, [3, 7]);
+        assert!(!read.guards.no_new_privs && !read.die_with_parent);
+        assert_eq!(read.guards.seccomp, SeccompSpec::Off);
+        assert_eq!(read.guards.landlock.len(), 2);
         assert_eq!(read.devices.len(), 1);
-        assert!(typed(&["--no-new-privs"]).expect("on").no_new_privs);
+        assert!(typed(&["--no-new-privs"]).expect("on").guards.no_new_privs);
     }
 
     #[test]
@@ -294,7 +282,7 @@ mod tests {
             "{found}"
         );
         assert!(matches!(
-            typed(&["--seccomp", path, "--best-effort"]).map(|p| p.seccomp),
+            typed(&["--seccomp", path, "--best-effort"]).map(|p| p.guards.seccomp),
             Ok(SeccompSpec::Profile(_))
         ));
         std::fs::write(&file, "{").expect("a file");

@@ -1,5 +1,6 @@
 //! `jaula exec`: a program in a named jail.
 
+use crate::args::protection::{self, Protection};
 use crate::args::{high, limits, low, options};
 use crate::cmd::{Context, failed};
 use crate::output::Done;
@@ -18,7 +19,7 @@ pub fn command(command: Command) -> Command {
         .after_help("Examples:\n  jaula exec web -- apt-get install -y nginx-light\n  jaula exec web --user www-data -- id")
         .arg(name())
         .arg(options::program("Program and arguments [default: an interactive shell]"));
-    limits::options(options::process(options::preview(command)))
+    protection::program(limits::options(options::process(options::preview(command))))
 }
 
 /// NAME.
@@ -43,7 +44,8 @@ pub fn named(matches: &ArgMatches) -> Result<JailName, crate::error::CommandErro
 /// Does it.
 pub fn run(matches: &ArgMatches, context: &Context) -> Done {
     let name = named(matches)?;
-    let spec = high::exec_spec(&low::process(matches)?, limits::limits(matches)?);
+    let mut spec = high::exec_spec(&low::process(matches)?, limits::limits(matches)?);
+    spec.guards = Protection::read(matches)?.guards;
     let shown = low::Shown::read(matches);
     let explained =
         |error: EngineError| failed(format!("cannot run a program in jail {name}"), error);

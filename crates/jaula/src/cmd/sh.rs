@@ -1,6 +1,6 @@
 //! `jaula sh`: an interactive shell in a named jail.
 
-use crate::args::{limits, options};
+use crate::args::{limits, options, protection};
 use crate::cmd::{Context, exec};
 use crate::output::Done;
 use clap::{ArgMatches, Command};
@@ -13,7 +13,7 @@ pub fn command(command: Command) -> Command {
         .arg(exec::name())
         // `exec` without a command is a shell; the operand is there so that both read the same matches.
         .arg(options::program("Program and arguments").hide(true));
-    limits::options(options::process(options::preview(command)))
+    protection::program(limits::options(options::process(options::preview(command))))
 }
 
 /// Does it.
