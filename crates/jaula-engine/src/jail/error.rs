@@ -132,13 +132,6 @@ impl JailError {
     /// What sort of failure it is.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Program {
-                landlock: true,
-                errno,
-                ..
-            } if errno.0 == 13 => one(
-                "Landlock lets only that be executed which exec:PATH names: the program, and the loader or interpreter that it wants",
-            ),
             Self::Program { errno, .. } if errno.0 == 2 => Kind::NotFound,
             Self::Program { .. }
             | Self::Disk { .. }
@@ -188,6 +181,13 @@ impl JailError {
             Self::Program { errno, .. } if errno.0 == 8 => {
                 one("it is a program of another architecture, or no program")
             }
+            Self::Program {
+                landlock: true,
+                errno,
+                ..
+            } if errno.0 == 13 => one(
+                "Landlock lets only that be executed which exec:PATH names: the program, and the loader or interpreter that it wants",
+            ),
             Self::Program { errno, .. } if errno.0 == 2 => {
                 one("if the file is there, the interpreter in its first line is not")
             }

@@ -117,7 +117,7 @@ pub fn planted() -> Checked {
         for user in users {
             let script = "grep -E '^Cap(Inh|Amb|Eff|Bnd)' /proc/self/status; perl -e 'print syscall(157, 27, 0, 0, 0, 0)'";
             let mut spec = programs(&["sh", "-c", script]);
-            (spec.ids, spec.user) = (ids, user.clone());
+            (spec.ids, spec.user) = (ids.clone(), user.clone());
             let text = output(&spec)?;
             let effective = match user {
                 UserSpec::Root => "00000000a80425fb",
@@ -130,8 +130,8 @@ pub fn planted() -> Checked {
                 ("CapBnd:", "00000000a80425fb"),
             ] {
                 same(
-                    (ids, name, status_line(&text, name).as_str()),
-                    (ids, name, value),
+                    (&ids, name, status_line(&text, name).as_str()),
+                    (&ids, name, value),
                 )?;
             }
             is(
@@ -168,7 +168,7 @@ pub fn a_profile_at_both_entries() -> Checked {
     spec.mounts.push(MountSpec::Bind {
         from: scratch.0.clone(),
         to: "/mnt".into(),
-        read_only: true,
+        options: BindOptions::READ_ONLY,
     });
     spec.seccomp = permissive(entries)?;
     let text = output(&spec)?;
@@ -443,7 +443,7 @@ pub fn a_jail_outlives_its_supervisor_when_it_is_said() -> Checked {
     spec.mounts.push(MountSpec::Bind {
         from: scratch.0.clone(),
         to: "/mnt".into(),
-        read_only: false,
+        options: BindOptions::WRITABLE,
     });
     spec.die_with_parent = false;
     spec.ids = IdSpec::CallerAsRoot;
@@ -490,7 +490,7 @@ pub fn every_guard_can_fail() -> Checked {
     spec.mounts.push(MountSpec::Bind {
         from: mark.clone(),
         to: "/mnt/mark".into(),
-        read_only: false,
+        options: BindOptions::WRITABLE,
     });
     spec.cap_drop = vec!["all".into()];
     spec.seccomp = permissive(r#"{"names":["mkdir"],"action":"SCMP_ACT_ERRNO"}"#)?;
@@ -610,7 +610,7 @@ pub fn the_kernels_surface_is_refused_at_both_entries() -> Checked {
     spec.mounts.push(MountSpec::Bind {
         from: scratch.0.clone(),
         to: "/mnt".into(),
-        read_only: true,
+        options: BindOptions::READ_ONLY,
     });
     let text = output(&spec)?;
     let names = native
@@ -651,7 +651,7 @@ pub fn the_program_that_enters_is_not_overwritten() -> Checked {
             case $(readlink $p/exe) in */deps/jails-*|*/jails*) \
             perl -e 'open(F, q{+<}, $ARGV[0]) and print qq{open\\n}' $p/exe;; esac; done; done";
         let mut spec = programs(&["sh", "-c", attack]);
-        spec.ids = ids;
+        spec.ids = ids.clone();
         // With every capability that could help.
         spec.cap_add = vec![
             "DAC_OVERRIDE".into(),
@@ -663,7 +663,7 @@ pub fn the_program_that_enters_is_not_overwritten() -> Checked {
         let output = scratch.0.join("told");
         let (child, supervisor, running) = background_into(&plan, &output)?;
         let mut entering = programs(&["/tmp/script"]);
-        entering.ids = ids;
+        entering.ids = ids.clone();
         entering.cap_add.clone_from(&spec.cap_add);
         for _ in 0..40 {
             let copy = format!(
@@ -671,7 +671,7 @@ pub fn the_program_that_enters_is_not_overwritten() -> Checked {
                 for p in /proc/[0-9]*/exe; do perl -e 'open(F, q{{+<}}, $ARGV[0]) and print qq{{open\\n}}' $p; done"
             );
             let mut writing = programs(&["sh", "-c", &copy]);
-            writing.ids = ids;
+            writing.ids = ids.clone();
             let text = output_in(&running, &writing)?;
             // The programs of the host are on a read-only mount, ours is not in the jail at all.
             is(!text.contains("open"), text)?;

@@ -1,7 +1,7 @@
 //! What single operations do, where it takes more than a call.
 
 use super::{Done, Slot, Source, Table, check, check_long};
-use crate::beneath::Fd;
+use crate::beneath::{self, Fd, Links};
 use crate::error::Errno;
 use crate::mount;
 use std::ffi::{CStr, CString};
@@ -98,12 +98,19 @@ pub(super) fn stdio(sources: &[Source; 3], table: &Table) -> Result<(), Errno> {
 }
 
 pub(super) fn work_in(dirs: &[CString]) -> Result<usize, Errno> {
+    // A descriptor of ours beneath /proc/self/fd is no way in: magic links are refused.
+    let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC;
+    // SAFETY: the path ends in NUL.
+    let root = unsafe { libc::open(c"/".as_ptr(), flags) };
+    check(root)?;
+    let root = Fd(root);
     let mut result = Err(Errno(libc::ENOENT));
     let mut worked = 0;
     for (index, dir) in dirs.iter().enumerate() {
         worked = index;
-        // SAFETY: the path ends in NUL.
-        result = check(unsafe { libc::chdir(dir.as_ptr()) });
+        result = beneath::open_raw(root.0, dir, libc::O_PATH | libc::O_DIRECTORY, Links::InRoot)
+            // SAFETY: takes a descriptor only.
+            .and_then(|at| check(unsafe { libc::fchdir(at.0) }));
         if result.is_ok() {
             break;
         }
