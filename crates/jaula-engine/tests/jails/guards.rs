@@ -39,7 +39,7 @@ pub fn chosen_capabilities() -> Checked {
         (spec.cap_add, spec.cap_drop) = (owned(add), owned(drop));
         let plan = planned(&spec)?;
         let (outcome, text) = captured(&plan);
-        let enforced = outcome.map_err(|e| e.to_string())?.enforced;
+        let enforced = outcome.map_err(|e| e.to_string())?.enforced();
         let sets = ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"]
             .map(|name| status_line(&text, name));
         Ok::<_, String>((
@@ -201,7 +201,7 @@ pub fn a_filter_without_no_new_privileges() -> Checked {
         )?;
         let (outcome, text) = captured(&plan);
         same(text, "NoNewPrivs:\t0\nSeccomp:\t2\n".to_owned())?;
-        let enforced = outcome.map_err(|e| e.to_string())?.enforced;
+        let enforced = outcome.map_err(|e| e.to_string())?.enforced();
         same(enforced["no_new_privs"].as_bool(), Some(false))?;
     }
     let mut spec = programs(&["true"]);
@@ -291,7 +291,7 @@ pub fn landlock_on_files() -> Checked {
         &["exec:/usr", "scope:signals"],
         "true",
     )?)?);
-    let enforced = outcome.map_err(|e| e.to_string())?.enforced;
+    let enforced = outcome.map_err(|e| e.to_string())?.enforced();
     same(
         enforced["landlock"].to_string(),
         r#"["exec:/usr","scope:signals"]"#.to_owned(),
@@ -390,7 +390,7 @@ pub fn devices_are_given_by_name() -> Checked {
     )?;
     let (outcome, text) = captured(&plan);
     is(text.starts_with("there\n"), text)?;
-    let enforced = outcome.map_err(|e| e.to_string())?.enforced;
+    let enforced = outcome.map_err(|e| e.to_string())?.enforced();
     same(enforced["devices"].to_string(), format!("[{device:?}]"))?;
     // Nothing but a device, and nothing that is not there.
     let file = Path::new("/dev/core");
