@@ -638,12 +638,6 @@ pub fn the_program_that_enters_is_not_overwritten() -> Checked {
     let own = io(std::env::current_exe())?;
     let before = io(std::fs::read(&own))?;
     let scratch = Scratch::new("overwrite")?;
-    let script = scratch.0.join("script");
-    io(std::fs::write(&script, "#!/proc/self/exe --list\n"))?;
-    io(std::fs::set_permissions(
-        &script,
-        std::fs::Permissions::from_mode(0o755),
-    ))?;
     let root = process::effective_ids().0 == 0;
     for ids in [IdSpec::Private, IdSpec::CallerAsRoot, IdSpec::Host] {
         if ids == IdSpec::Host && !root {
@@ -669,11 +663,9 @@ pub fn the_program_that_enters_is_not_overwritten() -> Checked {
         entering.ids = ids.clone();
         entering.cap_add.clone_from(&spec.cap_add);
         for _ in 0..40 {
-            let copy = format!(
-                "cat >/tmp/script <<'E'\n#!/proc/self/exe --list\nE\nchmod +x /tmp/script; \
-                for p in /proc/[0-9]*/exe; do perl -e 'open(F, q{{+<}}, $ARGV[0]) and print qq{{open\\n}}' $p; done"
-            );
-            let mut writing = programs(&["sh", "-c", &copy]);
+            let copy = "cat >/tmp/script <<'E'\n#!/proc/self/exe --list\nE\nchmod +x /tmp/script; \
+                for p in /proc/[0-9]*/exe; do perl -e 'open(F, q{+<}, $ARGV[0]) and print qq{open\\n}' $p; done";
+            let mut writing = programs(&["sh", "-c", copy]);
             writing.ids = ids.clone();
             let text = output_in(&running, &writing)?;
             // The programs of the host are on a read-only mount, ours is not in the jail at all.
