@@ -399,8 +399,12 @@ fn plan_kernel(
         tty_group: ids.has_group(5),
     });
     guard::devices(spec, notes, ops);
-    // Without a pid namespace of its own a fresh procfs shows what the host's shows; that is what was asked.
-    ops.push(SetupOp::Proc { at: "/proc".into() });
+    // Without a pid namespace of its own a fresh procfs shows what the host's shows; that is what was asked. Who has no
+    // rights over the host's pid namespace may not mount one.
+    ops.push(match namespaces.user && !namespaces.pid {
+        true => SetupOp::HostProc,
+        false => SetupOp::Proc { at: "/proc".into() },
+    });
     ops.push(SetupOp::Sys {
         empty: !namespaces.net && namespaces.user,
     });
@@ -422,8 +426,12 @@ fn plan_program(
     ops: &mut Vec<SetupOp>,
     notes: &mut Vec<String>,
 ) -> Result<(), JailPlanError> {
-    let caps = guard::caps(&spec.cap_add, &spec.cap_drop)?;
-    let guards = guard::guards(spec, facts, caps, notes)?;
+    let asked = guard::caps(&spec.cap_add, &spec.cap_drop)?;
+    let guards = guard::guards(spec, facts, asked, notes)?;
+    let caps = match spec.own_names {
+        true => guard::with_names(asked, spec, ids, notes),
+        false => asked,
+    };
     ops.extend(guards.before);
     let (user, kept) = plan_user(spec, facts, ids, caps)?;
     ops.push(user);

@@ -371,6 +371,9 @@ pub enum SetupOp {
         /// Whether group `tty` (5) exists inside.
         tty_group: bool,
     },
+    /// The host's `/proc`, for a jail that has the host's processes but not the host's identifiers: the kernel lets it
+    /// have no new one.
+    HostProc,
     /// A new `/proc`.
     Proc {
         /// Where, from the root.
@@ -544,6 +547,7 @@ impl fmt::Display for SetupOp {
             Self::Device(at) => write!(f, "give it the host's device {}", path(at)),
             Self::Disk(plan) => plan.fmt(f),
             Self::Dev { at, .. } => write!(f, "make a fresh {}", path(at)),
+            Self::HostProc => f.write_str("bind the host's /proc, whose processes the jail sees"),
             Self::Proc { at } => write!(f, "mount a fresh {}", path(at)),
             Self::Sys { empty: false } => f.write_str("mount a read-only /sys"),
             Self::Sys { empty: true } => f.write_str("leave /sys empty"),

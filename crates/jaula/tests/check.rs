@@ -45,6 +45,28 @@ fn a_weakened_jail_says_where_it_is_open() {
         let bind = format!("{work}:/mine");
         let (found, _) = open(user, &["--bind", &bind], 1);
         assert_eq!(found, ["host-files"]);
+        let (found, _) = open(user, &["--no-new-privs=off"], 1);
+        assert_eq!(found, ["no-new-privileges"]);
+        let (found, _) = open(user, &["--cap-add", "SYS_PTRACE"], 1);
+        assert_eq!(found, ["bounding-set"]);
+        let (found, _) = open(user, &["--seccomp", "off"], 1);
+        for probe in [
+            "terminal-injection",
+            "terminal-injection-high-bits",
+            "calls-keys",
+            "calls-io-uring",
+            "calls-user-namespaces",
+            "calls-32-bit-entry",
+        ] {
+            assert!(found.contains(&probe.to_owned()), "{probe} of {found:?}");
+        }
+        assert!(
+            found
+                .iter()
+                .all(|probe| probe.starts_with("calls-") || probe.starts_with("terminal"))
+        );
+        let (found, _) = open(user, &["--ns", "-pid"], 1);
+        assert!(found.contains(&"namespace-pid".to_owned()), "{found:?}");
         // Only root has the host's identifiers to give.
         if user.who == Who::Root {
             let (found, _) = open(user, &["--ids", "host"], 1);

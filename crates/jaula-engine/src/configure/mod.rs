@@ -107,6 +107,7 @@ fn spec(root: &Path, epoch: u64, command: Vec<OsString>) -> JailSpec {
         },
         ids: IdSpec::Private,
         user: UserSpec::Root,
+        own_names: false,
         hostname: "localhost".parse().ok(),
         net: NetSpec::None,
         mounts: Vec::new(),

@@ -345,6 +345,20 @@ impl Lowering<'_> {
             SetupOp::Disk(plan) => self.disk(plan)?,
             SetupOp::Dev { at, tty_group } => self.dev(at, *tty_group)?,
             SetupOp::Device(at) => self.device(at)?,
+            SetupOp::HostProc => {
+                self.plain(c"proc", true);
+                self.first(Op::OpenTree {
+                    path: c"/proc".into(),
+                    recursive: true,
+                    slot: PROC,
+                });
+                self.first(Op::SetAttr {
+                    slot: PROC,
+                    set: attr::NOSUID | attr::NODEV | attr::NOEXEC,
+                    recursive: true,
+                });
+                self.attach(PROC, ROOT, "proc", Links::Refuse)?;
+            }
             SetupOp::Proc { at } => {
                 let attrs = attr::NOSUID | attr::NODEV | attr::NOEXEC;
                 if at == Path::new("/proc") {

@@ -259,6 +259,7 @@ fn line(
         SetupOp::Chmod { at, mode } => say(format!("chmod {mode:o} {}", in_root(at)), "asked for"),
         SetupOp::Disk(disk) => crate::disk::explain(disk, &in_root(&disk.at)),
         SetupOp::Dev { at, tty_group } => say(dev(&in_root(at), *tty_group), "device nodes that hold no data, and terminals of its own"),
+        SetupOp::HostProc => say("mkdir -p proc\nmount --rbind /proc proc".into(), "the host's processes are seen: the kernel gives no other /proc to who has them"),
         SetupOp::Proc { at } => {
             let at = in_root(at);
             say(format!("mkdir -p {at}\nmount -t proc -o nosuid,nodev,noexec proc {at}"), "shows the jail's processes only")

@@ -119,6 +119,29 @@ fn filter(
     })
 }
 
+/// The same with what changing the host name takes (uts_namespaces(7)): `SYS_ADMIN` over the jail's own user namespace.
+/// Mounting stays with the filter, which was made without it.
+pub(super) fn with_names(
+    caps: CapSet,
+    spec: &JailSpec,
+    ids: &IdPlan,
+    notes: &mut Vec<String>,
+) -> CapSet {
+    let Some(number) = CapSet::number("SYS_ADMIN") else {
+        return caps;
+    };
+    // Who says himself what root keeps is not second-guessed.
+    if *ids == IdPlan::Host || !spec.cap_drop.is_empty() || caps.has(number) {
+        return caps;
+    }
+    notes.push(
+        "root inside keeps SYS_ADMIN over the jail's own namespaces, so that its host name can be changed; \
+         mounting stays filtered"
+            .into(),
+    );
+    CapSet(caps.0 | 1 << number)
+}
+
 /// The capabilities that stay: the default set without what is dropped, and what is added.
 pub(super) fn caps(add: &[String], drop: &[String]) -> Result<CapSet, JailPlanError> {
     let bits = |names: &[String]| {

@@ -216,6 +216,8 @@ pub struct JailSpec {
     pub user: UserSpec,
     /// Host name; the mark of the jail when absent.
     pub hostname: Option<HostName>,
+    /// Whether root inside may change the host name.
+    pub own_names: bool,
     /// Network.
     pub net: NetSpec,
     /// More mounts, in order.
@@ -271,6 +273,7 @@ impl JailSpec {
             ids: IdSpec::default(),
             user: UserSpec::default(),
             hostname: None,
+            own_names: false,
             net: NetSpec::default(),
             mounts: Vec::new(),
             propagation: Propagation::default(),

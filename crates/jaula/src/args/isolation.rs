@@ -24,7 +24,7 @@ pub fn options(command: Command) -> Command {
         value(
             "ns",
             "LIST",
-            "Namespaces of its own, with commas: mnt, uts, ipc, net, pid, user, cgroup, time; +NAME and -NAME change the default, which is all but time",
+            "Namespaces of its own besides mnt and user, with commas: uts, ipc, net, pid, cgroup, time; +NAME and -NAME change the default, which is all but time",
         )
         .allow_hyphen_values(true),
         value(
@@ -147,12 +147,13 @@ fn apply_namespaces(list: &str, jail: &mut JailSpec) -> Result<(), CommandError>
             ipc: false,
             pid: false,
             net: false,
-            user: false,
+            // A list names what a jail has besides the two that make it one.
+            user: jail.ids != IdSpec::Host,
             cgroup: false,
             time: false,
         },
     };
-    let mut mount = relative;
+    let mut mount = true;
     for word in list.split(',') {
         let (name, on) = match (word.strip_prefix('+'), word.strip_prefix('-')) {
             (Some(name), _) => (name, true),
@@ -205,6 +206,8 @@ fn apply_namespaces(list: &str, jail: &mut JailSpec) -> Result<(), CommandError>
         (false, _) => jail.ids = IdSpec::Host,
         (true, _) => {}
     }
+    // Who lists it wants to see it work.
+    jail.own_names = !relative && set.uts;
     jail.namespaces = set;
     Ok(())
 }
@@ -280,9 +283,12 @@ mod tests {
         );
         assert_eq!(names("--ns -net,-ipc"), "mount user pid uts cgroup");
         assert_eq!(names("--ns mnt,pid,user"), "mount user pid");
+        assert_eq!(names("--ns uts"), "mount user uts");
+        assert!(typed("--ns uts").expect("a jail").own_names);
+        assert!(!typed("--ns +time").expect("a jail").own_names);
         assert_eq!(typed("--ns -net").expect("a jail").net, NetSpec::Host);
         assert_eq!(typed("--ns -user").expect("a jail").ids, IdSpec::Host);
-        for bad in ["-mnt", "pid", "mnt,+pid", "+pid,net", "mnt,x", "mnt,", ""] {
+        for bad in ["-mnt", "mnt,+pid", "+pid,net", "mnt,x", "mnt,", ""] {
             assert!(typed(&format!("--ns={bad}")).is_err(), "{bad}");
         }
     }

@@ -152,6 +152,7 @@ fn spec(matches: &ArgMatches, context: &Context) -> Result<RunSpec, CommandError
         ids: settings.ids,
         env: high::environment(&process, reference.is_none()),
         user: process.user,
+        own_names: false,
         hostname: settings.hostname,
         net: settings.net,
         mounts,
