@@ -5,6 +5,7 @@
 pub mod cgroup;
 pub mod check;
 pub mod configure;
+pub mod direct;
 mod disk;
 pub mod engine;
 pub mod enter;

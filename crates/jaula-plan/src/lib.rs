@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod device;
+pub mod direct;
 pub mod disk;
 pub mod enter;
 pub mod explain;

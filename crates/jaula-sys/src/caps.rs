@@ -202,3 +202,60 @@ pub(crate) fn ambient(set: u64) -> Result<(), Errno> {
     }
     Ok(())
 }
+
+/// Which of the three calls of [`keep_over_exec`] failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AmbientCall {
+    /// capget(2).
+    Get,
+    /// capset(2).
+    Set,
+    /// prctl(2) with PR_CAP_AMBIENT.
+    Raise,
+}
+
+/// Makes every permitted capability inheritable, and every effective one ambient: they survive execve(2) of a
+/// program without capabilities of its own (capabilities(7)).
+pub fn keep_over_exec() -> Result<(), (AmbientCall, Errno)> {
+    let header = Header {
+        version: VERSION_3,
+        pid: 0,
+    };
+    let none = || Data {
+        effective: 0,
+        permitted: 0,
+        inheritable: 0,
+    };
+    let mut data = [none(), none()];
+    let call = |number: libc::c_long, data: *mut Data, call: AmbientCall| {
+        // SAFETY: version 3 takes a header and two data structures.
+        let done = unsafe { libc::syscall(number, &raw const header, data) };
+        if done < 0 {
+            Err((call, Errno::last()))
+        } else {
+            Ok(())
+        }
+    };
+    call(libc::SYS_capget, data.as_mut_ptr(), AmbientCall::Get)?;
+    for half in &mut data {
+        half.inheritable = half.permitted;
+    }
+    call(libc::SYS_capset, data.as_mut_ptr(), AmbientCall::Set)?;
+    let effective = u64::from(data[0].effective) | u64::from(data[1].effective) << 32;
+    for number in (0..u64::BITS).filter(|number| effective >> number & 1 == 1) {
+        // SAFETY: takes numbers only.
+        let done = unsafe {
+            libc::prctl(
+                libc::PR_CAP_AMBIENT,
+                libc::PR_CAP_AMBIENT_RAISE,
+                libc::c_ulong::from(number),
+                0,
+                0,
+            )
+        };
+        if done < 0 {
+            return Err((AmbientCall::Raise, Errno::last()));
+        }
+    }
+    Ok(())
+}

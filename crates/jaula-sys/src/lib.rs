@@ -2,12 +2,13 @@
 
 pub mod attempt;
 pub mod beneath;
-mod caps;
+pub mod caps;
 pub mod cgroup;
 pub mod child;
 pub mod content;
 pub mod detach;
 pub mod dir;
+pub mod direct;
 pub mod disk_op;
 pub mod error;
 pub mod idmap;
@@ -26,6 +27,7 @@ pub mod seccomp;
 pub mod server;
 pub mod signal;
 pub mod spawn;
+mod start;
 pub mod tree;
 pub mod userns;
 pub mod watch;

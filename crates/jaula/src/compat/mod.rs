@@ -2,13 +2,14 @@
 //! answers with its messages and exit codes. A face is reached by a link with the tool's name (`jaula compat install`
 //! makes them) and as `jaula compat TOOL ARGUMENTS…`.
 
-#[allow(
-    dead_code,
-    reason = "the faces that read their arguments with it are being added"
-)]
+mod chroot;
 pub mod getopt;
 mod lsns;
+mod nsenter;
+pub mod signals;
 mod smartcols;
+pub mod tool;
+mod unshare;
 pub mod util_linux;
 
 use std::ffi::{OsStr, OsString};
@@ -26,11 +27,16 @@ pub struct Face {
 }
 
 /// The faces, by name.
-pub const FACES: &[Face] = &[Face {
-    name: "lsns",
-    of: "util-linux 2.38 to 2.41",
-    run: lsns::run,
-}];
+pub const FACES: &[Face] = &[
+    chroot::FACE,
+    Face {
+        name: "lsns",
+        of: "util-linux 2.38 to 2.41",
+        run: lsns::run,
+    },
+    nsenter::FACE,
+    unshare::FACE,
+];
 
 /// The face of this name.
 pub fn by_name(name: impl AsRef<OsStr>) -> Option<&'static Face> {
