@@ -51,6 +51,8 @@ pub struct Stat {
     pub gid: u32,
     /// Bytes.
     pub size: u64,
+    /// Bytes on disk.
+    pub disk: u64,
     /// Last change of content, seconds since the epoch.
     pub mtime: i64,
     /// And its nanoseconds.
@@ -95,6 +97,9 @@ fn stat_of(stat: &sys::Stat) -> io::Result<Stat> {
         uid: stat.st_uid,
         gid: stat.st_gid,
         size: u64::try_from(stat.st_size).unwrap_or(0),
+        disk: u64::try_from(stat.st_blocks)
+            .unwrap_or(0)
+            .saturating_mul(512),
         mtime: stat.st_mtime,
         mtime_nsec: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
         dev: stat.st_dev,

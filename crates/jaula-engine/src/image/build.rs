@@ -59,14 +59,17 @@ pub(crate) fn build_with(
     let made = fetch(plan, store, client, observer)
         .and_then(|()| stage.point().map_err(BuildError::from))
         .and_then(|()| make(plan, store, &stage, runner, observer));
-    if let Err(error) = made {
-        if let Some(path) = error.bad_file() {
-            // Best effort: the next build would find the same again, and say so.
-            drop(std::fs::remove_file(path));
+    let size = match made {
+        Ok(size) => size,
+        Err(error) => {
+            if let Some(path) = error.bad_file() {
+                // Best effort: the next build would find the same again, and say so.
+                drop(std::fs::remove_file(path));
+            }
+            stage.abandon()?;
+            return Err(error);
         }
-        stage.abandon()?;
-        return Err(error);
-    }
+    };
     let started = Instant::now();
     observer.event(Event::Started {
         phase: Phase::Finish,
@@ -81,6 +84,7 @@ pub(crate) fn build_with(
         variant: plan.spec.variant.to_string(),
         packages: plan.lock.packages.len() as u64,
         created: epoch(plan),
+        size,
         ..Manifest::default()
     };
     let image = stage.publish(
@@ -183,14 +187,14 @@ fn escaped(path: &str) -> String {
     text
 }
 
-/// Fills the stage.
+/// Fills the stage; how many bytes it has on disk.
 fn make(
     plan: &ImagePlan,
     store: &Store,
     stage: &Stage,
     runner: Runner<'_>,
     observer: &dyn Observer,
-) -> Result<(), BuildError> {
+) -> Result<u64, BuildError> {
     let shown = stage.root();
     if let Some(base) = &plan.base {
         base::copy_tree(&base.root, shown)?;

@@ -4,6 +4,7 @@ use super::error::BuildError;
 use super::layout::Tree;
 use crate::error::At;
 use jaula_sys::tree::{Dir, Kind};
+use std::collections::HashSet;
 use std::ffi::CString;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -22,7 +23,8 @@ const FILES: [&str; 10] = [
     "var/log/dpkg.log",
 ];
 
-pub fn normalise(root: &Dir, shown: &Path, tree: &Tree<'_>, epoch: i64) -> Result<(), BuildError> {
+/// Does it, and tells how many bytes the tree has on disk, a file with several names counted once.
+pub fn normalise(root: &Dir, shown: &Path, tree: &Tree<'_>, epoch: i64) -> Result<u64, BuildError> {
     for path in FILES {
         tree.remove(path)?;
     }
@@ -33,7 +35,17 @@ pub fn normalise(root: &Dir, shown: &Path, tree: &Tree<'_>, epoch: i64) -> Resul
     for dir in ["run", "tmp"] {
         empty(root, dir, shown)?;
     }
-    clamp(root, shown, epoch, 0)
+    let mut usage = Usage::default();
+    clamp(root, shown, epoch, 0, &mut usage)?;
+    Ok(usage.bytes)
+}
+
+/// What the walk over the tree counts by the way.
+#[derive(Default)]
+struct Usage {
+    bytes: u64,
+    /// Inodes of files that have several names.
+    seen: HashSet<u64>,
 }
 
 /// Removes what is in a directory of the root, but `run/lock`, which `/var/lock` leads to.
@@ -67,7 +79,13 @@ fn remove(dir: &Dir, name: &CString, depth: usize) -> std::io::Result<()> {
 }
 
 /// No time in the tree is later than `epoch`.
-fn clamp(dir: &Dir, shown: &Path, epoch: i64, depth: usize) -> Result<(), BuildError> {
+fn clamp(
+    dir: &Dir,
+    shown: &Path,
+    epoch: i64,
+    depth: usize,
+    usage: &mut Usage,
+) -> Result<(), BuildError> {
     if depth > 256 {
         return Err(BuildError::Io(
             std::io::Error::from(ErrorKind::InvalidInput).at_path(shown),
@@ -82,9 +100,12 @@ fn clamp(dir: &Dir, shown: &Path, epoch: i64, depth: usize) -> Result<(), BuildE
             )
         };
         let stat = dir.stat(&entry.name).at("look at", path())?;
+        if stat.nlink < 2 || stat.kind == Kind::Dir || usage.seen.insert(stat.ino) {
+            usage.bytes = usage.bytes.saturating_add(stat.disk);
+        }
         if stat.kind == Kind::Dir {
             let below = dir.dir(&entry.name).at("open", path())?;
-            clamp(&below, &path(), epoch, depth + 1)?;
+            clamp(&below, &path(), epoch, depth + 1, usage)?;
         }
         if stat.mtime > epoch || (stat.mtime == epoch && stat.mtime_nsec > 0) {
             dir.set_mtime(&entry.name, epoch, 0)
