@@ -248,10 +248,12 @@ fn as_ordinary_user(root: &Path, cache: &Path, skips: &Path) -> Result<Count> {
     let mirror = stage.join("cache");
     // Its own copy: the directories above the build directory may be closed to it.
     copy_readable(cache, &mirror)?;
-    // Snapshots and fixtures lie beside the sources.
+    // Snapshots and fixtures lie beside the sources, and guides are typed as they stand.
     let source = stage.join("source");
     fs::create_dir(&source)?;
-    copy_readable(&root.join("crates"), &source.join("crates"))?;
+    for part in ["crates", "docs"] {
+        copy_readable(&root.join(part), &source.join(part))?;
+    }
     let mut count = Count::default();
     for (package, program, face) in &programs {
         let copy = stage.join(program.file_name().context("a program has a name")?);
