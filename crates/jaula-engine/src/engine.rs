@@ -1,6 +1,7 @@
 //! The engine: the verbs, in pairs `plan_x` and `x`.
 
 mod jails;
+mod running;
 
 use crate::cgroup::Groups;
 use crate::error::EngineError;
@@ -11,7 +12,7 @@ use crate::image::Way;
 use crate::named::Record;
 use crate::outcome::{Gate, Io, Outcome};
 use crate::plan::{ImagePlan, StepPlan};
-use crate::run::{RunPlan, Source};
+use crate::run::{Detach, RunPlan, Source};
 use crate::spec::{ExecSpec, ImageOptions, RunChanges, RunSpec};
 use crate::store::{Store, StoreError};
 use crate::view::{Image, ImageInfo};
@@ -284,6 +285,7 @@ impl Engine {
                 }
             }
         };
+        let spec_detach = spec.detach.clone();
         let spec = JailSpec {
             root,
             ..spec.jail.clone()
@@ -294,7 +296,19 @@ impl Engine {
             // It may well be possible once the image is there.
             (Err(_), _) => None,
         };
-        Ok(RunPlan { source, spec, jail })
+        let detach = match &spec_detach {
+            Some(asked) => Some(Detach {
+                name: self.run_name(asked.name.as_ref())?,
+                logged: asked.logged,
+            }),
+            None => None,
+        };
+        Ok(RunPlan {
+            source,
+            spec,
+            jail,
+            detach,
+        })
     }
 
     /// Makes the image when it is missing, and runs the jail.

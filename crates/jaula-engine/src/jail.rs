@@ -339,7 +339,7 @@ fn supervised(
         let (started, running) = running;
         started(running, &held);
     }
-    let clock = supervise::Clock::start(plan)?;
+    let clock = supervise::Clock::start(plan, held)?;
     match (io, master, pipe) {
         (Io::Captured(sink), _, Some((reader, writer, null))) => {
             drop((writer, null));

@@ -5,6 +5,7 @@
 pub mod cgroup;
 pub mod check;
 pub mod configure;
+pub mod detached;
 pub mod direct;
 mod disk;
 pub mod engine;
@@ -46,6 +47,8 @@ pub use export::ExportTarget;
 pub use jail::JailError;
 pub use outcome::{Gate, Io, Outcome, Reached, Status};
 pub use plan::{ImagePlan, Preview, StepPlan};
-pub use run::{ExecPlan, NewPlan, RunPlan};
-pub use spec::{ExecSpec, GuardSpec, ImageOptions, JailSettings, NewSpec, RunChanges, RunSpec};
+pub use run::{Detach, ExecPlan, NewPlan, RunPlan};
+pub use spec::{
+    DetachSpec, ExecSpec, GuardSpec, ImageOptions, JailSettings, NewSpec, RunChanges, RunSpec,
+};
 pub use view::{Image, ImageInfo, Jail};

@@ -33,6 +33,23 @@ pub struct Outcome {
     pub limit: Option<Reached>,
 }
 
+/// The exit code of a jail whose time was up, as timeout(1) has it.
+const TIME_IS_UP: u8 = 124;
+
+impl Outcome {
+    /// The exit code by which it is told: the program's, 128 + n when signal n ended it (chroot(1)), 124 when its time
+    /// was up (timeout(1)).
+    pub fn code(&self) -> u8 {
+        match (self.limit, self.status) {
+            (Some(Reached::Time), _) => TIME_IS_UP,
+            (_, Status::Exited(code)) => code,
+            (_, Status::Signalled(signal)) => {
+                u8::try_from(128i64 + i64::from(signal)).unwrap_or(255)
+            }
+        }
+    }
+}
+
 impl Outcome {
     /// What was really enforced.
     pub fn enforced(&self) -> Enforced {
@@ -50,7 +67,7 @@ impl fmt::Debug for Outcome {
 }
 
 /// A limit that ended a program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case", tag = "limit")]
 pub enum Reached {
     /// Its time was up.

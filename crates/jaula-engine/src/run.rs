@@ -43,9 +43,25 @@ pub struct RunPlan {
     /// The jail; planned again when the image is there. None while nothing can be said without it (a user looked up
     /// in an image that does not exist yet).
     pub(crate) jail: Option<JailPlan>,
+    /// Whether it goes on in the background, and how.
+    pub(crate) detach: Option<Detach>,
+}
+
+/// A run that goes on in the background.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Detach {
+    /// Its name.
+    pub name: jaula_plan::names::JailName,
+    /// Whether what it writes is kept.
+    pub logged: bool,
 }
 
 impl RunPlan {
+    /// How it goes on in the background, if it does.
+    pub fn detach(&self) -> Option<&Detach> {
+        self.detach.as_ref()
+    }
+
     /// Whether everything it needs is there: no network, nothing to make.
     pub fn is_ready(&self) -> bool {
         self.source.preview().is_none()
@@ -63,8 +79,19 @@ impl fmt::Display for RunPlan {
             writeln!(f, "{made}")?;
         }
         match &self.jail {
-            Some(jail) => jail.fmt(f),
-            None => writeln!(f, "then run in a jail on it"),
+            Some(jail) => jail.fmt(f)?,
+            None => writeln!(f, "then run in a jail on it")?,
+        }
+        match &self.detach {
+            Some(detach) if detach.logged => {
+                writeln!(
+                    f,
+                    "go on in the background as {}, its output to a log",
+                    detach.name
+                )
+            }
+            Some(detach) => writeln!(f, "go on in the background as {}", detach.name),
+            None => Ok(()),
         }
     }
 }
@@ -75,6 +102,7 @@ impl Preview for RunPlan {
             "version": 1,
             "image": self.source.preview().map(Preview::to_json),
             "jail": self.jail.as_ref().map(JailPlan::to_json),
+            "detached": self.detach.as_ref().map(|detach| detach.name.to_string()),
         })
     }
 

@@ -71,6 +71,17 @@ pub struct RunSpec {
     pub changes: RunChanges,
     /// The jail; its `root` is replaced by what `reference` names.
     pub jail: JailSpec,
+    /// Whether it goes on in the background.
+    pub detach: Option<DetachSpec>,
+}
+
+/// A run that is to go on in the background.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DetachSpec {
+    /// Its name; one is made up when absent.
+    pub name: Option<JailName>,
+    /// Whether what it writes is kept.
+    pub logged: bool,
 }
 
 /// A named jail to be made.

@@ -5,6 +5,7 @@ use crate::explain::{ExplainLine, shown, word};
 use crate::names::{Digest, JailName, Tag};
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// How an archive is compressed, chosen by the suffix of its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
@@ -144,6 +145,31 @@ pub enum Step {
         /// Its first process, as seen by the caller.
         pid: u32,
     },
+    /// A running jail is told to end, and killed when it has not ended in time.
+    EndJail {
+        /// The jail or run.
+        name: JailName,
+        /// Its program, as seen by the caller.
+        pid: u32,
+        /// How long it has.
+        kill_after: Duration,
+    },
+    /// The programs of a running jail are sent a signal.
+    SignalJail {
+        /// The jail or run.
+        name: JailName,
+        /// Its program, as seen by the caller.
+        pid: u32,
+        /// The signal's number.
+        signal: i32,
+    },
+    /// What is kept of a run in the background is removed.
+    RemoveRun {
+        /// The run.
+        name: JailName,
+        /// Its log.
+        path: PathBuf,
+    },
     /// A named jail is removed with all that was written in it.
     RemoveJail {
         /// The jail.
@@ -242,6 +268,9 @@ impl Step {
             Self::Untag { .. }
             | Self::RemoveImage { .. }
             | Self::StopJail { .. }
+            | Self::EndJail { .. }
+            | Self::SignalJail { .. }
+            | Self::RemoveRun { .. }
             | Self::RemoveJail { .. }
             | Self::CopyIn { .. }
             | Self::CopyOut { .. }
@@ -349,6 +378,21 @@ impl Step {
                 format!("kill -KILL {pid}"),
                 "end the jail's first process, and all others with it",
             ),
+            Self::EndJail {
+                pid, kill_after, ..
+            } => ExplainLine::new(
+                format!(
+                    "kill -TERM {pid}; timeout {} tail --pid={pid} -f /dev/null || kill -KILL {pid}",
+                    kill_after.as_secs()
+                ),
+                "tell it to end, wait, and end it by force",
+            ),
+            Self::SignalJail { pid, signal, .. } => {
+                ExplainLine::new(format!("kill -{signal} {pid}"), "send it a signal")
+            }
+            Self::RemoveRun { path, .. } => {
+                ExplainLine::new(format!("rm --force {}", word(path)), "forget the run")
+            }
             Self::WriteArchive {
                 root,
                 path,
@@ -447,6 +491,19 @@ impl fmt::Display for Step {
             Self::RemoveImage { image, .. } => write!(f, "remove image {image}"),
             Self::CreateJail { name, path } => write!(f, "create jail {name} in {}", shown(path)),
             Self::StopJail { name, pid } => write!(f, "stop jail {name} (pid {pid})"),
+            Self::EndJail {
+                name,
+                pid,
+                kill_after,
+            } => write!(
+                f,
+                "tell {name} (pid {pid}) to end, and kill it after {}",
+                crate::spec::limits::shown_duration(*kill_after)
+            ),
+            Self::SignalJail { name, pid, signal } => {
+                write!(f, "send signal {signal} to {name} (pid {pid})")
+            }
+            Self::RemoveRun { name, .. } => write!(f, "remove run {name}"),
             Self::RemoveJail { name, path } => write!(f, "remove jail {name} in {}", shown(path)),
             Self::WriteArchive { path, .. } => write!(f, "write archive {}", shown(path)),
             Self::WriteDirectory { path, .. } => write!(f, "write directory {}", shown(path)),

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 
 /// A namespace held open, and its `CLONE_NEW*`.
 pub type Held = (OwnedFd, i32);
@@ -114,4 +115,70 @@ fn act_as((uid, gid): (u32, u32)) -> io::Result<()> {
         return Err(refused(libc::EPERM));
     }
     crate::caps::raise().map_err(|errno| refused(errno.0))
+}
+
+/// The flag of a process identifier namespace, for [`signal_all`].
+pub const PROCESSES: i32 = libc::CLONE_NEWPID;
+
+/// Sends a signal to every process of the process identifier namespace among these, but to its first one (kill(2),
+/// `-1`): a child joins it, with the user namespace where that is among them too. This process must have one thread.
+///
+/// # Errors
+/// Those of setns(2) and fork(2); `InvalidInput` when the namespace is that of this process.
+pub fn signal_all(held: &[Held], signal: i32) -> io::Result<()> {
+    let wanted = libc::CLONE_NEWUSER | libc::CLONE_NEWPID;
+    let mut child = || {
+        let ours = std::fs::metadata("/proc/self/ns/user").map(|meta| meta.ino());
+        for (fd, namespaces) in held.iter().filter(|(_, flag)| flag & wanted != 0) {
+            // Nobody may join the user namespace he is in.
+            let theirs = fd.try_clone().map(std::fs::File::from);
+            let theirs = theirs
+                .and_then(|file| file.metadata())
+                .map(|meta| meta.ino());
+            if *namespaces == libc::CLONE_NEWUSER
+                && matches!((&ours, theirs), (Ok(a), Ok(b)) if *a == b)
+            {
+                continue;
+            }
+            // SAFETY: takes numbers only.
+            if unsafe { libc::setns(fd.as_raw_fd(), *namespaces) } < 0 {
+                return failure();
+            }
+        }
+        // Children from here on are in the namespace joined. Were that ours, everybody would be signalled.
+        let link = |name| std::fs::read_link(format!("/proc/self/ns/{name}"));
+        match (link("pid"), link("pid_for_children")) {
+            (Ok(own), Ok(joined)) if own != joined => {}
+            _ => return libc::EINVAL as u8,
+        }
+        let mut inside = || {
+            // SAFETY: takes numbers only.
+            match unsafe { libc::kill(-1, signal) } {
+                0 => 0,
+                _ => failure(),
+            }
+        };
+        match crate::userns::fork(&mut inside).and_then(crate::userns::Forked::wait) {
+            Ok(code) => code.unwrap_or(libc::EIO as u8),
+            Err(error) => error.errno.0 as u8,
+        }
+    };
+    let forked = crate::userns::fork(&mut child).map_err(|error| refused(error.errno.0))?;
+    let code = forked.wait().map_err(|error| refused(error.errno.0))?;
+    match code {
+        // There is nobody but the first.
+        Some(0) => Ok(()),
+        Some(code) if i32::from(code) == libc::ESRCH => Ok(()),
+        Some(code) => Err(refused(code.into())),
+        // SIGKILL takes the one that sends it with it when the namespace ends.
+        None if signal == libc::SIGKILL => Ok(()),
+        None => Err(refused(libc::EIO)),
+    }
+}
+
+fn failure() -> u8 {
+    io::Error::last_os_error()
+        .raw_os_error()
+        .and_then(|errno| u8::try_from(errno).ok())
+        .unwrap_or(libc::EIO as u8)
 }

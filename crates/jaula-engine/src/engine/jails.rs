@@ -36,6 +36,7 @@ impl Engine {
             }
             .into());
         }
+        crate::detached::refuse_running(&self.store, &spec.name)?;
         let source = self.source(&spec.from, &spec.image, observer, dry)?;
         let directory = match &spec.from {
             Reference::Directory(path) => Some(crate::import::directory(path)?),
@@ -78,6 +79,9 @@ impl Engine {
     pub fn plan_rm_jail(&self, name: &JailName, force: bool) -> Result<StepPlan, EngineError> {
         let path = crate::named::jail_dir(&self.store, name);
         if path.symlink_metadata().is_err() {
+            if let Some(entry) = crate::detached::entry(&self.store, name)? {
+                return self.plan_rm_run(&entry, force);
+            }
             crate::named::record(&self.store, name)?;
         }
         let mut steps = Vec::new();
@@ -108,6 +112,16 @@ impl Engine {
             match step {
                 Step::StopJail { pid, .. } => stop = Some(*pid),
                 Step::RemoveJail { name, .. } => crate::named::remove(&self.store, name, stop)?,
+                Step::RemoveRun { name, .. } => {
+                    if let (Some(pid), Some(entry)) =
+                        (stop, crate::detached::entry(&self.store, name)?)
+                        && entry.running.pid == pid
+                    {
+                        let target = crate::detached::Target::Detached(Box::new(entry));
+                        self.signal(&target, crate::detached::SIGKILL)?;
+                    }
+                    crate::detached::remove(&self.store, name)?;
+                }
                 _ => {
                     return Err(EngineError::Foreign {
                         step: step.to_string(),

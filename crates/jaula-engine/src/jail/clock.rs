@@ -4,6 +4,7 @@ use super::JailError;
 use jaula_plan::jail::JailPlan;
 use jaula_plan::limit_op::LimitOp;
 use jaula_plan::setup_op::SetupOp;
+use jaula_sys::joining::{Held, PROCESSES, signal_all};
 use jaula_sys::limits::alarm;
 use jaula_sys::spawn::Child;
 use std::cell::Cell;
@@ -15,6 +16,8 @@ const SIGKILL: i32 = 9;
 /// A clock that runs, or none. All signals are blocked while it does; SIGALRM is what it strikes by.
 pub(super) struct Clock {
     kill_after: Option<Duration>,
+    /// The namespaces of the jail, where they are held: then all of its processes are told.
+    held: Vec<Held>,
     strikes: Cell<u32>,
 }
 
@@ -24,7 +27,7 @@ fn micros(time: Duration) -> u64 {
 
 impl Clock {
     /// Starts the clock of a plan that has one.
-    pub(super) fn start(plan: &JailPlan) -> Result<Self, JailError> {
+    pub(super) fn start(plan: &JailPlan, held: Vec<Held>) -> Result<Self, JailError> {
         let times = plan.ops.iter().find_map(|op| match op {
             SetupOp::Limit(LimitOp::Time { after, kill_after }) => Some((*after, *kill_after)),
             _ => None,
@@ -34,6 +37,7 @@ impl Clock {
         }
         Ok(Self {
             kill_after: times.map(|(_, kill_after)| kill_after),
+            held,
             strikes: Cell::new(0),
         })
     }
@@ -49,7 +53,10 @@ impl Clock {
             child.signal(SIGKILL);
             return;
         }
-        child.signal(SIGTERM);
+        let processes = self.held.iter().any(|(_, flag)| *flag == PROCESSES);
+        if !processes || signal_all(&self.held, SIGTERM).is_err() {
+            child.signal(SIGTERM);
+        }
         // One that was stopped has to go on to end.
         child.signal(18);
         if alarm(micros(self.kill_after.unwrap_or_default()).max(1)).is_err() {

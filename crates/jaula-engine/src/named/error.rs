@@ -35,6 +35,26 @@ pub enum NamedError {
         /// Its first process.
         pid: u32,
     },
+    /// It does not run.
+    #[error("{name} does not run: {state}")]
+    NotRunning {
+        /// The jail or run.
+        name: JailName,
+        /// What it does instead.
+        state: String,
+    },
+    /// A word that names nothing that runs.
+    #[error("{word} is neither a name nor a process of a jail of this store")]
+    NoJailOf {
+        /// As typed.
+        word: String,
+    },
+    /// What it wrote was not kept.
+    #[error("there is no log of {name}")]
+    NoLog {
+        /// The jail or run.
+        name: JailName,
+    },
     /// Its first session could not start it.
     #[error("cannot start jail {name}: {text}")]
     Start {
@@ -73,8 +93,11 @@ impl NamedError {
             Self::Copy(error) => error.kind(),
             Self::Start { .. } => Kind::KernelRefused,
             Self::Copying { .. } => Kind::Internal,
-            Self::NoSuchJail { .. } | Self::BaseGone { .. } => Kind::NotFound,
-            Self::Exists { .. } | Self::Running { .. } => Kind::User,
+            Self::NoSuchJail { .. }
+            | Self::NoJailOf { .. }
+            | Self::NoLog { .. }
+            | Self::BaseGone { .. } => Kind::NotFound,
+            Self::Exists { .. } | Self::Running { .. } | Self::NotRunning { .. } => Kind::User,
         }
     }
 
@@ -90,8 +113,15 @@ impl NamedError {
             Self::Exists { name } => vec![format!(
                 "jaula sh {name} enters it; jaula rm {name} removes it"
             )],
+            Self::NoJailOf { .. } => vec!["jaula ps lists what runs".to_owned()],
+            Self::NoLog { .. } => {
+                vec![
+                    "runs that were started with --detach, and without --no-log, have one"
+                        .to_owned(),
+                ]
+            }
             Self::Running { name, .. } => vec![format!(
-                "it ends with its last session; jaula rm --force {name} ends and removes it"
+                "jaula stop {name} ends it; jaula rm --force {name} ends and removes it"
             )],
             _ => Vec::new(),
         }

@@ -162,6 +162,8 @@ fn keep(
         own = Some(running);
     };
     let mut wait = || {
+        // What is sent to all of the jail is for its programs.
+        let _blocked = jaula_sys::signal::Blocked::new();
         wait_for_end_of_input();
         0
     };

@@ -15,7 +15,10 @@ pub use copy::{copy_in, copy_out};
 pub use error::NamedError;
 pub(crate) use exec::chain;
 pub use exec::{Session, join};
-pub use record::{Record, Running, jail_dir, record, records, run_path, running, stale_runs};
+pub(crate) use record::is_entry_of;
+pub use record::{
+    Keeper, Record, Running, jail_dir, record, records, run_path, running, stale_runs,
+};
 
 use crate::error::At;
 use crate::journal::Intent;

@@ -304,6 +304,14 @@ impl Running {
         })
     }
 
+    /// That process.
+    pub fn process(&self) -> crate::jail::Running {
+        crate::jail::Running {
+            pid: self.pid,
+            start_time: self.start_time,
+        }
+    }
+
     /// The jail's namespaces as whoever is not root needs them to join it; root needs none.
     pub fn namespaces(&self) -> io::Result<Vec<Held>> {
         match &self.keeper {
@@ -343,6 +351,11 @@ pub(super) fn read_running(path: &Path) -> Option<Running> {
         .read_to_end(&mut text)
         .ok()?;
     serde_json::from_slice(&text).ok()
+}
+
+/// Whether an entry still is this one's.
+pub(crate) fn is_entry_of(path: &Path, running: &Running) -> bool {
+    read_running(path).as_ref() == Some(running)
 }
 
 /// The first process of a jail, when it runs.

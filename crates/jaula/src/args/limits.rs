@@ -1,9 +1,9 @@
 //! Limits, as options and as typed.
 
-use crate::args::low::text;
+use crate::args::low::{parse, text};
 use crate::error::CommandError;
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use jaula_engine::Reached;
+use jaula_engine::{DetachSpec, Reached};
 use jaula_plan::spec::limits::{Limit, LimitError, Limits, parse_duration};
 use std::time::Duration;
 
@@ -31,6 +31,44 @@ pub fn options(command: Command) -> Command {
             .help("Kill what has not ended so long after that [default: 10s]"),
     ]);
     best_effort(command)
+}
+
+/// `--detach` and what belongs to it.
+pub fn detach(command: Command) -> Command {
+    command.next_help_heading("Background").args([
+        Arg::new("detach")
+            .long("detach")
+            .short('d')
+            .action(ArgAction::SetTrue)
+            .help("Go on in the background, without input; print the name of the run"),
+        Arg::new("name")
+            .long("name")
+            .value_name("NAME")
+            .requires("detach")
+            .help("Call the run NAME, for logs, stop, wait and stats [default: made up]"),
+        Arg::new("no-log")
+            .long("no-log")
+            .action(ArgAction::SetTrue)
+            .requires("detach")
+            .help("Keep nothing of what it writes"),
+    ])
+}
+
+/// Whether the run goes on in the background; never for verbs that do not have the option.
+///
+/// # Errors
+/// When its name is none.
+pub fn detached(matches: &ArgMatches) -> Result<Option<DetachSpec>, CommandError> {
+    let asked = |name| matches!(matches.try_get_one::<bool>(name), Ok(Some(true)));
+    if !asked("detach") {
+        return Ok(None);
+    }
+    Ok(Some(DetachSpec {
+        name: text(matches, "name")
+            .map(|word| parse("--name", word))
+            .transpose()?,
+        logged: !asked("no-log"),
+    }))
 }
 
 /// `--best-effort`, once.

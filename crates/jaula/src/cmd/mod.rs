@@ -10,6 +10,8 @@ pub mod enter;
 pub mod exec;
 pub mod help;
 pub mod image;
+pub mod kill;
+pub mod logs;
 pub mod ls;
 pub mod man;
 pub mod new;
@@ -18,6 +20,9 @@ pub mod rm;
 pub mod run;
 pub mod sh;
 pub mod show;
+pub mod stats;
+pub mod stop;
+pub mod wait;
 
 use crate::args::complaint::{Refused, complain};
 use crate::args::high::Surroundings;
@@ -29,7 +34,7 @@ use crate::error::CommandError;
 use crate::output::{Done, Output, write_stderr, write_stdout};
 use clap::{ArgMatches, Command};
 use jaula_engine::session::{Caller, Need, enter, enter_kept};
-use jaula_engine::{Engine, EngineError, Event, Kind, Observer, Outcome, Preview, Reached, Status};
+use jaula_engine::{Engine, EngineError, Event, Kind, Observer, Outcome, Preview};
 use jaula_plan::explain::script;
 use jaula_plan::spec::rootfs::Reference;
 use serde_json::json;
@@ -96,6 +101,31 @@ pub const VERBS: &[Verb] = &[
         name: "show",
         command: show::command,
         run: show::run,
+    },
+    Verb {
+        name: "stop",
+        command: stop::command,
+        run: stop::run,
+    },
+    Verb {
+        name: "kill",
+        command: kill::command,
+        run: kill::run,
+    },
+    Verb {
+        name: "wait",
+        command: wait::command,
+        run: wait::run,
+    },
+    Verb {
+        name: "logs",
+        command: logs::command,
+        run: logs::run,
+    },
+    Verb {
+        name: "stats",
+        command: stats::command,
+        run: stats::run,
     },
     Verb {
         name: "rm",
@@ -317,19 +347,10 @@ impl Context {
                 .into_iter()
                 .for_each(|text| self.progress.event(Event::Note { text }));
             self.progress.clear();
-            if reached == Reached::Time {
-                jaula_engine::leave(TIME_IS_UP);
-            }
         }
-        jaula_engine::leave(match outcome.status {
-            Status::Exited(code) => code,
-            Status::Signalled(signal) => u8::try_from(128i64 + i64::from(signal)).unwrap_or(255),
-        })
+        jaula_engine::leave(outcome.code())
     }
 }
-
-/// The exit code of a jail whose time was up, as timeout(1) has it.
-const TIME_IS_UP: u8 = 124;
 
 /// The engine's error below what the verb attempted, with the engine's hints.
 pub fn failed(attempt: impl Into<String>, error: EngineError) -> CommandError {

@@ -1,7 +1,7 @@
 //! `jaula run`: a program in a jail that goes with it.
 
 use crate::args::protection::{self, Protection};
-use crate::args::{high, isolation, low, options, tree};
+use crate::args::{high, isolation, limits, low, options, tree};
 use crate::cmd::image::meant;
 use crate::cmd::{Context, failed, session_for};
 use crate::error::CommandError;
@@ -14,6 +14,7 @@ use jaula_plan::spec::jail::{
     Changes, IdSpec, JailSpec, MountSpec, Propagation, RootSpec, Terminal, UserSpec,
 };
 use jaula_plan::spec::rootfs::Reference;
+use serde_json::json;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -36,7 +37,7 @@ pub fn command(command: Command) -> Command {
         )
         .arg(options::reference(false))
         .arg(options::program("Program and arguments [default: an interactive shell]"));
-    jail_options(options::preview(command))
+    limits::detach(jail_options(options::preview(command)))
 }
 
 /// The options that say what the jail is: those of every verb that makes one for a moment.
@@ -54,6 +55,17 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
     let (engine, plan, attempt) = planned(matches, context, shown)?;
     if shown != low::Shown::Done {
         return context.show(shown, &plan);
+    }
+    if plan.detach().is_some() {
+        let entry = engine
+            .run_detached(&plan, &context.progress)
+            .map_err(|error| attempt.failed(error))?;
+        context.progress.clear();
+        return context.out.result(
+            "detached",
+            || json!({ "run": entry }),
+            || entry.name.to_string(),
+        );
     }
     let outcome = engine
         .run(&plan, context.around.io(), &context.progress)
@@ -84,6 +96,10 @@ pub fn planned(
     shown: low::Shown,
 ) -> Result<(Engine, RunPlan, Attempt), CommandError> {
     let mut spec = spec(matches, context)?;
+    spec.detach = limits::detached(matches)?;
+    if spec.detach.is_some() {
+        spec.jail.terminal = Terminal::Captured;
+    }
     let dry = if shown == low::Shown::Done {
         Dry::MayCache
     } else {
@@ -167,6 +183,7 @@ fn spec(matches: &ArgMatches, context: &Context) -> Result<RunSpec, CommandError
     Protection::read(matches)?.apply(&mut jail);
     isolation::apply(matches, &mut jail)?;
     Ok(RunSpec {
+        detach: None,
         reference,
         image,
         changes,
