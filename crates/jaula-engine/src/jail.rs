@@ -4,6 +4,7 @@
 //! other threads held would stay locked in the clone.
 
 mod blocks;
+pub mod bwrap;
 mod clock;
 mod enforced;
 mod error;

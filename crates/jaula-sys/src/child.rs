@@ -41,6 +41,8 @@ pub(crate) struct Table {
     pub(crate) worked_in: usize,
     /// The umask before the walk.
     pub(crate) umask: libc::mode_t,
+    /// The mount of [`Op::AttachAside`].
+    aside: Option<RawFd>,
 }
 
 impl Table {
@@ -52,6 +54,7 @@ impl Table {
             note: Note::new(),
             worked_in: 0,
             umask: 0o022,
+            aside: None,
         }
     }
 
@@ -304,6 +307,8 @@ pub enum Op {
 pub enum PlaceKind {
     /// A directory of this mode if it has to be made.
     Directory(u32),
+    /// A file of this mode if it has to be made.
+    File(u32),
     /// As the mount of a slot: a directory of mode 755, or a file of this mode if it has to be made.
     Like(Slot, u32),
 }
@@ -425,7 +430,16 @@ fn apply(op: &Op, table: &mut Table) -> Result<Done, Errno> {
             recursive,
             slot,
         } => {
-            table.put(*slot, mount::open_tree(libc::AT_FDCWD, path, *recursive)?)?;
+            let hidden = table.aside.filter(|_| *recursive);
+            // What holds the jail while it is made lies somewhere in the host's tree: no copy may show it.
+            if let Some(aside) = hidden {
+                mount::set_propagation(aside, libc::MS_UNBINDABLE)?;
+            }
+            let tree = mount::open_tree(libc::AT_FDCWD, path, *recursive);
+            if let Some(aside) = hidden {
+                mount::set_propagation(aside, libc::MS_PRIVATE)?;
+            }
+            table.put(*slot, tree?)?;
         }
         Op::OpenPart { dir, path, slot } => {
             table.put(*slot, mount::open_tree(table.at(*dir)?, path, false)?)?
@@ -437,7 +451,11 @@ fn apply(op: &Op, table: &mut Table) -> Result<Done, Errno> {
             recursive,
         } => mount::set_attr(table.at(*slot)?, *set, None, *recursive)?,
         // A directory of procfs that every kernel has: it hides no path that is still to be opened.
-        Op::AttachAside(slot) => mount::attach_at(table.at(*slot)?, c"/proc/fs")?,
+        Op::AttachAside(slot) => {
+            let aside = table.at(*slot)?;
+            mount::attach_at(aside, c"/proc/fs")?;
+            table.aside = Some(aside);
+        }
         Op::Attach {
             slot,
             dir,
@@ -469,6 +487,7 @@ fn apply(op: &Op, table: &mut Table) -> Result<Done, Errno> {
         } => {
             let (directory, file) = match like {
                 PlaceKind::Directory(mode) => (Some(*mode), 0),
+                PlaceKind::File(mode) => (None, *mode),
                 PlaceKind::Like(slot, file) => {
                     let directory = file_type(table.at(*slot)?, c"")? == libc::S_IFDIR;
                     (directory.then_some(0o755), *file)

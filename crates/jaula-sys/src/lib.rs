@@ -23,6 +23,7 @@ mod place;
 pub mod process;
 pub mod procfs;
 pub mod pty;
+pub mod sandbox;
 pub mod seccomp;
 pub mod server;
 pub mod signal;

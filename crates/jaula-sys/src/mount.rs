@@ -179,6 +179,28 @@ pub(crate) fn set_attr(
     checked(done).map(drop)
 }
 
+/// How a mount travels: `MS_PRIVATE`, `MS_UNBINDABLE` and their like (mount_setattr(2)).
+pub(crate) fn set_propagation(mount: RawFd, kind: libc::c_ulong) -> Result<(), Errno> {
+    let attr = MountAttr {
+        set: 0,
+        clear: 0,
+        propagation: kind,
+        userns: 0,
+    };
+    // SAFETY: the path is an empty string, and `attr` is a mount_attr of the size given.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount,
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            &raw const attr,
+            size_of::<MountAttr>(),
+        )
+    };
+    checked(done).map(drop)
+}
+
 /// mount(2), for what is cheaper that way.
 pub(crate) fn mount(from: Option<&CStr>, to: &CStr, flags: libc::c_ulong) -> Result<(), Errno> {
     let from = from.map_or(ptr::null(), CStr::as_ptr);

@@ -396,6 +396,28 @@ pub enum Stage {
     Data,
 }
 
+impl Stage {
+    /// As it is told from one process to another.
+    pub(crate) fn number(self) -> u32 {
+        match self {
+            Self::Whole => 0,
+            Self::Parents => 1,
+            Self::Last => 2,
+            Self::Data => 3,
+        }
+    }
+
+    /// From what [`Stage::number`] told.
+    pub(crate) fn from_number(number: u32) -> Self {
+        match number {
+            1 => Self::Parents,
+            2 => Self::Last,
+            3 => Self::Data,
+            _ => Self::Whole,
+        }
+    }
+}
+
 /// What can be said of a failure besides its errno.
 pub(crate) struct Note {
     pub(crate) stage: Stage,
@@ -421,6 +443,10 @@ impl Note {
             .iter_mut()
             .zip(text)
             .for_each(|(to, from)| *to = *from);
+    }
+
+    pub(crate) fn text(&self) -> &[u8] {
+        self.text.get(..self.length).unwrap_or_default()
     }
 }
 

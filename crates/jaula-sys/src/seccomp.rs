@@ -371,6 +371,19 @@ impl Filter {
         Some(Self(list.iter().map(instruction).collect(), 0))
     }
 
+    /// As [`Filter::load`], by the older call (prctl(2)), which a filter that is there already may be the only one to
+    /// let through.
+    pub(crate) fn load_by_prctl(&self) -> Result<(), Errno> {
+        let program = libc::sock_fprog {
+            len: self.0.len() as u16,
+            filter: self.0.as_ptr().cast_mut(),
+        };
+        let mode = libc::SECCOMP_MODE_FILTER as libc::c_ulong;
+        // SAFETY: the program is as long as said, and the kernel only reads it.
+        let done = unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program) };
+        if done < 0 { Err(Errno::last()) } else { Ok(()) }
+    }
+
     /// Loads the filter into this thread; it can never be taken off again.
     pub(crate) fn load(&self) -> Result<(), Errno> {
         let program = libc::sock_fprog {

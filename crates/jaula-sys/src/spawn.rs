@@ -149,9 +149,9 @@ pub(crate) struct CloneArgs {
 }
 
 /// The memory that the program's process walks its list on.
-const STACK: usize = 96 * 1024;
+pub(crate) const STACK: usize = 96 * 1024;
 
-fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
+pub(crate) fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
     strings
         .iter()
         .map(|s| s.as_ptr())
@@ -439,7 +439,7 @@ pub(crate) const DESCRIPTORS: usize = 12;
 struct Control([u8; 80]);
 
 /// Sends one byte, with a descriptor or without.
-fn send(socket: RawFd, fds: Option<&[RawFd]>) -> Result<(), Errno> {
+pub(crate) fn send(socket: RawFd, fds: Option<&[RawFd]>) -> Result<(), Errno> {
     let mut byte = 0u8;
     let mut vector = libc::iovec {
         iov_base: (&raw mut byte).cast(),

@@ -52,6 +52,9 @@ pub enum JailError {
         #[source]
         source: std::io::Error,
     },
+    /// A filter that was given is no whole number of instructions.
+    #[error("the given filter is no program of the kernel's")]
+    BadProgram,
     /// No free block of identifiers.
     #[error("every block of identifiers for jails is in use, or {} cannot be used", .dir.display())]
     Blocks {

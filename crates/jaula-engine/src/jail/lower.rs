@@ -16,6 +16,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+pub(in crate::jail) mod bwrap;
 mod disk;
 mod guard;
 mod limits;
@@ -129,6 +130,12 @@ struct Lowering<'a> {
     devs: usize,
     overlays: usize,
     grouped: bool,
+    /// The mode of a file that is made to mount on.
+    mount_point: u32,
+    /// Whether directories on the way are closed to whom the last of it is closed.
+    narrow: bool,
+    /// Whether what follows is done by the program's own process.
+    program: bool,
 }
 
 /// Lowers a whole plan. `joining` leaves out what a running jail has already; `grouped`: the process is put into
@@ -140,43 +147,9 @@ pub(super) fn lower(
     grouped: bool,
     disks: &[Started],
 ) -> Result<Lowered, JailError> {
-    let mut lowering = Lowering {
-        out: Lowered {
-            first: Vec::with_capacity(96),
-            last: Vec::with_capacity(16),
-            steps: Vec::with_capacity(96),
-            last_steps: Vec::with_capacity(16),
-            namespaces: Namespaces {
-                uts: false,
-                ipc: false,
-                pid: false,
-                net: false,
-                user: false,
-                cgroup: false,
-                time: false,
-            },
-            joins: 0,
-            joins_root: false,
-            ids: IdPlan::Host,
-            mapped: Vec::new(),
-            paths: Vec::new(),
-            args: Vec::new(),
-            env: Vec::new(),
-            program: OsString::new(),
-            held: Vec::new(),
-        },
-        stdio,
-        disks,
-        step: 0,
-        replace: true,
-        set_groups: true,
-        id_mapped: false,
-        outlive: false,
-        has_dev: plan.ops.iter().any(|op| matches!(op, SetupOp::Dev { .. })),
-        devs: 0,
-        overlays: 0,
-        grouped,
-    };
+    let mut lowering = Lowering::new(stdio, disks);
+    lowering.grouped = grouped;
+    lowering.has_dev = plan.ops.iter().any(|op| matches!(op, SetupOp::Dev { .. }));
     for op in &plan.ops {
         match op {
             SetupOp::Outlive => lowering.outlive = true,
@@ -228,6 +201,51 @@ pub(super) fn lower(
         }
     }
     Ok(lowering.out)
+}
+
+impl<'a> Lowering<'a> {
+    fn new(stdio: &'a Stdio, disks: &'a [Started]) -> Self {
+        Self {
+            out: Lowered {
+                first: Vec::with_capacity(96),
+                last: Vec::with_capacity(16),
+                steps: Vec::with_capacity(96),
+                last_steps: Vec::with_capacity(16),
+                namespaces: Namespaces {
+                    uts: false,
+                    ipc: false,
+                    pid: false,
+                    net: false,
+                    user: false,
+                    cgroup: false,
+                    time: false,
+                },
+                joins: 0,
+                joins_root: false,
+                ids: IdPlan::Host,
+                mapped: Vec::new(),
+                paths: Vec::new(),
+                args: Vec::new(),
+                env: Vec::new(),
+                program: OsString::new(),
+                held: Vec::new(),
+            },
+            stdio,
+            disks,
+            step: 0,
+            replace: true,
+            set_groups: true,
+            id_mapped: false,
+            outlive: false,
+            has_dev: false,
+            devs: 0,
+            overlays: 0,
+            grouped: false,
+            mount_point: 0o644,
+            narrow: false,
+            program: false,
+        }
+    }
 }
 
 impl Lowering<'_> {

@@ -155,7 +155,7 @@ pub(super) fn apply(op: &SelfOp, table: &mut Table) -> Result<Done, Errno> {
             // Held until the process ends.
             std::mem::forget(fd);
         }
-        SelfOp::Filter(filter) => filter.load()?,
+        SelfOp::Filter(filter) => filter.load_by_prctl()?,
         SelfOp::Close(fds) => fds.iter().for_each(|fd| drop(Fd(*fd))),
     }
     Ok(Done::Applied)

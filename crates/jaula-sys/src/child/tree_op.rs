@@ -52,6 +52,13 @@ pub enum TreeOp {
         /// Its mode.
         mode: u32,
     },
+    /// Fails unless the mount of a slot is what a descriptor of the caller's is; errno 0 when it is not.
+    Same {
+        /// The mount.
+        slot: Slot,
+        /// The descriptor.
+        fd: RawFd,
+    },
     /// Removes a name of a directory of ours.
     Unlink {
         /// The directory.
@@ -143,6 +150,11 @@ pub(super) fn apply(op: &TreeOp, table: &mut Table) -> Result<Done, Errno> {
             name,
             mode,
         } => place::data_file(*from, table.at(*dir)?, name, *mode, &mut table.note)?,
+        TreeOp::Same { slot, fd } => {
+            if identity(table.at(*slot)?)? != identity(*fd)? {
+                return Err(Errno(0));
+            }
+        }
         TreeOp::Unlink { dir, name } => {
             // SAFETY: the name ends in NUL.
             check(unsafe { libc::unlinkat(table.at(*dir)?, name.as_ptr(), 0) })?;
@@ -160,6 +172,14 @@ pub(super) fn apply(op: &TreeOp, table: &mut Table) -> Result<Done, Errno> {
         }
     }
     Ok(Done::Applied)
+}
+
+fn identity(fd: RawFd) -> Result<(u64, u64), Errno> {
+    // SAFETY: zero is a valid value of every field.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: `stat` is written only.
+    check(unsafe { libc::fstat(fd, &raw mut stat) })?;
+    Ok((stat.st_dev, stat.st_ino))
 }
 
 fn open_host(dir: RawFd, path: &CStr) -> Result<Fd, Errno> {

@@ -2,6 +2,7 @@
 //! answers with its messages and exit codes. A face is reached by a link with the tool's name (`jaula compat install`
 //! makes them) and as `jaula compat TOOL ARGUMENTS…`.
 
+mod bwrap;
 mod chroot;
 pub mod getopt;
 mod lsns;
@@ -28,6 +29,11 @@ pub struct Face {
 
 /// The faces, by name.
 pub const FACES: &[Face] = &[
+    Face {
+        name: "bwrap",
+        of: "bubblewrap 0.8 to 0.11",
+        run: bwrap::run,
+    },
     chroot::FACE,
     Face {
         name: "lsns",
@@ -48,6 +54,13 @@ pub fn by_name(name: impl AsRef<OsStr>) -> Option<&'static Face> {
 /// The face that was called, with its arguments: by `argv[0]`, else by the first words; none when jaula itself was.
 pub fn called<'a>(argv0: &OsStr, words: &'a [OsString]) -> Option<(&'static Face, &'a [OsString])> {
     if let Some(face) = std::path::Path::new(argv0).file_name().and_then(by_name) {
+        return Some((face, words));
+    }
+    // A program in a sandbox may start another one like itself by this name, where its own path is out of sight.
+    if argv0 == "/proc/self/exe"
+        && let Ok(program) = std::fs::read_link(argv0)
+        && let Some(face) = program.file_name().and_then(by_name)
+    {
         return Some((face, words));
     }
     match words {

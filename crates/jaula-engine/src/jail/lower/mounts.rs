@@ -36,6 +36,15 @@ impl Lowering<'_> {
         self.first(Op::Tree(TreeOp::Propagation(kind)));
     }
 
+    /// The mode of directories on the way to something of this mode.
+    pub(super) fn parents(&self, mode: u32) -> u32 {
+        let closed = |bits: u32, taken: u32| if mode & bits == 0 { taken } else { 0 };
+        match self.narrow {
+            true => PARENTS & !closed(0o070, 0o050) & !closed(0o007, 0o005),
+            false => PARENTS,
+        }
+    }
+
     pub(super) fn clocks(&mut self, clocks: Clocks) -> Result<(), JailError> {
         // Made by the child itself, who may not be in it before its clocks are set.
         self.out.namespaces.time = false;
@@ -63,7 +72,7 @@ impl Lowering<'_> {
         self.first(Op::Place {
             dir: ROOT,
             path: path.clone(),
-            like: PlaceKind::Like(slot, 0o644),
+            like: PlaceKind::Like(slot, self.mount_point),
             parents: PARENTS,
         });
         self.first(Op::Attach {
@@ -83,7 +92,7 @@ impl Lowering<'_> {
                     dir: ROOT,
                     path,
                     like: PlaceKind::Directory(*mode),
-                    parents: PARENTS,
+                    parents: self.parents(*mode),
                 });
             }
             SetupOp::Link { at, to } => {

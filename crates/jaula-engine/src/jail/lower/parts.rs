@@ -131,7 +131,7 @@ impl Lowering<'_> {
             path: c"d",
             slot: DEV,
         });
-        self.first(Op::AttachAside(DEV));
+        self.attach(DEV, BASE, "d", Links::Refuse)?;
         self.terminals(false)?;
         self.first(Op::Pty {
             dev: DEV,
