@@ -1,5 +1,7 @@
 //! What a plan is in the words of the classic tools: a command and the reason for it, and the shell quoting both need.
 
+mod spanish;
+
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -20,6 +22,39 @@ impl ExplainLine {
             command: command.into(),
             reason: reason.into(),
         }
+    }
+}
+
+/// A language of explanations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Language {
+    /// English.
+    #[default]
+    English,
+    /// Spanish.
+    Spanish,
+}
+
+impl Language {
+    /// The language of a locale's name (locale(7)): `es`, `es_ES.UTF-8`.
+    pub fn of_locale(name: &str) -> Self {
+        let word = name.split(['_', '.', '@']).next().unwrap_or_default();
+        if word == "es" {
+            Self::Spanish
+        } else {
+            Self::English
+        }
+    }
+}
+
+/// The same lines with their reasons in a language; commands are in none.
+pub fn in_language(lines: Vec<ExplainLine>, language: Language) -> Vec<ExplainLine> {
+    match language {
+        Language::English => lines,
+        Language::Spanish => lines
+            .into_iter()
+            .map(|line| ExplainLine::new(line.command, spanish::translated(&line.reason)))
+            .collect(),
     }
 }
 
@@ -80,6 +115,16 @@ pub fn shown(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn locales_have_a_language() {
+        for name in ["es", "es_ES", "es_AR.UTF-8", "es@euro"] {
+            assert_eq!(Language::of_locale(name), Language::Spanish);
+        }
+        for name in ["", "C.UTF-8", "en_GB", "est_EE"] {
+            assert_eq!(Language::of_locale(name), Language::English);
+        }
+    }
 
     #[test]
     fn words_are_quoted_for_the_shell() {

@@ -84,3 +84,45 @@ fn kinds_are_chosen_one_by_one() {
         }
     });
 }
+
+#[test]
+fn explanations_are_in_the_callers_language() {
+    everyone(|user| {
+        let reasons = |options: &[&str], language: &str| -> Vec<String> {
+            let words = [&["run"], options, &["--explain", "--", "true"]].concat();
+            let mut command = user.place.command(&words);
+            command.env("LC_ALL", language);
+            let output = command.output().expect("jaula");
+            let text = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success(), "{options:?} {text}");
+            // The comments, without the words of the first line.
+            let comments = text.lines().filter_map(|line| line.strip_prefix("# "));
+            comments.map(str::to_owned).collect()
+        };
+        let dir = user.place.path().join("home/tree");
+        std::fs::create_dir_all(dir.join("usr")).expect("a tree");
+        let dir = dir.display().to_string();
+        let bind = format!("{dir}:/mine:ro");
+        let overlay = format!("{dir}:/over");
+        for options in [
+            &[][..],
+            &["--net", "host", "--bind", &bind, "--tmpfs", "/t"],
+            &["--ns", "uts,time", "--clock-offset", "monotonic=5"],
+            &["--propagation", "slave", "--overlay", &overlay],
+            &["--propagation", "shared", "--limit", "files=100,nice=5"],
+            &["--seccomp", "off", "--keep-fd", "0", "--no-new-privs=off"],
+            &["--read-only", &dir],
+            &[&dir],
+            &["--write", &dir],
+            &["--landlock", "ro:/usr", "--timeout", "5s"],
+        ] {
+            let english = reasons(options, "C.UTF-8");
+            let spanish = reasons(options, "es_ES.UTF-8");
+            assert_eq!(english.len(), spanish.len());
+            assert!(english.len() > 10, "{options:?}");
+            for (english, spanish) in english.iter().zip(spanish) {
+                assert_ne!(english, &spanish, "not translated");
+            }
+        }
+    });
+}

@@ -8,6 +8,7 @@ use crate::error::CommandError;
 use crate::output::terminals;
 use jaula_engine::fetch::Proxies;
 use jaula_engine::{Config, ExecSpec, Io};
+use jaula_plan::explain::Language;
 use jaula_plan::rootfs::{Table, builtin_names};
 use jaula_plan::spec::jail::{Namespaces, NetSpec, Terminal, UserSpec};
 use jaula_plan::spec::limits::Limits;
@@ -50,6 +51,8 @@ pub struct Surroundings {
     pub stderr_terminal: bool,
     /// `http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`.
     pub proxies: Proxies,
+    /// The language of messages: `LC_ALL`, `LC_MESSAGES` or `LANG` (locale(7)).
+    pub language: Language,
     /// The working directory; none when it is gone.
     pub cwd: Option<PathBuf>,
     /// The absolute directories of `PATH`, in their order.
@@ -75,6 +78,12 @@ impl Surroundings {
             all_terminals: stdin && stdout && stderr,
             stderr_terminal: stderr,
             proxies: proxies(|name| env::var(name).ok()),
+            language: ["LC_ALL", "LC_MESSAGES", "LANG"]
+                .into_iter()
+                .find_map(set)
+                .map_or(Language::English, |name| {
+                    Language::of_locale(&name.to_string_lossy())
+                }),
             cwd: env::current_dir().ok(),
             path: set("PATH")
                 .map(|path| {

@@ -35,7 +35,7 @@ use crate::output::{Done, Output, write_stderr, write_stdout};
 use clap::{ArgMatches, Command};
 use jaula_engine::session::{Caller, Need, enter, enter_kept};
 use jaula_engine::{Engine, EngineError, Event, Kind, Observer, Outcome, Preview};
-use jaula_plan::explain::script;
+use jaula_plan::explain::{in_language, script};
 use jaula_plan::spec::rootfs::Reference;
 use serde_json::json;
 use std::ffi::{OsStr, OsString};
@@ -313,7 +313,10 @@ impl Context {
         self.progress.clear();
         if shown == Shown::Explain {
             let lines = plan.explain();
-            let text = || format!("#!/bin/sh\n{}", script(&lines));
+            let text = || {
+                let lines = in_language(lines.clone(), self.around.language);
+                format!("#!/bin/sh\n{}", script(&lines))
+            };
             return self
                 .out
                 .result("explanation", || json!({ "lines": lines }), text);

@@ -1,0 +1,377 @@
+//! The reasons of explanations in Spanish. A `{}` stands for what differs from plan to plan.
+
+/// English and Spanish.
+const REASONS: &[(&str, &str)] = &[
+    // jails
+    (
+        "the end of what the new process does",
+        "aquí acaba lo que hace el proceso nuevo",
+    ),
+    (
+        "an empty tree that is gone with its last process",
+        "un árbol vacío que desaparece con su último proceso",
+    ),
+    (
+        "the tree is never written: changes go to memory and end with the jail{}",
+        "en el árbol no se escribe nunca: los cambios van a memoria y acaban con la jaula{}",
+    ),
+    (
+        "the tree is never written: changes go to the jail's own layer{}",
+        "en el árbol no se escribe nunca: los cambios van a la capa propia de la jaula{}",
+    ),
+    (
+        "the tree itself is written{}",
+        "se escribe en el propio árbol{}",
+    ),
+    (
+        "the tree can be read only{}",
+        "el árbol solo se puede leer{}",
+    ),
+    (
+        "; X-mount.idmap needs the rights of the host's root, so by hand this line comes before unshare, with util-linux 2.39; --ids host does without",
+        "; X-mount.idmap necesita los derechos del root del anfitrión, así que a mano esta línea va antes de unshare, con util-linux 2.39; con --ids host no hace falta",
+    ),
+    (
+        "a process that sees none of the host's processes, mounts, names or links",
+        "un proceso que no ve procesos, montajes, nombres ni interfaces del anfitrión",
+    ),
+    (
+        "where that process is; a pid that was used again is not noticed this way",
+        "donde está ese proceso; así no se nota si otro proceso ha recibido ese número",
+    ),
+    (
+        "done by unshare above: nobody inside is anybody outside",
+        "lo hace el unshare de arriba: nadie de dentro es alguien fuera",
+    ),
+    (
+        "done by --kill-child above",
+        "lo hace el --kill-child de arriba",
+    ),
+    (
+        "asked for: by hand, leave --kill-child out above",
+        "pedido: a mano, quítese el --kill-child de arriba",
+    ),
+    (
+        "programs expect to reach themselves",
+        "los programas esperan poder llamarse a sí mismos",
+    ),
+    (
+        "prompts and logs say where they are",
+        "los indicadores y los registros dicen dónde están",
+    ),
+    (
+        "nothing mounted here is seen outside, nor the other way round",
+        "lo que se monte aquí no se ve fuera, ni al revés",
+    ),
+    (
+        "nothing mounted here is seen outside; what the host mounts later is seen here",
+        "lo que se monte aquí no se ve fuera; lo que el anfitrión monte después se ve aquí",
+    ),
+    (
+        "namespaces made inside see each other's mounts",
+        "los espacios de nombres que se hagan dentro ven los montajes unos de otros",
+    ),
+    ("a place the tree lacks", "un lugar que al árbol le falta"),
+    (
+        "as the host has it, or asked for",
+        "como lo tiene el anfitrión, o pedido",
+    ),
+    ("as the host has it", "como lo tiene el anfitrión"),
+    (
+        "clocks of its own: unshare above would take --monotonic {} --boottime {}",
+        "relojes propios: al unshare de arriba se le añadiría --monotonic {} --boottime {}",
+    ),
+    (
+        "asked for, or needed by the host's programs",
+        "pedido, o necesario para los programas del anfitrión",
+    ),
+    (
+        "written, and gone with the jail",
+        "se escribe en él, y desaparece con la jaula",
+    ),
+    (
+        "directories over each other; changes go with the jail",
+        "directorios unos sobre otros; los cambios se van con la jaula",
+    ),
+    (
+        "directories over each other",
+        "directorios unos sobre otros",
+    ),
+    (
+        "a copy: the caller's own stays as it is",
+        "una copia: el original queda como está",
+    ),
+    ("message queues of its own", "colas de mensajes propias"),
+    (
+        "nothing more is written there",
+        "ahí ya no se escribe nada más",
+    ),
+    ("asked for", "pedido"),
+    (
+        "device nodes that hold no data, and terminals of its own",
+        "dispositivos que no guardan datos, y terminales propios",
+    ),
+    (
+        "the host's processes are seen: the kernel gives no other /proc to who has them",
+        "se ven los procesos del anfitrión: a quien los tiene el núcleo no le da otro /proc",
+    ),
+    (
+        "shows the jail's processes only",
+        "muestra solo los procesos de la jaula",
+    ),
+    (
+        "the host's own device, asked for",
+        "el dispositivo del anfitrión, pedido",
+    ),
+    (
+        "shows the jail's network, changes nothing",
+        "muestra la red de la jaula, no cambia nada",
+    ),
+    (
+        "sysfs would show the host's network",
+        "sysfs mostraría la red del anfitrión",
+    ),
+    (
+        "they tell about, or reach into, the whole machine",
+        "hablan de toda la máquina, o llegan a ella",
+    ),
+    (
+        "through them the kernel is changed",
+        "a través de ellos se cambia el núcleo",
+    ),
+    (
+        "names are resolved as on the host, whose network it is",
+        "los nombres se resuelven como en el anfitrión, cuya red es",
+    ),
+    (
+        "unlike after chroot, there is no way back to the old root",
+        "al contrario que con chroot, no hay vuelta a la raíz anterior",
+    ),
+    (
+        "a terminal of its own: script(1) comes near",
+        "un terminal propio: script(1) se le acerca",
+    ),
+    (
+        "a session of its own, so that nothing can be typed into the caller's terminal: setsid below",
+        "una sesión propia, para que nada pueda teclear en el terminal de quien llama: el setsid de abajo",
+    ),
+    (
+        "input from nothing, output to the caller",
+        "sin entrada, y la salida para quien llama",
+    ),
+    (
+        "who the program is: setpriv below",
+        "quién es el programa: el setpriv de abajo",
+    ),
+    (
+        "root inside can do no more than these: setpriv below",
+        "root no puede dentro más que esto: el setpriv de abajo",
+    ),
+    (
+        "set-user-id programs gain nothing: setpriv below",
+        "los programas set-user-id no ganan nada: el setpriv de abajo",
+    ),
+    ("a directory inside", "un directorio de dentro"),
+    (
+        "the shell closes 3 below; jaula closes everything past 2",
+        "abajo el intérprete cierra el 3; jaula cierra todo lo que pase del 2",
+    ),
+    (
+        "the shell keeps what it was given; jaula closes everything past 2 but {}",
+        "el intérprete conserva lo que se le dio; jaula cierra todo lo que pase del 2 menos {}",
+    ),
+    (
+        "no classic tool loads a system call filter",
+        "ninguna herramienta clásica carga un filtro de llamadas al sistema",
+    ),
+    (
+        "no classic tool reads {}; setpriv(1) of util-linux 2.41 loads a filter that was compiled (--seccomp-filter)",
+        "ninguna herramienta clásica lee {}; el setpriv(1) de util-linux 2.41 carga un filtro ya compilado (--seccomp-filter)",
+    ),
+    (
+        "what it may touch of what it sees: setpriv below, of util-linux 2.40 for files; no classic tool for ports and scopes",
+        "qué puede tocar de lo que ve: el setpriv de abajo, de util-linux 2.40 para ficheros; para puertos y ámbitos no hay herramienta clásica",
+    ),
+    ("the program", "el programa"),
+    ("become the program", "convertirse en el programa"),
+    // limits
+    (
+        "a limit of each process; its children inherit it",
+        "un límite de cada proceso; sus hijos lo heredan",
+    ),
+    ("how much it yields to others", "cuánto cede a los demás"),
+    (
+        "timeout --kill-after={} {} before the whole script does the same",
+        "timeout --kill-after={} {} delante de todo el guion hace lo mismo",
+    ),
+    ("{} is not enforced: {}", "{} no se cumple: {}"),
+    (
+        "limits of all its processes together; rmdir takes the group away when the last one has ended",
+        "límites de todos sus procesos juntos; rmdir quita el grupo cuando ha acabado el último",
+    ),
+    // images of disks
+    (
+        "the kernel's driver; needs the rights of the host's root, so by hand this line comes before unshare",
+        "el controlador del núcleo; necesita los derechos del root del anfitrión, así que a mano esta línea va antes de unshare",
+    ),
+    (
+        "read-only, by a program and not by the kernel's driver; with that, as root: {}",
+        "solo lectura, con un programa y no con el controlador del núcleo; con este, como root: {}",
+    ),
+    (
+        "read-only; jaula unpacks it with its own reader, which takes neither root nor a driver",
+        "solo lectura; jaula la desempaqueta con su propio lector, que no necesita ni root ni controlador",
+    ),
+    // images and named jails
+    (
+        "a private tree, seen by nobody until it is whole",
+        "un árbol privado que nadie ve hasta que está entero",
+    ),
+    (
+        "fetch what the store lacks; each file's size and SHA-256 are those of the signed index",
+        "descargar lo que falta en el almacén; el tamaño y el SHA-256 de cada fichero son los del índice firmado",
+    ),
+    (
+        "unpack every package once, straight into the tree",
+        "desempaquetar cada paquete una vez, directamente en el árbol",
+    ),
+    (
+        "unpack the archive; no entry can leave the tree",
+        "desempaquetar el archivo; ninguna entrada puede salir del árbol",
+    ),
+    (
+        "write dpkg's database in {}; dpkg --unpack does it package by package",
+        "escribir la base de datos de dpkg en {}; dpkg --unpack lo hace paquete a paquete",
+    ),
+    (
+        "run the packages' own scripts, cut off from the host and the network",
+        "ejecutar los guiones de los paquetes, aislados del anfitrión y de la red",
+    ),
+    (
+        "two builds of the same packages become the same bytes",
+        "dos construcciones de los mismos paquetes dan los mismos bytes",
+    ),
+    (
+        "the image is there whole, or not at all",
+        "la imagen está entera, o no está",
+    ),
+    ("a name for the image", "un nombre para la imagen"),
+    ("take the name away", "quitar el nombre"),
+    (
+        "remove it; a link is never followed and nothing mounted beneath is touched",
+        "borrarlo; no se sigue ningún enlace y no se toca nada montado debajo",
+    ),
+    ("a layer for what it writes", "una capa para lo que escriba"),
+    (
+        "a name under which the program is found; what is there already stays",
+        "un nombre con el que se encuentra el programa; lo que ya esté se queda",
+    ),
+    (
+        "end the jail's first process, and all others with it",
+        "acabar con el primer proceso de la jaula, y con todos los demás",
+    ),
+    (
+        "an archive whose bytes depend on the tree alone",
+        "un archivo cuyos bytes dependen solo del árbol",
+    ),
+    (
+        "an ordinary tree, for chroot, systemd-nspawn -D and bwrap too",
+        "un árbol corriente, también para chroot, systemd-nspawn -D y bwrap",
+    ),
+    (
+        "copy into the jail; no link in it leads out of it",
+        "copiar a la jaula; ningún enlace de ella lleva fuera",
+    ),
+    (
+        "copy out of the jail; no link in it leads out of it",
+        "copiar desde la jaula; ningún enlace de ella lleva fuera",
+    ),
+    (
+        "image {} is in the store: nothing to do",
+        "la imagen {} está en el almacén: no hay nada que hacer",
+    ),
+    (
+        "make a root file system from signed packages, each unpacked once and configured in a jail",
+        "hacer un sistema de ficheros raíz con paquetes firmados, cada uno desempaquetado una vez y configurado en una jaula",
+    ),
+    (
+        "join the running jail; jaula also takes its rights away as in a new one",
+        "entrar en la jaula que está en marcha; jaula le quita además los derechos como en una nueva",
+    ),
+];
+
+/// A reason in Spanish; as it is when it is not known.
+pub(super) fn translated(reason: &str) -> String {
+    // What names itself is known before what leaves room for anything.
+    let exact = REASONS.iter().find(|(english, _)| *english == reason);
+    if let Some((_, spanish)) = exact {
+        return (*spanish).to_owned();
+    }
+    let found = REASONS.iter().find_map(|(english, spanish)| {
+        let parts = captured(english, reason)?;
+        let mut text = String::new();
+        let mut parts = parts.into_iter();
+        for (index, piece) in spanish.split("{}").enumerate() {
+            if index > 0 {
+                let part = parts.next().unwrap_or_default();
+                // A part may be a sentence of the table itself.
+                let whole = REASONS.iter().find(|(english, _)| *english == part);
+                text.push_str(whole.map_or(part, |(_, spanish)| spanish));
+            }
+            text.push_str(piece);
+        }
+        Some(text)
+    });
+    found.unwrap_or_else(|| reason.to_owned())
+}
+
+/// What stands in a text where the form has `{}`.
+fn captured<'t>(form: &str, text: &'t str) -> Option<Vec<&'t str>> {
+    let mut pieces = form.split("{}");
+    let mut rest = text.strip_prefix(pieces.next()?)?;
+    let mut found = Vec::new();
+    let mut pieces = pieces.peekable();
+    pieces.peek()?;
+    while let Some(piece) = pieces.next() {
+        let (part, after) = match pieces.peek() {
+            Some(_) => rest.split_once(piece)?,
+            None => (rest.strip_suffix(piece)?, ""),
+        };
+        found.push(part);
+        rest = after;
+    }
+    Some(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_differs_stays_in_its_place() {
+        assert_eq!(
+            translated("clocks of its own: unshare above would take --monotonic 5 --boottime -7"),
+            "relojes propios: al unshare de arriba se le añadiría --monotonic 5 --boottime -7"
+        );
+        assert_eq!(translated("the program"), "el programa");
+        assert_eq!(translated("something new"), "something new");
+        let note = "; X-mount.idmap needs the rights of the host's root, so by hand this line comes before unshare, with util-linux 2.39; --ids host does without";
+        let both = translated(&format!("the tree can be read only{note}"));
+        assert!(
+            both.starts_with("el árbol solo se puede leer; X-mount.idmap necesita"),
+            "{both}"
+        );
+        assert_eq!(
+            translated("the tree can be read only"),
+            "el árbol solo se puede leer"
+        );
+    }
+
+    #[test]
+    fn both_languages_leave_the_same_room() {
+        for (english, spanish) in REASONS {
+            let count = |text: &str| text.matches("{}").count();
+            assert_eq!(count(english), count(spanish), "{english}");
+        }
+    }
+}
