@@ -19,6 +19,7 @@ pub mod date;
 pub mod deb;
 pub mod disk;
 pub mod elf;
+pub mod ext;
 pub mod hex;
 pub mod image_kind;
 pub mod iso9660;

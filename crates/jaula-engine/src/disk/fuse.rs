@@ -7,6 +7,7 @@
 use super::wire::{Answer, Ask, MAX_READ, OUT_HEADER, Request, name_len};
 use super::{Identifiers, REQUEST};
 use jaula_repo::disk::{DiskEntry, DiskError, DiskTree, NodeKind, ROOT};
+use jaula_repo::ext::ExtError;
 use jaula_repo::iso9660::IsoError;
 use jaula_repo::squashfs::SquashfsError;
 use jaula_sys::server::deadline;
@@ -73,6 +74,7 @@ pub(super) fn serve(mut device: File, mut tree: Box<dyn DiskTree>, ids: &Identif
 fn errno(error: &DiskError) -> i32 {
     match error {
         DiskError::Iso(IsoError::Unsupported { .. })
+        | DiskError::Ext(ExtError::Unsupported { .. })
         | DiskError::Squashfs(SquashfsError::Unsupported { .. }) => EOPNOTSUPP,
         DiskError::Node { .. } => EINVAL,
         _ => EIO,

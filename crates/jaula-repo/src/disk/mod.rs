@@ -5,9 +5,10 @@
 //! Nothing is written, and nothing is followed: the target of a symbolic link is a string.
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
-mod ext;
 mod iso;
+pub(crate) mod listing;
 
+use crate::ext::{Ext, ExtError};
 use crate::image_kind::ImageKind;
 use crate::iso9660::IsoError;
 pub use crate::iso9660::{NodeKind, ReadAt};
@@ -109,8 +110,8 @@ pub enum DiskError {
     #[error(transparent)]
     Squashfs(#[from] SquashfsError),
     /// ext2, ext3, ext4.
-    #[error("the ext file system: {0}")]
-    Ext(#[from] ext4_view::Ext4Error),
+    #[error(transparent)]
+    Ext(#[from] ExtError),
     /// There is no reader for this kind.
     #[error("there is no reader for {0:?}")]
     NoReader(ImageKind),
@@ -121,14 +122,6 @@ pub enum DiskError {
         node: u64,
         /// What it should have been.
         wanted: &'static str,
-    },
-    /// A bound of this reader.
-    #[error("more than {limit} {what}")]
-    Limit {
-        /// What there is too much of.
-        what: &'static str,
-        /// The bound.
-        limit: u64,
     },
 }
 
@@ -155,9 +148,7 @@ pub fn open<S: ReadAt + 'static>(
     let mut tree: Box<dyn DiskTree> = match kind {
         ImageKind::Iso9660 => Box::new(iso::IsoTree::open(source)?),
         ImageKind::Squashfs => Box::new(Squashfs::open(source)?),
-        ImageKind::Ext2 | ImageKind::Ext3 | ImageKind::Ext4 => {
-            Box::new(ext::ExtTree::open(source)?)
-        }
+        ImageKind::Ext2 | ImageKind::Ext3 | ImageKind::Ext4 => Box::new(Ext::open(source)?),
         other => return Err(DiskError::NoReader(other)),
     };
     let root = tree.attributes(ROOT)?;

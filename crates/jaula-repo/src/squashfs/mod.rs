@@ -10,23 +10,16 @@ mod node;
 
 pub use error::SquashfsError;
 
+use crate::disk::listing::{Listing, Listings, MAX_ENTRIES, Name};
 use crate::disk::{Attributes, DiskEntry, DiskError, DiskTree, ROOT, is_name};
-use crate::iso9660::{NodeKind, ReadAt};
+use crate::iso9660::ReadAt;
 use block::{Blocks, Compression, Cursor, STORED};
 use node::{Content, Node, kind_of};
-use std::collections::VecDeque;
-use std::rc::Rc;
 
 /// Bytes of the super block.
 const SUPER_BLOCK: usize = 96;
-/// Most entries of one directory.
-const MAX_ENTRIES: usize = 1_000_000;
 /// Most blocks of one file: 512 GiB of blocks of the usual size.
 const MAX_BLOCKS: u64 = 4 << 20;
-/// Directories whose names are kept.
-const KEPT_DIRECTORIES: usize = 16;
-/// Names kept in all.
-const KEPT_NAMES: usize = 400_000;
 /// Bytes before each group of entries.
 const ENTRY_HEADER: u32 = 12;
 
@@ -42,16 +35,8 @@ pub struct Squashfs<S> {
     fragments: u64,
     fragment_count: u32,
     ids: Vec<u32>,
-    listed: VecDeque<Listing>,
+    listings: Listings,
     open: Option<Open>,
-}
-
-/// The names of a directory.
-#[derive(Debug, Clone)]
-struct Listing {
-    dir: u64,
-    entries: Rc<Vec<(Vec<u8>, u64, NodeKind)>>,
-    sorted: bool,
 }
 
 /// The file that was read last.
@@ -122,7 +107,7 @@ impl<S: ReadAt> Squashfs<S> {
             fragments: u64_at(&head, 80),
             fragment_count: u32_at(&head, 16),
             ids: Vec::new(),
-            listed: VecDeque::new(),
+            listings: Listings::default(),
             open: None,
         };
         let (ids, table) = (u16_at(&head, 26), u64_at(&head, 48));
@@ -164,11 +149,8 @@ impl<S: ReadAt> Squashfs<S> {
     }
 
     fn list(&mut self, dir: u64) -> Result<Listing, DiskError> {
-        if let Some(index) = self.listed.iter().position(|of| of.dir == dir)
-            && let Some(found) = self.listed.remove(index)
-        {
-            self.listed.push_front(found.clone());
-            return Ok(found);
+        if let Some(kept) = self.listings.kept(dir) {
+            return Ok(kept);
         }
         let Content::Directory {
             block,
@@ -181,31 +163,11 @@ impl<S: ReadAt> Squashfs<S> {
                 wanted: "directory",
             });
         };
-        let entries = self.entries(block, offset, bytes)?;
-        let sorted = entries.is_sorted_by(|a, b| a.0 < b.0);
-        let listing = Listing {
-            dir,
-            entries: Rc::new(entries),
-            sorted,
-        };
-        self.listed.push_front(listing.clone());
-        self.listed.truncate(KEPT_DIRECTORIES);
-        let mut names = 0usize;
-        let keep = self.listed.iter().take_while(|of| {
-            names = names.saturating_add(of.entries.len());
-            names <= KEPT_NAMES
-        });
-        let keep = keep.count().max(1);
-        self.listed.truncate(keep);
-        Ok(listing)
+        let names = self.entries(block, offset, bytes)?;
+        Ok(self.listings.keep(dir, names))
     }
 
-    fn entries(
-        &mut self,
-        block: u32,
-        offset: u16,
-        bytes: u32,
-    ) -> Result<Vec<(Vec<u8>, u64, NodeKind)>, SquashfsError> {
+    fn entries(&mut self, block: u32, offset: u16, bytes: u32) -> Result<Vec<Name>, SquashfsError> {
         let mut at = Cursor {
             block: self.directories.saturating_add(block.into()),
             offset: offset.into(),
@@ -366,16 +328,7 @@ impl<S: ReadAt> DiskTree for Squashfs<S> {
     }
 
     fn lookup(&mut self, dir: u64, name: &[u8]) -> Result<Option<u64>, DiskError> {
-        let listing = self.list(dir)?;
-        let found = if listing.sorted {
-            let index = listing
-                .entries
-                .binary_search_by(|entry| entry.0.as_slice().cmp(name));
-            index.ok().and_then(|index| listing.entries.get(index))
-        } else {
-            listing.entries.iter().find(|entry| entry.0 == name)
-        };
-        Ok(found.map(|entry| entry.1))
+        Ok(self.list(dir)?.find(name))
     }
 
     fn read_dir(
@@ -384,19 +337,7 @@ impl<S: ReadAt> DiskTree for Squashfs<S> {
         next: u64,
         each: &mut dyn FnMut(&DiskEntry) -> bool,
     ) -> Result<(), DiskError> {
-        let listing = self.list(dir)?;
-        let skip = usize::try_from(next).unwrap_or(usize::MAX);
-        for (index, (name, node, kind)) in listing.entries.iter().enumerate().skip(skip) {
-            let entry = DiskEntry {
-                name: name.clone(),
-                node: *node,
-                kind: *kind,
-                next: index as u64 + 1,
-            };
-            if !each(&entry) {
-                break;
-            }
-        }
+        self.list(dir)?.hand_out(next, each);
         Ok(())
     }
 
