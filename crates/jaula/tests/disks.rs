@@ -667,9 +667,6 @@ fn a_plan_an_explanation_and_the_outcome_say_who_reads_an_image() {
         };
         let disks = format!("\"disks\":[[\"/mnt/cd\",\"{how}\"]]");
         let all = done.stdout + &done.stderr;
-        assert!(
-            all.replace(' ', "").replace('\n', "").contains(&disks),
-            "{all}"
-        );
+        assert!(all.replace([' ', '\n'], "").contains(&disks), "{all}");
     });
 }
