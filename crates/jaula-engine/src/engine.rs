@@ -1,6 +1,7 @@
 //! The engine: the verbs, in pairs `plan_x` and `x`.
 
 mod jails;
+mod namespaces;
 mod running;
 
 use crate::cgroup::Groups;

@@ -46,6 +46,12 @@ pub enum EngineError {
     /// Reading a directory or an archive as an image.
     #[error(transparent)]
     Import(#[from] ImportError),
+    /// Namespaces kept by name.
+    #[error(transparent)]
+    Keep(#[from] crate::namespaces::KeepError),
+    /// Looking around in proc(5).
+    #[error(transparent)]
+    Look(#[from] PathError),
     /// A named jail.
     #[error(transparent)]
     Named(#[from] NamedError),
@@ -106,6 +112,8 @@ impl EngineError {
             Self::Export(error) => error.kind(),
             Self::Import(error) => error.kind(),
             Self::Named(error) => error.kind(),
+            Self::Keep(error) => error.kind(),
+            Self::Look(error) => error.kind(),
             Self::JailPlan(JailPlanError::UnknownUser { .. }) | Self::NoSuchImage { .. } => {
                 Kind::NotFound
             }
@@ -149,6 +157,7 @@ impl EngineError {
             }
             Self::Store(error) => error.hints(),
             Self::Named(error) => error.hints(),
+            Self::Keep(error) => error.hints(),
             Self::Jail(error) => error.hints(),
             Self::JailPlan(error) => error.hint().map(str::to_owned).into_iter().collect(),
             Self::Target(TargetError::NotYours { .. }) => {

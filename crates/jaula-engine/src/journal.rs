@@ -28,6 +28,8 @@ pub enum Intent {
     Create(PathBuf),
     /// This control group comes to be.
     Group(PathBuf),
+    /// This directory comes to be, with namespaces mounted on its files.
+    Mounts(PathBuf),
     /// What an earlier intent of this journal named, by its number from 0, was there already: it is not ours.
     Disown(usize),
 }
@@ -38,6 +40,7 @@ pub enum Intent {
 enum Line {
     Create { path: String, shown: String },
     Group { path: String, shown: String },
+    Mounts { path: String, shown: String },
     Disown { intent_number: usize },
 }
 
@@ -68,6 +71,10 @@ impl Line {
                 path: hex(path),
                 shown: jaula_plan::explain::shown(path),
             },
+            Intent::Mounts(path) => Self::Mounts {
+                path: hex(path),
+                shown: jaula_plan::explain::shown(path),
+            },
             Intent::Group(path) => Self::Group {
                 path: hex(path),
                 shown: jaula_plan::explain::shown(path),
@@ -82,6 +89,7 @@ impl Line {
         match self {
             Self::Create { path, .. } => Some(Intent::Create(unhex(&path)?)),
             Self::Group { path, .. } => Some(Intent::Group(unhex(&path)?)),
+            Self::Mounts { path, .. } => Some(Intent::Mounts(unhex(&path)?)),
             Self::Disown { intent_number } => Some(Intent::Disown(intent_number)),
         }
     }
@@ -191,7 +199,7 @@ impl Journal {
                 .enumerate()
                 .rev()
                 .filter_map(|(number, intent)| match intent {
-                    Intent::Create(path) | Intent::Group(path)
+                    Intent::Create(path) | Intent::Group(path) | Intent::Mounts(path)
                         if !disowned(number) && sound(path) =>
                     {
                         Some(self.store.join(path))
@@ -207,9 +215,12 @@ impl Journal {
     pub fn undo(self) -> Vec<UndoError> {
         let mut errors = Vec::new();
         for path in self.leftovers() {
-            let removed = match self.intents.contains(&Intent::Group(path.clone())) {
-                true => crate::cgroup::remove_group(&path).map_err(UndoError::Io),
-                false => remove_path(&path),
+            let removed = if self.intents.contains(&Intent::Group(path.clone())) {
+                crate::cgroup::remove_group(&path).map_err(UndoError::Io)
+            } else if self.intents.contains(&Intent::Mounts(path.clone())) {
+                crate::namespaces::remove_mounts(&path).map_err(UndoError::Io)
+            } else {
+                remove_path(&path)
             };
             if let Err(error) = removed {
                 errors.push(error);

@@ -211,6 +211,38 @@ pub enum Step {
         /// On the host.
         to: PathBuf,
     },
+    /// A namespace is mounted on a file, where it stays without processes.
+    MountNamespace {
+        /// The namespace as the kernel writes it, `net:[4026532281]`.
+        namespace: String,
+        /// The file below `/proc` by which it is opened.
+        from: PathBuf,
+        /// The file it is mounted on; made for it.
+        path: PathBuf,
+    },
+    /// Such a mount is taken away, with its file.
+    UnmountNamespace {
+        /// The namespace.
+        namespace: String,
+        /// The file.
+        path: PathBuf,
+    },
+    /// A process that holds namespaces open is started.
+    HoldNamespaces {
+        /// The name they are kept by.
+        name: JailName,
+        /// The namespaces.
+        namespaces: Vec<String>,
+        /// Whose they are.
+        pid: u32,
+    },
+    /// That process is ended.
+    EndHolder {
+        /// The name they were kept by.
+        name: JailName,
+        /// The process.
+        pid: u32,
+    },
     /// A symbolic link that was not there is made.
     MakeLink {
         /// Where it is.
@@ -263,6 +295,7 @@ impl Step {
             } => Undo::RestoreTag(path.clone()),
             Self::CreateJail { path, .. }
             | Self::MakeLink { path, .. }
+            | Self::MountNamespace { path, .. }
             | Self::WriteArchive { path, .. }
             | Self::WriteDirectory { path, .. } => Undo::Remove(path.clone()),
             Self::Untag { .. }
@@ -271,6 +304,9 @@ impl Step {
             | Self::EndJail { .. }
             | Self::SignalJail { .. }
             | Self::RemoveRun { .. }
+            | Self::UnmountNamespace { .. }
+            | Self::HoldNamespaces { .. }
+            | Self::EndHolder { .. }
             | Self::RemoveJail { .. }
             | Self::CopyIn { .. }
             | Self::CopyOut { .. }
@@ -369,6 +405,35 @@ impl Step {
             Self::CreateJail { path, .. } => ExplainLine::new(
                 format!("mkdir -p -m 0700 {0}/upper {0}/work", word(path)),
                 "a layer for what it writes",
+            ),
+            Self::MountNamespace { from, path, .. } => ExplainLine::new(
+                format!(
+                    "install -D -m 0400 /dev/null {0} && mount --bind {1} {0}",
+                    word(path),
+                    word(from)
+                ),
+                "the namespace stays without processes, and is entered by this file (its place is a private mount)",
+            ),
+            Self::UnmountNamespace { path, .. } => ExplainLine::new(
+                format!("umount {0} && rm {0}", word(path)),
+                "a namespace that nothing else uses is gone then",
+            ),
+            Self::HoldNamespaces {
+                namespaces, pid, ..
+            } => {
+                let open = namespaces.iter().enumerate().map(|(number, namespace)| {
+                    let kind = namespace.split(':').next().unwrap_or_default();
+                    format!("{}</proc/{pid}/ns/{kind}", number.saturating_add(3))
+                });
+                let open: Vec<_> = open.collect();
+                ExplainLine::new(
+                    format!("setsid sleep infinity {} &", open.join(" ")),
+                    "an ordinary user cannot mount them: a process holds them open",
+                )
+            }
+            Self::EndHolder { pid, .. } => ExplainLine::new(
+                format!("kill -KILL {pid}"),
+                "end the process that holds them; what nothing else uses is gone then",
             ),
             Self::MakeLink { path, target } => ExplainLine::new(
                 format!("ln --symbolic {} {}", word(target), word(path)),
@@ -513,6 +578,24 @@ impl fmt::Display for Step {
             Self::CopyOut { name, from, to } => {
                 write!(f, "copy {name}:{} to {}", shown(from), shown(to))
             }
+            Self::MountNamespace {
+                namespace, path, ..
+            } => {
+                write!(f, "mount {namespace} on {}", shown(path))
+            }
+            Self::UnmountNamespace { namespace, path } => {
+                write!(f, "unmount {namespace} from {}", shown(path))
+            }
+            Self::HoldNamespaces {
+                name, namespaces, ..
+            } => {
+                write!(
+                    f,
+                    "start a process that holds {} as {name}",
+                    namespaces.join(", ")
+                )
+            }
+            Self::EndHolder { name, pid } => write!(f, "end the process {pid} that holds {name}"),
             Self::MakeLink { path, target } => {
                 write!(f, "make link {} -> {}", shown(path), shown(target))
             }

@@ -109,3 +109,11 @@ pub fn wait_for_end_of_input() {
         }
     }
 }
+
+/// Waits until a signal ends this process.
+pub fn wait_for_the_end() -> ! {
+    loop {
+        // SAFETY: takes nothing.
+        unsafe { libc::pause() };
+    }
+}

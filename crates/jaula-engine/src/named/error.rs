@@ -55,6 +55,14 @@ pub enum NamedError {
         /// The jail or run.
         name: JailName,
     },
+    /// Its files are still mounted where namespaces of it are kept: two mounts of one layer damage it.
+    #[error("the files of jail {name} are still mounted in the namespaces kept as {kept}")]
+    FilesKept {
+        /// The jail.
+        name: JailName,
+        /// The name of what is kept.
+        kept: JailName,
+    },
     /// Its first session could not start it.
     #[error("cannot start jail {name}: {text}")]
     Start {
@@ -97,7 +105,10 @@ impl NamedError {
             | Self::NoJailOf { .. }
             | Self::NoLog { .. }
             | Self::BaseGone { .. } => Kind::NotFound,
-            Self::Exists { .. } | Self::Running { .. } | Self::NotRunning { .. } => Kind::User,
+            Self::Exists { .. }
+            | Self::Running { .. }
+            | Self::NotRunning { .. }
+            | Self::FilesKept { .. } => Kind::User,
         }
     }
 
@@ -123,6 +134,7 @@ impl NamedError {
             Self::Running { name, .. } => vec![format!(
                 "jaula stop {name} ends it; jaula rm --force {name} ends and removes it"
             )],
+            Self::FilesKept { kept, .. } => vec![format!("jaula ns rm {kept} lets go of them")],
             _ => Vec::new(),
         }
     }

@@ -42,6 +42,7 @@ pub fn join(
     if let Some(session) = running_session(store, name)? {
         return Ok(session);
     }
+    super::refuse_kept(store, name)?;
     let path = run_path(store, name).with_extension("pipe");
     let session = start(store, name, &path, prepare, plan)?;
     drop(lock);

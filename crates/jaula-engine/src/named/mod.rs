@@ -15,10 +15,10 @@ pub use copy::{copy_in, copy_out};
 pub use error::NamedError;
 pub(crate) use exec::chain;
 pub use exec::{Session, join};
-pub(crate) use record::is_entry_of;
 pub use record::{
     Keeper, Record, Running, jail_dir, record, records, run_path, running, stale_runs,
 };
+pub(crate) use record::{is_entry_of, start_time};
 
 use crate::error::At;
 use crate::journal::Intent;
@@ -114,6 +114,7 @@ pub fn remove(store: &Store, name: &JailName, stop: Option<u32>) -> Result<(), N
             });
         }
     }
+    refuse_kept(store, name)?;
     // A jail whose settings are damaged can be removed as well; one that is not there cannot.
     if jail_dir(store, name).symlink_metadata().is_err() {
         record(store, name)?;
@@ -124,6 +125,17 @@ pub fn remove(store: &Store, name: &JailName, stop: Option<u32>) -> Result<(), N
     store.discard("jails", name.as_str())?;
     // The lock's file stays: whoever waits for it must not be joined by somebody with another one.
     Ok(())
+}
+
+/// Nothing is mounted a second time on a layer that kept namespaces still have mounted, nor taken from under them.
+fn refuse_kept(store: &Store, name: &JailName) -> Result<(), NamedError> {
+    match crate::namespaces::holds_files_of(store, name) {
+        Some(kept) => Err(NamedError::FilesKept {
+            name: name.clone(),
+            kept,
+        }),
+        None => Ok(()),
+    }
 }
 
 fn forget(path: &Path) -> Result<(), NamedError> {

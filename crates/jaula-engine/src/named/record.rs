@@ -279,7 +279,7 @@ impl Keeper {
     }
 
     /// The jail's namespaces.
-    fn open(&self) -> io::Result<Vec<Held>> {
+    pub(crate) fn open(&self) -> io::Result<Vec<Held>> {
         let mut held = Vec::with_capacity(self.namespaces.len());
         for (fd, flag) in self.namespaces.iter().take(16) {
             let file = std::fs::File::open(format!("/proc/{}/fd/{fd}", self.pid))?;
@@ -327,7 +327,7 @@ impl Running {
 }
 
 /// When a process started; none when it is gone, or only waits to be reaped.
-fn start_time(pid: u32) -> Option<u64> {
+pub(crate) fn start_time(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name is in parentheses and may hold anything.
     let mut fields = stat.get(stat.rfind(')')?.saturating_add(2)..)?.split(' ');

@@ -20,6 +20,15 @@ pub fn ns_mounts(text: &[u8]) -> Vec<NsMount> {
     text.split(|byte| *byte == b'\n').filter_map(line).collect()
 }
 
+/// Where anything is mounted.
+pub fn targets(text: &[u8]) -> impl Iterator<Item = PathBuf> {
+    let lines = text.split(|byte| *byte == b'\n');
+    lines.filter_map(|line| {
+        let target = line.split(|byte| *byte == b' ').nth(4)?;
+        Some(PathBuf::from(OsString::from_vec(unescape(target))))
+    })
+}
+
 fn line(line: &[u8]) -> Option<NsMount> {
     let mut fields = line.split(|byte| *byte == b' ');
     let root = std::str::from_utf8(fields.nth(3)?).ok()?;

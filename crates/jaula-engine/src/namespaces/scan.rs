@@ -206,7 +206,7 @@ pub(crate) fn pids() -> Result<Vec<u32>, PathError> {
 }
 
 /// The device of the kernel's own file system of namespaces.
-fn own_device() -> Result<u64, PathError> {
+pub(crate) fn own_device() -> Result<u64, PathError> {
     use std::os::unix::fs::MetadataExt;
     // A kernel may lack some kinds, not all.
     let found = NsKind::ALL

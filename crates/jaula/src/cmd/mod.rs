@@ -15,6 +15,7 @@ pub mod logs;
 pub mod ls;
 pub mod man;
 pub mod new;
+pub mod ns;
 pub mod recover;
 pub mod rm;
 pub mod run;
@@ -148,6 +149,26 @@ pub const VERBS: &[Verb] = &[
         run: image::rm,
     },
     Verb {
+        name: "ns ls",
+        command: ns::ls_command,
+        run: ns::ls,
+    },
+    Verb {
+        name: "ns show",
+        command: ns::show_command,
+        run: ns::show,
+    },
+    Verb {
+        name: "ns keep",
+        command: ns::keep_command,
+        run: ns::keep,
+    },
+    Verb {
+        name: "ns rm",
+        command: ns::rm_command,
+        run: ns::rm,
+    },
+    Verb {
         name: "compat ls",
         command: compat::ls_command,
         run: compat::ls,
@@ -187,6 +208,7 @@ pub const VERBS: &[Verb] = &[
 /// The verbs that stand in a group, with what the group is about.
 pub const GROUPS: &[(&str, &str)] = &[
     ("image", "Images of the store"),
+    ("ns", "Namespaces: what there is, and what is kept by name"),
     (
         compat::GROUP,
         "Old tools' names: jaula compat TOOL ARGUMENTS… answers as TOOL does",

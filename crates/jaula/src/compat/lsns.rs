@@ -1,8 +1,8 @@
 //! lsns(8) of util-linux 2.38 to 2.41: namespaces and who is in them.
 
-mod columns;
-mod filter;
-mod rows;
+pub mod columns;
+pub mod filter;
+pub mod rows;
 
 use crate::compat::getopt::{Complaint, Opt, Order, Reader, Takes, both, long};
 use crate::compat::smartcols::{Column, Form, Row, Table};
@@ -11,6 +11,7 @@ use crate::output::write_stdout_bytes;
 use columns::{BadList, Col, list};
 use filter::Filter;
 use jaula_engine::namespaces::NsKind;
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
@@ -66,33 +67,51 @@ const EXCLUSIVE: [(Key, Key, &str); 2] = [
 
 /// What the tree shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tree {
+pub enum Tree {
+    /// Processes below their parents.
     Process,
+    /// Namespaces below the user namespace that owns them.
     Owner,
+    /// Namespaces below the one above them.
     Parent,
 }
 
 /// What was asked for.
 #[derive(Debug, Default)]
-struct Asked {
-    json: bool,
-    raw: bool,
-    persistent: bool,
-    no_truncate: bool,
-    no_headings: bool,
-    no_wrap: bool,
-    tree: Option<Tree>,
-    /// 0: of any.
-    pid: i128,
-    /// 0: of any.
-    namespace: u64,
-    kinds: Vec<NsKind>,
-    columns: Vec<Col>,
-    filter: Option<Filter>,
+pub struct Asked {
+    /// As JSON?
+    pub json: bool,
+    /// Not aligned?
+    pub raw: bool,
+    /// Those without processes only?
+    pub persistent: bool,
+    /// Nothing cut off at the edge of a terminal?
+    pub no_truncate: bool,
+    /// No line of headings?
+    pub no_headings: bool,
+    /// One line a row?
+    pub no_wrap: bool,
+    /// As a tree, and of what.
+    pub tree: Option<Tree>,
+    /// Those of one process only; 0: of any.
+    pub pid: i128,
+    /// The processes of one namespace instead; 0: none.
+    pub namespace: u64,
+    /// These kinds only; all when empty.
+    pub kinds: Vec<NsKind>,
+    /// The columns.
+    pub columns: Vec<Col>,
+    /// Only rows that pass.
+    pub filter: Option<Filter>,
+    /// Is nothing shown for a user that is not known, where lsns(8) shows root?
+    pub known_users_only: bool,
+    /// What keeps namespaces besides processes, in words, by inode: shown where there is no command.
+    pub held: HashMap<u64, String>,
 }
 
 /// How it ends before anything is listed.
-enum End {
+#[derive(Debug)]
+pub enum End {
     /// With this text on standard output.
     Text(String),
     /// With a message behind the tool's name.
@@ -169,7 +188,7 @@ fn ask(words: &[OsString]) -> Result<Asked, End> {
     }
     defaults(&mut asked, &reader.operands(), force_list)?;
     if let Some(text) = columns_text {
-        list(text.as_bytes(), &mut asked.columns).map_err(|bad| match bad {
+        list(text.as_bytes(), &Col::ALL, &mut asked.columns).map_err(|bad| match bad {
             BadList::Unknown(name) => End::Message(format!(
                 "unknown column: {}",
                 String::from_utf8_lossy(&name)

@@ -5,10 +5,10 @@
 mod bwrap;
 mod chroot;
 pub mod getopt;
-mod lsns;
+pub mod lsns;
 mod nsenter;
 pub mod signals;
-mod smartcols;
+pub mod smartcols;
 pub mod tool;
 mod unshare;
 pub mod util_linux;

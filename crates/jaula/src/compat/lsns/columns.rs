@@ -31,6 +31,8 @@ pub enum Col {
     Pns,
     /// The namespace that owns it.
     Ons,
+    /// What keeps it besides processes: not a column of lsns(8).
+    Held,
 }
 
 /// A heading, a width, an alignment, whether numbers are in it, and what help says.
@@ -52,6 +54,24 @@ impl Col {
         Self::Nsfs,
         Self::Pns,
         Self::Ons,
+    ];
+
+    /// Those of `jaula ns ls`.
+    pub const NATIVE: [Self; 14] = [
+        Self::Ns,
+        Self::Type,
+        Self::Path,
+        Self::Nprocs,
+        Self::Pid,
+        Self::Ppid,
+        Self::Command,
+        Self::Uid,
+        Self::User,
+        Self::Netnsid,
+        Self::Nsfs,
+        Self::Pns,
+        Self::Ons,
+        Self::Held,
     ];
 
     const fn info(self) -> Info {
@@ -99,6 +119,7 @@ impl Col {
                 true,
                 "owner namespace identifier (inode number)",
             ),
+            Self::Held => ("HELD", 0, false, false, "what keeps it besides processes"),
         }
     }
 
@@ -131,10 +152,14 @@ impl Col {
         }
     }
 
-    /// By its heading, in any case.
+    /// By its heading, in any case; those of lsns(8).
     pub fn of_name(name: &[u8]) -> Option<Self> {
-        let same = |col: &Self| col.name().as_bytes().eq_ignore_ascii_case(name);
-        Self::ALL.into_iter().find(same)
+        Self::among(&Self::ALL, name)
+    }
+
+    fn among(known: &[Self], name: &[u8]) -> Option<Self> {
+        let same = |col: &&Self| col.name().as_bytes().eq_ignore_ascii_case(name);
+        known.iter().find(same).copied()
     }
 }
 
@@ -150,8 +175,11 @@ pub enum BadList {
     Form,
 }
 
-/// Reads a list: `A,B`, or `+A,B` to add to those there are.
-pub fn list(text: &[u8], columns: &mut Vec<Col>) -> Result<(), BadList> {
+/// Reads a list of known columns: `A,B`, or `+A,B` to add to those there are.
+///
+/// # Errors
+/// When a name is not known, or the list is none.
+pub fn list(text: &[u8], known: &[Col], columns: &mut Vec<Col>) -> Result<(), BadList> {
     let names = match text.strip_prefix(b"+") {
         Some(more) => more,
         None => {
@@ -174,7 +202,7 @@ pub fn list(text: &[u8], columns: &mut Vec<Col>) -> Result<(), BadList> {
         if name.is_empty() {
             return Err(BadList::Form);
         }
-        match Col::of_name(name) {
+        match Col::among(known, name) {
             Some(col) => columns.push(col),
             None => return Err(BadList::Unknown(rest.to_vec())),
         }
@@ -191,7 +219,7 @@ mod tests {
     fn lists_are_read_as_the_tool_reads_them() {
         let read = |text: &str| {
             let mut columns = vec![Col::Path];
-            list(text.as_bytes(), &mut columns).map(|()| columns)
+            list(text.as_bytes(), &Col::ALL, &mut columns).map(|()| columns)
         };
         assert_eq!(read("ns,Type"), Ok(vec![Col::Ns, Col::Type]));
         assert_eq!(read("+pid"), Ok(vec![Col::Path, Col::Pid]));

@@ -23,8 +23,19 @@ pub(super) fn terminal() -> Option<usize> {
     })
 }
 
-/// The whole listing.
+/// What lsns(8) lists.
 pub(super) fn listing(asked: &Asked) -> Result<Vec<u8>, End> {
+    list(asked, |columns| look(asked, columns))
+}
+
+/// The whole listing of what `look` finds for these columns.
+///
+/// # Errors
+/// When the columns, the filter or the namespace that is named cannot be had.
+pub fn list(
+    asked: &Asked,
+    look: impl FnOnce(&[Col]) -> Result<Snapshot, End>,
+) -> Result<Vec<u8>, End> {
     // Columns that only the filter needs stand behind the others and are not shown.
     let mut columns = asked.columns.clone();
     let mut places = Vec::new();
@@ -51,7 +62,7 @@ pub(super) fn listing(asked: &Asked) -> Result<Vec<u8>, End> {
         );
         return Err(End::Message(text));
     }
-    let snapshot = look(asked, &columns)?;
+    let snapshot = look(&columns)?;
     let mut lister = Lister {
         asked,
         columns: &columns,
@@ -144,6 +155,9 @@ impl<'a> Lister<'a> {
                 continue;
             }
             if self.asked.persistent && !namespace.processes.is_empty() {
+                continue;
+            }
+            if !self.asked.kinds.is_empty() && !self.asked.kinds.contains(&namespace.kind) {
                 continue;
             }
             if self.of_namespace.contains_key(&namespace.inode) {
@@ -265,6 +279,10 @@ impl<'a> Lister<'a> {
     /// What stands in a column; none where nothing does.
     fn cell(&self, col: Col, namespace: &Namespace, process: Option<&Process>) -> Option<Vec<u8>> {
         let uid = || process.map_or(namespace.owner_uid, |process| process.uid);
+        let unknown = process.is_none() && namespace.kind != NsKind::User;
+        if unknown && self.asked.known_users_only && matches!(col, Col::Uid | Col::User) {
+            return None;
+        }
         let text = match col {
             Col::Ns => namespace.inode.to_string(),
             Col::Type => namespace.kind.to_string(),
@@ -275,7 +293,11 @@ impl<'a> Lister<'a> {
                 let path = namespaces::path_of(process?.pid, namespace.kind);
                 return Some(path.as_os_str().as_bytes().to_vec());
             }
-            Col::Command => return Some(process?.command.clone()),
+            Col::Command => match process {
+                Some(process) => return Some(process.command.clone()),
+                None => format!("({})", self.asked.held.get(&namespace.inode)?),
+            },
+            Col::Held => self.asked.held.get(&namespace.inode)?.clone(),
             Col::Uid => uid().to_string(),
             Col::User => match self.users.get(&uid()) {
                 Some(name) => name.clone(),
