@@ -453,7 +453,7 @@ fn apply(op: &Op, table: &mut Table) -> Result<Done, Errno> {
         // A directory of procfs that every kernel has: it hides no path that is still to be opened.
         Op::AttachAside(slot) => {
             let aside = table.at(*slot)?;
-            mount::attach_at(aside, c"/proc/fs")?;
+            mount::attach_at(aside, libc::AT_FDCWD, c"/proc/fs")?;
             table.aside = Some(aside);
         }
         Op::Attach {
@@ -462,8 +462,14 @@ fn apply(op: &Op, table: &mut Table) -> Result<Done, Errno> {
             path,
             links,
         } => {
-            let target = beneath::open_raw(table.at(*dir)?, path, libc::O_PATH, *links)?;
-            mount::attach(table.at(*slot)?, target.0)?;
+            let (mount, dir) = (table.at(*slot)?, table.at(*dir)?);
+            // One component is looked up by the kernel as it is, a link not followed.
+            if *links == Links::Refuse && !path.to_bytes().contains(&b'/') {
+                mount::attach_at(mount, dir, path)?;
+            } else {
+                let target = beneath::open_raw(dir, path, libc::O_PATH, *links)?;
+                mount::attach(mount, target.0)?;
+            }
         }
         Op::MakeDir { dir, name, mode } => make_dir(table.at(*dir)?, name, *mode)?,
         Op::MakeFile { dir, name } => make_file(table.at(*dir)?, name, 0o644)?,

@@ -70,8 +70,9 @@ pub(crate) fn attach(mount: RawFd, at: RawFd) -> Result<(), Errno> {
     checked(done).map(drop)
 }
 
-/// Attaches the mount of a descriptor at a path of this process's own root, which must be trusted.
-pub(crate) fn attach_at(mount: RawFd, path: &CStr) -> Result<(), Errno> {
+/// Attaches the mount of a descriptor at a path from `dir`, of which all but the last component, which is not followed
+/// if it is a link, must be trusted.
+pub(crate) fn attach_at(mount: RawFd, dir: RawFd, path: &CStr) -> Result<(), Errno> {
     let flags = MOVE_MOUNT_F_EMPTY_PATH;
     // SAFETY: both paths end in NUL.
     let done = unsafe {
@@ -79,7 +80,7 @@ pub(crate) fn attach_at(mount: RawFd, path: &CStr) -> Result<(), Errno> {
             libc::SYS_move_mount,
             mount,
             c"".as_ptr(),
-            libc::AT_FDCWD,
+            dir,
             path.as_ptr(),
             flags,
         )

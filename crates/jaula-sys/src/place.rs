@@ -14,12 +14,9 @@ pub(crate) fn make_dir(dir: RawFd, name: &CStr, mode: u32) -> Result<(), Errno> 
 }
 
 pub(crate) fn make_file(dir: RawFd, name: &CStr, mode: u32) -> Result<(), Errno> {
-    let flags = libc::O_CREAT | libc::O_EXCL | libc::O_WRONLY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+    // Exclusive as it is, and there is no descriptor to close.
     // SAFETY: the name ends in NUL.
-    let fd = unsafe { libc::openat(dir, name.as_ptr(), flags, mode) };
-    check(fd)?;
-    drop(Fd(fd));
-    Ok(())
+    check(unsafe { libc::mknodat(dir, name.as_ptr(), libc::S_IFREG | mode, 0) })
 }
 
 /// The type bits of a file, itself and not what it links to.
@@ -123,15 +120,21 @@ fn symlink_at(
 }
 
 pub(crate) fn plain(dir: RawFd, path: &CStr, directory: bool, replace: bool) -> Result<(), Errno> {
+    if !path.to_bytes().contains(&b'/') {
+        return plain_in(dir, path, directory, replace);
+    }
     let split = Split::new(path)?;
     let parent = beneath::open_raw(dir, split.parent()?, DIRECTORY, Links::Refuse)?;
-    let name = split.name()?;
+    plain_in(parent.0, split.name()?, directory, replace)
+}
+
+fn plain_in(parent: RawFd, name: &CStr, directory: bool, replace: bool) -> Result<(), Errno> {
     let wanted = if directory {
         libc::S_IFDIR
     } else {
         libc::S_IFREG
     };
-    match file_type(parent.0, name) {
+    match file_type(parent, name) {
         Ok(found) if found == wanted => return Ok(()),
         Ok(found) if replace => {
             let flags = if found == libc::S_IFDIR {
@@ -140,7 +143,7 @@ pub(crate) fn plain(dir: RawFd, path: &CStr, directory: bool, replace: bool) -> 
                 0
             };
             // SAFETY: the name ends in NUL; a link itself is removed, not what it leads to.
-            check(unsafe { libc::unlinkat(parent.0, name.as_ptr(), flags) })?;
+            check(unsafe { libc::unlinkat(parent, name.as_ptr(), flags) })?;
         }
         Ok(libc::S_IFLNK) => return Err(Errno(libc::ELOOP)),
         Ok(_) => {
@@ -154,9 +157,9 @@ pub(crate) fn plain(dir: RawFd, path: &CStr, directory: bool, replace: bool) -> 
         Err(errno) => return Err(errno),
     }
     if directory {
-        make_dir(parent.0, name, 0o755)
+        make_dir(parent, name, 0o755)
     } else {
-        make_file(parent.0, name, 0o644)
+        make_file(parent, name, 0o644)
     }
 }
 
