@@ -63,7 +63,7 @@ def pattern(name):
     if name.startswith("_ZN"):
         return re.sub(r"17h[0-9a-f]{16}E.*", "17h*", name)
     if name.startswith("_R"):
-        return re.sub(r"\.llvm\..*", "*", re.sub(r"Cs[0-9A-Za-z]+_", "Cs*_", name))
+        return re.sub(r"\.(llvm\.)?\d+$", "*", re.sub(r"Cs[0-9A-Za-z]+_", "Cs*_", name))
     return None
 
 
@@ -105,7 +105,9 @@ def main():
         for at in seen:
             place = bisect.bisect_right(starts, at + 15) - 1
             if place >= 0 and at < table[place][0] + table[place][1]:
-                names.add(table[place][2])
+                # Functions that came out the same are one with several names.
+                first = bisect.bisect_left(starts, table[place][0])
+                names.update(row[2] for row in table[first:place + 1])
         home = members()
         ours = sorted({found for found in map(pattern, names) if found})
         theirs = sorted({home[name] for name in names if pattern(name) is None and name in home})
@@ -115,6 +117,7 @@ def main():
             script.writelines(f"      .text.{name}\n" for name in ours)
             script.write("    )\n")
             script.writelines(f"    *libc.a:{name}(.text .text.*)\n" for name in theirs)
+            script.write("    *crt1.o(.text)\n")
             script.write("  }\n}\nINSERT BEFORE .text;\n")
         print(f"{len(names)} functions, {sum(row[1] for row in table if row[2] in names)} bytes")
     finally:
