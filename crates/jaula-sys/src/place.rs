@@ -192,7 +192,8 @@ pub(crate) fn place_below(
     // Mostly it is there.
     match beneath::open_raw(dir, path, kind, Links::InRoot) {
         Ok(_) => return Ok(()),
-        Err(Errno(libc::ENOENT)) => {}
+        // Not there, or one on the way is in the way: which, is found below.
+        Err(Errno(libc::ENOENT | libc::ENOTDIR)) => {}
         Err(errno) => return Err(errno),
     }
     let mut buffer = [0u8; libc::PATH_MAX as usize];
@@ -212,7 +213,8 @@ pub(crate) fn place_below(
             *slash = 0;
         }
         let prefix = CStr::from_bytes_until_nul(&buffer).map_err(|_| Errno(libc::EINVAL))?;
-        match beneath::open_raw(dir, prefix, libc::O_PATH, Links::InRoot) {
+        let wanted = if whole { kind } else { DIRECTORY };
+        match beneath::open_raw(dir, prefix, wanted, Links::InRoot) {
             Ok(_) => {}
             Err(Errno(libc::ENOENT)) => {
                 let split = Split::new(prefix)?;

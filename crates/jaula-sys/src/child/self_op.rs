@@ -144,6 +144,7 @@ pub(super) fn apply(op: &SelfOp, table: &mut Table) -> Result<Done, Errno> {
             unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
         }
         SelfOp::LockFile(path) => {
+            table.note.stage = crate::place::Stage::Whole;
             let fd = open(libc::AT_FDCWD, path, libc::O_RDONLY)?;
             // SAFETY: zero is a valid value of every field.
             let mut lock: libc::flock = unsafe { std::mem::zeroed() };
