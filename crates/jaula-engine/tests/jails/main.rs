@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 mod guards;
 mod kept;
+mod mounts;
 mod trees;
 use guards::*;
 use trees::*;
@@ -672,13 +673,16 @@ fn main() -> std::process::ExitCode {
         EVERYONE
             .iter()
             .chain(&GUARDS)
+            .chain(&mounts::MOUNTS)
             .chain(&AFTER)
             .copied()
             .collect::<Vec<_>>()
     };
     let mut failures = 0;
     if root {
-        failures += run("root", &everyone(), &only) + run("root", &ROOT, &only);
+        failures += run("root", &everyone(), &only)
+            + run("root", &ROOT, &only)
+            + run("root", &mounts::RANGES, &only);
         // And once more as somebody who is nobody.
         let mut user = || match userns::become_user(65534, 65534) {
             Ok(()) => run("a user", &everyone(), &only),
