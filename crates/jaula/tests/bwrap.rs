@@ -349,6 +349,30 @@ fn a_sandbox_ends_with_its_supervisor_when_asked() {
 }
 
 #[test]
+fn namespaces_of_another_sandbox_are_joined() {
+    let ours = ours();
+    everyone(|user| {
+        if let Err(reason) = possible(user) {
+            skip!("{reason}");
+        }
+        let line = "mkfifo f g; $BWRAP $P --proc /proc --bind . /w --unshare-user --unshare-pid --info-fd 3 \
+            sh -c 'readlink /proc/self/ns/user /proc/self/ns/pid >/w/first; echo up >/w/f; cat </w/g >/dev/null' 3>info & \
+            read -r up <f; pid=$(sed -n 's/.*\"child-pid\": \\([0-9]*\\).*/\\1/p' info); \
+            for more in '' --unshare-pid; do $BWRAP --bind / / --proc /proc --userns 8 --pidns 9 $more \
+            sh -c 'readlink /proc/self/ns/user /proc/self/ns/pid; exit 9' 8</proc/$pid/ns/user 9</proc/$pid/ns/pid >second$more; \
+            echo $?; done; echo go >g; wait; cmp first second && echo same; cmp -s first second--unshare-pid || echo other";
+        fill(user);
+        let output = shell(user, &ours.program, line);
+        assert_eq!(
+            text(&output.stdout),
+            "9\n9\nsame\nother\n",
+            "{}",
+            text(&output.stderr)
+        );
+    });
+}
+
+#[test]
 fn a_destination_stays_in_the_new_root() {
     let ours = ours();
     everyone(|user| {
