@@ -665,6 +665,9 @@ fn main() -> std::process::ExitCode {
             &[],
         ));
     }
+    if std::env::args().any(|arg| arg == "--until-seen") {
+        return until_seen();
+    }
     if std::env::args().any(|arg| arg == "--planted") {
         return std::process::ExitCode::from(run("a planted caller", &[("planted", planted)], &[]));
     }
