@@ -146,3 +146,6 @@ fn environment(file: &OwnedFd) -> std::io::Result<Vec<OsString>> {
     list.reverse();
     Ok(list)
 }
+
+#[cfg(test)]
+mod tests;

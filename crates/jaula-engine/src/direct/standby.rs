@@ -53,6 +53,8 @@ impl Helpers {
         match sys::fork().map_err(|errno| failed(Part::Fork, errno))? {
             Side::Child => {
                 drop(ours);
+                // Holding an end of another's socket, it would keep that one from noticing.
+                self.forget();
                 sys::exit(serve(work, of, &its))
             }
             Side::Parent(child) => {

@@ -69,6 +69,8 @@ fn identity(
     if !facts.same_root {
         look(spec, listed, &facts.outside, &mut who);
     }
+    // A login group is that of the new root's own line; coreutils keep the one found outside.
+    let outside = who.gid.take();
     if let Some(user) = &spec.user {
         let found = parse_user(user, &facts.inside, &mut who);
         let dotted = found.is_err() && by_dot(user, &facts.inside, &mut who);
@@ -82,11 +84,11 @@ fn identity(
         .uid
         .filter(|_| spec.groups.is_none() || who.gid.is_none())
     {
-        match facts.inside.user_of(uid) {
-            Some(user) => {
-                who.gid = who.gid.or(Some(user.gid));
-                who.name = Some(user.name);
-            }
+        let known = facts.inside.user_of(uid);
+        let login = known.as_ref().map(|user| user.gid);
+        who.gid = who.gid.or(login).or(outside);
+        match known {
+            Some(user) => who.name = Some(user.name),
             None if who.gid.is_none() => return Err(Refusal::NoGroupFor(uid)),
             None => {}
         }

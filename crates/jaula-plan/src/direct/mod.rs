@@ -292,3 +292,6 @@ pub struct DirectPlan {
     /// The program.
     pub program: Program,
 }
+
+#[cfg(test)]
+mod tests;
