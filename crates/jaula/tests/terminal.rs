@@ -264,3 +264,33 @@ fn without_a_terminal_input_is_a_pipe() {
         assert_eq!(output.status.code(), Some(4));
     });
 }
+
+#[test]
+fn nothing_is_typed_into_the_callers_terminal() {
+    everyone(|user| {
+        let Some(tmux) = Tmux::start(user) else {
+            skip!("there is no tmux");
+        };
+        // TIOCSTI and TIOCLINUX, also with bits that the kernel does not look at; `X` would be in the shell's next line.
+        let inject = r#"for my $fd (0, 2) { for my $r (0x5412, 0xdead00005412, 0x541c, 0xdead0000541c) {
+            for my $c ("X", "\x02X") { my $a = $c; $! = 0; syscall(16, $fd, $r, $a); print $!+0, " "; } } } print "\n";"#;
+        std::fs::write(tmux.work.join("inject.pl"), inject).expect("a file");
+        // With output elsewhere the terminal is the caller's own; once without the filter, where the session alone holds.
+        for (name, options) in [("filtered", ""), ("unfiltered", "--seccomp off ")] {
+            tmux.line(&format!(
+                "j run {options}-- perl -e \"$(cat inject.pl)\" >{name} 2>/dev/tty; echo en'd'ed"
+            ));
+            tmux.wait("ended");
+            tmux.line(&format!("echo {name}='clean'"));
+            tmux.wait(&format!("{name}=clean"));
+            let told = read(&tmux.work, name);
+            let answers: Vec<&str> = told.split_whitespace().collect();
+            assert_eq!(answers.len(), 16, "{name}: {told}");
+            assert!(!answers.contains(&"0"), "{name}: {told}");
+            if name == "filtered" {
+                assert!(answers.iter().all(|errno| *errno == "1"), "{name}: {told}");
+            }
+            tmux.line("clear");
+        }
+    });
+}
