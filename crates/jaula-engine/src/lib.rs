@@ -25,6 +25,7 @@ pub mod namespaces;
 pub mod outcome;
 pub mod plan;
 pub mod probe;
+pub mod processes;
 pub mod recover;
 pub mod remove;
 pub mod run;

@@ -45,6 +45,7 @@ fn help_of_jaula_and_of_every_verb() {
             &["image", "ls", "-h"],
             &["image", "show", "-h"],
             &["image", "rm", "-h"],
+            &["ps", "-h"],
             &["help", "ns"],
             &["ns", "ls", "-h"],
             &["ns", "show", "-h"],

@@ -17,6 +17,18 @@ impl Engine {
         Ok(namespaces::scan(wanted)?)
     }
 
+    /// The processes of these jails, each named with its first process and when that started, and of runs in the
+    /// foreground.
+    ///
+    /// # Errors
+    /// When there is no proc(5).
+    pub fn processes(
+        &self,
+        jails: &[(JailName, u32, u64)],
+    ) -> Result<Vec<crate::processes::JailProcess>, EngineError> {
+        Ok(crate::processes::processes(jails)?)
+    }
+
     /// What is kept by name, whether it is still there or not.
     ///
     /// # Errors
@@ -41,13 +53,14 @@ impl Engine {
         Ok(namespaces::kept(&self.store, name)?)
     }
 
-    /// A named jail that runs, as a source of namespaces.
+    /// A named jail or run that goes on, as a source of namespaces.
     ///
     /// # Errors
     /// When there is no such jail, or it does not run.
     pub fn running_jail(&self, name: &JailName) -> Result<KeepSource, EngineError> {
-        match crate::named::running(&self.store, name) {
-            Some(running) => Ok(KeepSource::Jail(name.clone(), running)),
+        let running = self.running(&crate::Silent)?;
+        match running.iter().find(|target| target.name() == name) {
+            Some(target) => Ok(KeepSource::Jail(name.clone(), target.running().clone())),
             None => {
                 // A name that is none says so.
                 crate::named::record(&self.store, name)?;

@@ -16,6 +16,7 @@ pub mod ls;
 pub mod man;
 pub mod new;
 pub mod ns;
+pub mod ps;
 pub mod recover;
 pub mod rm;
 pub mod run;
@@ -122,6 +123,11 @@ pub const VERBS: &[Verb] = &[
         name: "logs",
         command: logs::command,
         run: logs::run,
+    },
+    Verb {
+        name: "ps",
+        command: ps::command,
+        run: ps::run,
     },
     Verb {
         name: "stats",
