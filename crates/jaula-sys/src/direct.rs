@@ -205,7 +205,8 @@ struct NsHandle {
 /// `AT_HANDLE_FID` of linux/fcntl.h.
 const AT_HANDLE_FID: i32 = 0x200;
 
-/// The namespace with this identifier (nsfs file handles, since Linux 6.18). Any namespace of this process will do
+/// The namespace with this identifier, where the kernel opens nsfs file handles by the identifier alone: Linux 6.18
+/// wants the namespace's inode number as well, and answers ESTALE. Any namespace of this process will do
 /// as `like`: its handle says of which type handles are.
 pub fn namespace_by_id(like: BorrowedFd, id: u64) -> Result<OwnedFd, Errno> {
     let mut handle = NsHandle {

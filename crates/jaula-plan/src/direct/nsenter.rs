@@ -17,7 +17,7 @@ pub struct Target {
 pub enum NamespaceFrom {
     /// A file: a kept namespace, or one of `/proc`.
     File(PathBuf),
-    /// Its identifier (nsfs file handles, since Linux 6.18).
+    /// Its identifier (nsfs file handles; Linux 6.18 cannot open them by identifier alone).
     Id(u64),
     /// The network namespace of this socket of the target.
     Socket(i32),
