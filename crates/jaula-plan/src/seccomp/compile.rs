@@ -128,9 +128,11 @@ fn table(profile: &Profile, entries: &[&Entry], abi: Abi) -> Table {
                         action: entry.action,
                     });
                 }
-                let Some((number, mask, value)) =
-                    syscalls::multiplexed(name).filter(|_| abi == Abi::I386)
-                else {
+                let inner = match abi {
+                    Abi::I386 => syscalls::multiplexed(name),
+                    _ => None,
+                };
+                let Some((number, mask, value)) = inner else {
                     continue;
                 };
                 // In memory, where a filter cannot look: a permission under a condition is none, a refusal under a
