@@ -377,6 +377,7 @@ pub fn plan_jail(spec: &JailSpec, facts: &HostFacts) -> Result<JailPlan, JailPla
     }));
     ops.extend(limits.process);
     plan_program(spec, facts, &ids, &mut ops, &mut notes)?;
+    limits::insert_late(limits.late, &mut ops);
     notes.extend(crate::disk::images(&ops).filter_map(DiskPlan::note));
     Ok(JailPlan {
         ops,

@@ -6,7 +6,7 @@ use crate::explain::shown;
 use crate::facts::cgroup::{Legacy, LimitFacts, Place};
 use crate::limit_op::{GroupPlan, LimitOp, Setting};
 use crate::setup_op::SetupOp;
-use crate::spec::limits::{Device, Limit, Limits};
+use crate::spec::limits::{Device, Limit, Limits, Resource};
 
 /// The limits of a plan, by where they belong in it.
 #[derive(Debug, Default)]
@@ -15,6 +15,16 @@ pub(super) struct Planned {
     pub(super) outside: Vec<SetupOp>,
     /// In the process that becomes the program.
     pub(super) process: Vec<SetupOp>,
+    /// In that process once it has closed what it does not need: the limit of descriptors.
+    pub(super) late: Vec<SetupOp>,
+}
+
+/// Puts what is late behind the closing of descriptors.
+pub(super) fn insert_late(late: Vec<SetupOp>, ops: &mut Vec<SetupOp>) {
+    let closing =
+        |op: &SetupOp| matches!(op, SetupOp::CloseDescriptors | SetupOp::KeepDescriptors(_));
+    let at = ops.iter().rposition(closing).map_or(0, |at| at + 1);
+    ops.splice(at..at, late);
 }
 
 /// The period over which time on CPUs is counted, in microseconds.
@@ -310,17 +320,23 @@ fn process(
     let op = match limit {
         Limit::Process(resource, value) => {
             let hard = facts.hard.iter().find(|(known, _)| known == resource);
-            if let (Some((_, Some(hard))), false) = (hard, facts.may_raise)
-                && value.is_none_or(|value| value > *hard)
-            {
+            let hard = hard.and_then(|(_, hard)| *hard);
+            let raised = hard.filter(|hard| value.is_none_or(|value| value > *hard));
+            if let (Some(hard), false) = (raised, facts.may_raise) {
                 return Err(format!(
                     "it is above the hard limit of this process, {hard}, which only CAP_SYS_RESOURCE can raise"
                 ));
             }
-            LimitOp::Process {
+            let op = LimitOp::Process {
                 resource: *resource,
                 value: *value,
+            };
+            // Raised while it has the capability, lowered when it needs no more descriptors itself.
+            if *resource == Resource::Files && raised.is_none() {
+                planned.late.push(SetupOp::Limit(op));
+                return Ok(());
             }
+            op
         }
         Limit::Nice(nice) if *nice < facts.lowest_nice => {
             return Err(format!(
@@ -365,3 +381,6 @@ fn absent_cpu(list: &str, online: &str) -> Option<u32> {
         .flat_map(|(first, last)| first..=last)
         .find(|cpu| !is(cpu))
 }
+
+#[cfg(test)]
+mod tests;
