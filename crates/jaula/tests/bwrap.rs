@@ -356,7 +356,7 @@ fn namespaces_of_another_sandbox_are_joined() {
             skip!("{reason}");
         }
         let line = "mkfifo f g; $BWRAP $P --proc /proc --bind . /w --unshare-user --unshare-pid --info-fd 3 \
-            sh -c 'readlink /proc/self/ns/user /proc/self/ns/pid >/w/first; echo up >/w/f; cat </w/g >/dev/null' 3>info & \
+            sh -c 'readlink /proc/self/ns/user /proc/self/ns/pid >/w/first; echo up >/w/f; read -r go </w/g' 3>info & \
             read -r up <f; pid=$(sed -n 's/.*\"child-pid\": \\([0-9]*\\).*/\\1/p' info); \
             for more in '' --unshare-pid; do $BWRAP --bind / / --proc /proc --userns 8 --pidns 9 $more \
             sh -c 'readlink /proc/self/ns/user /proc/self/ns/pid; exit 9' 8</proc/$pid/ns/user 9</proc/$pid/ns/pid >second$more; \
