@@ -240,7 +240,11 @@ fn tool(program: &str, words: &[&str], dir: &Path) -> bool {
     match command.output() {
         Ok(output) => {
             let said = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{program}: {said}");
+            assert!(
+                output.status.success(),
+                "{program}: {}: {said}",
+                output.status
+            );
             true
         }
         Err(_) => false,
@@ -328,6 +332,45 @@ fn every_kind_of_image_is_the_same_by_every_driver() {
                 assert_eq!(other, first, "{name} by {driver}");
             }
         }
+    });
+}
+
+#[test]
+fn what_jaula_cannot_read_itself_is_left_to_the_kernel_and_root() {
+    everyone(|user| {
+        tree(user);
+        if !tool(
+            "mkfs.erofs",
+            &["--quiet", "p.erofs", "tree"],
+            &user.place.work(),
+        ) {
+            skip!("there is no mkfs.erofs");
+        }
+        let words = ["run", "--image", "p.erofs:/mnt/cd", "--", "true"];
+        let ran = run(user, &words).expect(125);
+        let said = "jaula has no reader of its own for erofs";
+        assert!(ran.stderr.contains(said), "{}", ran.stderr);
+        let words = [
+            "run",
+            "--image",
+            "p.erofs:/mnt/cd",
+            "--image-driver",
+            "kernel",
+            "--",
+            "cat",
+            "/mnt/cd/LEEME.TXT",
+        ];
+        if user.who != Who::Root {
+            let ran = run(user, &words).expect(125);
+            assert!(
+                ran.stderr.contains("cannot use the kernel's driver"),
+                "{}",
+                ran.stderr
+            );
+        } else if !lacks("erofs") && Path::new("/dev/loop-control").exists() {
+            assert_eq!(run(user, &words).expect(0).stdout, CONTENT);
+        }
+        nothing_is_left(user);
     });
 }
 
@@ -560,6 +603,53 @@ fn a_killed_server_ends_the_reading_and_not_the_jail_or_its_supervisor() {
             "{said}"
         );
         assert_eq!(child.wait().expect("an end").code(), Some(7));
+        nothing_is_left(user);
+    });
+}
+
+#[test]
+fn a_server_has_no_rights_and_few_descriptors() {
+    everyone(|user| {
+        if !fuse_is_there(user) {
+            skip!("this user has no FUSE here");
+        }
+        put(user, "p.iso", &image());
+        let mut child = reading(user, "marker-of-rights");
+        let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        assert_eq!(lines.next().expect("a line").expect("text"), "ready");
+        assert_eq!(lines.next().expect("a line").expect("text"), "contenido");
+        let server = server_of(child.id()).expect("a server");
+        let status = fs::read_to_string(format!("/proc/{server}/status")).expect("its status");
+        for line in [
+            "Threads:\t1",
+            "CapInh:\t0000000000000000",
+            "CapPrm:\t0000000000000000",
+            "CapEff:\t0000000000000000",
+            "CapAmb:\t0000000000000000",
+            "NoNewPrivs:\t1",
+            "Seccomp:\t2",
+        ] {
+            assert!(
+                status.lines().any(|has| has == line),
+                "{line} is not in\n{status}"
+            );
+        }
+        // Only root may look at the descriptors of a process that does not let itself be looked at.
+        if let Ok(fds) = fs::read_dir(format!("/proc/{server}/fd")) {
+            let name = |entry: fs::DirEntry| fs::read_link(entry.path()).unwrap_or_default();
+            let names: Vec<String> = fds
+                .flatten()
+                .map(|entry| name(entry).to_string_lossy().into_owned())
+                .collect();
+            let image = user.place.work().join("p.iso");
+            let image = image.to_string_lossy().into_owned();
+            let count = |wanted: &str| names.iter().filter(|name| *name == wanted).count();
+            // The fifth is the FUSE device, told as it was called in a mount namespace that is gone.
+            assert_eq!((count("/dev/null"), count(&image)), (3, 1), "{names:?}");
+            assert_eq!(names.len(), 5, "{names:?}");
+        }
+        child.kill().expect("a child");
+        child.wait().expect("an end");
         nothing_is_left(user);
     });
 }

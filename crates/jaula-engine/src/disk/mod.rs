@@ -290,6 +290,8 @@ fn serve(mut inside: Inside, plan: &DiskPlan, image: &Image, ids: &Identifiers) 
     report(&inside, "+");
     jaula_sys::server::deadline(0);
     let device = inside.receive().into_iter().next();
+    // The image and the device are all it has from here on.
+    drop(inside);
     match device {
         Some(device) => fuse::serve(device.into(), tree, ids),
         // There was no jail.
