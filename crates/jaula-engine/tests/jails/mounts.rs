@@ -226,11 +226,7 @@ fn no_mount_leaves_the_root() -> Checked {
     hostile(dir)?;
     let file = dir.join("file");
     io(std::fs::write(&file, "content"))?;
-    let count = || -> Result<usize, String> {
-        let outside = io(std::fs::read_dir(dir.join("out")))?.count();
-        let text = io(std::fs::read_to_string("/proc/self/mountinfo"))?;
-        Ok(outside + text.lines().count())
-    };
+    let count = || -> Result<usize, String> { Ok(io(std::fs::read_dir(dir.join("out")))?.count()) };
     let before = count()?;
     let mark = format!("jaula-escaped-{}-", std::process::id());
     for name in ["absolute", "relative", "deep", "magic"] {
