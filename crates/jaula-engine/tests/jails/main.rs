@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 mod guards;
 mod kept;
 mod mounts;
+mod races;
 mod trees;
 use guards::*;
 use trees::*;
@@ -573,7 +574,15 @@ const GUARDS: [Case; 12] = [
     ),
 ];
 
-const EVERYONE: [Case; 17] = [
+const EVERYONE: [Case; 19] = [
+    (
+        "a_race_for_a_mount_point_leads_nowhere",
+        races::a_race_for_a_mount_point_leads_nowhere,
+    ),
+    (
+        "two_jails_with_one_directory_stay_jails",
+        races::two_jails_with_one_directory_stay_jails,
+    ),
     ("descriptors_are_0_1_2", descriptors_are_0_1_2),
     ("status_lines", status_lines),
     ("own_names_and_processes", own_names_and_processes),
