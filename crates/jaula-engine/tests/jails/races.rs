@@ -187,7 +187,7 @@ pub fn two_jails_with_one_directory_stay_jails() -> Checked {
     let child = userns::fork(&mut giver).map_err(|e| e.to_string())?;
     let (outcome, text) = captured(&take);
     let given = child.wait().map_err(|e| e.to_string())?;
-    is(outcome.is_ok(), format!("{text}"))?;
+    is(outcome.is_ok(), text.clone())?;
     same(given, Some(0))?;
     // Not the host, and at worst the other jail.
     is(
