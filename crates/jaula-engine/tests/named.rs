@@ -155,6 +155,31 @@ fn an_entry_of_a_dead_process_is_stale_and_goes() -> Fallible {
     Ok(())
 }
 
+#[test]
+fn a_jail_that_is_about_to_end_is_not_joined() -> Fallible {
+    let scratch = tempfile::tempdir()?;
+    let store = Store::open(scratch.path().join("store"))?;
+    let web = record("web", scratch.path())?;
+    named::create(&store, &web)?;
+    let run = store.made("run")?;
+    // The keeper of a jail: it has seen the end of its input, and has not closed it yet.
+    let pipe = run.join("web.pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status()?;
+    assert!(made.success());
+    let both = fs::File::options().read(true).write(true).open(&pipe)?;
+    let mut jail = std::process::Command::new("sleep").arg("1000").spawn()?;
+    let entry = named::Running::of(jail.id()).ok_or("it runs")?;
+    fs::write(run.join("web.json"), serde_json::to_vec(&entry)?)?;
+    let mut prepare = || Ok(());
+    let mut plan = || Err("no jail is made in this test".to_owned());
+    drop(named::join(&store, &web, &mut prepare, &mut plan)?);
+    both.lock()?;
+    // It is ended, and another would be started; not from a test with several threads.
+    assert!(named::join(&store, &web, &mut prepare, &mut plan).is_err());
+    assert!(!jail.wait()?.success());
+    Ok(())
+}
+
 /// In and out of a jail whose layer and tree are full of links that lead out.
 #[test]
 fn copies_stay_inside() {

@@ -96,14 +96,22 @@ fn arrange(input: RawFd, report: RawFd) -> io::Result<File> {
     }
 }
 
-/// Waits until the last writer of this process's standard input is gone.
+/// Waits until the last writer of this process's standard input is gone, for good: one that has come in between and
+/// holds a shared lock on it (flock(2)) is waited for as well. The lock that this takes stays: who finds it cannot have
+/// his own any more, and knows that the wait is over.
 pub fn wait_for_end_of_input() {
     let mut bytes = [0u8; 64];
     loop {
         // SAFETY: descriptor 0 is not closed by anybody; reading from a closed one is an error, which ends the loop.
         let input = unsafe { BorrowedFd::borrow_raw(0) };
         match rustix::io::read(input, &mut bytes) {
-            Ok(0) => return,
+            Ok(0) => {
+                use rustix::fs::{FlockOperation, flock};
+                match flock(input, FlockOperation::NonBlockingLockExclusive) {
+                    Err(Errno::WOULDBLOCK | Errno::INTR) => {}
+                    _ => return,
+                }
+            }
             Ok(_) | Err(Errno::INTR) => {}
             Err(_) => return,
         }

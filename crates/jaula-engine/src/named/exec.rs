@@ -58,7 +58,10 @@ pub(super) fn running_session(
         return Ok(None);
     };
     let path = run_path(store, name).with_extension("pipe");
-    if let Ok(pipe) = open_pipe(&path, true) {
+    // The lock as well: a keeper that has seen the end of its input, and still has its end of the pipe, holds it.
+    if let Ok(pipe) = open_pipe(&path, true)
+        && pipe.try_lock_shared().is_ok()
+    {
         return Ok(Some(Session {
             running,
             _pipe: pipe,
@@ -105,6 +108,7 @@ fn start(
     .at("make", path)?;
     let reader = open_pipe(path, false).at("open", path)?;
     let writer = open_pipe(path, true).at("open", path)?;
+    writer.lock_shared().at("lock", path)?;
     jaula_sys::dir::set_blocking(reader.as_fd()).at("change", path)?;
     let (answer, report) = std::io::pipe().at("make a pipe for", path)?;
     let entry = run_path(store, name);
