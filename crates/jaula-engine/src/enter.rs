@@ -5,16 +5,18 @@ use crate::namespaces::{NsKind, path_of};
 use crate::outcome::{Io, Outcome};
 use crate::plan::Preview;
 use crate::probe::account;
-use crate::{Engine, EngineError, jail};
+use crate::{Engine, EngineError, JailError, jail};
 use jaula_plan::enter::{EnterSpec, plan_enter};
 use jaula_plan::explain::ExplainLine;
 use jaula_plan::facts::target::TargetFacts;
 use jaula_plan::jail::JailPlan;
-use jaula_plan::setup_op::{CapSet, SetupOp, StdioPlan};
+use jaula_plan::names::JailName;
+use jaula_plan::setup_op::{CapSet, JoinTarget, SetupOp, StdioPlan};
 use jaula_plan::spec::jail::UserSpec;
 use serde_json::{Value, json};
 use std::fmt;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -36,6 +38,14 @@ pub enum TargetError {
         #[source]
         source: std::io::Error,
     },
+    /// A pid namespace whose first process has ended takes no other (pid_namespaces(7)).
+    #[error(
+        "the first process of the pid namespace kept as {name} has ended: no other can run in it"
+    )]
+    DeadPids {
+        /// The name.
+        name: JailName,
+    },
     /// It ended, and its number may be another's by now.
     #[error("process {pid} ended while it was looked at")]
     Ended {
@@ -47,8 +57,17 @@ pub enum TargetError {
 /// What running a program where a process is takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EnterPlan {
-    running: Running,
+    goal: Goal,
     jail: JailPlan,
+}
+
+/// What is entered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Goal {
+    /// This very process.
+    Process(Running),
+    /// What is kept under this name.
+    Kept(JailName),
 }
 
 impl fmt::Display for EnterPlan {
@@ -59,7 +78,11 @@ impl fmt::Display for EnterPlan {
 
 impl Preview for EnterPlan {
     fn to_json(&self) -> Value {
-        json!({ "version": 1, "pid": self.running.pid, "jail": self.jail.to_json() })
+        let (pid, kept) = match &self.goal {
+            Goal::Process(running) => (Some(running.pid), None),
+            Goal::Kept(name) => (None, Some(name.as_str())),
+        };
+        json!({ "version": 1, "pid": pid, "kept": kept, "jail": self.jail.to_json() })
     }
 
     fn explain(&self) -> Vec<ExplainLine> {
@@ -156,7 +179,7 @@ fn look(pid: u32, spec: &EnterSpec) -> std::io::Result<TargetFacts> {
         read.unwrap_or_default()
     };
     Ok(TargetFacts {
-        pid,
+        target: JoinTarget::Process(pid),
         has_root: match users {
             true => has_root(&uid_map) && has_root(&gid_map),
             false => jaula_sys::process::effective_ids().0 == 0,
@@ -178,6 +201,72 @@ fn look(pid: u32, spec: &EnterSpec) -> std::io::Result<TargetFacts> {
     })
 }
 
+/// Who there is in a user namespace.
+struct Maps {
+    /// Root, or the first that is mapped.
+    first: (u32, u32),
+    /// Whether setgroups(2) is possible.
+    set_groups: bool,
+}
+
+impl Maps {
+    fn of_the_caller(root: bool) -> Self {
+        Self {
+            first: jaula_sys::process::effective_ids(),
+            set_groups: root,
+        }
+    }
+}
+
+/// Reads the maps of a user namespace that no process may be in: by a child that joins it. One that cannot be joined
+/// has nobody; joining says why.
+fn maps(namespace: &OwnedFd) -> Maps {
+    let none = Maps {
+        first: (0, 0),
+        set_groups: false,
+    };
+    let Ok((mut reader, writer)) = std::io::pipe() else {
+        return none;
+    };
+    let mut writer = Some(writer);
+    let mut child = || {
+        let Some(mut writer) = writer.take() else {
+            return 1;
+        };
+        if jaula_sys::userns::join(namespace.as_fd()).is_err() {
+            return 1;
+        }
+        let read = |name: &str| std::fs::read_to_string(format!("/proc/self/{name}"));
+        let first = |text: std::io::Result<String>| {
+            let text = text.unwrap_or_default();
+            if has_root(&text) {
+                return 0;
+            }
+            let word = text.split_whitespace().next();
+            word.and_then(|word| word.parse::<u32>().ok()).unwrap_or(0)
+        };
+        let (uid, gid) = (first(read("uid_map")), first(read("gid_map")));
+        let allowed = read("setgroups").is_ok_and(|word| word.trim() != "deny");
+        u8::from(write!(writer, "{uid} {gid} {}", u8::from(allowed)).is_err())
+    };
+    let started = jaula_sys::userns::fork(&mut child);
+    drop(writer.take());
+    let mut text = String::new();
+    let read = reader.read_to_string(&mut text).is_ok();
+    let ended = started.and_then(jaula_sys::userns::Forked::wait);
+    let numbers: Vec<u32> = text
+        .split(' ')
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    match (ended, numbers.as_slice()) {
+        (Ok(Some(0)), [uid, gid, allowed]) if read => Maps {
+            first: (*uid, *gid),
+            set_groups: *allowed == 1,
+        },
+        _ => none,
+    }
+}
+
 impl Engine {
     /// What running a program where a process is takes.
     ///
@@ -186,7 +275,47 @@ impl Engine {
     pub fn plan_enter(&self, pid: u32, spec: &EnterSpec) -> Result<EnterPlan, EngineError> {
         let (running, facts) = target(pid, spec)?;
         let jail = plan_enter(spec, &facts)?;
-        Ok(EnterPlan { running, jail })
+        let goal = Goal::Process(running);
+        Ok(EnterPlan { goal, jail })
+    }
+
+    /// What running a program in namespaces that are kept by a name takes. There is no process that would say what
+    /// holds it, so it is held as any jail is.
+    ///
+    /// # Errors
+    /// When nothing is kept by that name, or an ordinary user kept no user namespace.
+    pub fn plan_enter_kept(
+        &self,
+        name: &JailName,
+        spec: &EnterSpec,
+    ) -> Result<EnterPlan, EngineError> {
+        let opened = self.kept(name)?;
+        let caller_root = jaula_sys::process::effective_ids().0 == 0;
+        let users = opened.iter().find(|(_, kind)| *kind == NsKind::User);
+        let maps = match users {
+            Some((fd, _)) => maps(fd),
+            None => Maps::of_the_caller(caller_root),
+        };
+        let facts = TargetFacts {
+            target: JoinTarget::Kept(name.clone()),
+            differs: opened
+                .iter()
+                .map(|(_, kind)| kind.name().to_owned())
+                .collect(),
+            other_root: false,
+            caller_root,
+            ids: Some(maps.first),
+            has_root: maps.first.0 == 0,
+            set_groups: maps.set_groups,
+            no_new_privs: true,
+            filtered: true,
+            bounding: CapSet::DEFAULT,
+            terminals: false,
+            account: None,
+        };
+        let jail = plan_enter(spec, &facts)?;
+        let goal = Goal::Kept(name.clone());
+        Ok(EnterPlan { goal, jail })
     }
 
     /// Runs it. A process that has got the number in the meantime is not entered.
@@ -199,7 +328,28 @@ impl Engine {
             Io::Pty if plan.jail.ops.iter().any(inherits) => Io::Inherit,
             other => other,
         };
-        Ok(jail::enter_process(&plan.running, &plan.jail, io)?)
+        match &plan.goal {
+            Goal::Process(running) => Ok(jail::enter_process(running, &plan.jail, io)?),
+            Goal::Kept(name) => {
+                let joins = plan.jail.ops.iter().find_map(|op| match op {
+                    SetupOp::Join(join) => Some(&join.kinds),
+                    _ => None,
+                });
+                let wanted = |kind: NsKind| {
+                    joins.is_some_and(|kinds| kinds.iter().any(|name| name == kind.name()))
+                };
+                let held = self.kept(name)?.into_iter();
+                let held = held.filter(|(_, kind)| wanted(*kind));
+                let held = held.map(|(fd, kind)| (fd, kind.flag())).collect();
+                match jail::enter_kept(held, &plan.jail, io) {
+                    // What fork(2) answers there.
+                    Err(JailError::Step { errno, .. }) if errno.0 == 12 && wanted(NsKind::Pid) => {
+                        Err(TargetError::DeadPids { name: name.clone() }.into())
+                    }
+                    other => Ok(other?),
+                }
+            }
+        }
     }
 }
 

@@ -163,6 +163,9 @@ impl EngineError {
             Self::Target(TargetError::NotYours { .. }) => {
                 vec!["only root and whoever made the namespaces may join them".to_owned()]
             }
+            Self::Target(TargetError::DeadPids { .. }) => {
+                vec!["name the others with --only: user,mnt,uts,…".to_owned()]
+            }
             Self::EnterPlan(EnterPlanError::UsersToo { .. }) => {
                 vec!["add user to --only, or leave --only out".to_owned()]
             }

@@ -125,6 +125,12 @@ pub fn enter_process(running: &Running, plan: &JailPlan, io: Io<'_>) -> Result<O
     start(plan, io, None, None, Some(joined), groups)
 }
 
+/// Runs the plan's program in these namespaces, joined in their order.
+pub fn enter_kept(held: Vec<Held>, plan: &JailPlan, io: Io<'_>) -> Result<Outcome, JailError> {
+    let groups = Groups::make(plan, None)?;
+    start(plan, io, None, None, Some(Joined::Namespaces(held)), groups)
+}
+
 /// Who is told of a jail that runs.
 pub type Started<'a> = &'a mut dyn FnMut(Running, &[Held]);
 
@@ -273,7 +279,8 @@ fn supervised(
         }
         Some(Joined::Namespaces(held)) => {
             let list = held.iter().map(|(fd, flag)| (fd.as_raw_fd(), *flag));
-            let ours = |(_, flag): &(i32, i32)| flag & (wanted | ns::CLONE_NEWUSER) != 0;
+            let ours =
+                |(_, flag): &(i32, i32)| flag & (wanted | lowered.joins | ns::CLONE_NEWUSER) != 0;
             lowered.join(list.filter(ours).collect());
         }
         None => {}

@@ -3,7 +3,7 @@
 
 use crate::facts::target::TargetFacts;
 use crate::jail::{JailPlan, JailPlanError, environment, inside};
-use crate::setup_op::{CapSet, FilterPlan, JoinPlan, SetupOp, StdioPlan};
+use crate::setup_op::{CapSet, FilterPlan, JoinPlan, JoinTarget, SetupOp, StdioPlan};
 use crate::spec::jail::{Terminal, UserSpec};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -29,30 +29,32 @@ pub struct EnterSpec {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EnterPlanError {
     /// The process is where the caller is.
-    #[error("process {pid} has no namespace and no root that the caller has not")]
+    #[error("{target} has no namespace and no root that the caller has not")]
     Nowhere {
-        /// The process.
-        pid: u32,
+        /// It.
+        target: JoinTarget,
     },
     /// A kind that was asked for by name, in which both are the same.
-    #[error("process {pid} is in the caller's {kind} namespace")]
+    #[error("{target} has no {kind} namespace but the caller's")]
     Same {
-        /// The process.
-        pid: u32,
+        /// It.
+        target: JoinTarget,
         /// The kind.
         kind: String,
     },
     /// Only who has rights over a namespace joins it alone.
-    #[error("an ordinary user joins what process {pid} has only together with its user namespace")]
+    #[error(
+        "an ordinary user joins the namespaces of {target} only together with its user namespace"
+    )]
     UsersToo {
-        /// The process.
-        pid: u32,
+        /// It.
+        target: JoinTarget,
     },
     /// The process is nobody in its own namespace.
-    #[error("process {pid} has neither root nor itself among its identifiers")]
+    #[error("{target} has neither root nor itself among its identifiers")]
     NoIds {
-        /// The process.
-        pid: u32,
+        /// It.
+        target: JoinTarget,
     },
     /// As for any jail.
     #[error(transparent)]
@@ -64,11 +66,11 @@ pub enum EnterPlanError {
 /// # Errors
 /// When there is nothing to join, or the program cannot be run as asked.
 pub fn plan_enter(spec: &EnterSpec, target: &TargetFacts) -> Result<JailPlan, EnterPlanError> {
-    let pid = target.pid;
+    let who = || target.target.clone();
     for kind in &spec.only {
         if !target.differs.contains(kind) {
             return Err(EnterPlanError::Same {
-                pid,
+                target: who(),
                 kind: kind.clone(),
             });
         }
@@ -81,16 +83,16 @@ pub fn plan_enter(spec: &EnterSpec, target: &TargetFacts) -> Result<JailPlan, En
     // A root without its mounts is joined when all is: a process may have changed nothing but its root.
     let root = joins("mnt") || (spec.only.is_empty() && target.other_root);
     if kinds.is_empty() && !root {
-        return Err(EnterPlanError::Nowhere { pid });
+        return Err(EnterPlanError::Nowhere { target: who() });
     }
     let joins_users = joins("user");
     if !joins_users && !target.caller_root {
-        return Err(EnterPlanError::UsersToo { pid });
+        return Err(EnterPlanError::UsersToo { target: who() });
     }
     let own = match (target.has_root, target.ids) {
         (true, _) => (0, 0),
         (false, Some(ids)) => ids,
-        (false, None) => return Err(EnterPlanError::NoIds { pid }),
+        (false, None) => return Err(EnterPlanError::NoIds { target: who() }),
     };
     let (uid, gid, groups) = match (&spec.user, &target.account) {
         (UserSpec::Root, _) => (own.0, own.1, Vec::new()),
@@ -102,7 +104,7 @@ pub fn plan_enter(spec: &EnterSpec, target: &TargetFacts) -> Result<JailPlan, En
     };
     let mut ops = vec![
         SetupOp::Join(JoinPlan {
-            pid,
+            target: who(),
             kinds,
             root,
             // Who has joined a user namespace is nobody in it yet.
@@ -154,7 +156,7 @@ mod tests {
 
     fn jailed() -> TargetFacts {
         TargetFacts {
-            pid: 4242,
+            target: JoinTarget::Process(4242),
             differs: ["mnt", "pid", "user"].map(str::to_owned).to_vec(),
             other_root: true,
             caller_root: false,
@@ -205,7 +207,7 @@ mod tests {
         assert_eq!(
             plan_enter(&only, &jailed()),
             Err(EnterPlanError::Same {
-                pid: 4242,
+                target: JoinTarget::Process(4242),
                 kind: "uts".to_owned()
             })
         );
@@ -213,7 +215,9 @@ mod tests {
         alone.only = vec!["mnt".to_owned()];
         assert_eq!(
             plan_enter(&alone, &jailed()),
-            Err(EnterPlanError::UsersToo { pid: 4242 })
+            Err(EnterPlanError::UsersToo {
+                target: JoinTarget::Process(4242)
+            })
         );
         let here = TargetFacts {
             differs: Vec::new(),
@@ -222,7 +226,9 @@ mod tests {
         };
         assert_eq!(
             plan_enter(&spec(), &here),
-            Err(EnterPlanError::Nowhere { pid: 4242 })
+            Err(EnterPlanError::Nowhere {
+                target: JoinTarget::Process(4242)
+            })
         );
     }
 

@@ -4,7 +4,7 @@ use crate::disk::DiskPlan;
 use crate::explain::{shown, word};
 use crate::landlock::Ruleset;
 use crate::limit_op::LimitOp;
-use crate::names::HostName;
+use crate::names::{HostName, JailName};
 use crate::seccomp::Rules;
 use crate::spec::jail::{BindOptions, Changes, Clocks, IdRange, Namespaces, OverlayTop};
 use std::ffi::OsString;
@@ -238,11 +238,29 @@ pub struct FilterPlan {
     pub mounts: bool,
 }
 
-/// Going where a process is.
+/// What is joined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JoinTarget {
+    /// What a process is in, as the caller numbers it.
+    Process(u32),
+    /// Namespaces that are kept under this name.
+    Kept(JailName),
+}
+
+impl fmt::Display for JoinTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Process(pid) => write!(f, "process {pid}"),
+            Self::Kept(name) => write!(f, "what is kept as {name}"),
+        }
+    }
+}
+
+/// Going where a process is, or into what is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JoinPlan {
-    /// The process, as the caller numbers it.
-    pub pid: u32,
+    /// The process or the name.
+    pub target: JoinTarget,
     /// The kinds of its namespaces that are joined, as below `/proc/PID/ns`.
     pub kinds: Vec<String>,
     /// Whether its root becomes that of who joins.
@@ -460,7 +478,7 @@ impl fmt::Display for SetupOp {
                 ns.names().join(" ")
             ),
             Self::Join(join) => {
-                write!(f, "join process {}: ", join.pid)?;
+                write!(f, "join {}: ", join.target)?;
                 if !join.kinds.is_empty() {
                     write!(f, "its {} namespaces, ", join.kinds.join(" "))?;
                 }

@@ -158,16 +158,32 @@ fn a_killed_supervisor_takes_its_run_with_it_and_is_said_to_have_been_killed() {
     });
 }
 
+/// When a process started, in clock ticks since boot (proc_pid_stat(5), field 22).
+fn started(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
+    let (_, fields) = stat.rsplit_once(") ").expect("its fields");
+    let field = fields.split(' ').nth(19).expect("field 22");
+    field.parse().expect("a number")
+}
+
 #[test]
 fn a_number_used_again_is_not_signalled() {
     everyone(|user| {
         let (supervisor, program) = start(user, &[], "echo begun; sleep 60");
         logged(user, "begun");
         // Another process has the number that the entry names: as if it had been used again.
-        let mut other = Command::new("sleep").arg("60").spawn().expect("sleep");
         let path = user.place.store().join("detached/bg.json");
         let text = std::fs::read_to_string(&path).expect("an entry");
         let mut entry: Value = serde_json::from_str(&text).expect("JSON");
+        // One that started in another tick of the clock: numbers do not come round within one.
+        let mut other = loop {
+            let mut other = Command::new("sleep").arg("60").spawn().expect("sleep");
+            if entry["running"]["start_time"] != started(other.id()) {
+                break other;
+            }
+            other.kill().expect("a child");
+            other.wait().expect("an end");
+        };
         entry["running"]["pid"] = other.id().into();
         std::fs::write(&path, entry.to_string()).expect("an entry");
         user.place

@@ -197,3 +197,42 @@ fn a_root_alone_is_entered_and_left_where_it_is() {
         chrooted.end();
     });
 }
+
+#[test]
+fn what_is_kept_is_entered_without_a_process() {
+    everyone(|user| {
+        let words = [
+            "-q",
+            "run",
+            "--detach",
+            "--name",
+            "demo",
+            "--hostname",
+            "inside3",
+        ];
+        let program = ["--", "sh", "-c", "echo text >/tmp/f; exec sleep 1000"];
+        user.place.run(&[&words[..], &program].concat()).expect(0);
+        // A run in the background is entered by its name.
+        let script = "until test -s /tmp/f; do :; done; hostname; cat /tmp/f; pwd; exit 9";
+        let run = user.place.run(&["enter", "demo", "--", "sh", "-c", script]);
+        assert_eq!(run.expect(9).stdout, "inside3\ntext\n/\n");
+        user.place
+            .run(&["ns", "keep", "mine", "--jail", "demo"])
+            .expect(0);
+        let script = "hostname; cat /tmp/f; grep ^NoNewPrivs: /proc/self/status; pwd; exit 9";
+        let run = user.place.run(&["enter", "mine", "--", "sh", "-c", script]);
+        assert_eq!(run.expect(9).stdout, "inside3\ntext\nNoNewPrivs:\t1\n/\n");
+        // The jail ends; what is kept stays, without its processes.
+        user.place.run(&["kill", "demo"]).expect(0);
+        let run = user.place.run(&["enter", "mine", "--", "true"]).expect(125);
+        assert!(run.stderr.contains("has ended"), "{}", run.stderr);
+        let only = ["enter", "mine", "--only", "user,mnt,uts", "--", "sh", "-c"];
+        let run = user
+            .place
+            .run(&[&only[..], &["hostname; cat /tmp/f"]].concat());
+        assert_eq!(run.expect(0).stdout, "inside3\ntext\n");
+        user.place.run(&["ns", "rm", "mine"]).expect(0);
+        user.place.run(&["enter", "mine", "--", "true"]).expect(125);
+        user.place.run(&["rm", "demo"]).expect(0);
+    });
+}

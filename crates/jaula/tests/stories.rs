@@ -126,3 +126,60 @@ fn explanations_are_in_the_callers_language() {
         }
     });
 }
+
+#[test]
+fn top_works_in_a_jail_at_once_and_in_a_chroot_with_proc() {
+    everyone(|user| {
+        let tree = user.place.path().join("home/tree");
+        for dir in ["usr", "proc", "tmp"] {
+            std::fs::create_dir_all(tree.join(dir)).expect("a tree");
+        }
+        for name in ["bin", "lib", "lib64"] {
+            std::os::unix::fs::symlink(format!("usr/{name}"), tree.join(name)).expect("a link");
+        }
+        let tree = tree.display().to_string();
+        if user.who == who::Who::Root {
+            let chroot = user.place.path().join("chroot");
+            let program = std::env::var_os("JAULA_TEST_PROGRAM");
+            let program = program.unwrap_or_else(|| env!("CARGO_BIN_EXE_jaula").into());
+            std::os::unix::fs::symlink(program, &chroot).expect("a link");
+            let script = format!(
+                "exec 2>&1; mount --bind /usr {tree}/usr; c={}; $c {tree} top -b -n1; echo code=$?; \
+                 mount -t proc proc {tree}/proc; $c {tree} top -b -n1 | head -n 1; $c {tree} /bin/none; echo code=$?; \
+                 $c {tree} /tmp; echo code=$?; $c {tree}/none true; echo code=$?",
+                chroot.display()
+            );
+            let mut command = user.other("/usr/bin/unshare", &["--mount", "sh", "-c", &script]);
+            let output = command.env("TERM", "dumb").output().expect("a shell");
+            let text = String::from_utf8_lossy(&output.stdout);
+            let lines: Vec<&str> = text.lines().collect();
+            let at = |start: &str| lines.iter().position(|line| line.starts_with(start));
+            assert!(text.contains("mount -t proc proc /proc"), "{text}");
+            assert!(at("code=") < at("top - "), "{text}");
+            let codes: Vec<&str> = lines
+                .iter()
+                .filter_map(|line| line.strip_prefix("code="))
+                .collect();
+            assert_ne!(codes.first(), Some(&"0"), "{text}");
+            assert_eq!(codes.get(1..), Some(&["127", "126", "125"][..]), "{text}");
+        }
+        let ran = user.place.run(&[
+            "run",
+            &tree,
+            "--bind",
+            "/usr:/usr:ro",
+            "--env",
+            "TERM=dumb",
+            "--",
+            "top",
+            "-b",
+            "-n1",
+        ]);
+        let text = ran.expect(0).stdout;
+        assert!(text.starts_with("top - "), "{text}");
+        // The one that reaps, and itself.
+        assert!(text.contains("Tasks:   2 total"), "{text}");
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("mounts");
+        assert!(!mounts.contains(&tree), "{mounts}");
+    });
+}

@@ -1,13 +1,13 @@
 //! What a process that is to be joined is, as proc(5) told it at one moment.
 
 use crate::facts::host::Account;
-use crate::setup_op::CapSet;
+use crate::setup_op::{CapSet, JoinTarget};
 
-/// A process and what protects it.
+/// A process and what protects it; for namespaces that are kept, what protects any jail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetFacts {
-    /// Its identifier, as the caller numbers processes.
-    pub pid: u32,
+    /// The process, or the name under which namespaces are kept.
+    pub target: JoinTarget,
     /// The kinds of namespaces (as below `/proc/PID/ns`) in which it is not where the caller is.
     pub differs: Vec<String>,
     /// Whether its root is another directory than the caller's.

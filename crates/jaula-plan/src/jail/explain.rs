@@ -3,7 +3,7 @@
 use super::JailPlan;
 use crate::explain::{ExplainLine, shown, word};
 use crate::landlock::{FILE_RIGHTS, Ruleset};
-use crate::setup_op::{CapSet, IdPlan, RootPlan, SetupOp, StdioPlan};
+use crate::setup_op::{CapSet, IdPlan, JoinTarget, RootPlan, SetupOp, StdioPlan};
 use crate::spec::jail::{BindOptions, Changes, IdRange, Namespaces, OverlayTop};
 use std::path::{Path, PathBuf};
 
@@ -198,9 +198,17 @@ fn line(
     match op {
         SetupOp::Namespaces(ns) => say(unshare(ns, ids), "a process that sees none of the host's processes, mounts, names or links"),
         SetupOp::Join(join) => {
-            let kinds: Vec<String> = join.kinds.iter().map(|kind| format!(" --{}", long_option(kind))).collect();
             let script = "sh -ec \"$(cat <&3)\" 3<<'JAULA'";
-            say(format!("nsenter --target {}{}{} -- {script}", join.pid, kinds.concat(), if join.root { " --root" } else { "" }), "where that process is; a pid that was used again is not noticed this way")
+            match &join.target {
+                JoinTarget::Process(pid) => {
+                    let kinds: Vec<String> = join.kinds.iter().map(|kind| format!(" --{}", long_option(kind))).collect();
+                    say(format!("nsenter --target {pid}{}{} -- {script}", kinds.concat(), if join.root { " --root" } else { "" }), "where that process is; a pid that was used again is not noticed this way")
+                }
+                JoinTarget::Kept(name) => {
+                    let kinds: Vec<String> = join.kinds.iter().map(|kind| format!(" --{}=\"$kept/{kind}\"", long_option(kind))).collect();
+                    say(format!(": \"${{kept:?the directory where the namespaces of {name} are mounted}}\"\nnsenter{} -- {script}", kinds.concat()), "what is kept under a name")
+                }
+            }
         }
         SetupOp::MapIds(_) => say(String::new(), "done by unshare above: nobody inside is anybody outside"),
         SetupOp::DieWithParent => say(String::new(), "done by --kill-child above"),

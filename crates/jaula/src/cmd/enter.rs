@@ -5,7 +5,8 @@ use crate::cmd::{Context, failed};
 use crate::error::CommandError;
 use crate::output::Done;
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use jaula_engine::EngineError;
+use jaula_engine::detached::Entry;
+use jaula_engine::{Engine, EngineError};
 use jaula_plan::enter::EnterSpec;
 use jaula_plan::names::JailName;
 use jaula_plan::spec::limits::Limits;
@@ -33,7 +34,7 @@ pub fn command(command: Command) -> Command {
             Arg::new("target")
                 .value_name("PID|NAME")
                 .required(true)
-                .help("A process, or a named jail that runs"),
+                .help("A process, a named jail or a run in the background that goes on, or what ns keep kept"),
         )
         .arg(options::program(
             "Program and arguments [default: an interactive shell]",
@@ -60,18 +61,23 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
         .map(|kinds| kinds.cloned().collect())
         .unwrap_or_default();
     if let Some(pid) = pid(target)? {
-        let exec = high::exec_spec(&process, Limits::default());
-        let spec = EnterSpec {
-            only,
-            user: exec.user,
-            cwd: exec.cwd,
-            env: exec.env,
-            terminal: exec.terminal,
-            command: exec.command,
-        };
-        return enter_process(pid, &spec, matches, context);
+        return enter_process(pid, &spec(&process, only), matches, context);
     }
     let name: JailName = low::parse("PID or the name of a jail", target)?;
+    let engine = context.engine(None, false)?;
+    let attempt = format!("cannot enter {name}");
+    // A run in the background is its program; what is kept has no process.
+    let run = engine
+        .run_entry(&name)
+        .map_err(|error| failed(attempt.clone(), error))?;
+    if let Some(entry) = run.filter(Entry::is_alive) {
+        let spec = spec(&process, only);
+        return enter_process(entry.running.pid, &spec, matches, context);
+    }
+    if engine.jail(&name).is_err() && engine.find_kept(&name).is_ok() {
+        let spec = spec(&process, only);
+        return enter_kept(&engine, &name, &spec, matches, context);
+    }
     if !only.is_empty() {
         return Err(
             CommandError::usage(format!("cannot join a part of jail {name} only"))
@@ -79,6 +85,37 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
         );
     }
     enter_jail(&name, &process, matches, context)
+}
+
+fn spec(process: &low::ProcessArgs, only: Vec<String>) -> EnterSpec {
+    let exec = high::exec_spec(process, Limits::default());
+    EnterSpec {
+        only,
+        user: exec.user,
+        cwd: exec.cwd,
+        env: exec.env,
+        terminal: exec.terminal,
+        command: exec.command,
+    }
+}
+
+fn enter_kept(
+    engine: &Engine,
+    name: &JailName,
+    spec: &EnterSpec,
+    matches: &ArgMatches,
+    context: &Context,
+) -> Done {
+    let shown = low::Shown::read(matches);
+    let explained = |error: EngineError| failed(format!("cannot enter {name}"), error);
+    let plan = engine.plan_enter_kept(name, spec).map_err(explained)?;
+    if shown != low::Shown::Done {
+        return context.show(shown, &plan);
+    }
+    let outcome = engine
+        .enter(&plan, context.around.io())
+        .map_err(explained)?;
+    Ok(context.outcome(&outcome))
 }
 
 /// The operand as a process; a name starts with a letter.
