@@ -19,6 +19,7 @@ pub mod loopdev;
 pub mod mount;
 pub mod namespace;
 pub mod overlay;
+mod page;
 mod place;
 pub mod process;
 pub mod procfs;

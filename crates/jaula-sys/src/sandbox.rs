@@ -4,6 +4,7 @@
 
 use crate::child::{self, Op, Stage, Table};
 use crate::error::{Errno, SysError};
+use crate::page::{Page, Shared};
 use crate::place::NOTE;
 use crate::spawn::{CloneArgs, DESCRIPTORS, STACK, pair, pointers, receive, send};
 use std::ffi::CString;
@@ -85,34 +86,8 @@ struct Report {
     note: [AtomicU8; NOTE],
 }
 
-struct Page(*mut Report);
-
-impl Page {
-    fn new() -> Result<Self, SysError> {
-        let (prot, flags) = (
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_SHARED | libc::MAP_ANONYMOUS,
-        );
-        // SAFETY: a new mapping anywhere.
-        let page = unsafe { libc::mmap(ptr::null_mut(), size_of::<Report>(), prot, flags, -1, 0) };
-        if page == libc::MAP_FAILED {
-            return Err(SysError::last("mmap", "a page to report by"));
-        }
-        Ok(Self(page.cast()))
-    }
-
-    fn report(&self) -> &Report {
-        // SAFETY: mapped as long as self, zeroed by the kernel, and changed through atomics only.
-        unsafe { &*self.0 }
-    }
-}
-
-impl Drop for Page {
-    fn drop(&mut self) {
-        // SAFETY: mapped by `new` with this size.
-        unsafe { libc::munmap(self.0.cast(), size_of::<Report>()) };
-    }
-}
+// SAFETY: zero is a value of every field, each of which is an atomic.
+unsafe impl Shared for Report {}
 
 impl Report {
     fn fail(&self, state: u32, op: usize, errno: Errno, table: &Table) {
@@ -149,7 +124,7 @@ pub struct Running {
     pid: i32,
     pidfd: OwnedFd,
     socket: OwnedFd,
-    page: Page,
+    page: Page<Report>,
     /// Whether a byte on the socket tells of the program's end.
     tells: bool,
     reaped: Option<i32>,

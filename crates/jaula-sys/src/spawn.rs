@@ -5,6 +5,7 @@ use crate::beneath::Fd;
 pub use crate::caps::Found;
 use crate::child::{self, Op, Table};
 use crate::error::{Errno, SysError};
+use crate::page::{Page, Shared};
 use std::ffi::CString;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -98,41 +99,15 @@ impl Absent {
     }
 }
 
-struct Page(*mut Report);
-
-impl Page {
-    fn new() -> Result<Self, SysError> {
-        let (prot, flags) = (
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_SHARED | libc::MAP_ANONYMOUS,
-        );
-        // SAFETY: a new mapping anywhere.
-        let page = unsafe { libc::mmap(ptr::null_mut(), size_of::<Report>(), prot, flags, -1, 0) };
-        if page == libc::MAP_FAILED {
-            return Err(SysError::last("mmap", "a page to report by"));
-        }
-        Ok(Self(page.cast()))
-    }
-
-    fn report(&self) -> &Report {
-        // SAFETY: mapped as long as self, zeroed by the kernel, and changed through atomics only.
-        unsafe { &*self.0 }
-    }
-}
-
-impl Drop for Page {
-    fn drop(&mut self) {
-        // SAFETY: mapped by `new` with this size.
-        unsafe { libc::munmap(self.0.cast(), size_of::<Report>()) };
-    }
-}
+// SAFETY: zero is a value of every field, each of which is an atomic.
+unsafe impl Shared for Report {}
 
 /// A jail that was started. Its processes are killed when this is dropped before [`Child::wait`].
 pub struct Child {
     pid: i32,
     pidfd: OwnedFd,
     socket: OwnedFd,
-    page: Page,
+    page: Page<Report>,
     reaped: bool,
 }
 

@@ -3,44 +3,11 @@
 use crate::args::{low, options};
 use crate::cmd::stop::{names, targets};
 use crate::cmd::{Context, failed};
+use crate::compat::signals::by_name;
 use crate::error::CommandError;
 use crate::output::Done;
 use clap::{Arg, ArgMatches, Command};
 use serde_json::json;
-
-/// The signals of signal(7) that have a number of their own everywhere we run.
-const SIGNALS: [(&str, i32); 30] = [
-    ("HUP", 1),
-    ("INT", 2),
-    ("QUIT", 3),
-    ("ILL", 4),
-    ("TRAP", 5),
-    ("ABRT", 6),
-    ("BUS", 7),
-    ("FPE", 8),
-    ("KILL", 9),
-    ("USR1", 10),
-    ("SEGV", 11),
-    ("USR2", 12),
-    ("PIPE", 13),
-    ("ALRM", 14),
-    ("TERM", 15),
-    ("STKFLT", 16),
-    ("CHLD", 17),
-    ("CONT", 18),
-    ("STOP", 19),
-    ("TSTP", 20),
-    ("TTIN", 21),
-    ("TTOU", 22),
-    ("URG", 23),
-    ("XCPU", 24),
-    ("XFSZ", 25),
-    ("VTALRM", 26),
-    ("PROF", 27),
-    ("WINCH", 28),
-    ("IO", 29),
-    ("SYS", 31),
-];
 
 /// Its operands and options.
 pub fn command(command: Command) -> Command {
@@ -63,12 +30,8 @@ pub fn command(command: Command) -> Command {
 
 /// A signal as kill(1) takes it.
 fn signal(word: &str) -> Result<i32, CommandError> {
-    let upper = word.to_ascii_uppercase();
-    let bare = upper.strip_prefix("SIG").unwrap_or(&upper);
-    let named = SIGNALS.iter().find(|(name, _)| *name == bare);
-    let number = named
-        .map(|(_, number)| *number)
-        .or_else(|| word.parse().ok().filter(|number| (1..=64).contains(number)));
+    let number =
+        by_name(word).or_else(|| word.parse().ok().filter(|number| (1..=64).contains(number)));
     number.ok_or_else(|| {
         CommandError::usage(format!("cannot use {word:?} for --signal"))
             .hint("write a name as HUP or SIGHUP, or a number from 1 to 64")
