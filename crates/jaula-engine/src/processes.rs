@@ -116,7 +116,12 @@ pub fn processes(jails: &[(JailName, u32, u64)]) -> Result<Vec<JailProcess>, Pat
             .get(pid)
             .filter(|found| found.start_time == *start_time)
         {
-            firsts.insert(init_of(process, &seen), Some(name.clone()));
+            // A jail without a pid namespace of its own is its first process and what that has started, not the host.
+            let first = match process.numbers.len() > depth {
+                true => init_of(process, &seen),
+                false => *pid,
+            };
+            firsts.insert(first, Some(name.clone()));
         }
     }
     for (pid, process) in &seen {
@@ -131,7 +136,11 @@ pub fn processes(jails: &[(JailName, u32, u64)]) -> Result<Vec<JailProcess>, Pat
     }
     let namespaces: HashMap<u64, u32> = firsts
         .keys()
-        .filter_map(|first| Some((seen.get(first)?.namespace?, *first)))
+        .filter_map(|first| {
+            let process = seen.get(first)?;
+            let own = process.numbers.len() > depth;
+            own.then_some((process.namespace?, *first))
+        })
         .collect();
     let mut found = Vec::new();
     for process in seen.values() {
@@ -225,10 +234,13 @@ mod tests {
         assert!(words.iter().any(|word| word == "sleep 100"), "{words:?}");
         // The number alone names nobody.
         assert!(of(start + 1).is_empty());
-        for process in found.iter().rev() {
-            let right = || true;
-            jaula_sys::dir::kill_and_wait(process.pid, &right, 5000).expect("ended");
-        }
+        // The shell and its child, and nobody else of those who have the same pid namespace.
+        assert_eq!(found.len(), 2, "{words:?}");
+        let below = found.iter().find(|process| process.pid != child.id());
+        let below = below.map(|process| process.pid).expect("its child");
+        assert_eq!(look(below).map(|process| process.ppid), Some(child.id()));
+        let right = || look(below).is_some_and(|process| process.ppid == child.id());
+        jaula_sys::dir::kill_and_wait(below, &right, 5000).expect("ended");
         child.wait().expect("ended");
     }
 }
