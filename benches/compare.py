@@ -344,6 +344,8 @@ def starts(options, jaula, root, url, mirror, scratch, user, image_store):
         os.chmod(floor, 0o755)
         add("floor (clone3, pivot_root, proc, exec)", [floor, f"{space}muipnC", root, "/bin/true"])
         add("floor with /dev", [floor, f"{space}muipnCd", root, "/bin/true"])
+        same = f"{space}muipnCdok" if space else "muipnCUdok"
+        add("floor with a jail's namespaces and mounts", [floor, same, root, "/bin/true"])
     else:
         table.absent["floor"] = ["no C compiler"]
     if jaula:

@@ -5,7 +5,9 @@
  *   floor FLAGS ROOT PROGRAM [ARGUMENT...]
  *
  * FLAGS: m mount, u uts, i ipc, p pid, n network, C control group, U user namespace (the caller's
- * ids become 0), d a tmpfs on /dev with the usual nodes and devpts. With '-' nothing is isolated.
+ * ids become 0), d a tmpfs on /dev with the usual nodes and devpts, o an overlay in memory over the
+ * root, k a read-only sysfs and the paths of proc and sysfs that a jail hides or makes read-only.
+ * With '-' nothing is isolated; 'muipnCUdok' are the namespaces and mounts of a jail.
  * ROOT needs directories proc and dev. Build: cc -O2 -static -o floor floor.c
  */
 #define _GNU_SOURCE
@@ -65,6 +67,46 @@ static void make_dev(void)
     must(symlink("pts/ptmx", "dev/ptmx"), "dev/ptmx");
 }
 
+static const char *const hidden[] = {
+    "proc/acpi", "proc/asound", "proc/interrupts", "proc/kcore", "proc/keys", "proc/latency_stats",
+    "proc/sched_debug", "proc/scsi", "proc/timer_list", "proc/timer_stats",
+    "sys/devices/virtual/powercap", "sys/firmware",
+};
+static const char *const frozen[] = {"proc/bus", "proc/fs", "proc/irq", "proc/sys", "proc/sysrq-trigger"};
+
+/* A tmpfs that holds what is written, and what paths are hidden under. */
+static void make_overlay(const char *root)
+{
+    char options[128];
+    int lower = open(root, O_PATH | O_DIRECTORY);
+    must(lower, root);
+    must(mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755"), "tmpfs on /tmp");
+    must(mkdir("/tmp/u", 0755) | mkdir("/tmp/w", 0700) | mkdir("/tmp/m", 0755) | mkdir("/tmp/d", 0555), "mkdir");
+    int fd = open("/tmp/f", O_CREAT | O_WRONLY | O_CLOEXEC, 0444);
+    must(fd, "/tmp/f");
+    close(fd);
+    snprintf(options, sizeof options, "lowerdir=/proc/self/fd/%d,upperdir=/tmp/u,workdir=/tmp/w,userxattr", lower);
+    must(mount("overlay", "/tmp/m", "overlay", MS_NODEV, options), "overlay");
+    must(chdir("/tmp/m"), "/tmp/m");
+    close(lower);
+}
+
+/* The paths that tell of, or reach into, the whole machine; those that are not there are passed over. */
+static void hide(void)
+{
+    struct stat stat_of;
+    const unsigned long kept = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+    must(mount("sysfs", "sys", "sysfs", kept | MS_RDONLY, NULL), "sysfs");
+    for (size_t i = 0; i < sizeof hidden / sizeof *hidden; i++)
+        if (stat(hidden[i], &stat_of) == 0)
+            must(mount(S_ISDIR(stat_of.st_mode) ? "/tmp/d" : "/tmp/f", hidden[i], NULL, MS_BIND, NULL), hidden[i]);
+    for (size_t i = 0; i < sizeof frozen / sizeof *frozen; i++) {
+        if (mount(frozen[i], frozen[i], NULL, MS_BIND, NULL) < 0)
+            continue;
+        must(mount(NULL, frozen[i], NULL, MS_BIND | MS_REMOUNT | MS_RDONLY | kept, NULL), frozen[i]);
+    }
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 4) {
@@ -73,7 +115,7 @@ int main(int argc, char **argv)
     }
     const char *flags = argv[1], *root = argv[2];
     uint64_t spaces = 0;
-    int want_dev = 0;
+    int want_dev = 0, want_overlay = 0, want_hidden = 0;
     for (const char *flag = flags; *flag; flag++) {
         switch (*flag) {
         case '-': break;
@@ -85,6 +127,8 @@ int main(int argc, char **argv)
         case 'C': spaces |= CLONE_NEWCGROUP; break;
         case 'U': spaces |= CLONE_NEWUSER; break;
         case 'd': want_dev = 1; break;
+        case 'o': want_overlay = 1; break;
+        case 'k': want_hidden = 1; break;
         default: fprintf(stderr, "floor: no flag %c\n", *flag); return 125;
         }
     }
@@ -103,12 +147,18 @@ int main(int argc, char **argv)
         }
         if (spaces & CLONE_NEWNS) {
             must(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), "private mounts");
-            must(mount(root, root, NULL, MS_BIND | MS_REC, NULL), root);
-            must(chdir(root), root);
+            if (want_overlay) {
+                make_overlay(root);
+            } else {
+                must(mount(root, root, NULL, MS_BIND | MS_REC, NULL), root);
+                must(chdir(root), root);
+            }
             if (spaces & CLONE_NEWPID)
                 must(mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL), "proc");
             if (want_dev)
                 make_dev();
+            if (want_hidden)
+                hide();
             must((int)syscall(SYS_pivot_root, ".", "."), "pivot_root");
             must(umount2(".", MNT_DETACH), "umount of the old root");
             must(chdir("/"), "/");
