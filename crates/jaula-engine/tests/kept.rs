@@ -25,7 +25,25 @@ use std::sync::Arc;
 struct Elsewhere(Child);
 
 impl Elsewhere {
+    /// One whose mount namespace can be mounted here. The kernel takes a younger one only, and numbers them by CPU, so
+    /// that one made on another CPU may look older than it is.
     fn start() -> Self {
+        let fits = |this: &Self| {
+            let file = tempfile::NamedTempFile::new().expect("a file");
+            let from = format!("/proc/{}/ns/mnt", this.0.id());
+            let run = |program: &str, words: &[&std::ffi::OsStr]| {
+                let mut command = Command::new(program);
+                command.args(words).stderr(Stdio::null());
+                command.status().is_ok_and(|status| status.success())
+            };
+            let at = file.path().as_os_str();
+            run("mount", &["--bind".as_ref(), from.as_ref(), at]) && run("umount", &[at])
+        };
+        let mut tries = std::iter::repeat_with(Self::once).take(200);
+        tries.find(fits).expect("a younger mount namespace")
+    }
+
+    fn once() -> Self {
         let mut child = Command::new("unshare")
             .args([
                 "--uts",
