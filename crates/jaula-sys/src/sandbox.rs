@@ -499,12 +499,14 @@ pub fn join(fd: RawFd, namespace: i32) -> Result<(), SysError> {
     Ok(())
 }
 
-/// Gives up every capability, as far as that is allowed, and lets the same user's processes look at this one.
+/// Gives up every capability, as far as that is allowed, and lets the same user's processes look at this one: only when
+/// it has none left that they could use through it.
 pub fn give_up_capabilities() {
     // A filter may forbid it; there is nothing that this process does with them.
-    let _refused = crate::caps::set(0);
-    // SAFETY: takes numbers only.
-    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0) };
+    if crate::caps::set(0).is_ok() {
+        // SAFETY: takes numbers only.
+        unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0) };
+    }
 }
 
 /// What capabilities this process has: effective and permitted.
