@@ -109,6 +109,28 @@ pub fn enter(name: &str, world: World) -> Entered {
     Entered::Done
 }
 
+/// Keeps this thread, and what it starts, on one CPU.
+///
+/// A mount namespace can be kept by an older one only, and Linux 6.18 numbers them by CPU: one made on another
+/// CPU may look older than it is. To be called before [`kernel_test!`].
+///
+/// # Panics
+/// Where there is no `taskset`.
+pub fn on_one_cpu() {
+    let status = std::fs::read_to_string("/proc/thread-self/status").expect("a thread");
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
+    let thread = field("Pid:").expect("its number").trim();
+    let allowed = field("Cpus_allowed_list:").expect("its CPUs").trim();
+    let first = allowed.split(['-', ',']).next().expect("a CPU");
+    let output = Command::new("taskset")
+        .args(["-cp", first, thread])
+        .output();
+    assert!(
+        output.is_ok_and(|output| output.status.success()),
+        "taskset"
+    );
+}
+
 /// First line of a test that needs namespaces: what follows runs inside them.
 ///
 /// ```ignore

@@ -279,6 +279,7 @@ unshare --uts= true
 
 #[test]
 fn kept_namespaces_are_as_the_tool_keeps_them() {
+    jaula_testkit::kernel::on_one_cpu();
     kernel_test!();
     if let Err(reason) = tools_are_known() {
         skip!("{reason}");
