@@ -1,52 +1,14 @@
 //! What the faces ask of the engine.
 
 use jaula_plan::landlock::LandlockRule;
-use jaula_plan::names::{Arch, Component, HostName, JailName, PackageName};
+use jaula_plan::names::{HostName, JailName};
 use jaula_plan::spec::jail::{IdSpec, JailSpec, NetSpec, SeccompSpec, Terminal, UserSpec};
 use jaula_plan::spec::limits::Limits;
-use jaula_plan::spec::rootfs::{ImageSpec, Reference, Variant, Want};
+use jaula_plan::spec::rootfs::Reference;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// How an image is to be made when the store does not have it: everything of
-/// [`ImageSpec`] but the distribution and suite, which the reference names.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ImageOptions {
-    /// Architecture; the host's when absent.
-    pub arch: Option<Arch>,
-    /// How much goes in.
-    pub variant: Variant,
-    /// Packages besides.
-    pub include: Vec<Want>,
-    /// Packages that may not be chosen.
-    pub exclude: Vec<PackageName>,
-    /// Mirror URL instead of the host's or the table's.
-    pub mirror: Option<String>,
-    /// Components instead of the table's.
-    pub components: Vec<Component>,
-    /// A keyring file instead of the host's or the table's.
-    pub keyring: Option<PathBuf>,
-}
-
-impl ImageOptions {
-    /// The specification of an image of this distribution; none when the reference names no distribution.
-    pub fn spec(&self, reference: &Reference) -> Option<ImageSpec> {
-        let Reference::Distro { distro, suite } = reference else {
-            return None;
-        };
-        Some(ImageSpec {
-            distro: distro.clone(),
-            suite: suite.clone(),
-            arch: self.arch.clone(),
-            variant: self.variant,
-            include: self.include.clone(),
-            exclude: self.exclude.clone(),
-            mirror: self.mirror.clone(),
-            components: self.components.clone(),
-            keyring: self.keyring.clone(),
-        })
-    }
-}
+pub use jaula_plan::spec::rootfs::ImageOptions;
 
 /// What becomes of what a run writes in its root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -2,7 +2,8 @@
 //! See [`EXPLAINED`].
 
 use jaula_engine::{Config, Dry, Engine, Silent};
-use jaula_plan::spec::rootfs::{ImageSpec, Variant};
+use jaula_plan::spec::rootfs::{ImageOptions, ImageSpec};
+use jaula_plan::spec::source::SourceOptions;
 use jaula_testkit::{Server, partial_mirror, skip};
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -117,13 +118,15 @@ fn minbase_is_what_mmdebstrap_makes() {
     let spec = ImageSpec {
         distro: "debian".parse().unwrap(),
         suite: Some("bookworm".parse().unwrap()),
-        arch: Some("amd64".parse().unwrap()),
-        variant: Variant::Minbase,
-        include: vec![],
-        exclude: vec![],
-        mirror: Some(server.url()),
-        components: vec![],
-        keyring: Some(mirror.join("keyring.gpg")),
+        options: ImageOptions {
+            arch: Some("amd64".parse().unwrap()),
+            sources: SourceOptions {
+                mirror: Some(server.url()),
+                keyrings: vec![mirror.join("keyring.gpg")],
+                ..SourceOptions::default()
+            },
+            ..ImageOptions::default()
+        },
     };
     let engine = Engine::open(Config::new(dir.path().join("store"))).unwrap();
     let plan = engine

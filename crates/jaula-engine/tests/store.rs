@@ -8,7 +8,7 @@ use jaula_engine::fault::{Faults, Mode};
 use jaula_engine::store::{Begin, Manifest, Stage, Store, StoreError};
 use jaula_engine::{Kind, recover};
 use jaula_plan::names::{Digest, Tag};
-use jaula_plan::spec::rootfs::{ImageSpec, Reference, Variant};
+use jaula_plan::spec::rootfs::{ImageOptions, ImageSpec, Reference, Variant};
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -31,13 +31,7 @@ fn spec() -> Result<ImageSpec, jaula_plan::names::NameError> {
     Ok(ImageSpec {
         distro: "debian".parse()?,
         suite: Some("bookworm".parse()?),
-        arch: None,
-        variant: Variant::default(),
-        include: Vec::new(),
-        exclude: Vec::new(),
-        mirror: None,
-        components: Vec::new(),
-        keyring: None,
+        options: ImageOptions::default(),
     })
 }
 
@@ -147,7 +141,10 @@ fn an_image_is_found_by_digest_tag_and_request() -> Fallible {
     assert_eq!(store.find(&Reference::Tag("webby".parse()?))?, None);
     assert_eq!(
         store.by_request(&ImageSpec {
-            variant: Variant::Apt,
+            options: ImageOptions {
+                variant: Variant::Apt,
+                ..ImageOptions::default()
+            },
             ..spec()?
         })?,
         None

@@ -37,6 +37,7 @@ pub fn all(tree: &Tree) -> Vec<String> {
         security_is_honest,
         files_are_short,
         nothing_is_unfinished,
+        merges_are_whole,
         no_paths_of_a_developer,
         names_mean_something,
         every_verb_is_listed,
@@ -61,6 +62,19 @@ fn crate_of(path: &str) -> Option<&str> {
 fn of_tests(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     path.contains("/tests/") || name == "tests.rs" || name.starts_with("tests_")
+}
+
+/// No line of a merge that was left half done.
+fn merges_are_whole(tree: &Tree) -> Vec<String> {
+    let marker = |line: &str| {
+        ['<', '>', '|']
+            .iter()
+            .any(|mark| line.starts_with(&format!("{} ", mark.to_string().repeat(7))))
+    };
+    let what = "a conflict of a merge";
+    tree.iter()
+        .flat_map(|(path, text)| lines(path, text, marker, what))
+        .collect()
 }
 
 fn raw_calls_only_in_sys(tree: &Tree) -> Vec<String> {
@@ -531,6 +545,7 @@ mod tests {
         assert_eq!(
             about(
                 nothing_is_unfinished,
+                merges_are_whole,
                 "crates/a/src/b.rs",
                 "fn f() { todo!() }"
             )

@@ -81,7 +81,7 @@ pub(crate) fn build_with(
         distro: sources.distro.to_string(),
         suite: sources.suite.to_string(),
         arch: sources.arch.to_string(),
-        variant: plan.spec.variant.to_string(),
+        variant: plan.spec.options.variant.to_string(),
         packages: plan.lock.packages.len() as u64,
         created: epoch(plan),
         size,

@@ -147,7 +147,7 @@ impl fmt::Display for ImagePlan {
         writeln!(
             f,
             "image {} {} {} {}",
-            sources.distro, sources.suite, sources.arch, self.spec.variant
+            sources.distro, sources.suite, sources.arch, self.spec.options.variant
         )?;
         let origin = match sources.origin {
             Origin::Mirror => "the mirror that was named",
@@ -257,7 +257,7 @@ impl Preview for ImagePlan {
             "version": 1,
             "digest": self.digest,
             "ready": self.ready.is_some(),
-            "variant": self.spec.variant,
+            "variant": self.spec.options.variant,
             "sources": &self.sources,
             "base": self.base.as_ref().map(|base| base.digest),
             "fetch": { "packages": count, "bytes": bytes },
@@ -283,7 +283,10 @@ impl Preview for ImagePlan {
             .iter()
             .filter(|package| package.role == Role::Requested);
         let include: Vec<&str> = wanted.map(|package| package.name.as_str()).collect();
-        let mut command = format!("mmdebstrap --mode=root --variant={}", self.spec.variant);
+        let mut command = format!(
+            "mmdebstrap --mode=root --variant={}",
+            self.spec.options.variant
+        );
         if let Some(Keyring::File(path)) = main.keyrings.first() {
             command.push_str(&format!(" --keyring={}", word(path)));
         }

@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 
 fn variant(asked: Asked) -> Variant {
     match asked {
+        Asked::Custom => Variant::Custom,
         Asked::Essential => Variant::Essential,
         Asked::Apt => Variant::Apt,
         Asked::Minbase => Variant::Minbase,
@@ -34,13 +35,25 @@ pub fn solve(
         }
     }
     let include: Vec<String> = spec
+        .options
         .include
         .iter()
         .map(|want| want.name.to_string())
         .collect();
-    let exclude: Vec<String> = spec.exclude.iter().map(ToString::to_string).collect();
-    let mut request = solve::select(&universe, variant(spec.variant), &include, &exclude).request;
-    for want in spec.include.iter().filter(|want| want.version.is_some()) {
+    let exclude: Vec<String> = spec
+        .options
+        .exclude
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let mut request =
+        solve::select(&universe, variant(spec.options.variant), &include, &exclude).request;
+    for want in spec
+        .options
+        .include
+        .iter()
+        .filter(|want| want.version.is_some())
+    {
         let version = want.version.as_ref().map(|version| format!("= {version}"));
         let wanted = Want {
             name: want.name.to_string(),
@@ -102,7 +115,7 @@ pub fn solve(
     let lock = Lock {
         distribution: sources.distro.to_string(),
         arch: sources.arch.to_string(),
-        variant: spec.variant.to_string(),
+        variant: spec.options.variant.to_string(),
         sources: suites
             .iter()
             .map(|suite| LockSource {

@@ -10,7 +10,8 @@ use crate::view::Image;
 use jaula_plan::facts::archive::AptFacts;
 use jaula_plan::rootfs::Table;
 use jaula_plan::spec::jail::{JailSpec, RootSpec};
-use jaula_plan::spec::rootfs::{ImageSpec, Variant, Want};
+use jaula_plan::spec::rootfs::{ImageOptions, ImageSpec, Variant, Want};
+use jaula_plan::spec::source::SourceOptions;
 use jaula_testkit::{Deb, DebBuilder, Fault, RepoBuilder, Server, TestKey};
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -65,13 +66,15 @@ fn world_of(repo: RepoBuilder, key: &TestKey) -> World {
     let spec = ImageSpec {
         distro: "debian".parse().unwrap(),
         suite: Some("bookworm".parse().unwrap()),
-        arch: None,
-        variant: Variant::Essential,
-        include: vec![],
-        exclude: vec![],
-        mirror: Some(server.url()),
-        components: vec![],
-        keyring: Some(made.keyring),
+        options: ImageOptions {
+            variant: Variant::Essential,
+            sources: SourceOptions {
+                mirror: Some(server.url()),
+                keyrings: vec![made.keyring],
+                ..SourceOptions::default()
+            },
+            ..ImageOptions::default()
+        },
     };
     let store = Store::open(dir.path().join("store")).unwrap();
     let client = Client::new(Settings {
@@ -162,12 +165,9 @@ impl World {
     }
 
     fn include(&mut self, names: &[&str]) {
-        self.spec.include = names
+        self.spec.options.include = names
             .iter()
-            .map(|name| Want {
-                name: name.parse().unwrap(),
-                version: None,
-            })
+            .map(|name| Want::any(name.parse().unwrap()))
             .collect();
     }
 }
@@ -455,12 +455,12 @@ fn bad_mirrors_and_keys_are_told_apart() {
     );
     assert_eq!(error.kind(), Kind::NotFound);
     // No such suite at all.
-    world.spec.mirror = None;
+    world.spec.options.sources.mirror = None;
     world.spec.suite = Some("bookwrom".parse().unwrap());
     assert!(world.fails().to_string().contains("nearest: bookworm"));
     // Nobody there.
     world.spec.suite = Some("bookworm".parse().unwrap());
-    world.spec.mirror = Some("http://127.0.0.1:1/debian".into());
+    world.spec.options.sources.mirror = Some("http://127.0.0.1:1/debian".into());
     let error = world.fails();
     assert!(
         matches!(&error, BuildError::Fetch(FetchError::Unreachable { .. })),
@@ -471,11 +471,11 @@ fn bad_mirrors_and_keys_are_told_apart() {
     let mut world = world_of(base(), &key());
     let other = world.dir.path().join("other.gpg");
     std::fs::write(&other, TestKey::sound("other").unwrap().keyring().unwrap()).unwrap();
-    world.spec.keyring = Some(other);
+    world.spec.options.sources.keyrings = vec![other];
     let error = world.fails();
     assert!(matches!(&error, BuildError::Signature { .. }), "{error}");
     assert_eq!(error.kind(), Kind::Verification);
-    world.spec.keyring = Some("/no/such/keyring.gpg".into());
+    world.spec.options.sources.keyrings = vec!["/no/such/keyring.gpg".into()];
     assert!(matches!(world.fails(), BuildError::Io(_)));
     for bad in [
         TestKey::expired("k"),
@@ -605,9 +605,9 @@ fn wishes_that_cannot_be_met_are_explained() {
     let error = world.fails();
     assert!(error.to_string().contains("nowhere-to-be-found"), "{error}");
     world.include(&[]);
-    world.spec.components = vec!["contrib".parse().unwrap()];
+    world.spec.options.sources.components = vec!["contrib".parse().unwrap()];
     assert!(world.fails().to_string().contains("no component contrib"));
-    world.spec.components.clear();
-    world.spec.arch = Some("riscv64".parse().unwrap());
+    world.spec.options.sources.components.clear();
+    world.spec.options.arch = Some("riscv64".parse().unwrap());
     assert!(matches!(world.fails(), BuildError::Sources(_)));
 }

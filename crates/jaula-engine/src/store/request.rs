@@ -1,6 +1,7 @@
 //! What was asked, as one name: the same request finds its image again without any index.
 
-use jaula_plan::spec::rootfs::ImageSpec;
+use jaula_plan::spec::rootfs::{ImageOptions, ImageSpec, Variant};
+use jaula_plan::spec::source::SourceOptions;
 use sha2::{Digest as _, Sha256};
 
 /// The longest request that is its own name; a file's name has at most 255 bytes.
@@ -44,32 +45,54 @@ fn request(spec: &ImageSpec) -> String {
     if let Some(suite) = &spec.suite {
         line("suite", suite.as_str());
     }
-    if let Some(arch) = &spec.arch {
+    let ImageOptions {
+        arch,
+        variant,
+        include,
+        exclude,
+        sources,
+        ..
+    } = &spec.options;
+    if let Some(arch) = arch {
         line("arch", arch.as_str());
     }
-    line("variant", spec.variant.as_str());
-    let mut include = spec.include.clone();
-    include.sort();
-    include.dedup();
-    for want in &include {
-        // No package's name holds `=`.
-        match &want.version {
-            Some(version) => line("include", &format!("{}={version}", want.name)),
-            None => line("include", want.name.as_str()),
-        }
-    }
-    let mut exclude: Vec<_> = spec.exclude.iter().map(|name| name.as_str()).collect();
-    exclude.sort_unstable();
-    exclude.dedup();
-    exclude.iter().for_each(|name| line("exclude", name));
-    if let Some(mirror) = &spec.mirror {
+    line("variant", variant.as_str());
+    // No package's name holds `=` or `:`.
+    let mut words: Vec<String> = include.iter().map(ToString::to_string).collect();
+    words.sort_unstable();
+    words.dedup();
+    words.iter().for_each(|want| line("include", want));
+    let mut names: Vec<_> = exclude.iter().map(|name| name.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.iter().for_each(|name| line("exclude", name));
+    if let Some(mirror) = &sources.mirror {
         line("mirror", mirror);
     }
-    spec.components
+    sources
+        .components
         .iter()
         .for_each(|component| line("component", component.as_str()));
-    if let Some(keyring) = &spec.keyring {
+    for keyring in &sources.keyrings {
         line("keyring", &format!("{keyring:?}"));
+    }
+    let rest = ImageOptions {
+        arch: None,
+        variant: Variant::default(),
+        include: Vec::new(),
+        exclude: Vec::new(),
+        sources: SourceOptions {
+            mirror: None,
+            components: Vec::new(),
+            keyrings: Vec::new(),
+            ..sources.clone()
+        },
+        ..spec.options.clone()
+    };
+    if rest != ImageOptions::default() {
+        // Paths that are no text cannot be written so, but then Debug's text is as good a name.
+        let whole = serde_json::to_string(&rest).unwrap_or_else(|_| format!("{rest:?}"));
+        line("options", &whole);
     }
     text
 }
@@ -77,7 +100,7 @@ fn request(spec: &ImageSpec) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jaula_plan::spec::rootfs::{Variant, Want};
+    use jaula_plan::spec::rootfs::Want;
 
     #[test]
     fn every_part_of_a_request_counts_and_order_does_not()
@@ -85,39 +108,40 @@ mod tests {
         let plain = ImageSpec {
             distro: "debian".parse()?,
             suite: Some("bookworm".parse()?),
-            arch: None,
-            variant: Variant::Minbase,
-            include: vec![
-                Want {
-                    name: "nginx".parse()?,
-                    version: None,
+            options: ImageOptions {
+                include: vec![
+                    Want::any("nginx".parse()?),
+                    Want {
+                        version: Some("1".into()),
+                        ..Want::any("curl".parse()?)
+                    },
+                ],
+                exclude: vec!["dash".parse()?],
+                sources: SourceOptions {
+                    components: vec!["main".parse()?],
+                    ..SourceOptions::default()
                 },
-                Want {
-                    name: "curl".parse()?,
-                    version: Some("1".into()),
-                },
-            ],
-            exclude: vec!["dash".parse()?],
-            mirror: None,
-            components: vec!["main".parse()?],
-            keyring: None,
+                ..ImageOptions::default()
+            },
         };
         let mut turned = plain.clone();
-        turned.include.reverse();
+        turned.options.include.reverse();
         assert_eq!(request_key(&plain), request_key(&turned));
         let mut keys = vec![request_key(&plain)];
-        for change in 0..9 {
+        for change in 0..11 {
             let mut other = plain.clone();
             match change {
                 0 => other.distro = "ubuntu".parse()?,
                 1 => other.suite = None,
-                2 => other.arch = Some("i386".parse()?),
-                3 => other.variant = Variant::Apt,
-                4 => other.include.truncate(1),
-                5 => other.exclude.clear(),
-                6 => other.mirror = Some("file:///m".into()),
-                7 => other.components.push("contrib".parse()?),
-                _ => other.keyring = Some("/k".into()),
+                2 => other.options.arch = Some("i386".parse()?),
+                3 => other.options.variant = Variant::Apt,
+                4 => other.options.include.truncate(1),
+                5 => other.options.exclude.clear(),
+                6 => other.options.sources.mirror = Some("file:///m".into()),
+                7 => other.options.sources.components.push("contrib".parse()?),
+                8 => other.options.sources.keyrings = vec!["/k".into()],
+                9 => other.options.recommends = true,
+                _ => other.options.settings.timezone = Some("UTC".into()),
             }
             keys.push(request_key(&other));
         }

@@ -235,7 +235,11 @@ pub fn resolve_sources(
         Some(suite) => suite.clone(),
         None => bad("default suite", &distro.default_suite)?,
     };
-    let arch = spec.arch.clone().unwrap_or_else(|| facts.arch.clone());
+    let arch = spec
+        .options
+        .arch
+        .clone()
+        .unwrap_or_else(|| facts.arch.clone());
     if !facts.runnable.contains(&arch) {
         return Err(SourcesError::ForeignArch {
             arch,
@@ -244,7 +248,7 @@ pub fn resolve_sources(
     }
     let release = distro.release(suite.as_str());
     let host = HostArchive::find(distro, &apt_sources(&facts.sources, &arch));
-    let (origin, mut entries) = match (&spec.mirror, release) {
+    let (origin, mut entries) = match (&spec.options.sources.mirror, release) {
         (Some(mirror), _) => (
             Origin::Mirror,
             vec![entry(check_mirror(mirror)?, suite.as_str(), Kind::Main)],
@@ -263,17 +267,22 @@ pub fn resolve_sources(
         }
         (None, Some(release)) => from_host_or_table(distro, release, suite.as_str(), &arch, &host),
     };
-    let components: Vec<String> = if spec.components.is_empty() {
+    let components: Vec<String> = if spec.options.sources.components.is_empty() {
         distro.components.clone()
     } else {
-        spec.components.iter().map(ToString::to_string).collect()
+        spec.options
+            .sources
+            .components
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     };
     for component in &components {
         bad::<Component>("component", component)?;
     }
     for entry in &mut entries {
         entry.components.clone_from(&components);
-        if spec.keyring.is_some() || entry.keyrings.is_empty() {
+        if !spec.options.sources.keyrings.is_empty() || entry.keyrings.is_empty() {
             entry.keyrings = keyrings(spec, distro, release, facts, &host, entry.kind)?;
         }
     }
@@ -469,8 +478,9 @@ fn keyrings(
     host: &HostArchive,
     kind: Kind,
 ) -> Result<Vec<Keyring>, SourcesError> {
-    if let Some(file) = &spec.keyring {
-        return Ok(vec![Keyring::File(file.clone())]);
+    let given = &spec.options.sources.keyrings;
+    if !given.is_empty() {
+        return Ok(given.iter().cloned().map(Keyring::File).collect());
     }
     let exists = |path: &Path| {
         facts

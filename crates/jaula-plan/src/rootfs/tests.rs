@@ -1,6 +1,6 @@
 use super::*;
 use crate::facts::archive::{AptFacts, SourcesFile};
-use crate::spec::rootfs::{ImageSpec, Variant};
+use crate::spec::rootfs::{ImageOptions, ImageSpec};
 use std::path::PathBuf;
 
 const DEBIAN_HOST: &str = "\
@@ -27,13 +27,7 @@ fn spec(distro: &str, suite: Option<&str>) -> ImageSpec {
     ImageSpec {
         distro: distro.parse().unwrap(),
         suite: suite.map(|s| s.parse().unwrap()),
-        arch: None,
-        variant: Variant::Minbase,
-        include: vec![],
-        exclude: vec![],
-        mirror: None,
-        components: vec![],
-        keyring: None,
+        options: ImageOptions::default(),
     }
 }
 
@@ -110,14 +104,14 @@ fn another_release_takes_the_hosts_mirror_and_the_tables_suites() {
 #[test]
 fn a_mirror_alone_decides() {
     let mut spec = spec("debian", Some("bookworm"));
-    spec.mirror = Some("http://127.0.0.1:8080/debian/".into());
-    spec.keyring = Some("/tmp/k.gpg".into());
+    spec.options.sources.mirror = Some("http://127.0.0.1:8080/debian/".into());
+    spec.options.sources.keyrings = vec!["/tmp/k.gpg".into()];
     assert_eq!(
         show(&resolve(&spec, &facts(DEBIAN_HOST)).unwrap()),
         "Mirror bookworm amd64 merged=true\n\
          deb http://127.0.0.1:8080/debian bookworm main <[File(\"/tmp/k.gpg\")]>\n"
     );
-    spec.mirror = Some("file:/srv/debian".into());
+    spec.options.sources.mirror = Some("file:/srv/debian".into());
     assert_eq!(
         resolve(&spec, &facts(""))
             .unwrap()
@@ -135,7 +129,7 @@ fn a_mirror_alone_decides() {
         "file:relative",
         "http://a\n/",
     ] {
-        spec.mirror = Some(mirror.into());
+        spec.options.sources.mirror = Some(mirror.into());
         assert!(
             matches!(
                 resolve(&spec, &facts("")),
@@ -149,7 +143,7 @@ fn a_mirror_alone_decides() {
 #[test]
 fn a_keyring_wins_over_the_hosts() {
     let mut spec = spec("debian", Some("bookworm"));
-    spec.keyring = Some("/tmp/k.gpg".into());
+    spec.options.sources.keyrings = vec!["/tmp/k.gpg".into()];
     for entry in resolve(&spec, &facts(DEBIAN_HOST)).unwrap().entries {
         assert_eq!(entry.keyrings, [Keyring::File("/tmp/k.gpg".into())]);
     }
@@ -214,7 +208,7 @@ fn what_is_missing_is_said() {
         "{error}"
     );
     let mut foreign = spec("debian", None);
-    foreign.arch = Some("riscv64".parse().unwrap());
+    foreign.options.arch = Some("riscv64".parse().unwrap());
     assert!(matches!(
         resolve(&foreign, &facts("")),
         Err(SourcesError::ForeignArch { .. })

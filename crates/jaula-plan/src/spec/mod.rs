@@ -1,7 +1,10 @@
 //! What the user asks, before anything is known of the host.
 
 pub mod disk;
+pub mod hook;
 pub mod jail;
 pub mod limits;
 pub mod mount;
 pub mod rootfs;
+pub mod settings;
+pub mod source;

@@ -1,6 +1,10 @@
 //! What an image is to be made of.
 
-use crate::names::{Arch, Component, Digest, DistroName, PackageName, Suite, Tag};
+use super::hook::Hook;
+use super::settings::{PathRule, Settings};
+use super::source::SourceOptions;
+use crate::names::{Arch, Digest, DistroName, PackageName, Suite, Tag};
+use serde::Serialize;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -9,6 +13,8 @@ use std::str::FromStr;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Variant {
+    /// Nothing but what is asked for by name, and what that needs.
+    Custom,
     /// Packages marked `Essential: yes` and what they need.
     Essential,
     /// Essential and apt.
@@ -26,7 +32,8 @@ pub enum Variant {
 
 impl Variant {
     /// Every variant, smallest first.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
+        Self::Custom,
         Self::Essential,
         Self::Apt,
         Self::Minbase,
@@ -38,6 +45,7 @@ impl Variant {
     /// The word a user types.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Custom => "custom",
             Self::Essential => "essential",
             Self::Apt => "apt",
             Self::Minbase => "minbase",
@@ -67,7 +75,9 @@ impl FromStr for Variant {
 
 /// A word that names no variant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown variant {0:?}: use essential, apt, minbase, buildd, important or standard")]
+#[error(
+    "unknown variant {0:?}: use custom, essential, apt, minbase, buildd, important or standard"
+)]
 pub struct UnknownVariant(pub String);
 
 /// What `run`, `new` and `build` may be given as REF.
@@ -97,27 +107,94 @@ pub struct ImageSpec {
     pub distro: DistroName,
     /// Its suite; the distribution's default when absent.
     pub suite: Option<Suite>,
-    /// Architecture; the host's when absent.
-    pub arch: Option<Arch>,
-    /// How much goes in.
-    pub variant: Variant,
-    /// Packages asked for besides the variant, `name` or `name=version`.
-    pub include: Vec<Want>,
-    /// Packages that may not be chosen.
-    pub exclude: Vec<PackageName>,
-    /// Mirror URL (`http:`, `https:`, `file:`) instead of the host's or the table's.
-    pub mirror: Option<String>,
-    /// Components instead of the table's.
-    pub components: Vec<Component>,
-    /// A keyring file instead of the host's or the table's.
-    pub keyring: Option<PathBuf>,
+    /// How it is made.
+    pub options: ImageOptions,
 }
 
-/// A package asked for by name, perhaps in one version.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+/// How an image is made: everything of an [`ImageSpec`] but what a reference names.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct ImageOptions {
+    /// Architecture; the host's when absent.
+    pub arch: Option<Arch>,
+    /// Further architectures, for packages asked for as `NAME:ARCH` and what they need (Multi-Arch).
+    pub foreign_archs: Vec<Arch>,
+    /// How much goes in.
+    pub variant: Variant,
+    /// Packages asked for besides the variant.
+    pub include: Vec<Want>,
+    /// Tasks asked for (`Task` of the indices), as tasksel(8) names them.
+    pub tasks: Vec<String>,
+    /// Package files of the host to be installed too.
+    pub debs: Vec<PathBuf>,
+    /// Packages that may not be chosen.
+    pub exclude: Vec<PackageName>,
+    /// Whether `Recommends` are followed.
+    pub recommends: bool,
+    /// Where packages come from.
+    pub sources: SourceOptions,
+    /// Whether `/bin` and its like are links into `/usr`; as the release has it when absent.
+    pub merged_usr: Option<bool>,
+    /// Unpack only: the packages are configured later, where they can run (`jaula finish`).
+    pub unpack_only: bool,
+    /// Files of packages that are left out.
+    pub paths: Vec<PathRule>,
+    /// What is set afterwards.
+    pub settings: Settings,
+    /// What the user runs meanwhile.
+    pub hooks: Vec<Hook>,
+}
+
+impl ImageOptions {
+    /// The specification of an image of this distribution; none when the reference names no distribution.
+    pub fn spec(&self, reference: &Reference) -> Option<ImageSpec> {
+        let Reference::Distro { distro, suite } = reference else {
+            return None;
+        };
+        Some(ImageSpec {
+            distro: distro.clone(),
+            suite: suite.clone(),
+            options: self.clone(),
+        })
+    }
+}
+
+/// A package asked for: `name[:arch][=version][/suite]`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Want {
     /// The package.
     pub name: PackageName,
+    /// Of this architecture, when given.
+    pub arch: Option<Arch>,
     /// Exactly this version, when given.
     pub version: Option<String>,
+    /// From this suite, when given.
+    pub suite: Option<String>,
+}
+
+impl Want {
+    /// Any version of this package.
+    pub const fn any(name: PackageName) -> Self {
+        Self {
+            name,
+            arch: None,
+            version: None,
+            suite: None,
+        }
+    }
+}
+
+impl fmt::Display for Want {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.name)?;
+        if let Some(arch) = &self.arch {
+            write!(f, ":{arch}")?;
+        }
+        if let Some(version) = &self.version {
+            write!(f, "={version}")?;
+        }
+        if let Some(suite) = &self.suite {
+            write!(f, "/{suite}")?;
+        }
+        Ok(())
+    }
 }

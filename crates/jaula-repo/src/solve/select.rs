@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Which packages a root file system begins with (mmdebstrap(1), VARIANTS).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Variant {
+    /// Nothing but what is asked for by name.
+    Custom,
     /// The packages marked `Essential: yes`.
     Essential,
     /// The essential packages and apt.
@@ -27,7 +29,8 @@ pub enum Variant {
 
 impl Variant {
     /// All of them, smallest first.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
+        Self::Custom,
         Self::Essential,
         Self::Apt,
         Self::Minbase,
@@ -39,6 +42,7 @@ impl Variant {
     /// The word on the command line.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Custom => "custom",
             Self::Essential => "essential",
             Self::Apt => "apt",
             Self::Minbase => "minbase",
@@ -51,7 +55,7 @@ impl Variant {
     /// The least important priority that is taken as a whole.
     fn least(self) -> Option<Priority> {
         match self {
-            Self::Essential | Self::Apt => None,
+            Self::Custom | Self::Essential | Self::Apt => None,
             Self::Minbase | Self::Buildd => Some(Priority::Required),
             Self::Important => Some(Priority::Important),
             Self::Standard => Some(Priority::Standard),
@@ -78,7 +82,7 @@ impl std::str::FromStr for Variant {
 /// A word that is no variant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "no variant is called {0:?}: there are essential, apt, minbase, buildd, important and standard"
+    "no variant is called {0:?}: there are custom, essential, apt, minbase, buildd, important and standard"
 )]
 pub struct UnknownVariant(pub String);
 
@@ -137,6 +141,9 @@ pub fn select(
     let mut by_priority = Vec::new();
     for (name, package) in &candidates {
         let excluded = exclude.iter().any(|e| e == name);
+        if variant == Variant::Custom {
+            break;
+        }
         if package.essential() {
             if excluded {
                 selection.excluded_essential.push((*name).to_owned());
@@ -157,7 +164,9 @@ pub fn select(
         roots.push(Want::new("build-essential"));
     }
     roots.extend(by_priority);
-    if variant != Variant::Essential && !exclude.iter().any(|e| e == "apt") {
+    if !matches!(variant, Variant::Custom | Variant::Essential)
+        && !exclude.iter().any(|e| e == "apt")
+    {
         // apt takes itself for essential: in the variant `apt` it belongs to the base.
         let into = if variant == Variant::Apt {
             &mut selection.request.base

@@ -7,6 +7,7 @@ use jaula_engine::{ImageOptions, JailSettings, RunChanges};
 use jaula_plan::names::{JailName, PackageName};
 use jaula_plan::spec::jail::{IdSpec, NetSpec, UserSpec};
 use jaula_plan::spec::rootfs::{Variant, Want};
+use jaula_plan::spec::source::SourceOptions;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -152,9 +153,13 @@ pub fn image(matches: &ArgMatches) -> Result<ImageOptions, CommandError> {
         exclude: many(matches, "exclude", |word| {
             parse::<PackageName>("--exclude", word)
         })?,
-        mirror: text(matches, "mirror").map(mirror).transpose()?,
-        components: many(matches, "components", |word| parse("--components", word))?,
-        keyring: path(matches, "keyring"),
+        sources: SourceOptions {
+            mirror: text(matches, "mirror").map(mirror).transpose()?,
+            components: many(matches, "components", |word| parse("--components", word))?,
+            keyrings: path(matches, "keyring").into_iter().collect(),
+            ..SourceOptions::default()
+        },
+        ..ImageOptions::default()
     })
 }
 
@@ -191,8 +196,8 @@ fn want(word: &str) -> Result<Want, CommandError> {
         );
     }
     Ok(Want {
-        name: parse("--include", name)?,
         version: version.map(str::to_owned),
+        ..Want::any(parse("--include", name)?)
     })
 }
 

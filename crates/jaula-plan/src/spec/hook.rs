@@ -1,0 +1,90 @@
+//! What a user runs while an image is made.
+
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// A command at a stage of the making of an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Hook {
+    /// When.
+    pub stage: HookStage,
+    /// What.
+    pub action: HookAction,
+}
+
+/// When a hook is run, in the order of mmdebstrap(1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum HookStage {
+    /// The tree has its directories and the image's sources, and no package.
+    Setup,
+    /// Packages are unpacked, and no script ran yet.
+    Extract,
+    /// The essential packages are configured. Where everything is configured at once, all are.
+    Essential,
+    /// Everything is there.
+    Customize,
+}
+
+/// What a hook does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum HookAction {
+    /// A script, run in a jail on the tree by the interpreter of its first line (else `/bin/sh`), with these arguments.
+    Inside {
+        /// Its name, for messages.
+        name: String,
+        /// Its text.
+        script: Vec<u8>,
+        /// Its arguments.
+        args: Vec<String>,
+    },
+    /// A program of the host, run with its files in sight; the tree is its argument, after these. The way of
+    /// mmdebstrap(1) and multistrap(1): only their names ask for it.
+    Outside {
+        /// Program and arguments.
+        command: Vec<String>,
+        /// Arguments after the tree.
+        after: Vec<String>,
+    },
+    /// Files of the host into a directory of the tree.
+    CopyIn {
+        /// What is copied.
+        from: Vec<PathBuf>,
+        /// A directory of the tree, which must be there.
+        to: PathBuf,
+    },
+    /// Files of the tree into a directory of the host.
+    CopyOut {
+        /// Paths in the tree.
+        from: Vec<PathBuf>,
+        /// A directory of the host.
+        to: PathBuf,
+    },
+    /// An archive of the host unpacked into a directory of the tree.
+    TarIn {
+        /// The archive.
+        from: PathBuf,
+        /// A directory of the tree, which must be there.
+        to: PathBuf,
+    },
+    /// A directory of the tree as an archive of the host.
+    TarOut {
+        /// A path in the tree.
+        from: PathBuf,
+        /// The archive.
+        to: PathBuf,
+    },
+    /// One file of the host as a file of the tree.
+    Upload {
+        /// The host's.
+        from: PathBuf,
+        /// The tree's.
+        to: PathBuf,
+    },
+    /// One file of the tree as a file of the host.
+    Download {
+        /// The tree's.
+        from: PathBuf,
+        /// The host's.
+        to: PathBuf,
+    },
+}
