@@ -545,7 +545,6 @@ mod tests {
         assert_eq!(
             about(
                 nothing_is_unfinished,
-                merges_are_whole,
                 "crates/a/src/b.rs",
                 "fn f() { todo!() }"
             )
