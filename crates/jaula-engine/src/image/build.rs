@@ -11,7 +11,7 @@ use crate::error::At;
 use crate::event::{Event, Observer, Phase};
 use crate::fetch::{Client, Wanted, download_all};
 use crate::store::{Begin, Manifest, Stage, Store};
-use crate::unpack::{Aliases, Before, Deb, Diversions, StatOverrides, Unpacked, Unpacker};
+use crate::unpack::{Aliases, Before, Deb, Diversions, StatOverrides, Unpacked, Unpacker, Wave};
 use crate::view::Image;
 use jaula_plan::names::Tag;
 use jaula_repo::deb::archive::Control;
@@ -187,7 +187,35 @@ fn escaped(path: &str) -> String {
     text
 }
 
-/// Fills the stage; how many bytes it has on disk.
+/// What every phase works on.
+pub(super) struct Site<'a> {
+    pub plan: &'a ImagePlan,
+    pub stage: &'a Stage,
+    /// The tree's place, for messages and jails.
+    pub shown: &'a Path,
+    pub root: &'a Dir,
+    pub tree: &'a Tree<'a>,
+    pub observer: &'a dyn Observer,
+}
+
+/// Packages that are unpacked together and then configured together.
+struct Round<'a> {
+    debs: &'a [Deb],
+    /// What was there before.
+    installed: &'a [Installed],
+    /// Whether the tree has nothing yet.
+    fresh: bool,
+}
+
+/// What is told of a round.
+struct Told {
+    items: u64,
+    bytes: u64,
+    started: Instant,
+}
+
+/// Fills the stage; how many bytes it has on disk. The phases: for each round of packages set-up, unpacking, preinsts
+/// and configuring; then what was asked to be set, the last hooks, what apt would have left, and normalising.
 fn make(
     plan: &ImagePlan,
     store: &Store,
@@ -201,14 +229,39 @@ fn make(
     }
     let root = Dir::open(shown).at("open", shown)?;
     let tree = Tree::new(&root, shown, epoch(plan));
-    let installed = if plan.base.is_some() {
-        database::installed(&tree)?
-    } else {
-        Vec::new()
+    let site = Site {
+        plan,
+        stage,
+        shown,
+        root: &root,
+        tree: &tree,
+        observer,
     };
+    let mut guards = Guards::default();
+    let mut fresh = plan.base.is_none();
+    for debs in rounds(plan, store) {
+        let installed = if fresh {
+            Vec::new()
+        } else {
+            database::installed(&tree)?
+        };
+        let round = Round {
+            debs: &debs,
+            installed: &installed,
+            fresh,
+        };
+        site.round(&round, &mut guards, runner)?;
+        fresh = false;
+    }
+    stage.point()?;
+    guards.remove(&tree)?;
+    finish(plan, &tree)?;
+    normalise::normalise(&root, shown, &tree, epoch(plan))
+}
 
-    let started = Instant::now();
-    let debs: Vec<Deb> = plan
+/// The packages that are to come, in the order of unpacking, by rounds.
+fn rounds(plan: &ImagePlan, store: &Store) -> Vec<Vec<Deb>> {
+    let debs = plan
         .packages
         .iter()
         .zip(&plan.lock.packages)
@@ -222,11 +275,19 @@ fn make(
             size: package.size,
             sha256: package.sha256,
             essential: package.role == Role::Essential,
-        })
-        .collect();
+        });
+    vec![debs.collect()]
+}
+
+/// What packages that are there replace, and their files.
+fn before(
+    tree: &Tree<'_>,
+    installed: &[Installed],
+    debs: &[Deb],
+) -> Result<Before, BuildError> {
     let mut lists = Vec::new();
-    for package in &installed {
-        let list = database::list(&tree, &package.info_name)?;
+    for package in installed {
+        let list = database::list(tree, &package.info_name)?;
         lists.push((
             package.name.clone(),
             package.version.clone(),
@@ -234,57 +295,175 @@ fn make(
             list,
         ));
     }
-    let before = Before::new(lists, &debs);
-    let threads = std::thread::available_parallelism()
-        .map_or(2, usize::from)
-        .min(THREADS);
-    let aliases = Aliases::debian(plan.sources.merged_usr);
-    let mut unpacker = Unpacker::new(&root, &debs, &before, aliases, epoch(plan), threads);
-    unpacker.prepare()?;
-    if plan.base.is_none() {
-        tree.begin(&plan.lock.arch, &plan.sources.sources_list())?;
-    } else {
-        rules(&tree, &mut unpacker)?;
+    Ok(Before::new(lists, debs))
+}
+
+impl Site<'_> {
+    /// Unpacks and configures one round of packages.
+    fn round(
+        &self,
+        round: &Round<'_>,
+        guards: &mut Guards,
+        runner: Runner<'_>,
+    ) -> Result<(), BuildError> {
+        let mut told = Told {
+            items: round.debs.len() as u64,
+            bytes: round.debs.iter().map(|deb| deb.size).sum(),
+            started: Instant::now(),
+        };
+        let before = before(self.tree, round.installed, round.debs)?;
+        let threads = std::thread::available_parallelism()
+            .map_or(2, usize::from)
+            .min(THREADS);
+        let aliases = Aliases::debian(self.plan.sources.merged_usr);
+        let time = epoch(self.plan);
+        let mut unpacker =
+            Unpacker::new(self.root, round.debs, &before, aliases, time, threads);
+        self.setup(round, &mut unpacker)?;
+        let count = (AtomicU64::new(0), AtomicU64::new(0));
+        let tell = |name: &str, bytes: u64| {
+            let items = count.0.fetch_add(1, Ordering::Relaxed) + 1;
+            let bytes = count.1.fetch_add(bytes, Ordering::Relaxed) + bytes;
+            self.observer.event(Event::Progress {
+                phase: Phase::Unpack,
+                items,
+                bytes,
+                item: name.to_owned(),
+            });
+        };
+        self.started(Phase::Unpack, told.items, told.bytes);
+        let wave = self.unpack(round, &unpacker, &tell)?;
+        let unpacking = millis(told.started);
+        told.started = Instant::now();
+        self.started(Phase::Configure, told.items, 0);
+        self.configure(round, &mut unpacker, wave, &tell, guards, runner)?;
+        self.finished(Phase::Unpack, told.items, told.bytes, unpacking);
+        self.finished(Phase::Configure, told.items, 0, millis(told.started));
+        Ok(())
     }
-    let (items, bytes) = (debs.len() as u64, debs.iter().map(|deb| deb.size).sum());
-    observer.event(Event::Started {
-        phase: Phase::Unpack,
-        items,
-        bytes,
-    });
-    let count = (AtomicU64::new(0), AtomicU64::new(0));
-    let tell = |name: &str, bytes: u64| {
-        let items = count.0.fetch_add(1, Ordering::Relaxed) + 1;
-        let bytes = count.1.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        observer.event(Event::Progress {
-            phase: Phase::Unpack,
+
+    fn started(&self, phase: Phase, items: u64, bytes: u64) {
+        self.observer.event(Event::Started {
+            phase,
             items,
             bytes,
-            item: name.to_owned(),
         });
-    };
-    let all: Vec<usize> = (0..debs.len()).collect();
-    let mut wave = unpacker.unpack(&all, false, &tell)?;
-    stage.point()?;
+    }
 
-    let configuring = Instant::now();
-    let guards = Guards::place(&tree)?;
-    let deferred: Vec<usize> = wave
-        .deferred
-        .iter()
-        .map(|deferred| deferred.index)
-        .collect();
-    // All packages in unpack order: (index, control, what it laid).
-    let mut preinsts: Vec<(usize, Preinst)> = Vec::new();
+    fn finished(&self, phase: Phase, items: u64, bytes: u64, millis: u64) {
+        self.observer.event(Event::Finished {
+            phase,
+            items,
+            bytes,
+            millis,
+        });
+    }
+
+    /// What a tree has before and beside its packages.
+    fn setup(&self, round: &Round<'_>, unpacker: &mut Unpacker<'_>) -> Result<(), BuildError> {
+        unpacker.prepare()?;
+        if round.fresh {
+            let plan = self.plan;
+            self.tree
+                .begin(&plan.lock.arch, &plan.sources.sources_list())?;
+        } else {
+            rules(self.tree, unpacker)?;
+        }
+        Ok(())
+    }
+
+    /// Unpacks all packages of a round but those that must wait for the others' preinsts.
+    fn unpack(
+        &self,
+        round: &Round<'_>,
+        unpacker: &Unpacker<'_>,
+        tell: &(dyn Fn(&str, u64) + Sync),
+    ) -> Result<Wave, BuildError> {
+        let all: Vec<usize> = (0..round.debs.len()).collect();
+        let wave = unpacker.unpack(&all, false, tell)?;
+        self.stage.point()?;
+        Ok(wave)
+    }
+
+    /// Runs the preinsts, unpacks what waited for them, and configures everything.
+    fn configure(
+        &self,
+        round: &Round<'_>,
+        unpacker: &mut Unpacker<'_>,
+        mut wave: Wave,
+        tell: &(dyn Fn(&str, u64) + Sync),
+        guards: &mut Guards,
+        runner: Runner<'_>,
+    ) -> Result<(), BuildError> {
+        let Self {
+            plan,
+            tree,
+            shown,
+            observer,
+            ..
+        } = *self;
+        let installed = round.installed;
+        guards.place(tree)?;
+        let preinsts = preinsts(tree, round.debs, &wave)?;
+        let waiting = wave.deferred.iter().map(|d| &d.control);
+        write_database(tree, round, &wave.unpacked, waiting)?;
+
+        let deferred: Vec<usize> = wave
+            .deferred
+            .iter()
+            .map(|deferred| deferred.index)
+            .collect();
+        let again: Vec<usize> = wave
+            .unpacked
+            .iter()
+            .filter(|unpacked| unpacked.again)
+            .map(|unpacked| unpacked.index)
+            .collect();
+        let epoch = plan.epoch();
+        if deferred.is_empty() && again.is_empty() {
+            write_lists(tree, unpacker, &wave.unpacked, installed)?;
+            configure::run(shown, &preinsts, true, epoch, runner, observer)?;
+        } else {
+            configure::run(shown, &preinsts, false, epoch, runner, observer)?;
+            // As with mmdebstrap: the essential packages are there without any script, and once more after theirs if
+            // they divert anything.
+            let mut rest = deferred;
+            if rules(tree, unpacker)? {
+                rest.extend(again);
+            }
+            let more = unpacker.unpack(&rest, true, tell)?;
+            wave.unpacked
+                .retain(|unpacked| !rest.contains(&unpacked.index));
+            wave.unpacked.extend(more.unpacked);
+            wave.unpacked.sort_by_key(|unpacked| unpacked.index);
+            // Again, now that it is known which configuration files came; a preinst may have asked dpkg for triggers.
+            write_database(tree, round, &wave.unpacked, std::iter::empty())?;
+            write_lists(tree, unpacker, &wave.unpacked, installed)?;
+            configure::run(shown, &[], true, epoch, runner, observer)?;
+        }
+        let unfinished = database::unfinished(shown, tree)?;
+        if unfinished.is_empty() {
+            return Ok(());
+        }
+        Err(ConfigureError::Unfinished {
+            packages: unfinished,
+        }
+        .into())
+    }
+}
+
+/// Writes the control files of a wave; its preinsts in the order of unpacking.
+fn preinsts(tree: &Tree<'_>, debs: &[Deb], wave: &Wave) -> Result<Vec<Preinst>, BuildError> {
+    let mut found: Vec<(usize, Preinst)> = Vec::new();
     let controls = wave
         .unpacked
         .iter()
         .map(|u| (u.index, &u.control))
         .chain(wave.deferred.iter().map(|d| (d.index, &d.control)));
     for (index, control) in controls {
-        let info_name = database::write_info(&tree, control)?;
+        let info_name = database::write_info(tree, control)?;
         if let (Some(_), Some(deb)) = (control.file("preinst"), debs.get(index)) {
-            preinsts.push((
+            found.push((
                 index,
                 Preinst {
                     package: deb.name.clone(),
@@ -294,72 +473,8 @@ fn make(
             ));
         }
     }
-    preinsts.sort_by_key(|(index, _)| *index);
-    let preinsts: Vec<Preinst> = preinsts.into_iter().map(|(_, preinst)| preinst).collect();
-    write_database(
-        plan,
-        &tree,
-        &installed,
-        &wave.unpacked,
-        wave.deferred.iter().map(|d| &d.control),
-    )?;
-
-    observer.event(Event::Started {
-        phase: Phase::Configure,
-        items,
-        bytes: 0,
-    });
-    let epoch_seconds = plan.epoch();
-    let again: Vec<usize> = wave
-        .unpacked
-        .iter()
-        .filter(|unpacked| unpacked.again)
-        .map(|unpacked| unpacked.index)
-        .collect();
-    if deferred.is_empty() && again.is_empty() {
-        write_lists(&tree, &unpacker, &wave.unpacked, &installed)?;
-        configure::run(shown, &preinsts, true, epoch_seconds, runner, observer)?;
-    } else {
-        configure::run(shown, &preinsts, false, epoch_seconds, runner, observer)?;
-        // As with mmdebstrap: the essential packages are there without any script, and once more after theirs if they
-        // divert anything.
-        let mut rest = deferred;
-        if rules(&tree, &mut unpacker)? {
-            rest.extend(again);
-        }
-        let more = unpacker.unpack(&rest, true, &tell)?;
-        wave.unpacked
-            .retain(|unpacked| !rest.contains(&unpacked.index));
-        wave.unpacked.extend(more.unpacked);
-        wave.unpacked.sort_by_key(|unpacked| unpacked.index);
-        // Again, now that it is known which configuration files came; a preinst may have asked dpkg for triggers.
-        write_database(plan, &tree, &installed, &wave.unpacked, std::iter::empty())?;
-        write_lists(&tree, &unpacker, &wave.unpacked, &installed)?;
-        configure::run(shown, &[], true, epoch_seconds, runner, observer)?;
-    }
-    observer.event(Event::Finished {
-        phase: Phase::Unpack,
-        items,
-        bytes,
-        millis: millis(started) - millis(configuring),
-    });
-    let unfinished = database::unfinished(shown, &tree)?;
-    if !unfinished.is_empty() {
-        return Err(ConfigureError::Unfinished {
-            packages: unfinished,
-        }
-        .into());
-    }
-    observer.event(Event::Finished {
-        phase: Phase::Configure,
-        items,
-        bytes: 0,
-        millis: millis(configuring),
-    });
-    stage.point()?;
-    guards.remove(&tree)?;
-    finish(plan, &tree)?;
-    normalise::normalise(&root, shown, &tree, epoch(plan))
+    found.sort_by_key(|(index, _)| *index);
+    Ok(found.into_iter().map(|(_, preinst)| preinst).collect())
 }
 
 /// Diversions and stat overrides that hold in the tree by now; whether there are diversions.
@@ -377,9 +492,8 @@ fn rules(tree: &Tree<'_>, unpacker: &mut Unpacker<'_>) -> Result<bool, BuildErro
 }
 
 fn write_database<'c>(
-    plan: &ImagePlan,
     tree: &Tree<'_>,
-    installed: &[Installed],
+    round: &Round<'_>,
     unpacked: &[Unpacked],
     deferred: impl Iterator<Item = &'c Control>,
 ) -> Result<(), BuildError> {
@@ -394,8 +508,8 @@ fn write_database<'c>(
         control,
         conffiles: &[],
     }));
-    database::write(tree, installed, &new, plan.base.is_none())?;
-    if plan.base.is_some() {
+    database::write(tree, round.installed, &new, round.fresh)?;
+    if !round.fresh {
         let pairs: Vec<(&Control, &Unpacked)> = unpacked.iter().map(|u| (&u.control, u)).collect();
         database::activate(tree, &pairs)?;
     }

@@ -35,15 +35,14 @@ const SHORTCUTS: [(&str, &str, &str); 2] = [
 pub struct Guards(Vec<String>);
 
 impl Guards {
-    /// Puts those into the tree that it has a place for.
+    /// Puts those into the tree that it has a place for by now.
     ///
     /// # Errors
     /// The tree cannot be written to.
-    pub fn place(tree: &Tree<'_>) -> Result<Self, BuildError> {
-        let mut placed = Self::default();
+    pub fn place(&mut self, tree: &Tree<'_>) -> Result<(), BuildError> {
         for (path, text) in GUARDS {
             if tree.has_parent(path) && tree.write_new(path, 0o755, text.as_bytes())? {
-                placed.0.push(path.to_owned());
+                self.0.push(path.to_owned());
             }
         }
         for (program, name, text) in SHORTCUTS {
@@ -51,10 +50,10 @@ impl Guards {
                 let path = format!("{DIR}/{name}");
                 tree.make_dirs(DIR, 0o755)?;
                 tree.write(&path, 0o755, text.as_bytes())?;
-                placed.0.push(path);
+                self.0.push(path);
             }
         }
-        Ok(placed)
+        Ok(())
     }
 
     /// Takes them out again.
@@ -63,6 +62,13 @@ impl Guards {
     /// The tree cannot be written to.
     pub fn remove(self, tree: &Tree<'_>) -> Result<(), BuildError> {
         for path in &self.0 {
+            // A hook may have put something of its own there, which stays.
+            let ours = GUARDS.iter().find(|(guard, _)| guard == path);
+            if let Some((_, text)) = ours
+                && tree.read(path)?.as_deref() != Some(text.as_bytes())
+            {
+                continue;
+            }
             tree.remove(path)?;
         }
         Ok(tree.remove_dir(DIR)?)

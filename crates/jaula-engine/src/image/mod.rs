@@ -11,6 +11,7 @@ mod build;
 mod database;
 mod error;
 mod guards;
+mod identity;
 mod indices;
 mod layout;
 mod normalise;

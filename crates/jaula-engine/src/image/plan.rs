@@ -1,6 +1,7 @@
 //! What making an image takes.
 
 use super::error::BuildError;
+use super::identity::{self, Identity};
 use super::{base, indices, solve};
 use crate::engine::Dry;
 use crate::event::{Event, Observer, Phase};
@@ -404,7 +405,8 @@ pub fn plan(
     for (planned, locked) in packages.iter_mut().zip(&lock.packages) {
         planned.kept = store.package(&locked.sha256).is_some();
     }
-    let whole = Digest(lock.digest());
+    let identity = Identity::read(&spec.options, sources.merged_usr)?;
+    let whole = identity.over(Digest(lock.digest()));
     let stage = store.root().join("stages/new/root");
     let mut plan = ImagePlan {
         spec: spec.clone(),
@@ -416,8 +418,12 @@ pub fn plan(
         ready: store.image(&whole)?,
         stage,
     };
-    if plan.ready.is_none() && way == Way::Reuse {
+    if plan.ready.is_none() && way == Way::Reuse && identity::may_go_on(&spec.options) {
         base::choose(&mut plan, store)?;
+        if plan.base.is_some() {
+            plan.digest = identity.over(plan.digest);
+            plan.ready = store.image(&plan.digest)?;
+        }
     }
     Ok(plan)
 }

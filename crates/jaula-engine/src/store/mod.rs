@@ -23,6 +23,7 @@
 
 mod error;
 mod list;
+pub(crate) mod local;
 mod manifest;
 mod request;
 mod stage;
@@ -159,7 +160,7 @@ impl Store {
 
     /// The image that was made for exactly this request.
     pub fn by_request(&self, spec: &ImageSpec) -> Result<Option<Image>, StoreError> {
-        self.by_key(&request_key(spec))
+        request_key(spec).map_or(Ok(None), |key| self.by_key(&key))
     }
 
     /// The image that has this key among the requests.

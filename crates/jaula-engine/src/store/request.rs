@@ -1,5 +1,7 @@
 //! What was asked, as one name: the same request finds its image again without any index.
 
+use super::local;
+use jaula_plan::names::Digest;
 use jaula_plan::spec::rootfs::{ImageOptions, ImageSpec, Variant};
 use jaula_plan::spec::source::SourceOptions;
 use sha2::{Digest as _, Sha256};
@@ -8,9 +10,17 @@ use sha2::{Digest as _, Sha256};
 const READABLE: usize = 200;
 
 /// A request as the name of a file: the words themselves while they are few, else their SHA-256 in hexadecimal digits.
-/// The order in which packages were named does not matter.
-pub fn request_key(spec: &ImageSpec) -> String {
-    let text = request(spec);
+/// The order in which packages were named does not matter. None when the request may not be answered by an image that is
+/// there: it does something besides ([`ImageOptions::is_repeatable`]), or a file that it names cannot be read.
+pub fn request_key(spec: &ImageSpec) -> Option<String> {
+    if !spec.options.is_repeatable() {
+        return None;
+    }
+    let mut text = request(spec);
+    // A file of the same name may hold something else by now.
+    for path in spec.options.local_files() {
+        text.push_str(&format!("file={}\n", local::digest(path).ok()?));
+    }
     let mut name = String::with_capacity(READABLE);
     for byte in text.trim_end().bytes() {
         match byte {
@@ -22,13 +32,10 @@ pub fn request_key(spec: &ImageSpec) -> String {
             _ => name.push_str(&format!("%{byte:02x}")),
         }
         if name.len() > READABLE {
-            return Sha256::digest(text.as_bytes())
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect();
+            return Some(Digest(Sha256::digest(text.as_bytes()).into()).to_string());
         }
     }
-    name
+    Some(name)
 }
 
 /// Everything that was asked, a line each.

@@ -29,7 +29,7 @@ pub(super) fn target(path: &Path) -> Result<Option<Digest>, StoreError> {
 
 /// The key of a request, if there is one.
 pub(super) fn keys(request: Option<&ImageSpec>) -> Vec<String> {
-    request.map(super::request_key).into_iter().collect()
+    request.and_then(super::request_key).into_iter().collect()
 }
 
 impl Store {

@@ -1,7 +1,8 @@
 //! What a user runs while an image is made.
 
 use serde::Serialize;
-use std::path::PathBuf;
+use std::fmt;
+use std::path::{Path, PathBuf};
 
 /// A command at a stage of the making of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -25,6 +26,32 @@ pub enum HookStage {
     Customize,
 }
 
+impl HookStage {
+    /// Every stage, in their order.
+    pub const ALL: [Self; 4] = [
+        Self::Setup,
+        Self::Extract,
+        Self::Essential,
+        Self::Customize,
+    ];
+
+    /// The word a user types.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Setup => "setup",
+            Self::Extract => "extract",
+            Self::Essential => "essential",
+            Self::Customize => "customize",
+        }
+    }
+}
+
+impl fmt::Display for HookStage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 /// What a hook does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum HookAction {
@@ -36,6 +63,8 @@ pub enum HookAction {
         script: Vec<u8>,
         /// Its arguments.
         args: Vec<String>,
+        /// Whether it has the host's network; none otherwise.
+        network: bool,
     },
     /// A program of the host, run with its files in sight; the tree is its argument, after these. The way of
     /// mmdebstrap(1) and multistrap(1): only their names ask for it.
@@ -87,4 +116,28 @@ pub enum HookAction {
         /// The host's.
         to: PathBuf,
     },
+}
+
+impl HookAction {
+    /// The files and directories of the host that come into the tree.
+    pub fn reads(&self) -> Vec<&Path> {
+        match self {
+            Self::CopyIn { from, .. } => from.iter().map(PathBuf::as_path).collect(),
+            Self::TarIn { from, .. } | Self::Upload { from, .. } => vec![from],
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether the tree is all that it changes, and is all that it depends on besides what is named in it. What is
+    /// not so must be done each time that it is asked for.
+    pub fn is_of_the_tree(&self) -> bool {
+        match self {
+            Self::Inside { network, .. } => !network,
+            Self::CopyIn { .. } | Self::TarIn { .. } | Self::Upload { .. } => true,
+            Self::Outside { .. }
+            | Self::CopyOut { .. }
+            | Self::TarOut { .. }
+            | Self::Download { .. } => false,
+        }
+    }
 }

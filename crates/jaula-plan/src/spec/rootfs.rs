@@ -6,7 +6,7 @@ use super::source::SourceOptions;
 use crate::names::{Arch, Digest, DistroName, PackageName, Suite, Tag};
 use serde::Serialize;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// How much of the distribution goes in, as debootstrap(8) and mmdebstrap(1) define it.
@@ -145,6 +145,17 @@ pub struct ImageOptions {
 }
 
 impl ImageOptions {
+    /// The files of the host whose content goes into the image.
+    pub fn local_files(&self) -> Vec<&Path> {
+        let hooks = self.hooks.iter().flat_map(|hook| hook.action.reads());
+        self.debs.iter().map(PathBuf::as_path).chain(hooks).collect()
+    }
+
+    /// Whether the same request gives the same image. When not, it is made anew each time that it is asked for.
+    pub fn is_repeatable(&self) -> bool {
+        self.hooks.iter().all(|hook| hook.action.is_of_the_tree())
+    }
+
     /// The specification of an image of this distribution; none when the reference names no distribution.
     pub fn spec(&self, reference: &Reference) -> Option<ImageSpec> {
         let Reference::Distro { distro, suite } = reference else {
