@@ -280,11 +280,7 @@ fn rounds(plan: &ImagePlan, store: &Store) -> Vec<Vec<Deb>> {
 }
 
 /// What packages that are there replace, and their files.
-fn before(
-    tree: &Tree<'_>,
-    installed: &[Installed],
-    debs: &[Deb],
-) -> Result<Before, BuildError> {
+fn before(tree: &Tree<'_>, installed: &[Installed], debs: &[Deb]) -> Result<Before, BuildError> {
     let mut lists = Vec::new();
     for package in installed {
         let list = database::list(tree, &package.info_name)?;
@@ -317,8 +313,7 @@ impl Site<'_> {
             .min(THREADS);
         let aliases = Aliases::debian(self.plan.sources.merged_usr);
         let time = epoch(self.plan);
-        let mut unpacker =
-            Unpacker::new(self.root, round.debs, &before, aliases, time, threads);
+        let mut unpacker = Unpacker::new(self.root, round.debs, &before, aliases, time, threads);
         self.setup(round, &mut unpacker)?;
         let count = (AtomicU64::new(0), AtomicU64::new(0));
         let tell = |name: &str, bytes: u64| {

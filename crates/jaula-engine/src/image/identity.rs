@@ -32,12 +32,17 @@ impl Identity {
         }
         let mut text = String::new();
         // Paths that are no text cannot be written so, but then Debug's text is as good a name.
-        let mut line = |key: &str, value: Result<String, serde_json::Error>, debug: &dyn Fn() -> String| {
-            text.push_str(&format!("{key} {}\n", value.unwrap_or_else(|_| debug())));
-        };
+        let mut line =
+            |key: &str, value: Result<String, serde_json::Error>, debug: &dyn Fn() -> String| {
+                text.push_str(&format!("{key} {}\n", value.unwrap_or_else(|_| debug())));
+            };
         let (settings, paths) = (&plain.settings, &plain.paths);
-        line("settings", serde_json::to_string(settings), &|| format!("{settings:?}"));
-        line("paths", serde_json::to_string(paths), &|| format!("{paths:?}"));
+        line("settings", serde_json::to_string(settings), &|| {
+            format!("{settings:?}")
+        });
+        line("paths", serde_json::to_string(paths), &|| {
+            format!("{paths:?}")
+        });
         for hook in &plain.hooks {
             line("hook", serde_json::to_string(hook), &|| format!("{hook:?}"));
         }
@@ -51,7 +56,11 @@ impl Identity {
         if !options.is_repeatable() {
             // Never the same twice: what it does besides is to be done each time.
             let (one, two) = (RandomState::new(), RandomState::new());
-            text.push_str(&format!("once {:016x}{:016x}\n", one.hash_one(0), two.hash_one(1)));
+            text.push_str(&format!(
+                "once {:016x}{:016x}\n",
+                one.hash_one(0),
+                two.hash_one(1)
+            ));
         }
         Ok(Self(Some(text)))
     }
@@ -129,7 +138,10 @@ mod tests {
         });
         let digests: Vec<Digest> = all.iter().map(over).collect();
         assert_eq!(digests, all.iter().map(over).collect::<Vec<_>>());
-        let count = digests.iter().collect::<std::collections::BTreeSet<_>>().len();
+        let count = digests
+            .iter()
+            .collect::<std::collections::BTreeSet<_>>()
+            .len();
         assert_eq!(count, all.len());
     }
 

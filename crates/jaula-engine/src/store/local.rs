@@ -56,10 +56,7 @@ fn feed(
         part(hash, std::fs::read_link(path)?.as_os_str().as_bytes());
     } else if meta.is_file() {
         // Whatever took its place meanwhile: a pipe does not keep us waiting.
-        let mut file = File::options()
-            .read(true)
-            .custom_flags(0o4000)
-            .open(path)?;
+        let mut file = File::options().read(true).custom_flags(0o4000).open(path)?;
         let mut buffer = vec![0; 64 << 10];
         let mut size = 0u64;
         loop {

@@ -28,12 +28,7 @@ pub enum HookStage {
 
 impl HookStage {
     /// Every stage, in their order.
-    pub const ALL: [Self; 4] = [
-        Self::Setup,
-        Self::Extract,
-        Self::Essential,
-        Self::Customize,
-    ];
+    pub const ALL: [Self; 4] = [Self::Setup, Self::Extract, Self::Essential, Self::Customize];
 
     /// The word a user types.
     pub const fn as_str(self) -> &'static str {

@@ -148,7 +148,11 @@ impl ImageOptions {
     /// The files of the host whose content goes into the image.
     pub fn local_files(&self) -> Vec<&Path> {
         let hooks = self.hooks.iter().flat_map(|hook| hook.action.reads());
-        self.debs.iter().map(PathBuf::as_path).chain(hooks).collect()
+        self.debs
+            .iter()
+            .map(PathBuf::as_path)
+            .chain(hooks)
+            .collect()
     }
 
     /// Whether the same request gives the same image. When not, it is made anew each time that it is asked for.
