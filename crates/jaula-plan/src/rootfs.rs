@@ -1,6 +1,7 @@
 //! Where an image's packages come from: what the user asked, what the host's own APT sources say, and the table of
 //! distributions, made into a list of signed suites.
 
+pub mod address;
 mod sources;
 mod table;
 #[cfg(test)]

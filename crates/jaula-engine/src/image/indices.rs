@@ -23,11 +23,44 @@ const RELEASE_LIMIT: u64 = 64 << 20;
 const INDEX_LIMIT: u64 = 256 << 20;
 
 /// One suite, verified and parsed.
+#[allow(dead_code, reason = "pins read the facts")]
 pub struct Suite {
     pub source: Source,
     pub date: u64,
     pub release_sha256: [u8; 32],
+    pub facts: ReleaseFacts,
     pub indices: Vec<Index>,
+    /// The component of each of `indices`; the empty one of a flat repository.
+    pub components: Vec<String>,
+}
+
+/// What pins ask of a Release file (apt_preferences(5)): `o=`, `l=`, `a=`, `n=`, `v=`, and the host for `origin`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReleaseFacts {
+    pub origin: Option<String>,
+    pub label: Option<String>,
+    pub suite: Option<String>,
+    pub codename: Option<String>,
+    pub version: Option<String>,
+    /// Host of the repository's address; empty for files of this machine.
+    pub host: String,
+    pub not_automatic: bool,
+    pub but_automatic_upgrades: bool,
+}
+
+impl ReleaseFacts {
+    fn new(source: &Source, release: &Release) -> Self {
+        Self {
+            origin: release.origin.clone(),
+            label: release.label.clone(),
+            suite: release.suite.clone(),
+            codename: release.codename.clone(),
+            version: release.version.clone(),
+            host: source.host().to_owned(),
+            not_automatic: release.not_automatic,
+            but_automatic_upgrades: release.but_automatic_upgrades,
+        }
+    }
 }
 
 /// Every suite of `sources`, several at once.
@@ -90,6 +123,7 @@ fn read_suite(
         archs.push("all");
     }
     let mut indices = Vec::new();
+    let mut components = Vec::new();
     for component in &source.components {
         let mut found = false;
         for arch in &archs {
@@ -100,6 +134,7 @@ fn read_suite(
             });
             let Some((path, file)) = choice else { continue };
             found = true;
+            components.push(component.clone());
             indices.push(read_index(
                 &base,
                 &path,
@@ -122,7 +157,9 @@ fn read_suite(
         source: source.clone(),
         date: release.date.unwrap_or(0),
         release_sha256: Sha256::digest(verified.text.as_bytes()).into(),
+        facts: ReleaseFacts::new(source, &release),
         indices,
+        components,
     })
 }
 

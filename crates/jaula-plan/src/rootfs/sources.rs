@@ -1,5 +1,6 @@
 //! From an [`ImageSpec`] to the signed suites it is made of.
 
+use super::address;
 use super::table::{Distro, Release, Table, TableError};
 use crate::facts::archive::{AptFacts, AptSource, SignedBy, apt_sources};
 use crate::names::{Arch, Component, DistroName, Suite};
@@ -41,6 +42,13 @@ pub struct Source {
     pub components: Vec<String>,
     /// Who may sign it. Never empty.
     pub keyrings: Vec<Keyring>,
+}
+
+impl Source {
+    /// Host of the address; empty for files of this machine.
+    pub fn host(&self) -> &str {
+        address::host(&self.uri)
+    }
 }
 
 impl fmt::Display for Source {

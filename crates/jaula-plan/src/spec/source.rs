@@ -1,13 +1,15 @@
 //! Where packages come from, as a user says it.
 
 use crate::names::{Arch, Component, Suite};
-use serde::Serialize;
+use crate::rootfs::address::without_login;
+use serde::{Serialize, Serializer};
 use std::path::PathBuf;
 
 /// What is said of sources besides the distribution and its suite. The default: what the host or the table knows.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct SourceOptions {
     /// The archive to use instead of the host's or the table's (`http:`, `https:`, `file:`, `copy:`, `cdrom:`).
+    #[serde(serialize_with = "mirror_without_login")]
     pub mirror: Option<String>,
     /// Components instead of the table's.
     pub components: Vec<Component>,
@@ -34,7 +36,8 @@ pub struct SourceOptions {
 pub struct Repository {
     /// Its name, for messages and for the file it is written to in the image.
     pub name: Option<String>,
-    /// Address.
+    /// Address. A user and a password in it are used, and neither shown nor written anywhere.
+    #[serde(serialize_with = "uri_without_login")]
     pub uri: String,
     /// What stands after `dists/`; a suite that ends in `/` is a flat repository's directory.
     pub suites: Vec<String>,
@@ -50,6 +53,34 @@ pub struct Repository {
     pub check_valid_until: bool,
     /// Whether packages are taken from it while the image is made, and whether it stays in the image's own sources.
     pub used: Used,
+    /// Whether its source packages are among the image's own sources too (`deb-src`).
+    pub source_packages: bool,
+}
+
+impl Default for Repository {
+    /// A signed one whose `Valid-Until` counts, used for both.
+    fn default() -> Self {
+        Self {
+            name: None,
+            uri: String::new(),
+            suites: Vec::new(),
+            components: Vec::new(),
+            archs: Vec::new(),
+            signed_by: SignedBy::Default,
+            trust: Trust::Signed,
+            check_valid_until: true,
+            used: Used::Both,
+            source_packages: false,
+        }
+    }
+}
+
+fn uri_without_login<S: Serializer>(uri: &str, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&without_login(uri))
+}
+
+fn mirror_without_login<S: Serializer>(uri: &Option<String>, to: S) -> Result<S::Ok, S::Error> {
+    uri.as_deref().map(without_login).serialize(to)
 }
 
 /// When a repository counts.

@@ -82,6 +82,10 @@ pub struct Release {
     pub components: Vec<String>,
     /// Whether indices can be fetched by their hash.
     pub acquire_by_hash: bool,
+    /// `NotAutomatic: yes`: apt takes its packages only when asked to (apt_preferences(5)).
+    pub not_automatic: bool,
+    /// `ButAutomaticUpgrades: yes`: what was once taken from it is upgraded from it.
+    pub but_automatic_upgrades: bool,
     /// `Packages`: the indices of each architecture have all packages of architecture `all` too.
     pub no_support_for_all: Option<String>,
     /// Path below the Release file's directory, what it has to be.
@@ -129,6 +133,11 @@ impl Release {
                 })
                 .collect()
             };
+        let yes = |field: &'static str| {
+            stanza
+                .field(field)
+                .is_some_and(|v| v.eq_ignore_ascii_case("yes"))
+        };
         if stanza.field("SHA256").is_none() {
             return Err(ReleaseError::Missing { field: "SHA256" });
         }
@@ -173,9 +182,9 @@ impl Release {
             valid_until: time("Valid-Until")?,
             architectures: words("Architectures", super::is_architecture_name)?,
             components: words("Components", is_safe_path)?,
-            acquire_by_hash: stanza
-                .field("Acquire-By-Hash")
-                .is_some_and(|v| v.eq_ignore_ascii_case("yes")),
+            acquire_by_hash: yes("Acquire-By-Hash"),
+            not_automatic: yes("NotAutomatic"),
+            but_automatic_upgrades: yes("ButAutomaticUpgrades"),
             no_support_for_all: word("No-Support-for-Architecture-all")?,
             files,
         })
@@ -264,6 +273,13 @@ mod tests {
         assert_eq!(release.architectures, ["all", "amd64"]);
         assert_eq!(release.components, ["main", "updates/main"]);
         assert!(release.acquire_by_hash);
+        assert!(!release.not_automatic && !release.but_automatic_upgrades);
+        let held = text().replace(
+            "Acquire-By-Hash: yes",
+            "NotAutomatic: yes\nButAutomaticUpgrades: Yes",
+        );
+        let held = Release::parse(&held).unwrap();
+        assert!(held.not_automatic && held.but_automatic_upgrades);
         assert_eq!(release.no_support_for_all.as_deref(), Some("Packages"));
         let path = "main/binary-amd64/Packages.xz";
         let file = release.file(path).unwrap();
