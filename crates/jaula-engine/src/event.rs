@@ -57,6 +57,15 @@ pub enum Event {
         /// How long it took, in milliseconds.
         millis: u64,
     },
+    /// A suite's Release file was signed by who may.
+    Verified {
+        /// The archive.
+        uri: String,
+        /// The suite.
+        suite: String,
+        /// Fingerprints of the signers' certificates, in hexadecimal.
+        signers: Vec<String>,
+    },
     /// Something the user should know that is no failure: a protection done without on request, a retry.
     Note {
         /// One sentence.

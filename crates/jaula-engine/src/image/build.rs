@@ -111,7 +111,8 @@ fn epoch(plan: &ImagePlan) -> i64 {
     i64::try_from(plan.epoch()).unwrap_or(i64::MAX)
 }
 
-fn fetch(
+/// Fetches what the store lacks of a plan's packages.
+pub(super) fn fetch(
     plan: &ImagePlan,
     store: &Store,
     client: &Client,

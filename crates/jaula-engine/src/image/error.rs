@@ -1,3 +1,4 @@
+use super::mismatch::Mismatch;
 use crate::configure::ConfigureError;
 use crate::error::{Kind, PathError};
 use crate::fetch::FetchError;
@@ -54,7 +55,7 @@ pub enum BuildError {
         /// The Release file.
         url: String,
         /// What is missing or different.
-        what: String,
+        what: Mismatch,
     },
     /// The index of packages.
     #[error("{url} cannot be read")]

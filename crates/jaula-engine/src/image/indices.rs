@@ -1,6 +1,7 @@
 //! Release files and package indices: fetched, verified, parsed, and kept in parsed form.
 
 use super::error::BuildError;
+use super::mismatch::Mismatch;
 use super::plan::Host;
 use crate::engine::Dry;
 use crate::error::At;
@@ -29,6 +30,8 @@ pub struct Suite {
     pub date: u64,
     pub release_sha256: [u8; 32],
     pub facts: ReleaseFacts,
+    /// Fingerprints of who signed it.
+    pub signers: Vec<String>,
     pub indices: Vec<Index>,
     /// The component of each of `indices`; the empty one of a flat repository.
     pub components: Vec<String>,
@@ -113,10 +116,10 @@ fn read_suite(
         .as_deref()
         .is_none_or(|what| what != "Packages");
     if !release.architectures.iter().any(|a| a == arch) && !release.architectures.is_empty() {
-        let what = format!(
-            "no packages for {arch} (only {})",
-            release.architectures.join(", ")
-        );
+        let what = Mismatch::Arch {
+            arch: arch.to_owned(),
+            known: release.architectures.clone(),
+        };
         return Err(BuildError::Mismatch { url, what });
     }
     if all_apart && release.architectures.iter().any(|a| a == "all") {
@@ -146,10 +149,11 @@ fn read_suite(
             )?);
         }
         if !found {
-            let what = format!(
-                "no component {component} for {arch} (there are {})",
-                release.components.join(", ")
-            );
+            let what = Mismatch::Component {
+                component: component.clone(),
+                arch: arch.to_owned(),
+                known: release.components.clone(),
+            };
             return Err(BuildError::Mismatch { url, what });
         }
     }
@@ -158,6 +162,7 @@ fn read_suite(
         date: release.date.unwrap_or(0),
         release_sha256: Sha256::digest(verified.text.as_bytes()).into(),
         facts: ReleaseFacts::new(source, &release),
+        signers: verified.signers,
         indices,
         components,
     })
@@ -177,10 +182,13 @@ fn check_names(source: &Source, release: &Release, url: &str) -> Result<(), Buil
     if fits || names.iter().all(|name| name.is_none()) {
         return Ok(());
     }
-    let is: Vec<&str> = names.into_iter().flatten().map(String::as_str).collect();
     Err(BuildError::Mismatch {
         url: url.to_owned(),
-        what: format!("asked for {asked}, but it is of {}", is.join(", ")),
+        what: Mismatch::Suite {
+            asked: asked.to_owned(),
+            suite: release.suite.clone(),
+            codename: release.codename.clone(),
+        },
     })
 }
 
@@ -241,7 +249,7 @@ fn release_text(
     let lossless = |bytes: Vec<u8>, url: &str| {
         String::from_utf8(bytes).map_err(|_| BuildError::Mismatch {
             url: url.to_owned(),
-            what: "not text".to_owned(),
+            what: Mismatch::Other("not text"),
         })
     };
     let got = match host.client.small(&url, RELEASE_LIMIT, etag, modified) {
@@ -273,10 +281,10 @@ fn release_text(
                 })
             }
             None => {
-                let what = format!(
-                    "the mirror has no suite {} ({base} has neither InRelease nor Release)",
-                    source.suite
-                );
+                let what = Mismatch::Absent {
+                    suite: source.suite.clone(),
+                    base: base.to_owned(),
+                };
                 return Err(BuildError::Mismatch {
                     url: source.uri.clone(),
                     what,
@@ -289,7 +297,7 @@ fn release_text(
     let Some(kept) = got.or(kept) else {
         return Err(BuildError::Mismatch {
             url,
-            what: "the server says that nothing changed since never".to_owned(),
+            what: Mismatch::Other("the server says that nothing changed since never"),
         });
     };
     let policy = Policy::default();
@@ -340,7 +348,7 @@ fn detached(base: &str, host: &Host<'_>) -> Result<Option<TextAndSignature>, Bui
         (Some(text), Some(signature)) => Ok(Some((text, signature))),
         (Some(_), None) => Err(BuildError::Mismatch {
             url: format!("{base}/Release"),
-            what: "it is not signed (neither InRelease nor Release.gpg)".to_owned(),
+            what: Mismatch::Other("it is not signed (neither InRelease nor Release.gpg)"),
         }),
         (None, _) => Ok(None),
     }

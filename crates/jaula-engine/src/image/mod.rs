@@ -14,6 +14,7 @@ mod guards;
 mod identity;
 mod indices;
 mod layout;
+mod mismatch;
 mod normalise;
 mod plan;
 mod solve;
@@ -23,4 +24,5 @@ mod verbs;
 
 pub use build::build;
 pub use error::BuildError;
+pub use mismatch::Mismatch;
 pub use plan::{Base, Host, ImagePlan, PlannedPackage, Way, apt_facts, plan};

@@ -381,6 +381,13 @@ pub fn plan(
         bytes: 0,
     });
     let suites = indices::read_all(&sources, store, host, dry)?;
+    for suite in suites.iter().filter(|suite| !suite.signers.is_empty()) {
+        observer.event(Event::Verified {
+            uri: suite.source.uri.clone(),
+            suite: suite.source.suite.clone(),
+            signers: suite.signers.clone(),
+        });
+    }
     observer.event(Event::Finished {
         phase: Phase::Indices,
         items,

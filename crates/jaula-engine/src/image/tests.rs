@@ -450,7 +450,7 @@ fn bad_mirrors_and_keys_are_told_apart() {
     world.spec.suite = Some("trixie".parse().unwrap());
     let error = world.fails();
     assert!(
-        matches!(&error, BuildError::Mismatch { what, .. } if what.contains("no suite trixie")),
+        matches!(&error, BuildError::Mismatch { what, .. } if what.to_string().contains("no suite trixie")),
         "{error}"
     );
     assert_eq!(error.kind(), Kind::NotFound);

@@ -11,7 +11,7 @@ use crate::view::Image;
 use jaula_plan::names::{Arch, Tag};
 use jaula_plan::rootfs::{SourcesError, Table, TableError};
 use jaula_plan::spec::rootfs::{ImageSpec, Reference};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Debian's name of the architecture this program was built for, which the host runs, and of those that run with it.
@@ -90,6 +90,22 @@ impl Engine {
             now,
         };
         Ok(plan(spec, self.store(), &host, way, observer, dry)?)
+    }
+
+    /// Fetches the packages of a plan into the store, and unpacks nothing. Where they lie then, in the plan's order.
+    ///
+    /// # Errors
+    /// [`EngineError::Build`].
+    pub fn fetch_packages(
+        &self,
+        plan: &ImagePlan,
+        observer: &dyn Observer,
+    ) -> Result<Vec<PathBuf>, EngineError> {
+        super::build::fetch(plan, self.store(), &self.client()?, observer)?;
+        let packages = plan.lock().packages.iter();
+        Ok(packages
+            .map(|package| self.store().package_path(&package.sha256))
+            .collect())
     }
 
     /// As [`Engine::image`].
