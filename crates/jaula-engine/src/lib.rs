@@ -34,6 +34,7 @@ pub mod spec;
 pub mod store;
 pub mod unpack;
 pub mod view;
+pub mod words;
 
 /// Ends this process at once: nothing is freed, nothing that standard output still holds is written. For after a run,
 /// whose own effects are over then.

@@ -246,6 +246,13 @@ impl Dir {
         meta_of(self.0.as_fd())
     }
 
+    /// Whether device nodes or programs in it have no effect: mounted nodev or noexec (statvfs(3)).
+    pub fn inert(&self) -> io::Result<bool> {
+        use rustix::fs::StatVfsMountFlags;
+        let flags = rustix::fs::fstatvfs(&self.0)?.f_flag;
+        Ok(flags.intersects(StatVfsMountFlags::NODEV | StatVfsMountFlags::NOEXEC))
+    }
+
     /// Where a link leads, as written.
     pub fn read_link(&self, path: impl AsRef<Path>) -> io::Result<OsString> {
         let target = rustix::fs::readlinkat(&self.0, path.as_ref(), Vec::new())?;

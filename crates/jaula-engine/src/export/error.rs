@@ -19,6 +19,18 @@ pub enum ExportError {
         /// The place.
         path: PathBuf,
     },
+    /// A file of the tree has the name of something that is there.
+    #[error("{} is there already", jaula_plan::explain::shown(.path))]
+    Clash {
+        /// Which.
+        path: PathBuf,
+    },
+    /// Devices or programs in the directory would be without effect.
+    #[error("{} is on a file system that is mounted nodev or noexec", jaula_plan::explain::shown(.path))]
+    Inert {
+        /// The directory.
+        path: PathBuf,
+    },
     /// An archive was to be written where a directory is.
     #[error("{} is a directory, and an archive was to be written", jaula_plan::explain::shown(.path))]
     IsDirectory {
@@ -45,7 +57,10 @@ impl ExportError {
         match self {
             Self::Io(error) => error.kind(),
             Self::Store(error) => error.kind(),
-            Self::Occupied { .. } | Self::IsDirectory { .. } => Kind::User,
+            Self::Occupied { .. }
+            | Self::Clash { .. }
+            | Self::Inert { .. }
+            | Self::IsDirectory { .. } => Kind::User,
             Self::Changed { .. } | Self::Foreign { .. } => Kind::Internal,
         }
     }

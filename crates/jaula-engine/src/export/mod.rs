@@ -4,11 +4,14 @@
 mod compress;
 mod copy;
 mod error;
+mod mixed;
+mod pack;
 mod tar;
 
 pub use compress::Compressor;
 pub use copy::{Copied, CopyOptions, Owner, copy_tree};
 pub use error::ExportError;
+pub use mixed::{Extra, ExtraKind, MixPlan, MixTarget};
 pub use tar::{TarOptions, Written, write_tar};
 
 use crate::error::At;

@@ -8,6 +8,7 @@
 
 mod base;
 mod build;
+mod cache;
 mod database;
 mod error;
 mod guards;
@@ -23,6 +24,7 @@ mod tests;
 mod verbs;
 
 pub use build::build;
+pub use cache::deb_name;
 pub use error::BuildError;
 pub use mismatch::Mismatch;
 pub use plan::{Base, Host, ImagePlan, PlannedPackage, Way, apt_facts, plan};

@@ -299,7 +299,10 @@ pub fn resolve_sources(
         suite,
         arch,
         // A release the table does not know is newer than the table.
-        merged_usr: release.is_none_or(|release| release.merged_usr),
+        merged_usr: spec
+            .options
+            .merged_usr
+            .unwrap_or_else(|| release.is_none_or(|release| release.merged_usr)),
         old: release.is_some_and(|release| release.old),
         origin,
         entries,

@@ -4,8 +4,10 @@
 
 mod bwrap;
 mod chroot;
+mod debootstrap;
 pub mod getopt;
 pub mod lsns;
+mod making;
 mod nsenter;
 pub mod signals;
 pub mod smartcols;
@@ -35,6 +37,7 @@ pub const FACES: &[Face] = &[
         run: bwrap::run,
     },
     chroot::FACE,
+    debootstrap::FACE,
     Face {
         name: "lsns",
         of: "util-linux 2.38 to 2.41",
