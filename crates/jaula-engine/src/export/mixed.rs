@@ -120,8 +120,12 @@ impl Engine {
         if let (Found::Directory, Some(image)) = (found(&target)?, &image)
             && target.mixed
         {
-            let place = Dir::open(&target.path).at("open", &target.path).map_err(ExportError::from)?;
-            let tree = Dir::open(image.root()).at("open", image.root()).map_err(ExportError::from)?;
+            let place = Dir::open(&target.path)
+                .at("open", &target.path)
+                .map_err(ExportError::from)?;
+            let tree = Dir::open(image.root())
+                .at("open", image.root())
+                .map_err(ExportError::from)?;
             clashes(&tree, &place, &target.path)?;
         }
         Ok(MixPlan { image, target })
@@ -241,7 +245,11 @@ fn clashes(tree: &Dir, place: &Dir, path: &Path) -> Result<(), ExportError> {
             return Err(ExportError::Clash { path });
         }
         if ours == Kind::Directory {
-            clashes(&below(tree, &name, &path)?, &below(place, &name, &path)?, &path)?;
+            clashes(
+                &below(tree, &name, &path)?,
+                &below(place, &name, &path)?,
+                &path,
+            )?;
         }
     }
     Ok(())
@@ -303,7 +311,10 @@ fn make_missing(journal: &mut Journal, path: &Path) -> Result<bool, ExportError>
     };
     journal.intend(Intent::Create((*first).to_owned()))?;
     for path in missing.iter().rev() {
-        DirBuilder::new().mode(0o755).create(path).at("make", path)?;
+        DirBuilder::new()
+            .mode(0o755)
+            .create(path)
+            .at("make", path)?;
     }
     journal.point()?;
     Ok(true)
@@ -351,8 +362,7 @@ fn merge(
             Ok(meta) => meta,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 journal.intend(Intent::Create(target.clone()))?;
-                from.rename_new(&name, place, &name)
-                    .at("rename", &source)?;
+                from.rename_new(&name, place, &name).at("rename", &source)?;
                 journal.point()?;
                 continue;
             }
@@ -370,7 +380,14 @@ fn merge(
             // Nothing can be renamed to another file system.
             let part = Part::make(journal, id, &into, &target)?;
             let still = |_: u64, _: u64, _: &Path| {};
-            copy_tree(&inner, &source, &part.dir, &part.path, &CopyOptions::default(), &still)?;
+            copy_tree(
+                &inner,
+                &source,
+                &part.dir,
+                &part.path,
+                &CopyOptions::default(),
+                &still,
+            )?;
             merge(journal, id, &part.dir, &part.path, &into, &target)?;
             part.remove(&into)?;
         } else {
@@ -383,7 +400,10 @@ fn merge(
 /// Adds one thing to a part; whether it could be made.
 fn add(part: &Part, place: &Dir, extra: &Extra) -> Result<bool, ExportError> {
     let shown = part.path.join(&extra.path);
-    let mut parents = extra.path.components().map(|part| part.as_os_str().to_owned());
+    let mut parents = extra
+        .path
+        .components()
+        .map(|part| part.as_os_str().to_owned());
     let Some(name) = parents.next_back() else {
         return Ok(true);
     };
@@ -437,7 +457,13 @@ fn add(part: &Part, place: &Dir, extra: &Extra) -> Result<bool, ExportError> {
     Ok(true)
 }
 
-fn file(dir: &Dir, name: &OsStr, mode: u32, content: &[u8], shown: &Path) -> Result<(), ExportError> {
+fn file(
+    dir: &Dir,
+    name: &OsStr,
+    mode: u32,
+    content: &[u8],
+    shown: &Path,
+) -> Result<(), ExportError> {
     let mut file = dir.create_file(name, 0o600).at("create", shown)?;
     file.write_all(content).at("write", shown)?;
     set_owner(file.as_fd(), 0, 0).at("change", shown)?;

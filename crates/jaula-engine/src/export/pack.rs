@@ -38,7 +38,9 @@ impl Engine {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(ExportError::Occupied { path }.into());
         };
-        let parent = Dir::open(parent).at("open", parent).map_err(ExportError::from)?;
+        let parent = Dir::open(parent)
+            .at("open", parent)
+            .map_err(ExportError::from)?;
         crate::remove::tree(&parent, name)
             .map_err(std::io::Error::other)
             .at("remove", &path)

@@ -11,7 +11,12 @@ use std::path::Path;
 
 /// `NAME_VERSION_ARCH.deb`, the first colon of the version as `%3a`.
 pub fn deb_name(package: &LockPackage) -> String {
-    let LockPackage { name, version, arch, .. } = package;
+    let LockPackage {
+        name,
+        version,
+        arch,
+        ..
+    } = package;
     format!("{name}_{version}_{arch}.deb").replacen(':', "%3a", 1)
 }
 
@@ -28,7 +33,9 @@ impl Engine {
                 continue;
             }
             let path = dir.join(deb_name(package));
-            let Ok(file) = File::open(&path) else { continue };
+            let Ok(file) = File::open(&path) else {
+                continue;
+            };
             let part = store.partial_path(&package.sha256)?;
             let mut reader = HashReader::new(file);
             let mut out = File::create(&part).at("create", &part)?;

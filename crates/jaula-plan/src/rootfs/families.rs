@@ -88,7 +88,12 @@ impl Families {
             name: family.distro.clone().unwrap_or_else(|| name.to_owned()),
             suite: suite.to_owned(),
             // A suite that is like another family member has that one's rules, unless it has its own.
-            like: if self.of(suite).is_some() { suite } else { like }.to_owned(),
+            like: if self.of(suite).is_some() {
+                suite
+            } else {
+                like
+            }
+            .to_owned(),
             family: family.clone(),
         })
     }
@@ -136,8 +141,9 @@ impl Relative {
 
     /// Whether `/bin` and its like are links into `/usr`.
     pub fn merged_usr(&self, buildd: bool) -> bool {
-        !has(&self.family.unmerged, &self.like)
-            && !(buildd && has(&self.family.unmerged_buildd, &self.like))
+        let apart = has(&self.family.unmerged, &self.like)
+            || buildd && has(&self.family.unmerged_buildd, &self.like);
+        !apart
     }
 
     /// Packages without which apt in the tree could not read an HTTPS archive.
@@ -165,12 +171,21 @@ mod tests {
         let suites: Vec<&str> = families.suites().collect();
         for suite in &suites {
             assert!(suite.parse::<crate::names::Suite>().is_ok(), "{suite}");
-            assert_eq!(suites.iter().filter(|s| s == &suite).count(), 1, "{suite} twice");
+            assert_eq!(
+                suites.iter().filter(|s| s == &suite).count(),
+                1,
+                "{suite} twice"
+            );
         }
         for family in families.0.values() {
             let own = |suite: &String| has(&family.suites, suite) || has(&family.old, suite);
             assert!(own(&family.script));
-            for list in [&family.unmerged, &family.unmerged_buildd, &family.https_transport, &family.usr_is_merged] {
+            for list in [
+                &family.unmerged,
+                &family.unmerged_buildd,
+                &family.https_transport,
+                &family.usr_is_merged,
+            ] {
                 for suite in list {
                     assert!(own(suite), "{suite} is of another family");
                 }
@@ -189,12 +204,18 @@ mod tests {
         let bookworm = relative("bookworm", None);
         assert!(bookworm.merged_usr(false) && !bookworm.merged_usr(true));
         assert!(relative("trixie", None).merged_usr(true));
-        assert_eq!(relative("noble", None).mirror("arm64"), "http://ports.ubuntu.com/ubuntu-ports");
+        assert_eq!(
+            relative("noble", None).mirror("arm64"),
+            "http://ports.ubuntu.com/ubuntu-ports"
+        );
         // The chapter's relative of Debian's, and a fourth argument.
         assert!(families.relative("buho", None).is_none());
         let buho = relative("buho", Some("sid"));
         assert!(buho.merged_usr(true) && buho.suite == "buho");
-        assert_eq!(families.likeliest(&["buho", "http://x/ubuntu"]), Some("gutsy"));
+        assert_eq!(
+            families.likeliest(&["buho", "http://x/ubuntu"]),
+            Some("gutsy")
+        );
         assert_eq!(families.likeliest(&["buho"]), Some("sid"));
     }
 }

@@ -26,10 +26,12 @@ pub fn open() -> Result<Engine, NotOpened> {
         .config(&Global::default(), root, false)
         .map_err(|error| NotOpened::Failed(line(&error)))?;
     if !root {
-        enter_kept(&Caller::current(), Need::Users, &config.store).map_err(|error| match error {
-            SessionError::NoRange { .. } => NotOpened::OnlyRoot(error),
-            other => NotOpened::Failed(line(&other)),
-        })?;
+        enter_kept(&Caller::current(), Need::Users, &config.store).map_err(
+            |error| match error {
+                SessionError::NoRange { .. } => NotOpened::OnlyRoot(error),
+                other => NotOpened::Failed(line(&other)),
+            },
+        )?;
     }
     Engine::open(config).map_err(|error| NotOpened::Failed(line(&error)))
 }

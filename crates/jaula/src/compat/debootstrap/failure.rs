@@ -30,7 +30,9 @@ pub fn tell(error: &EngineError, request: &Request, target: &str, voice: &Voice)
     let lines = making::lines(error);
     if let Some((first, hints)) = lines.split_first() {
         voice.error(first);
-        hints.iter().for_each(|hint| voice.more(&format!("   {hint}")));
+        hints
+            .iter()
+            .for_each(|hint| voice.more(&format!("   {hint}")));
     }
 }
 
@@ -38,7 +40,11 @@ fn told(error: &BuildError, request: &Request, target: &str, voice: &Voice) -> b
     match error {
         BuildError::Signature { source, .. } => return signature(source, request, voice),
         BuildError::Mismatch { url, what } => match what {
-            Mismatch::Suite { asked, suite, codename } => {
+            Mismatch::Suite {
+                asked,
+                suite,
+                codename,
+            } => {
                 let word = |name: &Option<String>| name.clone().unwrap_or_default();
                 voice.error(&format!(
                     "Asked to install suite {asked}, but got {} (codename: {}) from mirror",
@@ -53,7 +59,11 @@ fn told(error: &BuildError, request: &Request, target: &str, voice: &Voice) -> b
                     "Invalid Release file, no entry for {component}/binary-{arch}/Packages"
                 ));
             }
-            Mismatch::Component { component, arch, known } => {
+            Mismatch::Component {
+                component,
+                arch,
+                known,
+            } => {
                 voice.error(&format!(
                     "Invalid Release file, no entry for {component}/binary-{arch}/Packages"
                 ));
@@ -75,10 +85,18 @@ fn told(error: &BuildError, request: &Request, target: &str, voice: &Voice) -> b
             let list: Vec<&str> = names.iter().map(|name| name.name.as_str()).collect();
             voice.error(&format!("Couldn't find these debs: {}", list.join(" ")));
             for name in names.iter().filter(|name| !name.nearest.is_empty()) {
-                voice.more(&format!("   {} may be {}", name.name, name.nearest.join(" or ")));
+                voice.more(&format!(
+                    "   {} may be {}",
+                    name.name,
+                    name.nearest.join(" or ")
+                ));
             }
         }
-        BuildError::Fetch(FetchError::Altered { url, .. } | FetchError::Truncated { url, .. } | FetchError::TooLarge { url, .. }) => {
+        BuildError::Fetch(
+            FetchError::Altered { url, .. }
+            | FetchError::Truncated { url, .. }
+            | FetchError::TooLarge { url, .. },
+        ) => {
             voice.warning(&format!("{url} was corrupt"));
             voice.error(&format!("Couldn't download packages: {}", package_of(url)));
         }
@@ -92,7 +110,8 @@ fn told(error: &BuildError, request: &Request, target: &str, voice: &Voice) -> b
         BuildError::Configure(error) => {
             voice.warning("Failure while configuring required packages.");
             let package = match error {
-                ConfigureError::Preinst { package, .. } | ConfigureError::Configure { package, .. } => Some(package),
+                ConfigureError::Preinst { package, .. }
+                | ConfigureError::Configure { package, .. } => Some(package),
                 _ => None,
             };
             let fault = package
@@ -113,11 +132,17 @@ fn signature(error: &VerifyError, request: &Request, voice: &Voice) -> bool {
     };
     let key = |key: &str| key.trim_start_matches("0x").to_uppercase();
     if let Some(bad) = rejected.iter().find(|r| r.why == Rejection::BadSignature) {
-        voice.error(&format!("Invalid Release signature (key id {})", key(&bad.key)));
+        voice.error(&format!(
+            "Invalid Release signature (key id {})",
+            key(&bad.key)
+        ));
         return true;
     }
     if let Some(unknown) = rejected.iter().find(|r| r.why == Rejection::UnknownKey) {
-        voice.error(&format!("Release signed by unknown key (key id {})", key(&unknown.key)));
+        voice.error(&format!(
+            "Release signed by unknown key (key id {})",
+            key(&unknown.key)
+        ));
         voice.more(&format!(
             "   The specified keyring {} may be incorrect or out of date.",
             request.keyring.display()

@@ -9,12 +9,12 @@ mod work_dir;
 use super::Face;
 use super::making::{self, NotOpened};
 use super::tool;
-use options::{Asked, Stop, Work};
-use request::Request;
 use jaula_engine::export::{Extra, ExtraKind, MixTarget};
 use jaula_engine::image::Way;
 use jaula_engine::{Dry, Engine, EngineError, ImagePlan};
 use jaula_plan::step::Compression;
+use options::{Asked, Stop, Work};
+use request::Request;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -55,11 +55,16 @@ fn run(words: &[OsString]) -> ExitCode {
 
 fn act(asked: &Asked, voice: &mut Voice, name: &str) -> Result<(), Said> {
     if asked.work == Work::SecondStage {
-        voice.error("The second stage runs in the tree: chroot DIR /debootstrap/debootstrap --second-stage");
+        voice.error(
+            "The second stage runs in the tree: chroot DIR /debootstrap/debootstrap --second-stage",
+        );
         return Err(());
     }
     if let Some(path) = &asked.tarball {
-        voice.error(&format!("{}: an archive of packages cannot be read yet", path.display()));
+        voice.error(&format!(
+            "{}: an archive of packages cannot be read yet",
+            path.display()
+        ));
         return Err(());
     }
     if asked.work == Work::Foreign {
@@ -89,7 +94,9 @@ fn act(asked: &Asked, voice: &mut Voice, name: &str) -> Result<(), Said> {
         Err(NotOpened::OnlyRoot(error)) => {
             voice.error("debootstrap can only run as root");
             let hints = error.hints();
-            hints.iter().for_each(|hint| voice.more(&format!("   or: {hint}")));
+            hints
+                .iter()
+                .for_each(|hint| voice.more(&format!("   or: {hint}")));
             return Err(());
         }
         Err(NotOpened::Failed(text)) => {
@@ -115,7 +122,10 @@ fn act(asked: &Asked, voice: &mut Voice, name: &str) -> Result<(), Said> {
             .map(|package| package.name.as_str())
             .collect();
         if !added.is_empty() {
-            voice.info(&format!("Found additional base dependencies: {}", added.join(" ")));
+            voice.info(&format!(
+                "Found additional base dependencies: {}",
+                added.join(" ")
+            ));
         }
     }
     if asked.work == Work::PrintDebs {
@@ -126,7 +136,10 @@ fn act(asked: &Asked, voice: &mut Voice, name: &str) -> Result<(), Said> {
         return Ok(());
     }
     for component in &asked.components {
-        voice.info(&format!("Checking component {component} on {}...", request.mirror));
+        voice.info(&format!(
+            "Checking component {component} on {}...",
+            request.mirror
+        ));
     }
     if let Some(dir) = &asked.cache {
         engine.take_packages(&plan, dir).map_err(failed)?;
@@ -150,7 +163,9 @@ fn act(asked: &Asked, voice: &mut Voice, name: &str) -> Result<(), Said> {
         usable: making::is_root(),
         extras,
     };
-    let mix = engine.plan_mix(Some(image.digest()), &mixing).map_err(failed)?;
+    let mix = engine
+        .plan_mix(Some(image.digest()), &mixing)
+        .map_err(failed)?;
     engine.mix(&mix, voice).map_err(failed)?;
     voice.done();
     Ok(())
@@ -173,7 +188,10 @@ fn lay(
     extras.extend(work_dir::lists(engine, request, plan)?);
     extras.push(work_dir::log(voice));
     let archives = "var/cache/apt/archives";
-    extras.push(extra(&format!("{archives}/partial"), ExtraKind::Directory { mode: 0o755 }));
+    extras.push(extra(
+        &format!("{archives}/partial"),
+        ExtraKind::Directory { mode: 0o755 },
+    ));
     let mixing = MixTarget {
         path: target.to_owned(),
         mixed: true,
@@ -222,7 +240,13 @@ fn extra(path: &str, what: ExtraKind) -> Extra {
 
 fn text(path: &str, content: &str) -> Extra {
     let content = content.as_bytes().to_vec();
-    extra(path, ExtraKind::File { mode: 0o644, content })
+    extra(
+        path,
+        ExtraKind::File {
+            mode: 0o644,
+            content,
+        },
+    )
 }
 
 /// What the tool puts into a tree that no package brings.
@@ -239,7 +263,10 @@ fn places_own(request: &Request) -> Vec<Extra> {
         })
         .collect();
     extras.push(text("etc/fstab", "# UNCONFIGURED FSTAB FOR BASE SYSTEM\n"));
-    extras.push(extra("etc/localtime", ExtraKind::Link("/usr/share/zoneinfo/UTC".into())));
+    extras.push(extra(
+        "etc/localtime",
+        ExtraKind::Link("/usr/share/zoneinfo/UTC".into()),
+    ));
     extras.push(text("var/lib/dpkg/cmethopt", "apt apt\n"));
     if request.spec.options.merged_usr == Some(false) && request.relative.merged_usr(false) {
         // What keeps the package usrmerge from converting the tree.

@@ -190,11 +190,17 @@ pub fn read(words: &[OsString]) -> Result<Asked, Stop> {
                         value.as_str()
                     }
                     _ => {
-                        let colon = if name == "--second-stage-target" { ":" } else { "" };
+                        let colon = if name == "--second-stage-target" {
+                            ":"
+                        } else {
+                            ""
+                        };
                         if name == "--second-stage-target" {
                             second_stage(&asked, word)?;
                         }
-                        return Err(Stop::Error(format!("option requires an argument{colon} {word}")));
+                        return Err(Stop::Error(format!(
+                            "option requires an argument{colon} {word}"
+                        )));
                     }
                 },
             };
@@ -246,7 +252,8 @@ pub fn read(words: &[OsString]) -> Result<Asked, Stop> {
     asked.operands = left.to_vec();
     if asked.unchecked && asked.checked {
         return Err(Stop::Error(
-            "Both --no-check-gpg and --force-check-gpg specified, please pick one (at most)".to_owned(),
+            "Both --no-check-gpg and --force-check-gpg specified, please pick one (at most)"
+                .to_owned(),
         ));
     }
     Ok(asked)
@@ -376,15 +383,23 @@ mod tests {
     use super::*;
 
     fn said(line: &str) -> Result<Asked, Stop> {
-        let words: Vec<OsString> = line.split(' ').filter(|w| !w.is_empty()).map(OsString::from).collect();
+        let words: Vec<OsString> = line
+            .split(' ')
+            .filter(|w| !w.is_empty())
+            .map(OsString::from)
+            .collect();
         read(&words)
     }
 
     #[test]
     fn options_end_at_the_first_other_word() {
-        let asked = said("--arch=i386 --include a,b --variant minbase sid /t --foreign").expect("sound");
+        let asked =
+            said("--arch=i386 --include a,b --variant minbase sid /t --foreign").expect("sound");
         assert_eq!(asked.arch.as_deref(), Some("i386"));
-        assert_eq!((asked.include.len(), asked.variant.as_str()), (2, "minbase"));
+        assert_eq!(
+            (asked.include.len(), asked.variant.as_str()),
+            (2, "minbase")
+        );
         assert_eq!(asked.operands, ["sid", "/t", "--foreign"]);
         assert_eq!(asked.work, Work::Install);
     }
@@ -396,10 +411,22 @@ mod tests {
             ("--arch=", "unrecognized or invalid option --arch="),
             ("--inc a", "unrecognized or invalid option --inc"),
             ("--arch", "option requires an argument --arch"),
-            ("--foreign --print-debs", "--foreign is specified with --print-debs, please use only one of those options."),
-            ("--second-stage-target /x", "option --second-stage-target only applies in the second stage"),
-            ("--cache-dir x", "cache directory should be specified with an absolute path"),
-            ("--keyring /nowhere", "specified keyring file (/nowhere) not found"),
+            (
+                "--foreign --print-debs",
+                "--foreign is specified with --print-debs, please use only one of those options.",
+            ),
+            (
+                "--second-stage-target /x",
+                "option --second-stage-target only applies in the second stage",
+            ),
+            (
+                "--cache-dir x",
+                "cache directory should be specified with an absolute path",
+            ),
+            (
+                "--keyring /nowhere",
+                "specified keyring file (/nowhere) not found",
+            ),
             ("--extractor zip", "zip: unknown extractor"),
             (
                 "--no-check-gpg --force-check-gpg a b",

@@ -57,7 +57,13 @@ fn all<T: FromStr>(what: &str, words: &[String], voice: &Voice) -> Result<Vec<T>
 /// Said already.
 pub fn family(asked: &Asked, voice: &Voice) -> Result<Relative, ()> {
     let families = Families::builtin().map_err(|error| voice.error(&error.to_string()))?;
-    let word = |at: usize| asked.operands.get(at).map(String::as_str).filter(|w| !w.is_empty());
+    let word = |at: usize| {
+        asked
+            .operands
+            .get(at)
+            .map(String::as_str)
+            .filter(|w| !w.is_empty())
+    };
     let suite = word(0).unwrap_or_default();
     // A script of another place is a file of its own: none is ever run here, but its name may be a suite's.
     let like = word(3);
@@ -96,16 +102,30 @@ pub fn request(asked: &Asked, relative: Relative, voice: &Voice) -> Result<Reque
         }
     };
     let buildd = variant == Variant::Buildd;
-    let mirror = match asked.operands.get(2).map(String::as_str).filter(|w| !w.is_empty()) {
+    let mirror = match asked
+        .operands
+        .get(2)
+        .map(String::as_str)
+        .filter(|w| !w.is_empty())
+    {
         Some(mirror) => mirror,
         None => relative.mirror(&arch),
     };
     let mirror = mirror.trim_end_matches('/').to_owned();
-    if !["http://", "https://", "file:"].iter().any(|s| mirror.starts_with(s)) {
-        voice.error(&format!("unknown location {mirror}/dists/{}/InRelease", relative.suite));
+    if !["http://", "https://", "file:"]
+        .iter()
+        .any(|s| mirror.starts_with(s))
+    {
+        voice.error(&format!(
+            "unknown location {mirror}/dists/{}/InRelease",
+            relative.suite
+        ));
         return Err(());
     }
-    let keyring = asked.keyring.clone().unwrap_or_else(|| relative.keyring().to_owned());
+    let keyring = asked
+        .keyring
+        .clone()
+        .unwrap_or_else(|| relative.keyring().to_owned());
     if !asked.unchecked && !keyring.exists() {
         voice.warning(&format!(
             "Cannot check Release signature; keyring file not available {}",
@@ -120,7 +140,9 @@ pub fn request(asked: &Asked, relative: Relative, voice: &Voice) -> Result<Reque
     if asked.alone {
         voice.warning("Dependencies are resolved nevertheless: packages without what they need cannot be configured");
     }
-    let merged = asked.merged_usr.unwrap_or_else(|| relative.merged_usr(buildd));
+    let merged = asked
+        .merged_usr
+        .unwrap_or_else(|| relative.merged_usr(buildd));
     let mut include: Vec<String> = asked.include.clone();
     if mirror.starts_with("https://") {
         include.extend(relative.https_packages().iter().map(ToString::to_string));
@@ -137,7 +159,10 @@ pub fn request(asked: &Asked, relative: Relative, voice: &Voice) -> Result<Reque
     let options = ImageOptions {
         arch: Some(parse::<Arch>("architecture", &arch, voice)?),
         variant,
-        include: all("package", &include, voice)?.into_iter().map(Want::any).collect(),
+        include: all("package", &include, voice)?
+            .into_iter()
+            .map(Want::any)
+            .collect(),
         exclude: all("package", &exclude, voice)?,
         merged_usr: Some(merged),
         sources: SourceOptions {
@@ -145,7 +170,11 @@ pub fn request(asked: &Asked, relative: Relative, voice: &Voice) -> Result<Reque
             components: all("component", &asked.components, voice)?,
             keyrings: vec![keyring.clone()],
             extra_suites: all("suite", &asked.extra_suites, voice)?,
-            trust: if asked.unchecked { Trust::Unsigned } else { Trust::Signed },
+            trust: if asked.unchecked {
+                Trust::Unsigned
+            } else {
+                Trust::Signed
+            },
             client: asked.certificate.clone().map(|certificate| TlsClient {
                 certificate,
                 key: asked.private_key.clone(),

@@ -70,7 +70,9 @@ impl Voice {
     pub fn know(&self, plan: &ImagePlan) {
         let mut state = self.state();
         for package in &plan.lock().packages {
-            state.versions.insert(package.name.clone(), package.version.clone());
+            state
+                .versions
+                .insert(package.name.clone(), package.version.clone());
             let part = match package.role.as_str() {
                 "essential" => &mut state.required,
                 _ => &mut state.base,

@@ -3,9 +3,9 @@
 use super::options::Asked;
 use super::request::Request;
 use super::voice::Voice;
-use jaula_engine::{Engine, EngineError, ImagePlan};
 use jaula_engine::export::{Extra, ExtraKind};
 use jaula_engine::image::deb_name;
+use jaula_engine::{Engine, EngineError, ImagePlan};
 
 /// The second stage, where no jaula is: run in the target by its own shell.
 pub const SECOND_STAGE: &str = include_str!("second_stage.sh");
@@ -27,8 +27,14 @@ pub fn files(asked: &Asked, request: &Request, plan: &ImagePlan, voice: &Voice) 
     let (mut paths, mut uris) = (String::new(), String::new());
     for package in &plan.lock().packages {
         let name = &package.name;
-        paths.push_str(&format!("{name} /var/cache/apt/archives/{}\n", deb_name(package)));
-        uris.push_str(&format!("{name} {} {}/{}\n", package.version, request.mirror, package.path));
+        paths.push_str(&format!(
+            "{name} /var/cache/apt/archives/{}\n",
+            deb_name(package)
+        ));
+        uris.push_str(&format!(
+            "{name} {} {}/{}\n",
+            package.version, request.mirror, package.path
+        ));
     }
     let mut files = vec![
         file("arch", 0o644, format!("{}\n", request.arch)),
@@ -44,7 +50,11 @@ pub fn files(asked: &Asked, request: &Request, plan: &ImagePlan, voice: &Voice) 
         files.push(file("variant", 0o644, format!("{}\n", asked.variant)));
     }
     if !asked.extra_suites.is_empty() {
-        files.push(file("extra-suites", 0o644, format!("{}\n", asked.extra_suites.join(" "))));
+        files.push(file(
+            "extra-suites",
+            0o644,
+            format!("{}\n", asked.extra_suites.join(" ")),
+        ));
     }
     files
 }
@@ -53,14 +63,28 @@ pub fn files(asked: &Asked, request: &Request, plan: &ImagePlan, voice: &Voice) 
 ///
 /// # Errors
 /// When a package cannot be read.
-pub fn lists(engine: &Engine, request: &Request, plan: &ImagePlan) -> Result<Vec<Extra>, EngineError> {
+pub fn lists(
+    engine: &Engine,
+    request: &Request,
+    plan: &ImagePlan,
+) -> Result<Vec<Extra>, EngineError> {
     let mut lists = Vec::new();
     for (number, source) in plan.lock().sources.iter().enumerate() {
         for (at, component) in source.components.split(',').enumerate() {
-            let path = format!("dists/{}/{component}/binary-{}/Packages", source.suite, request.arch);
-            let place = request.mirror.split_once("://").map_or(request.mirror.as_str(), |(_, rest)| rest);
+            let path = format!(
+                "dists/{}/{component}/binary-{}/Packages",
+                source.suite, request.arch
+            );
+            let place = request
+                .mirror
+                .split_once("://")
+                .map_or(request.mirror.as_str(), |(_, rest)| rest);
             let name = format!("{place}_{path}").replace('/', "_");
-            let content = if at == 0 { engine.index_text(plan, number)? } else { String::new() };
+            let content = if at == 0 {
+                engine.index_text(plan, number)?
+            } else {
+                String::new()
+            };
             lists.push(Extra {
                 path: format!("var/lib/apt/lists/{name}").into(),
                 what: ExtraKind::File {
