@@ -18,7 +18,7 @@ use crate::spec::{ExecSpec, ImageOptions, RunChanges, RunSpec};
 use crate::store::{Store, StoreError};
 use crate::view::{Image, ImageInfo};
 use jaula_plan::jail::{JailPlan, plan_jail};
-use jaula_plan::names::{Digest, Tag};
+use jaula_plan::names::{Arch, Digest, Tag};
 use jaula_plan::spec::jail::{Changes, JailSpec, Namespaces, RootSpec};
 use jaula_plan::spec::limits::Limits;
 use jaula_plan::spec::rootfs::{ImageSpec, Reference};
@@ -172,6 +172,22 @@ impl Engine {
         }
     }
 
+    /// What the programs of a source are for, where it is on record.
+    fn arch_of(&self, source: &Source) -> Option<Arch> {
+        match source {
+            Source::There | Source::Import(..) => None,
+            // What cannot be read is looked at in the tree.
+            Source::Ready(image) => self.store.manifest(image).ok()?.arch.parse().ok(),
+            Source::Build(plan) => plan.lock().arch.parse().ok(),
+        }
+    }
+
+    /// The same of what a named jail stands on.
+    fn arch_of_jail(&self, record: &Record) -> Option<Arch> {
+        let image = self.store.image(record.image.as_ref()?).ok()??;
+        self.arch_of(&Source::Ready(image))
+    }
+
     /// Makes what is missing.
     fn realise(
         &self,
@@ -209,6 +225,7 @@ impl Engine {
         };
         let root = crate::named::root_spec(&self.store, record)?;
         let mut jail = JailSpec::new(root, exec.command.clone());
+        jail.arch = self.arch_of_jail(record);
         jail.namespaces = all;
         jail.ids = record.settings.ids.clone();
         jail.user = exec.user.clone();
@@ -289,6 +306,7 @@ impl Engine {
         let spec_detach = spec.detach.clone();
         let spec = JailSpec {
             root,
+            arch: self.arch_of(&source),
             ..spec.jail.clone()
         };
         let jail = match (plan_jail(&spec, &crate::probe::host(&spec)), &source) {

@@ -11,6 +11,7 @@ use jaula_plan::explain::ExplainLine;
 use jaula_plan::facts::target::TargetFacts;
 use jaula_plan::jail::JailPlan;
 use jaula_plan::names::JailName;
+use jaula_plan::personality::Personality;
 use jaula_plan::setup_op::{CapSet, JoinTarget, SetupOp, StdioPlan};
 use jaula_plan::spec::jail::UserSpec;
 use serde_json::{Value, json};
@@ -197,6 +198,9 @@ fn look(pid: u32, spec: &EnterSpec) -> std::io::Result<TargetFacts> {
         // What cannot be read is not given.
         bounding: CapSet(u64::from_str_radix(field(&status, "CapBnd"), 16).unwrap_or(0)),
         terminals: jaula_sys::beneath::is_there(root, "dev/pts/ptmx"),
+        personality: read("personality")
+            .ok()
+            .and_then(|text| Personality::of_number(u32::from_str_radix(text.trim(), 16).ok()?)),
         account: account::find(&file("etc/passwd"), &wanted, || file("etc/group")),
     })
 }
@@ -311,6 +315,7 @@ impl Engine {
             filtered: true,
             bounding: CapSet::DEFAULT,
             terminals: false,
+            personality: None,
             account: None,
         };
         let jail = plan_enter(spec, &facts)?;

@@ -4,6 +4,7 @@ use jaula_plan::facts::host::{
     Account, CallerFacts, CallerKind, ETC_ENTRIES, Entry, EntryKind, HostFacts, KernelFacts, OwnIds,
 };
 use jaula_plan::facts::host::{PROGRAM_DIRS, ProgramsFacts};
+use jaula_plan::names::Arch;
 use jaula_plan::seccomp::Abi;
 use jaula_plan::spec::jail::{
     Changes, IdRange, IdSpec, JailSpec, MountSpec, NetSpec, RootSpec, SeccompSpec, UserSpec,
@@ -24,6 +25,7 @@ pub fn host(spec: &JailSpec) -> HostFacts {
     HostFacts {
         caller: caller(),
         programs,
+        arch: spec.arch.clone().or_else(|| arch(&spec.root)),
         resolv_conf,
         disks: crate::disk::look(spec),
         account: if needs_account { account(spec) } else { None },
@@ -38,6 +40,18 @@ pub fn host(spec: &JailSpec) -> HostFacts {
             _ => OwnIds::default(),
         },
     }
+}
+
+/// What a tree's shell is for, where the tree is a directory of which nothing is on record.
+fn arch(root: &RootSpec) -> Option<Arch> {
+    let RootSpec::Tree { dir, .. } = root else {
+        return None;
+    };
+    let start = jaula_sys::beneath::read_in_root(dir, "bin/sh", jaula_repo::elf::NEEDED).ok()?;
+    jaula_repo::elf::Identity::read(&start)?
+        .debian_arch()?
+        .parse()
+        .ok()
 }
 
 /// Looked at only when a filter depends on it.

@@ -126,6 +126,10 @@ pub fn plan_enter(spec: &EnterSpec, target: &TargetFacts) -> Result<JailPlan, En
         },
         SetupOp::Capabilities(target.bounding),
     ];
+    if let Some(personality) = target.personality {
+        let at = ops.len().saturating_sub(2);
+        ops.insert(at, SetupOp::Personality(personality));
+    }
     if target.no_new_privs {
         ops.push(SetupOp::NoNewPrivs);
     }
@@ -167,6 +171,7 @@ mod tests {
             filtered: true,
             bounding: CapSet::DEFAULT,
             terminals: true,
+            personality: None,
             account: None,
         }
     }

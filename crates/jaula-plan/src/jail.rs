@@ -13,6 +13,7 @@ pub use mounts::OVERLAY_LAYERS;
 use crate::disk::{DiskPlan, DiskPlanError};
 use crate::explain::shown;
 use crate::facts::host::{Account, EntryKind, HostFacts, ProgramsFacts};
+use crate::personality::Personality;
 use crate::setup_op::{BindKind, CapSet, IdPlan, RootPlan, SetupOp, StdioPlan};
 use crate::spec::jail::{
     BindOptions, Changes, IdRange, JailSpec, Namespaces, NetSpec, Propagation, RootSpec, Terminal,
@@ -433,6 +434,10 @@ fn plan_program(
         true => guard::with_names(asked, spec, ids, notes),
         false => asked,
     };
+    // First: a filter that comes before the user changes need not permit it.
+    let personality = facts.arch.as_ref();
+    let personality = personality.and_then(|arch| Personality::of(facts.kernel.native, arch));
+    ops.extend(personality.map(SetupOp::Personality));
     ops.extend(guards.before);
     let (user, kept) = plan_user(spec, facts, ids, caps)?;
     ops.push(user);

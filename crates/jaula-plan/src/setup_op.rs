@@ -5,6 +5,7 @@ use crate::explain::{shown, word};
 use crate::landlock::Ruleset;
 use crate::limit_op::LimitOp;
 use crate::names::{HostName, JailName};
+use crate::personality::Personality;
 use crate::seccomp::Rules;
 use crate::spec::jail::{BindOptions, Changes, Clocks, IdRange, Namespaces, OverlayTop};
 use std::ffi::OsString;
@@ -414,6 +415,8 @@ pub enum SetupOp {
     PivotRoot,
     /// A new session, and standard input, output and error.
     Stdio(StdioPlan),
+    /// What the kernel says it is (personality(2)).
+    Personality(Personality),
     /// Who the program runs as.
     User {
         /// User.
@@ -581,6 +584,9 @@ impl fmt::Display for SetupOp {
             }
             Self::Stdio(StdioPlan::Captured) => {
                 f.write_str("start a session with captured output and no input")
+            }
+            Self::Personality(Personality::Linux32) => {
+                f.write_str("let the kernel call itself a 32-bit one")
             }
             Self::User {
                 uid, gid, groups, ..

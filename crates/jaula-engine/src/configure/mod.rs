@@ -96,6 +96,7 @@ fn spec(root: &Path, epoch: u64, command: Vec<OsString>) -> JailSpec {
             dir: root.to_owned(),
             changes: Changes::Direct,
         },
+        arch: None,
         namespaces: Namespaces {
             uts: true,
             ipc: true,

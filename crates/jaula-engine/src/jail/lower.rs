@@ -6,7 +6,7 @@ use jaula_plan::jail::{JailPlan, replaceable};
 use jaula_plan::setup_op::{IdPlan, RootPlan, SetupOp};
 use jaula_plan::spec::jail::{Changes, Namespaces};
 use jaula_sys::beneath::Links;
-use jaula_sys::child::{Op, Slot};
+use jaula_sys::child::{Op, SelfOp, Slot};
 use jaula_sys::mount::attr;
 use jaula_sys::seccomp::{Filter, Options};
 use std::ffi::{CString, OsStr, OsString};
@@ -498,6 +498,9 @@ impl Lowering<'_> {
                     no_sync: plan.no_sync,
                     mounts: plan.mounts,
                 })));
+            }
+            SetupOp::Personality(kind) => {
+                self.last(Op::Itself(SelfOp::Personality(kind.number())));
             }
             SetupOp::Limit(limit) => self.limit(limit),
             SetupOp::Exec { command, env } => self.exec(command, env)?,

@@ -148,6 +148,11 @@ impl Store {
         }
     }
 
+    /// What an image says of itself.
+    pub fn manifest(&self, image: &Image) -> Result<Manifest, StoreError> {
+        Manifest::read(image.dir(), image.digest())
+    }
+
     /// Where an image is, or would be.
     pub fn image_dir(&self, digest: &Digest) -> PathBuf {
         self.root.join("images").join(digest.to_string())

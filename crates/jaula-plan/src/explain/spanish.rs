@@ -44,6 +44,10 @@ const REASONS: &[(&str, &str)] = &[
         "lo hace el unshare de arriba: nadie de dentro es alguien fuera",
     ),
     (
+        "the tree's programs are 32-bit ones, and ask uname(1) what they are: setarch below",
+        "los programas del árbol son de 32 bits y preguntan a uname(1) qué son: setarch, abajo",
+    ),
+    (
         "done by --kill-child above",
         "lo hace el --kill-child de arriba",
     ),

@@ -2,6 +2,7 @@
 
 use crate::facts::cgroup::LimitFacts;
 use crate::facts::disk::DiskFacts;
+use crate::names::Arch;
 use crate::seccomp::Abi;
 use crate::spec::jail::IdRange;
 use std::ffi::OsString;
@@ -139,6 +140,8 @@ pub struct HostFacts {
     pub caller: CallerFacts,
     /// The host's own programs, when the root is to be made of them.
     pub programs: Option<ProgramsFacts>,
+    /// What the programs of the jail's tree are for, as far as it is known.
+    pub arch: Option<Arch>,
     /// Whether the host has a readable `/etc/resolv.conf`.
     pub resolv_conf: bool,
     /// The account the program runs as, when its name, home or shell matters and was found in the jail's tree.

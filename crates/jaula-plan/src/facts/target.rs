@@ -1,6 +1,7 @@
 //! What a process that is to be joined is, as proc(5) told it at one moment.
 
 use crate::facts::host::Account;
+use crate::personality::Personality;
 use crate::setup_op::{CapSet, JoinTarget};
 
 /// A process and what protects it; for namespaces that are kept, what protects any jail.
@@ -28,6 +29,8 @@ pub struct TargetFacts {
     pub bounding: CapSet,
     /// Whether its `/dev` has terminals of its own to give.
     pub terminals: bool,
+    /// The personality it has (personality(2)), when it is not that of every program.
+    pub personality: Option<Personality>,
     /// The account that is to be had, from its own passwd(5).
     pub account: Option<Account>,
 }

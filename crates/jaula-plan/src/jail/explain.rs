@@ -293,6 +293,10 @@ fn line(
             StdioPlan::Inherit => "a session of its own, so that nothing can be typed into the caller's terminal: setsid below",
             StdioPlan::Captured => "input from nothing, output to the caller",
         }),
+        SetupOp::Personality(kind) => {
+            setpriv.insert(0, format!("setarch {kind}"));
+            say(String::new(), "the tree's programs are 32-bit ones, and ask uname(1) what they are: setarch below")
+        }
         SetupOp::User { uid, gid, groups, set_groups } => {
             if (*uid, *gid) != (0, 0) {
                 setpriv.extend([format!("--reuid {uid}"), format!("--regid {gid}")]);

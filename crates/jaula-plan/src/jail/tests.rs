@@ -28,6 +28,7 @@ fn facts(kind: CallerKind) -> HostFacts {
             }],
         }),
         resolv_conf: true,
+        arch: None,
         account: None,
         disks: None,
         kernel: KernelFacts::default(),

@@ -2,7 +2,7 @@
 
 use crate::device::DeviceSpec;
 use crate::landlock::LandlockRule;
-use crate::names::HostName;
+use crate::names::{Arch, HostName};
 use crate::seccomp::Profile;
 use crate::spec::limits::Limits;
 pub use crate::spec::mount::{BindOptions, MountSpec, OverlayTop};
@@ -208,6 +208,8 @@ pub enum Terminal {
 pub struct JailSpec {
     /// The root file system.
     pub root: RootSpec,
+    /// Architecture of the root's programs, where it is on record; else they are looked at.
+    pub arch: Option<Arch>,
     /// Namespaces of its own.
     pub namespaces: Namespaces,
     /// Identifiers outside.
@@ -269,6 +271,7 @@ impl JailSpec {
         ];
         Self {
             root,
+            arch: None,
             namespaces: Namespaces::DEFAULT,
             ids: IdSpec::default(),
             user: UserSpec::default(),

@@ -58,6 +58,8 @@ pub enum SelfOp {
         /// Group.
         gid: Option<u32>,
     },
+    /// What the kernel says it is (personality(2)), kept by what is executed.
+    Personality(u32),
     /// Lets the same user's processes look at this one.
     Dumpable,
     /// Waits until a descriptor can be read or is at its end, and closes it.
@@ -121,6 +123,11 @@ pub(super) fn apply(op: &SelfOp, table: &mut Table) -> Result<Done, Errno> {
                 // SAFETY: takes a number only.
                 check_long(unsafe { libc::syscall(libc::SYS_setgid, gid) })?;
             }
+        }
+        SelfOp::Personality(number) => {
+            // SAFETY: takes a number only.
+            let before = unsafe { libc::personality(libc::c_ulong::from(*number)) };
+            check(before)?;
         }
         // SAFETY: takes numbers only.
         SelfOp::Dumpable => check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0) })?,

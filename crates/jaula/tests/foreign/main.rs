@@ -1,0 +1,89 @@
+//! Images of other architectures than the host's, and images that are made in two parts.
+#![allow(
+    clippy::disallowed_types,
+    reason = "tests start programs; the rule is for the program itself"
+)]
+
+mod natively;
+#[path = "../who/mod.rs"]
+mod who;
+
+use jaula_testkit::mirror::{MirrorWish, Variant, cache_dir, make_mirror};
+use jaula_testkit::{Deb, DebBuilder, Repo, RepoBuilder, TestKey};
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// The essential packages of bookworm for i386; else the reason to skip.
+fn essential_i386() -> Result<PathBuf, String> {
+    let dir = cache_dir().map_err(|error| format!("no mirror: {error:#}"))?;
+    let dir = dir.join("mirror-bookworm-i386");
+    let wish = MirrorWish {
+        arch: "i386".into(),
+        variant: Variant::Essential,
+        ..MirrorWish::default()
+    };
+    make_mirror(&dir, &wish).map_err(|error| format!("no mirror: {error:#}"))?;
+    Ok(dir)
+}
+
+/// Every package file below a directory.
+fn debs(dir: &Path) -> Vec<PathBuf> {
+    let (mut found, mut left) = (Vec::new(), vec![dir.to_owned()]);
+    while let Some(dir) = left.pop() {
+        for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                left.push(path);
+            } else if path.extension().is_some_and(|end| end == "deb") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// A repository of a test's own, which every user can read: real packages, and some made here.
+struct Archive {
+    _dir: TempDir,
+    repo: Repo,
+}
+
+impl Archive {
+    fn new(suite: &str, arch: &str, real: &[PathBuf], made: Vec<DebBuilder>) -> Self {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::Builder::new()
+            .prefix("jaula-archive-")
+            .tempdir()
+            .expect("a directory");
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755))
+            .expect("a directory of ours");
+        let mut builder = RepoBuilder::new(suite).arch(arch);
+        for path in real {
+            builder = builder.package(Deb::read(path).expect("a package"));
+        }
+        for deb in made {
+            builder = builder.package(deb.build().expect("a package"));
+        }
+        let key = TestKey::sound("archive").expect("a key");
+        let repo = builder.write(dir.path(), &key).expect("a repository");
+        Self { _dir: dir, repo }
+    }
+
+    /// The words that name it.
+    fn options(&self) -> [String; 4] {
+        let keyring = self.repo.keyring.display().to_string();
+        [
+            "--mirror".into(),
+            self.repo.url(),
+            "--keyring".into(),
+            keyring,
+        ]
+    }
+}
+
+/// Words as a user types them, and an archive's options.
+fn words(words: &[&str], archive: &Archive) -> Vec<String> {
+    let typed = words.iter().map(|word| (*word).to_owned());
+    typed.chain(archive.options()).collect()
+}
