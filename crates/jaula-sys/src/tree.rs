@@ -507,6 +507,17 @@ pub fn set_xattr(fd: impl AsFd, key: &CStr, value: &[u8]) -> io::Result<()> {
     Ok(sys::fsetxattr(fd, key, value, sys::XattrFlags::empty())?)
 }
 
+/// Takes an extended attribute away; that it is not there is no error.
+///
+/// # Errors
+/// fremovexattr(2).
+pub fn remove_xattr(fd: impl AsFd, key: &CStr) -> io::Result<()> {
+    match sys::fremovexattr(fd, key) {
+        Err(Errno::NODATA) => Ok(()),
+        other => Ok(other?),
+    }
+}
+
 /// The times of an open file.
 ///
 /// # Errors
@@ -555,6 +566,14 @@ pub fn allocate(file: &File, size: u64) -> io::Result<()> {
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
         other => Ok(other?),
     }
+}
+
+/// Lets the empty file `to` share the blocks of `from`.
+///
+/// # Errors
+/// ioctl_ficlone(2); `EOPNOTSUPP` where the file system cannot.
+pub fn clone_content(from: &File, to: &File) -> io::Result<()> {
+    Ok(sys::ioctl_ficlone(to, from)?)
 }
 
 /// Copies the content of `from` into the empty file `to`: shares the blocks where the file system can, else lets the

@@ -1,4 +1,4 @@
-use crate::error::Kind;
+use crate::error::{Kind, PathError};
 use crate::jail::JailError;
 use crate::outcome::Status;
 use jaula_plan::jail::JailPlanError;
@@ -12,6 +12,9 @@ pub enum ConfigureError {
     /// The jail could not be started.
     #[error("the packages' scripts cannot be run")]
     Jail(#[from] JailError),
+    /// The layer that they write into.
+    #[error("the changes of the packages' scripts cannot be kept")]
+    Layer(#[from] PathError),
     /// A preinst.
     #[error(
         "the preinst script of package {package} failed with status {code}{}",
@@ -74,6 +77,7 @@ impl ConfigureError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Plan(_) | Self::Jail(_) => Kind::KernelRefused,
+            Self::Layer(error) => error.kind(),
             _ => Kind::Internal,
         }
     }

@@ -3,13 +3,15 @@
 use super::error::BuildError;
 use super::plan::{Base, ImagePlan};
 use crate::error::At;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
+use crate::unpack::Share;
 use jaula_plan::names::Digest;
 use jaula_repo::lock::Lock;
 use jaula_sys::tree::{self, Dir, Kind};
 use sha2::{Digest as _, Sha256};
 use std::collections::{HashMap, HashSet};
 use std::ffi::{CString, OsStr};
+use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -77,81 +79,106 @@ pub fn choose(plan: &mut ImagePlan, store: &Store) -> Result<(), BuildError> {
     Ok(())
 }
 
-/// Copies a tree: blocks are shared where the file system can, inodes never, since scripts write into files in place.
-pub fn copy_tree(from: &Path, to: &Path) -> Result<(), BuildError> {
+/// Begins a stage with the tree of a base. The base is not removed while the file is open.
+pub fn begin(base: &Base, store: &Store, to: &Path, share: Share) -> Result<File, BuildError> {
+    let digest = base.digest;
+    let image = store
+        .image(&digest)?
+        .ok_or(StoreError::NoImage { digest })?;
+    let held = image.hold()?;
+    copy_tree(&base.root, to, share)?;
+    Ok(held)
+}
+
+/// Copies a tree. Its files are shared as `share` says; where they are the same inodes, nobody may write into them.
+fn copy_tree(from: &Path, to: &Path, share: Share) -> Result<(), BuildError> {
     let (source, target) = (
         Dir::open(from).at("open", from)?,
         Dir::open(to).at("open", to)?,
     );
-    let mut links = HashMap::new();
-    copy_dir(
-        &source,
-        from,
-        &target,
-        &PathBuf::new(),
-        &target,
-        &mut links,
-        0,
-    )
+    let mut copy = Copy {
+        share,
+        top: &target,
+        links: HashMap::new(),
+    };
+    copy.dir(&source, from, &target, &PathBuf::new(), 0)
 }
 
 /// Hard links of the source: where the first of them was put.
 type Links = HashMap<(u64, u64), (PathBuf, CString)>;
 
-fn copy_dir(
-    from: &Dir,
-    shown: &Path,
-    to: &Dir,
-    path: &Path,
-    top: &Dir,
-    links: &mut Links,
-    depth: usize,
-) -> Result<(), BuildError> {
-    if depth > 256 {
-        let error = std::io::Error::from(std::io::ErrorKind::InvalidInput);
-        Err(error).at("go down into", shown)?;
-    }
-    for entry in from.entries().at("list", shown)? {
-        let name = &entry.name;
-        let below = shown.join(OsStr::from_bytes(name.to_bytes()));
-        let copied = copy_entry(from, to, path, name, top, links);
-        if copied.at("copy", &below)? {
-            let (from, to) = (
-                from.dir(name).at("open", &below)?,
-                to.dir(name).at("open", &below)?,
-            );
-            let path = path.join(OsStr::from_bytes(name.to_bytes()));
-            copy_dir(&from, &below, &to, &path, top, links, depth + 1)?;
-        }
-    }
-    let stat = from.stat_self().at("look at", shown)?;
-    to.set_self(stat.uid, stat.gid, stat.mode, stat.mtime, stat.mtime_nsec)
-        .at("set the mode of", shown)?;
-    Ok(())
+struct Copy<'a> {
+    share: Share,
+    top: &'a Dir,
+    links: Links,
 }
 
-/// Copies one name; tells whether it is a directory, whose content is still to come.
-fn copy_entry(
-    from: &Dir,
-    to: &Dir,
-    path: &Path,
-    name: &CString,
-    top: &Dir,
-    links: &mut Links,
-) -> std::io::Result<bool> {
-    let stat = from.stat(name)?;
-    if stat.nlink > 1 && stat.kind != Kind::Dir {
-        if let Some((dir, first)) = links.get(&(stat.dev, stat.ino)) {
-            let dir = if dir.as_os_str().is_empty() {
-                top.try_clone()?
-            } else {
-                top.open_beneath(dir)?
-            };
-            dir.link(first, to, name)?;
-            return Ok(false);
+impl Copy<'_> {
+    fn dir(
+        &mut self,
+        from: &Dir,
+        shown: &Path,
+        to: &Dir,
+        path: &Path,
+        depth: usize,
+    ) -> Result<(), BuildError> {
+        if depth > 256 {
+            let error = std::io::Error::from(std::io::ErrorKind::InvalidInput);
+            Err(error).at("go down into", shown)?;
         }
-        links.insert((stat.dev, stat.ino), (path.to_owned(), name.clone()));
+        for entry in from.entries().at("list", shown)? {
+            let name = &entry.name;
+            let below = shown.join(OsStr::from_bytes(name.to_bytes()));
+            let copied = self.entry(from, to, path, name);
+            if copied.at("copy", &below)? {
+                let (from, to) = (
+                    from.dir(name).at("open", &below)?,
+                    to.dir(name).at("open", &below)?,
+                );
+                let path = path.join(OsStr::from_bytes(name.to_bytes()));
+                self.dir(&from, &below, &to, &path, depth + 1)?;
+            }
+        }
+        let stat = from.stat_self().at("look at", shown)?;
+        to.set_self(stat.uid, stat.gid, stat.mode, stat.mtime, stat.mtime_nsec)
+            .at("set the mode of", shown)?;
+        Ok(())
     }
+
+    /// Copies one name; tells whether it is a directory, whose content is still to come.
+    fn entry(
+        &mut self,
+        from: &Dir,
+        to: &Dir,
+        path: &Path,
+        name: &CString,
+    ) -> std::io::Result<bool> {
+        let stat = from.stat(name)?;
+        if self.share == Share::Link && stat.kind == Kind::File {
+            match from.link(name, to, name) {
+                // As many names as the file system allows.
+                Err(error) if error.kind() == std::io::ErrorKind::TooManyLinks => {}
+                other => return other.map(|()| false),
+            }
+        }
+        if stat.nlink > 1 && stat.kind != Kind::Dir {
+            if let Some((dir, first)) = self.links.get(&(stat.dev, stat.ino)) {
+                let dir = if dir.as_os_str().is_empty() {
+                    self.top.try_clone()?
+                } else {
+                    self.top.open_beneath(dir)?
+                };
+                dir.link(first, to, name)?;
+                return Ok(false);
+            }
+            self.links
+                .insert((stat.dev, stat.ino), (path.to_owned(), name.clone()));
+        }
+        copy_one(from, to, name, &stat)
+    }
+}
+
+fn copy_one(from: &Dir, to: &Dir, name: &CString, stat: &tree::Stat) -> std::io::Result<bool> {
     match stat.kind {
         Kind::Dir => {
             to.make_dir(name, 0o700)?;

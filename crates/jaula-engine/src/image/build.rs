@@ -3,6 +3,7 @@
 use super::database::{self, Installed, New};
 use super::error::BuildError;
 use super::guards::Guards;
+use super::layer::Layers;
 use super::layout::Tree;
 use super::plan::{ImagePlan, millis};
 use super::{base, normalise};
@@ -11,13 +12,17 @@ use crate::error::At;
 use crate::event::{Event, Observer, Phase};
 use crate::fetch::{Client, Wanted, download_all};
 use crate::store::{Begin, Manifest, Stage, Store};
-use crate::unpack::{Aliases, Before, Deb, Diversions, StatOverrides, Unpacked, Unpacker, Wave};
+use crate::unpack::{
+    Aliases, Before, Deb, Diversions, Keeping, Kept, StatOverrides, Unpacked, Unpacker, Wave,
+};
 use crate::view::Image;
 use jaula_plan::names::Tag;
 use jaula_repo::deb::archive::Control;
 use jaula_repo::lock::Role;
 use jaula_sys::tree::Dir;
+use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -56,12 +61,18 @@ pub(crate) fn build_with(
         }
         Begin::Stage(stage) => stage,
     };
-    let made = fetch(plan, store, client, observer)
-        .and_then(|()| stage.point().map_err(BuildError::from))
-        .and_then(|()| make(plan, store, &stage, runner, observer));
+    let made = kept(plan, store).and_then(|kept| {
+        fetch(plan, store, &kept, client, observer)?;
+        stage.point()?;
+        make(plan, store, &stage, kept, runner, observer)
+    });
     let size = match made {
         Ok(size) => size,
         Err(error) => {
+            if matches!(error, BuildError::Configure(_)) {
+                // Best effort: the next build would unpack them again.
+                drop(stage.keep_unpacked());
+            }
             if let Some(path) = error.bad_file() {
                 // Best effort: the next build would find the same again, and say so.
                 drop(std::fs::remove_file(path));
@@ -111,17 +122,39 @@ fn epoch(plan: &ImagePlan) -> i64 {
     i64::try_from(plan.epoch()).unwrap_or(i64::MAX)
 }
 
-/// Fetches what the store lacks of a plan's packages.
+/// The packages of the plan that were unpacked before, by their SHA-256.
+fn kept(plan: &ImagePlan, store: &Store) -> Result<HashMap<[u8; 32], Arc<Kept>>, BuildError> {
+    let wanted: Vec<[u8; 32]> = plan
+        .packages
+        .iter()
+        .zip(&plan.lock.packages)
+        .filter(|(planned, _)| !planned.in_base)
+        .map(|(_, package)| package.sha256)
+        .collect();
+    Ok(store.open_unpacked(&wanted, threads())?)
+}
+
+fn threads() -> usize {
+    std::thread::available_parallelism()
+        .map_or(2, usize::from)
+        .min(THREADS)
+}
+
+/// Fetches what the store lacks of a plan's packages, but those that are unpacked already.
 pub(super) fn fetch(
     plan: &ImagePlan,
     store: &Store,
+    kept: &HashMap<[u8; 32], Arc<Kept>>,
     client: &Client,
     observer: &dyn Observer,
 ) -> Result<(), BuildError> {
     let started = Instant::now();
     let mut wanted = Vec::new();
     for (planned, package) in plan.packages.iter().zip(&plan.lock.packages) {
-        if planned.in_base || store.package(&package.sha256).is_some() {
+        if planned.in_base
+            || kept.contains_key(&package.sha256)
+            || store.package(&package.sha256).is_some()
+        {
             continue;
         }
         let path = store.package_path(&package.sha256);
@@ -192,6 +225,8 @@ fn escaped(path: &str) -> String {
 pub(super) struct Site<'a> {
     pub plan: &'a ImagePlan,
     pub stage: &'a Stage,
+    /// What is there of the packages' content.
+    pub keeping: &'a Keeping<'a>,
     /// The tree's place, for messages and jails.
     pub shown: &'a Path,
     pub root: &'a Dir,
@@ -221,18 +256,28 @@ fn make(
     plan: &ImagePlan,
     store: &Store,
     stage: &Stage,
+    kept: HashMap<[u8; 32], Arc<Kept>>,
     runner: Runner<'_>,
     observer: &dyn Observer,
 ) -> Result<u64, BuildError> {
     let shown = stage.root();
-    if let Some(base) = &plan.base {
-        base::copy_tree(&base.root, shown)?;
-    }
+    let (share, place) = stage.unpacking()?;
+    let place = Dir::open(&place).at("open", &place)?;
+    let keeping = Keeping::new(share, &place, kept);
+    // Whatever runs in the tree goes through this.
+    let mut layers = Layers::new(stage.dir(), shown, share);
+    let layered: Runner<'_> = &mut |spec, hear| layers.run(spec, hear, &mut *runner);
+    let _held = plan
+        .base
+        .as_ref()
+        .map(|base| base::begin(base, store, shown, share))
+        .transpose()?;
     let root = Dir::open(shown).at("open", shown)?;
     let tree = Tree::new(&root, shown, epoch(plan));
     let site = Site {
         plan,
         stage,
+        keeping: &keeping,
         shown,
         root: &root,
         tree: &tree,
@@ -251,13 +296,13 @@ fn make(
             installed: &installed,
             fresh,
         };
-        site.round(&round, &mut guards, runner)?;
+        site.round(&round, &mut guards, layered)?;
         fresh = false;
     }
     stage.point()?;
     guards.remove(&tree)?;
     finish(plan, &tree)?;
-    normalise::normalise(&root, shown, &tree, epoch(plan))
+    normalise::normalise(&root, shown, &tree, epoch(plan), &layers.changed())
 }
 
 /// The packages that are to come, in the order of unpacking, by rounds.
@@ -309,12 +354,17 @@ impl Site<'_> {
             started: Instant::now(),
         };
         let before = before(self.tree, round.installed, round.debs)?;
-        let threads = std::thread::available_parallelism()
-            .map_or(2, usize::from)
-            .min(THREADS);
         let aliases = Aliases::debian(self.plan.sources.merged_usr);
         let time = epoch(self.plan);
-        let mut unpacker = Unpacker::new(self.root, round.debs, &before, aliases, time, threads);
+        let mut unpacker = Unpacker::new(
+            self.root,
+            round.debs,
+            &before,
+            aliases,
+            time,
+            threads(),
+            self.keeping,
+        );
         self.setup(round, &mut unpacker)?;
         let count = (AtomicU64::new(0), AtomicU64::new(0));
         let tell = |name: &str, bytes: u64| {

@@ -1,7 +1,10 @@
 //! From an [`ImageSpec`](jaula_plan::spec::rootfs::ImageSpec) to a finished image: [`plan`] reads and verifies indices
 //! and chooses packages; [`build`] fetches, unpacks, configures, and hands the tree to the store.
 //!
-//! An image that adds packages to one the store already has is made from a copy of that one; only what is missing is
+//! Packages that were unpacked before are not unpacked again: [`crate::unpack`] keeps them. Where trees share their
+//! files, scripts run in a layer above ([`layer`]).
+//!
+//! An image that adds packages to one the store already has is made from that one, whose files it shares; only what is missing is
 //! fetched and unpacked. Its scripts ran in another order than in an image made whole, so its bytes need not be those of
 //! such an image: it has a digest of its own, made from its lock and its base's. Where bytes count ([`Way::Whole`]),
 //! it is made from nothing.
@@ -14,6 +17,7 @@ mod error;
 mod guards;
 mod identity;
 mod indices;
+mod layer;
 mod layout;
 mod mismatch;
 mod normalise;

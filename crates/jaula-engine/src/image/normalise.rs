@@ -1,12 +1,14 @@
 //! What only one run has is taken out of a finished tree, so that the same packages give the same bytes.
 
 use super::error::BuildError;
+use super::layer::{self, Changed};
 use super::layout::Tree;
 use crate::error::At;
 use jaula_sys::tree::{Dir, Kind};
-use std::collections::HashSet;
-use std::ffi::CString;
+use std::collections::{HashMap, HashSet};
+use std::ffi::{CString, OsStr};
 use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// Files that tell of the run: mmdebstrap(1) removes most of these too.
@@ -24,7 +26,14 @@ const FILES: [&str; 10] = [
 ];
 
 /// Does it, and tells how many bytes the tree has on disk, a file with several names counted once.
-pub fn normalise(root: &Dir, shown: &Path, tree: &Tree<'_>, epoch: i64) -> Result<u64, BuildError> {
+/// `changed` are files of which other names are to be given too.
+pub fn normalise(
+    root: &Dir,
+    shown: &Path,
+    tree: &Tree<'_>,
+    epoch: i64,
+    changed: &Changed,
+) -> Result<u64, BuildError> {
     for path in FILES {
         tree.remove(path)?;
     }
@@ -35,17 +44,17 @@ pub fn normalise(root: &Dir, shown: &Path, tree: &Tree<'_>, epoch: i64) -> Resul
     for dir in ["run", "tmp"] {
         empty(root, dir, shown)?;
     }
-    let mut usage = Usage::default();
-    clamp(root, shown, epoch, 0, &mut usage)?;
-    Ok(usage.bytes)
-}
-
-/// What the walk over the tree counts by the way.
-#[derive(Default)]
-struct Usage {
-    bytes: u64,
-    /// Inodes of files that have several names.
-    seen: HashSet<u64>,
+    let mut walk = Walk {
+        root,
+        epoch,
+        changed,
+        bytes: 0,
+        seen: HashSet::new(),
+        parted: HashMap::new(),
+        own: HashSet::new(),
+    };
+    walk.clamp(root, shown, 0)?;
+    Ok(walk.bytes)
 }
 
 /// Removes what is in a directory of the root, but `run/lock`, which `/var/lock` leads to.
@@ -58,66 +67,105 @@ fn empty(root: &Dir, name: &str, shown: &Path) -> Result<(), BuildError> {
     for entry in dir.entries().at("list", &path)? {
         let lock = name == "run" && entry.name.as_c_str() == c"lock";
         if !lock {
-            remove(&dir, &entry.name, 0).at("empty", &path)?;
+            layer::discard(&dir, &entry.name).at("empty", &path)?;
         }
     }
     Ok(())
 }
 
-fn remove(dir: &Dir, name: &CString, depth: usize) -> std::io::Result<()> {
-    if dir.stat(name)?.kind != Kind::Dir {
-        return dir.unlink(name);
-    }
-    if depth > 256 {
-        return Err(ErrorKind::InvalidInput.into());
-    }
-    let below = dir.dir(name)?;
-    for entry in below.entries()? {
-        remove(&below, &entry.name, depth + 1)?;
-    }
-    dir.remove_dir(name)
-}
-
-/// No time in the tree is later than `epoch`.
-fn clamp(
-    dir: &Dir,
-    shown: &Path,
+/// The walk over the finished tree.
+struct Walk<'a> {
+    root: &'a Dir,
     epoch: i64,
-    depth: usize,
-    usage: &mut Usage,
-) -> Result<(), BuildError> {
-    if depth > 256 {
-        return Err(BuildError::Io(
-            std::io::Error::from(ErrorKind::InvalidInput).at_path(shown),
-        ));
+    changed: &'a Changed,
+    /// On disk.
+    bytes: u64,
+    /// Inodes of files that have several names.
+    seen: HashSet<u64>,
+    /// Those that were shared with other trees and got a later time: the new inode, where it is, and its name.
+    parted: HashMap<u64, (Dir, CString)>,
+    /// Inodes that several names were given to here.
+    own: HashSet<u64>,
+}
+
+impl Walk<'_> {
+    /// No time in the tree is later than `epoch`.
+    fn clamp(&mut self, dir: &Dir, shown: &Path, depth: usize) -> Result<(), BuildError> {
+        if depth > 256 {
+            return Err(BuildError::Io(
+                std::io::Error::from(ErrorKind::InvalidInput).at_path(shown),
+            ));
+        }
+        // As the directory was before names in it were given anew.
+        let mut before = None;
+        for entry in dir.entries().at("list", shown)? {
+            let path = || shown.join(OsStr::from_bytes(entry.name.to_bytes()));
+            let mut stat = dir.stat(&entry.name).at("look at", path())?;
+            let several = stat.kind == Kind::File && stat.nlink > 1;
+            let late = stat.mtime > self.epoch || (stat.mtime == self.epoch && stat.mtime_nsec > 0);
+            // Its last other name may have been parted from it by now.
+            let elsewhere = stat.kind == Kind::File
+                && (self.parted.contains_key(&stat.ino) || self.changed.contains_key(&stat.ino));
+            if before.is_none() && (elsewhere || several && late) {
+                before = Some(dir.stat_self().at("look at", shown)?);
+            }
+            if elsewhere {
+                self.join(dir, &entry.name, stat.ino).at("link", path())?;
+                stat = dir.stat(&entry.name).at("look at", path())?;
+                self.own.insert(stat.ino);
+            }
+            if stat.nlink < 2 || stat.kind == Kind::Dir || self.seen.insert(stat.ino) {
+                self.bytes = self.bytes.saturating_add(stat.disk);
+            }
+            if stat.kind == Kind::Dir {
+                let below = dir.dir(&entry.name).at("open", path())?;
+                self.clamp(&below, &path(), depth + 1)?;
+            }
+            if stat.mtime > self.epoch || (stat.mtime == self.epoch && stat.mtime_nsec > 0) {
+                if stat.kind == Kind::File && stat.nlink > 1 && !self.own.contains(&stat.ino) {
+                    // It may be a file of other images, which nobody may change.
+                    layer::part(dir, &entry.name, &stat).at("copy", path())?;
+                    let dir = dir.try_clone().at("open", shown)?;
+                    self.parted.insert(stat.ino, (dir, entry.name.clone()));
+                }
+                dir.set_mtime(&entry.name, self.epoch, 0)
+                    .at("set the time of", path())?;
+            }
+        }
+        if depth == 0 && before.is_none() {
+            before = Some(dir.stat_self().at("look at", shown)?);
+        }
+        if let Some(stat) = before {
+            let mtime = stat.mtime.min(self.epoch);
+            let nsec = if depth == 0 || mtime < stat.mtime {
+                0
+            } else {
+                stat.mtime_nsec
+            };
+            dir.set_self(stat.uid, stat.gid, stat.mode, mtime, nsec)
+                .at("set the time of", shown)?;
+        }
+        Ok(())
     }
-    for entry in dir.entries().at("list", shown)? {
-        let path = || {
-            shown.join(
-                <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(
-                    entry.name.to_bytes(),
-                ),
-            )
+
+    /// Gives the name to the file that its own inode became.
+    fn join(&self, dir: &Dir, name: &CString, ino: u64) -> std::io::Result<()> {
+        if let Some((from, first)) = self.parted.get(&ino) {
+            dir.unlink(name)?;
+            return from.link(first, dir, name);
+        }
+        let path = self.changed.get(&ino);
+        let Some((parent, last)) = path.and_then(|path| path.parent().zip(path.file_name())) else {
+            return Ok(());
         };
-        let stat = dir.stat(&entry.name).at("look at", path())?;
-        if stat.nlink < 2 || stat.kind == Kind::Dir || usage.seen.insert(stat.ino) {
-            usage.bytes = usage.bytes.saturating_add(stat.disk);
-        }
-        if stat.kind == Kind::Dir {
-            let below = dir.dir(&entry.name).at("open", path())?;
-            clamp(&below, &path(), epoch, depth + 1, usage)?;
-        }
-        if stat.mtime > epoch || (stat.mtime == epoch && stat.mtime_nsec > 0) {
-            dir.set_mtime(&entry.name, epoch, 0)
-                .at("set the time of", path())?;
-        }
+        let from = if parent.as_os_str().is_empty() {
+            self.root.try_clone()?
+        } else {
+            self.root.open_beneath(parent)?
+        };
+        dir.unlink(name)?;
+        from.link(&CString::new(last.as_bytes())?, dir, name)
     }
-    if depth == 0 {
-        let stat = dir.stat_self().at("look at", shown)?;
-        dir.set_self(stat.uid, stat.gid, stat.mode, stat.mtime.min(epoch), 0)
-            .at("set the time of", shown)?;
-    }
-    Ok(())
 }
 
 trait AtPath {

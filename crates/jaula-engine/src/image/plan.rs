@@ -8,6 +8,7 @@ use crate::event::{Event, Observer, Phase};
 use crate::fetch::Client;
 use crate::plan::Preview;
 use crate::store::Store;
+use crate::unpack::Share;
 use crate::view::Image;
 use jaula_plan::explain::{ExplainLine, word};
 use jaula_plan::facts::archive::{AptFacts, SourcesFile};
@@ -62,6 +63,8 @@ pub struct PlannedPackage {
     pub installed_size: u64,
     /// In the store already.
     pub kept: bool,
+    /// In the store already, and unpacked.
+    pub unpacked: bool,
     /// In the base already.
     pub in_base: bool,
 }
@@ -77,6 +80,7 @@ pub struct ImagePlan {
     pub(super) base: Option<Base>,
     pub(super) ready: Option<Image>,
     pub(super) stage: PathBuf,
+    pub(super) share: Option<Share>,
 }
 
 impl ImagePlan {
@@ -116,7 +120,7 @@ impl ImagePlan {
             .packages
             .iter()
             .zip(&self.lock.packages)
-            .filter(|(planned, _)| !planned.kept && !planned.in_base);
+            .filter(|(planned, _)| !planned.kept && !planned.unpacked && !planned.in_base);
         missing.fold((0, 0), |(count, bytes), (_, locked)| {
             (count + 1, bytes + locked.size)
         })
@@ -185,7 +189,7 @@ impl fmt::Display for ImagePlan {
             next(
                 f,
                 format!(
-                    "copy image {} with {} of the packages",
+                    "begin with image {}, which has {} of the packages",
                     base.digest, base.packages
                 ),
             )?;
@@ -199,6 +203,16 @@ impl fmt::Display for ImagePlan {
             f,
             format!("unpack {new} packages into a stage of the store, and write dpkg's database"),
         )?;
+        let known = self
+            .packages
+            .iter()
+            .filter(|package| package.unpacked && !package.in_base);
+        let (known, way) = (known.count(), self.share.map(Share::as_str));
+        writeln!(
+            f,
+            "     {known} of them were unpacked before; files of the tree are made by {}",
+            way.unwrap_or("reflink, hard link or copy, as is found out in this store then")
+        )?;
         next(
             f,
             "run the preinst scripts and dpkg --configure in a jail without network".to_owned(),
@@ -209,10 +223,11 @@ impl fmt::Display for ImagePlan {
         )?;
         next(f, "put the tree into the store".to_owned())?;
         for (planned, package) in self.packages.iter().zip(&lock.packages) {
-            let place = match (planned.in_base, planned.kept) {
-                (true, _) => "in the base",
-                (false, true) => "in the store",
-                (false, false) => "to be fetched",
+            let place = match (planned.in_base, planned.unpacked, planned.kept) {
+                (true, _, _) => "in the base",
+                (false, true, _) => "unpacked in the store",
+                (false, false, true) => "in the store",
+                (false, false, false) => "to be fetched",
             };
             let (name, version, arch) = (&package.name, &package.version, &package.arch);
             writeln!(
@@ -249,6 +264,7 @@ impl Preview for ImagePlan {
                     "path": package.path,
                     "role": package.role.as_str(),
                     "kept": planned.kept,
+                    "unpacked": planned.unpacked,
                     "in_base": planned.in_base,
                 })
             })
@@ -262,6 +278,7 @@ impl Preview for ImagePlan {
             "sources": &self.sources,
             "base": self.base.as_ref().map(|base| base.digest),
             "fetch": { "packages": count, "bytes": bytes },
+            "share": self.share,
             "epoch": self.epoch(),
             "packages": packages,
         })
@@ -411,6 +428,7 @@ pub fn plan(
     });
     for (planned, locked) in packages.iter_mut().zip(&lock.packages) {
         planned.kept = store.package(&locked.sha256).is_some();
+        planned.unpacked = store.has_unpacked(&locked.sha256);
     }
     let identity = Identity::read(&spec.options, sources.merged_usr)?;
     let whole = identity.over(Digest(lock.digest()));
@@ -424,6 +442,7 @@ pub fn plan(
         base: None,
         ready: store.image(&whole)?,
         stage,
+        share: store.last_share(),
     };
     if plan.ready.is_none() && way == Way::Reuse && identity::may_go_on(&spec.options) {
         base::choose(&mut plan, store)?;

@@ -109,6 +109,7 @@ pub fn solve(
             replaces: package.replaces().to_owned(),
             installed_size: package.installed_size(),
             kept: false,
+            unpacked: false,
             in_base: false,
         });
     }

@@ -18,6 +18,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
+mod shared;
+
 fn now() -> u64 {
     jaula_testkit::repo::now()
 }
@@ -324,14 +326,8 @@ fn only_what_is_missing_is_fetched_and_unpacked() {
         states,
         "Package: library\nArchitecture: amd64\nAuto-Installed: 1\n\n"
     );
-    // The base is as it was, and no file of it is shared.
+    // The base is as it was, although files of it are shared.
     assert_eq!(tree(base.root()), before);
-    let inode = |image: &Image| {
-        std::fs::metadata(image.root().join("usr/bin/tool"))
-            .unwrap()
-            .ino()
-    };
-    assert_ne!(inode(&base), inode(&image));
     // Whole, it has another digest.
     let whole = world.plan().unwrap();
     assert_ne!(whole.digest(), plan.digest());

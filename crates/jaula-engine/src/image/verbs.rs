@@ -101,7 +101,9 @@ impl Engine {
         plan: &ImagePlan,
         observer: &dyn Observer,
     ) -> Result<Vec<PathBuf>, EngineError> {
-        super::build::fetch(plan, self.store(), &self.client()?, observer)?;
+        // The archives themselves are wanted, whatever is unpacked.
+        let none = std::collections::HashMap::new();
+        super::build::fetch(plan, self.store(), &none, &self.client()?, observer)?;
         let packages = plan.lock().packages.iter();
         Ok(packages
             .map(|package| self.store().package_path(&package.sha256))

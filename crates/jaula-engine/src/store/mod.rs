@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! packages/sha256/ab/<hex>   packages as fetched, named by their own SHA-256 (resumable halves in packages/part/)
+//! unpacked/<hex>/            the same packages unpacked, by the same names: contents and an index
+//! share                      how files of those get into trees, as it was found the last time
 //! indices/<hex>              parsed package indices, named by the SHA-256 of the index they were parsed from
 //! releases/<hex>             the last verified InRelease of an archive, named by the SHA-256 of its URL
 //! images/<hex>/              a finished image, named by its digest; never written again
@@ -28,6 +30,7 @@ mod manifest;
 mod request;
 mod stage;
 mod tags;
+mod unpacked;
 
 pub use error::StoreError;
 pub use manifest::{Ids, Manifest};
@@ -38,6 +41,7 @@ pub use stage::{Begin, Stage};
 use crate::error::At;
 use crate::fault::Faults;
 use crate::journal::Journal;
+use crate::unpack::Share;
 use crate::view::Image;
 use jaula_plan::names::{Digest, Tag};
 use jaula_plan::spec::rootfs::{ImageSpec, Reference};
@@ -52,6 +56,7 @@ use std::sync::Arc;
 pub struct Store {
     root: PathBuf,
     faults: Option<Arc<Faults>>,
+    forced: Option<Share>,
 }
 
 impl Store {
@@ -71,7 +76,11 @@ impl Store {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error).at("open", &root)?,
         }
-        Ok(Self { root, faults: None })
+        Ok(Self {
+            root,
+            faults: None,
+            forced: None,
+        })
     }
 
     /// The same store, with a fault made on purpose in what is changed through it.

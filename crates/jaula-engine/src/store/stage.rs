@@ -184,6 +184,8 @@ impl Stage {
         let stage = Dir::open(&self.dir).at("open", &self.dir)?;
         stage.sync_file_system().at("sync", &self.dir)?;
         self.point()?;
+        self.store.adopt_unpacked(&self.dir)?;
+        self.point()?;
         let (stages, images) = (self.store.made("stages")?, self.store.made("images")?);
         let (from, to) = (
             Dir::open(&stages).at("open", &stages)?,
@@ -205,6 +207,24 @@ impl Stage {
             }
         }
         Ok(Image::new(digest, self.store.image_dir(&digest)))
+    }
+
+    /// How files of kept packages get into the tree, and where those packages come to be that are not kept yet.
+    pub(crate) fn unpacking(&self) -> Result<(crate::unpack::Share, PathBuf), StoreError> {
+        let share = self.store.probe_share(&self.dir)?;
+        let place = self.dir.join(super::unpacked::PLACE);
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&place)
+            .at("make", &place)?;
+        Ok((share, place))
+    }
+
+    /// The tree comes to nothing, but its packages were unpacked: they are kept, so that this is not done again.
+    pub(crate) fn keep_unpacked(&self) -> Result<(), StoreError> {
+        let stage = Dir::open(&self.dir).at("open", &self.dir)?;
+        stage.sync_file_system().at("sync", &self.dir)?;
+        self.store.adopt_unpacked(&self.dir)
     }
 
     /// Removes the stage and says whether that worked; dropping it does the same without a word.

@@ -18,6 +18,15 @@ pub enum UnpackError {
         #[source]
         source: io::Error,
     },
+    /// What is kept of an unpacked package.
+    #[error("cannot keep the unpacked package {package}")]
+    Keep {
+        /// The package.
+        package: String,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
     /// The archive's file itself.
     #[error("cannot read {}", jaula_plan::explain::shown(.path))]
     Archive {
@@ -114,7 +123,9 @@ impl UnpackError {
     /// What sort of failure it is.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Tree { source, .. } | Self::Archive { source, .. } => kind_of_io(source),
+            Self::Tree { source, .. }
+            | Self::Archive { source, .. }
+            | Self::Keep { source, .. } => kind_of_io(source),
             Self::Tar {
                 source: TarError::Read { source, .. },
                 ..

@@ -4,6 +4,7 @@ use super::aliases::Aliases;
 use super::deb::{Deb, Deferred, Unpacked, Wave};
 use super::error::UnpackError;
 use super::hash::HashReader;
+use super::kept::{Contents, Keeper, Kept, KeptEntry, Share};
 use super::registry::{Party, Registry, Verdict};
 use super::rules::{Diversions, StatOverrides};
 use super::writer::{Attributes, FillError, Writer, c_name, failed, shown};
@@ -12,9 +13,9 @@ use jaula_repo::tar::{Kind, Meta, TarError};
 use jaula_sys::tree::{Dir, Kind as Made};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Unpacks packages into a tree, in parallel.
 pub struct Unpacker<'a> {
@@ -32,6 +33,39 @@ pub struct Unpacker<'a> {
     threads: usize,
     /// Whether the tree is all of these packages, and nothing was finished yet.
     whole: AtomicBool,
+    keeping: &'a Keeping<'a>,
+}
+
+/// What is there of the packages' content, and what becomes of it.
+#[derive(Debug)]
+pub struct Keeping<'a> {
+    share: Share,
+    /// Where packages that are not kept yet come to be.
+    place: &'a Dir,
+    /// By the package's SHA-256.
+    kept: Mutex<HashMap<[u8; 32], Arc<Kept>>>,
+}
+
+impl<'a> Keeping<'a> {
+    /// `kept` are packages that are kept already, by their SHA-256; the others come to be in `place`, each under its
+    /// SHA-256.
+    pub fn new(share: Share, place: &'a Dir, kept: HashMap<[u8; 32], Arc<Kept>>) -> Self {
+        Self {
+            share,
+            place,
+            kept: Mutex::new(kept),
+        }
+    }
+
+    fn of(&self, sha256: &[u8; 32]) -> Option<Arc<Kept>> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.get(sha256).cloned()
+    }
+
+    fn insert(&self, sha256: [u8; 32], kept: Kept) {
+        let mut all = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(sha256, Arc::new(kept));
+    }
 }
 
 /// Who was there before, for [`Unpacker::new`]: packages as (name, version, Replaces), and who brought which path
@@ -76,7 +110,7 @@ impl Before {
 }
 
 impl<'a> Unpacker<'a> {
-    /// `debs` in unpack order; `time` for what no archive gives a time.
+    /// `debs` in unpack order; `time` for what no archive gives a time, and no file that is shared is later.
     pub fn new(
         root: &'a Dir,
         debs: &'a [Deb],
@@ -84,6 +118,7 @@ impl<'a> Unpacker<'a> {
         aliases: Aliases,
         time: i64,
         threads: usize,
+        keeping: &'a Keeping<'a>,
     ) -> Self {
         let registry = Registry::new(&before.parties, &before.paths);
         if before.before == 0 {
@@ -106,6 +141,7 @@ impl<'a> Unpacker<'a> {
             linked: Mutex::default(),
             threads: threads.max(1),
             whole: AtomicBool::new(before.before == 0),
+            keeping,
         }
     }
 
@@ -263,50 +299,105 @@ impl<'a> Unpacker<'a> {
         all: bool,
         writer: &mut Writer<'_>,
     ) -> Result<Done, UnpackError> {
+        if let Some(kept) = self.keeping.of(&deb.sha256) {
+            self.check(deb, kept.control())?;
+            return self.from_kept(index, deb, all, writer, &kept);
+        }
         let archive_error = |source| UnpackError::Archive {
             path: deb.path.clone(),
             source,
         };
-        let altered = |what| UnpackError::Altered {
-            package: deb.name.clone(),
-            what,
-            path: deb.path.clone(),
-        };
         let file = File::open(&deb.path).map_err(archive_error)?;
         if file.metadata().map_err(archive_error)?.len() != deb.size {
-            return Err(altered("size"));
+            return Err(altered(deb, "size"));
         }
         let mut reader = HashReader::new(file);
-        let deb_error = |source| UnpackError::Deb {
-            package: deb.name.clone(),
-            source,
-        };
         let result = self.stream(index, deb, all, writer, &mut reader);
         let (bytes, sha256) = reader.finish().map_err(archive_error)?;
         if sha256 != deb.sha256 || bytes != deb.size {
             // An altered package fails in many ways: this is the reason.
-            return Err(altered("SHA-256"));
+            return Err(altered(deb, "SHA-256"));
         }
-        let done = result?;
+        let (done, keeper) = result?;
         let control = match &done {
             Done::Unpacked(done) => &done.control,
             Done::Deferred(control) => control,
         };
-        let stanza = control.stanza().map_err(|error| deb_error(error.into()))?;
-        for (field, want) in [
-            ("Package", &deb.name),
-            ("Version", &deb.version),
-            ("Architecture", &deb.arch),
-        ] {
-            if stanza.field(field) != Some(want) {
-                return Err(altered(match field {
-                    "Package" => "name",
-                    "Version" => "version",
-                    _ => "architecture",
-                }));
-            }
+        self.check(deb, control)?;
+        if let Some(keeper) = keeper {
+            let kept = keeper.finish(control).map_err(keep_error(deb))?;
+            self.keeping.insert(deb.sha256, kept);
         }
         Ok(done)
+    }
+
+    /// Whether a control part is that of the package that the index lists.
+    fn check(&self, deb: &Deb, control: &Control) -> Result<(), UnpackError> {
+        let stanza = control.stanza().map_err(|error| UnpackError::Deb {
+            package: deb.name.clone(),
+            source: error.into(),
+        })?;
+        for (field, want, what) in [
+            ("Package", &deb.name, "name"),
+            ("Version", &deb.version, "version"),
+            ("Architecture", &deb.arch, "architecture"),
+        ] {
+            if stanza.field(field) != Some(want) {
+                return Err(altered(deb, what));
+            }
+        }
+        Ok(())
+    }
+
+    /// A package from what was kept of it.
+    fn from_kept(
+        &self,
+        index: usize,
+        deb: &Deb,
+        all: bool,
+        writer: &mut Writer<'_>,
+        kept: &Kept,
+    ) -> Result<Done, UnpackError> {
+        let control = kept.control();
+        let again = !all && diverts(control);
+        if again && !deb.essential {
+            return Ok(Done::Deferred(Box::new(control.clone())));
+        }
+        let mut package = self.begin(index, deb, writer, control)?;
+        for (number, entry) in kept.entries().iter().enumerate() {
+            package.entry(number, entry, kept.into())?;
+        }
+        package.end(index, control.clone(), again)
+    }
+
+    fn begin<'p, 'w>(
+        &'p self,
+        index: usize,
+        deb: &'p Deb,
+        writer: &'p mut Writer<'w>,
+        control: &Control,
+    ) -> Result<OnePackage<'p, 'a, 'w>, UnpackError> {
+        let mut conffiles: HashMap<Vec<u8>, Option<Option<[u8; 16]>>> = HashMap::new();
+        for conffile in control.conffiles().map_err(|source| UnpackError::Deb {
+            package: deb.name.clone(),
+            source,
+        })? {
+            if !conffile.remove_on_upgrade {
+                conffiles.insert(
+                    conffile.path.trim_start_matches('/').as_bytes().to_vec(),
+                    None,
+                );
+            }
+        }
+        Ok(OnePackage {
+            unpacker: self,
+            number: self.number(index),
+            name: &deb.name,
+            writer,
+            conffiles,
+            list: Vec::new(),
+            listed: HashSet::new(),
+        })
     }
 
     fn stream(
@@ -316,68 +407,41 @@ impl<'a> Unpacker<'a> {
         all: bool,
         writer: &mut Writer<'_>,
         reader: &mut HashReader<File>,
-    ) -> Result<Done, UnpackError> {
+    ) -> Result<(Done, Option<Keeper>), UnpackError> {
         let deb_error = |source| UnpackError::Deb {
             package: deb.name.clone(),
             source,
         };
         let (control, mut data) = archive::open(reader).map_err(deb_error)?;
-        let diverts = |script: &[u8]| script.windows(11).any(|window| window == b"dpkg-divert");
-        let again = !all && control.file("preinst").is_some_and(diverts);
+        let again = !all && diverts(&control);
         if again && !deb.essential {
-            return Ok(Done::Deferred(Box::new(control)));
+            return Ok((Done::Deferred(Box::new(control)), None));
         }
-        let mut conffiles: HashMap<Vec<u8>, Option<Option<[u8; 16]>>> = HashMap::new();
-        for conffile in control.conffiles().map_err(deb_error)? {
-            if !conffile.remove_on_upgrade {
-                conffiles.insert(
-                    conffile.path.trim_start_matches('/').as_bytes().to_vec(),
-                    None,
-                );
-            }
-        }
-        let mut package = OnePackage {
-            unpacker: self,
-            number: self.number(index),
-            name: &deb.name,
-            writer,
-            conffiles,
-            list: Vec::new(),
-            listed: HashSet::new(),
-        };
-        let mut count = 0;
+        let name = c_name(jaula_repo::hex::encode(&deb.sha256).as_bytes());
+        let mut keeper = Keeper::new(self.keeping.place, &name).map_err(keep_error(deb))?;
+        let mut package = self.begin(index, deb, writer, &control)?;
         let tar = |source| UnpackError::Tar {
             package: Some(deb.name.clone()),
             source,
         };
+        let mut count = 0;
         while let Some(mut entry) = data.next_entry().map_err(tar)? {
             let meta = entry.meta().clone();
-            package.entry(&meta, &mut entry, count)?;
+            let conffile = package.conffiles.contains_key(meta.path.as_bytes());
+            let kept = keeper.add(package.writer, &meta, &mut entry, conffile);
+            kept.map_err(|error| match error {
+                FillError::Tree(error) => error,
+                FillError::Content(source) => tar(TarError::Read {
+                    entry: count,
+                    source,
+                }),
+            })?;
+            if let Some((number, entry)) = keeper.last() {
+                package.entry(number, entry, keeper.contents())?;
+            }
             count += 1;
         }
-        let OnePackage {
-            conffiles: laid,
-            list,
-            ..
-        } = package;
-        let declared = control.conffiles().map_err(deb_error)?;
-        let conffiles = declared
-            .iter()
-            .filter_map(|conffile| {
-                let md5 = laid
-                    .get(conffile.path.trim_start_matches('/').as_bytes())
-                    .copied()
-                    .flatten()?;
-                Some((conffile.path.to_owned(), md5))
-            })
-            .collect();
-        Ok(Done::Unpacked(Box::new(Unpacked {
-            index,
-            control,
-            conffiles,
-            list,
-            again,
-        })))
+        Ok((package.end(index, control, again)?, Some(keeper)))
     }
 
     /// Makes one of our own links with what it leads to, once.
@@ -411,6 +475,27 @@ impl<'a> Unpacker<'a> {
     }
 }
 
+/// Whether a package's preinst diverts files of others.
+fn diverts(control: &Control) -> bool {
+    let words = |script: &[u8]| script.windows(11).any(|window| window == b"dpkg-divert");
+    control.file("preinst").is_some_and(words)
+}
+
+fn keep_error(deb: &Deb) -> impl FnOnce(std::io::Error) -> UnpackError {
+    |source| UnpackError::Keep {
+        package: deb.name.clone(),
+        source,
+    }
+}
+
+fn altered(deb: &Deb, what: &'static str) -> UnpackError {
+    UnpackError::Altered {
+        package: deb.name.clone(),
+        what,
+        path: deb.path.clone(),
+    }
+}
+
 enum Done {
     Unpacked(Box<Unpacked>),
     Deferred(Box<Control>),
@@ -428,6 +513,32 @@ struct OnePackage<'p, 'a, 'w> {
 }
 
 impl OnePackage<'_, '_, '_> {
+    /// All entries came.
+    fn end(self, index: usize, control: Control, again: bool) -> Result<Done, UnpackError> {
+        let declared = control.conffiles().map_err(|source| UnpackError::Deb {
+            package: self.name.to_owned(),
+            source,
+        })?;
+        let conffiles = declared
+            .iter()
+            .filter_map(|conffile| {
+                let md5 = self
+                    .conffiles
+                    .get(conffile.path.trim_start_matches('/').as_bytes())
+                    .copied()
+                    .flatten()?;
+                Some((conffile.path.to_owned(), md5))
+            })
+            .collect();
+        Ok(Done::Unpacked(Box::new(Unpacked {
+            index,
+            control,
+            conffiles,
+            list: self.list,
+            again,
+        })))
+    }
+
     /// Where a path of the archive really is: diverted, led through our links, and with the ending of a new
     /// configuration file.
     fn locate(&mut self, as_written: &[u8], conffile: bool) -> Result<Vec<u8>, UnpackError> {
@@ -453,10 +564,11 @@ impl OnePackage<'_, '_, '_> {
 
     fn entry(
         &mut self,
-        meta: &Meta,
-        content: &mut impl Read,
-        count: u64,
+        number: usize,
+        entry: &KeptEntry,
+        contents: Contents<'_>,
     ) -> Result<(), UnpackError> {
+        let meta = &entry.meta;
         let as_written = meta.path.as_bytes();
         if as_written.contains(&b'\n') {
             // The list of files could not hold it; dpkg refuses it too.
@@ -506,15 +618,11 @@ impl OnePackage<'_, '_, '_> {
         {
             return Ok(());
         }
-        if !conffile {
-            return self.make(&path, meta, content, attributes, count);
+        self.make(&path, number, entry, contents, attributes)?;
+        if conffile {
+            let md5 = entry.md5.filter(|_| !waits);
+            self.conffiles.insert(as_written.to_vec(), Some(md5));
         }
-        let mut hashed: HashReader<_, md5::Md5> = HashReader::new(content);
-        self.make(&path, meta, &mut hashed, attributes, count)?;
-        let md5 = <[u8; 16]>::try_from(hashed.digest())
-            .ok()
-            .filter(|_| !waits);
-        self.conffiles.insert(as_written.to_vec(), Some(md5));
         Ok(())
     }
 
@@ -533,11 +641,13 @@ impl OnePackage<'_, '_, '_> {
     fn make(
         &mut self,
         path: &[u8],
-        meta: &Meta,
-        content: &mut impl Read,
+        number: usize,
+        entry: &KeptEntry,
+        contents: Contents<'_>,
         attributes: Attributes,
-        count: u64,
     ) -> Result<(), UnpackError> {
+        let meta = &entry.meta;
+        let sharing = (self.unpacker.keeping.share, self.unpacker.default.mtime);
         let registry = &self.unpacker.registry;
         // Parents that have no entry of their own still exclude anything else at their path.
         let (parent, _) = Writer::split(path);
@@ -554,16 +664,16 @@ impl OnePackage<'_, '_, '_> {
                 return Ok(());
             }
             let made = match &meta.kind {
-                Kind::File => dir.create(&name, 0o600).map(Some),
-                Kind::Symlink(target) => dir.symlink(&c_name(target), &name).map(|()| None),
-                Kind::Fifo => dir.fifo(&name, 0o600).map(|()| None),
+                Kind::File => contents.lay(number, entry, (&dir, &name), attributes, sharing),
+                Kind::Symlink(target) => dir.symlink(&c_name(target), &name),
+                Kind::Fifo => dir.fifo(&name, 0o600),
                 Kind::Hardlink(target) => {
                     let target = target.as_bytes();
                     let waits = self.conffiles.get(target) == Some(&Some(None));
                     let real = self.locate(target, waits)?;
                     let (from, old) = self.writer.place(&real, &mut |path| registry.made(path))?;
                     registry.linked(self.number, path, &real);
-                    from.link(&old, &dir, &name).map(|()| None)
+                    from.link(&old, &dir, &name)
                 }
                 Kind::Directory => return Ok(()),
                 Kind::CharDevice { .. } | Kind::BlockDevice { .. } => {
@@ -574,30 +684,7 @@ impl OnePackage<'_, '_, '_> {
                 }
             };
             match made {
-                Ok(Some(mut file)) => {
-                    let filled = self.writer.fill(
-                        &mut file,
-                        path,
-                        meta.size,
-                        content,
-                        attributes,
-                        &meta.xattrs,
-                    );
-                    return filled.map_err(|error| match error {
-                        FillError::Tree(error) => error,
-                        FillError::Content(source) => {
-                            let source = TarError::Read {
-                                entry: count,
-                                source,
-                            };
-                            UnpackError::Tar {
-                                package: Some(self.name.to_owned()),
-                                source,
-                            }
-                        }
-                    });
-                }
-                Ok(None) => return Self::finish(path, meta, &dir, &name, attributes),
+                Ok(()) => return Self::finish(path, meta, &dir, &name, attributes),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                     if !registry.holds(path, self.number) {
                         return Ok(());

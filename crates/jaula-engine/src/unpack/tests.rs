@@ -50,6 +50,9 @@ impl Place {
     ) -> Result<(Wave, Vec<Vec<u8>>), UnpackError> {
         let root = Dir::open(&self.root()).unwrap();
         let before = Before::new([], &self.debs);
+        let kept = tempfile::tempdir().unwrap();
+        let place = Dir::open(kept.path()).unwrap();
+        let keeping = Keeping::new(Share::Copy, &place, Default::default());
         let mut unpacker = Unpacker::new(
             &root,
             &self.debs,
@@ -57,6 +60,7 @@ impl Place {
             Aliases::debian(merged),
             1_000_000_000,
             3,
+            &keeping,
         );
         if let Some(diversions) = rules {
             unpacker.set_rules(diversions, StatOverrides::default());

@@ -132,15 +132,14 @@ impl<'a> Writer<'a> {
         file: &mut File,
         path: &[u8],
         size: u64,
-        content: &mut impl Read,
+        content: &mut (impl Read + ?Sized),
         attributes: Attributes,
         xattrs: &[(String, Vec<u8>)],
     ) -> Result<(), FillError> {
         let tree = |error| FillError::Tree(failed("write", path)(error));
         if size <= SMALL {
             self.buffer.clear();
-            content
-                .take(size)
+            Read::take(&mut *content, size)
                 .read_to_end(&mut self.buffer)
                 .map_err(FillError::Content)?;
             file.write_all(&self.buffer).map_err(tree)?;

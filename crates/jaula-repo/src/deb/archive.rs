@@ -140,7 +140,18 @@ impl Control {
         let control = files.remove("control").ok_or(DebError::Container {
             what: "no control file",
         })?;
-        let control = String::from_utf8(control.content).map_err(|e| {
+        Self::from_parts(control.content, files)
+    }
+
+    /// From the text of the `control` file and the other files, as [`Control::text`] and [`Control::files`] give them.
+    ///
+    /// # Errors
+    /// [`DebError::Control`] and [`DebError::ControlMember`] for a `control` file that is refused.
+    pub fn from_parts(
+        control: Vec<u8>,
+        files: BTreeMap<String, ControlFile>,
+    ) -> Result<Self, DebError> {
+        let control = String::from_utf8(control).map_err(|e| {
             let good = e
                 .as_bytes()
                 .get(..e.utf8_error().valid_up_to())
