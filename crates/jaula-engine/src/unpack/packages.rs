@@ -301,7 +301,7 @@ impl<'a> Unpacker<'a> {
     ) -> Result<Done, UnpackError> {
         if let Some(kept) = self.keeping.of(&deb.sha256) {
             self.check(deb, kept.control())?;
-            return self.from_kept(index, deb, all, writer, &kept);
+            return self.laid_out(index, deb, all, writer, &kept);
         }
         let archive_error = |source| UnpackError::Archive {
             path: deb.path.clone(),
@@ -350,7 +350,7 @@ impl<'a> Unpacker<'a> {
     }
 
     /// A package from what was kept of it.
-    fn from_kept(
+    fn laid_out(
         &self,
         index: usize,
         deb: &Deb,
