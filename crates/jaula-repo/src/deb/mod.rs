@@ -5,6 +5,7 @@ pub mod archive;
 pub mod control;
 pub mod dpkg;
 pub mod packages;
+pub mod preferences;
 pub mod relation;
 pub mod release;
 pub mod version;

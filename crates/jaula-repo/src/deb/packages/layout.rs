@@ -17,9 +17,9 @@ use super::IndexError;
 
 pub(super) const MAGIC: [u8; 8] = *b"JAULAPKG";
 /// Raised whenever the meaning of the bytes changes; another number is refused, never converted.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 pub(super) const HEADER: usize = 64;
-pub(super) const RECORD: usize = 108;
+pub(super) const RECORD: usize = 112;
 pub(super) const PROVIDE: usize = 12;
 /// A block longer than this is refused: offsets are u32, and no real index comes near.
 pub(super) const MAX_BLOCK: usize = 1 << 30;
@@ -42,9 +42,10 @@ pub(super) enum Text {
     Replaces,
     Provides,
     Suggests,
+    Task,
 }
 
-pub(super) const TEXTS: usize = 14;
+pub(super) const TEXTS: usize = 15;
 pub(super) const SIZE_AT: usize = TEXTS * 4;
 pub(super) const INSTALLED_AT: usize = SIZE_AT + 8;
 pub(super) const SHA256_AT: usize = INSTALLED_AT + 8;

@@ -375,6 +375,8 @@ texts! {
     replaces Replaces;
     /// `Provides`, valid
     provides Provides;
+    /// `Task`: names of tasks, separated by commas
+    task Task;
 }
 
 impl<'a> Package<'a> {
@@ -427,7 +429,7 @@ impl<'a> Package<'a> {
         self.byte(layout::FLAGS_AT) & layout::FLAG_ESSENTIAL != 0
     }
 
-    /// `Protected: yes`
+    /// `Protected: yes`, or `Important: yes` as it was called before
     pub fn protected(&self) -> bool {
         self.byte(layout::FLAGS_AT) & layout::FLAG_PROTECTED != 0
     }

@@ -76,6 +76,8 @@ struct Fields<'a> {
     priority: &'a str,
     essential: &'a str,
     protected: &'a str,
+    /// The name that `Protected` had before (deb-control(5)).
+    important: &'a str,
     seen: u32,
 }
 
@@ -84,7 +86,7 @@ fn slot<'f, 'a>(fields: &'f mut Fields<'a>, name: &str) -> Option<(&'f mut &'a s
     // The length decides nearly everything, so that the many fields we pass over cost one look.
     let text = |t: Text| t as usize;
     let candidates: &[(&str, usize)] = match name.len() {
-        4 => &[("Size", 20)],
+        4 => &[("Size", 20), ("Task", text(Text::Task))],
         6 => &[
             ("SHA256", 21),
             ("Source", text(Text::Source)),
@@ -107,6 +109,7 @@ fn slot<'f, 'a>(fields: &'f mut Fields<'a>, name: &str) -> Option<(&'f mut &'a s
             ("Conflicts", text(Text::Conflicts)),
             ("Essential", 23),
             ("Protected", 24),
+            ("Important", 27),
         ],
         10 => &[("Recommends", text(Text::Recommends)), ("Multi-Arch", 25)],
         11 => &[("Pre-Depends", text(Text::PreDepends))],
@@ -125,6 +128,7 @@ fn slot<'f, 'a>(fields: &'f mut Fields<'a>, name: &str) -> Option<(&'f mut &'a s
         24 => &mut fields.protected,
         25 => &mut fields.multi_arch,
         26 => &mut fields.installed,
+        27 => &mut fields.important,
         other => fields.texts.get_mut(*other)?,
     };
     Some((slot, 1 << which))
@@ -305,7 +309,7 @@ impl Builder {
         if truth("Essential", fields.essential)? {
             flags |= layout::FLAG_ESSENTIAL;
         }
-        if truth("Protected", fields.protected)? {
+        if truth("Protected", fields.protected)? || truth("Important", fields.important)? {
             flags |= layout::FLAG_PROTECTED;
         }
         if self.packages >= MAX_PACKAGES {
