@@ -10,6 +10,8 @@ pub struct UnknownName {
     pub name: String,
     /// Names that exist and look like it, nearest first; may be empty.
     pub nearest: Vec<String>,
+    /// Architectures for which there is a package of this name.
+    pub elsewhere: Vec<String>,
 }
 
 impl fmt::Display for UnknownName {
@@ -17,6 +19,9 @@ impl fmt::Display for UnknownName {
         write!(f, "{}", self.name)?;
         if !self.nearest.is_empty() {
             write!(f, " (near: {})", self.nearest.join(", "))?;
+        }
+        if !self.elsewhere.is_empty() {
+            write!(f, " (only for {})", self.elsewhere.join(", "))?;
         }
         Ok(())
     }
@@ -28,6 +33,22 @@ pub enum SolveError {
     /// Names that no source offers.
     #[error("no source offers {}", join(.0))]
     Unknown(Vec<UnknownName>),
+    /// Of an architecture whose packages are not looked at.
+    #[error("{wanted} is of an architecture that is not among those of the image ({})", archs.join(", "))]
+    NoArch {
+        /// The wish.
+        wanted: String,
+        /// The architectures there are.
+        archs: Vec<String>,
+    },
+    /// Not in the release that it was asked from.
+    #[error("no source offers {wanted} ({})", listed(there))]
+    NotInRelease {
+        /// The wish.
+        wanted: String,
+        /// The versions there are, with their releases.
+        there: Vec<String>,
+    },
     /// The wishes contradict each other or what the sources offer.
     #[error("{0}")]
     Unsolvable(Explanation),
@@ -46,4 +67,12 @@ fn join(names: &[UnknownName]) -> String {
         .map(ToString::to_string)
         .collect::<Vec<_>>()
         .join("; ")
+}
+
+fn listed(there: &[String]) -> String {
+    match there {
+        [] => "there is no such package".to_owned(),
+        [one] => format!("{one} is there"),
+        some => format!("{} are there", some.join("; ")),
+    }
 }

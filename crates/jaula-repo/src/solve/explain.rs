@@ -1,6 +1,7 @@
 //! Why there is no solution, in words.
 
 use super::pool::{CandIx, GroupIx, NameIx, Pool};
+use crate::deb::preferences::Policy;
 use super::provider::{Meaning, Provider, cand};
 use resolvo::SolvableId;
 use resolvo::conflict::{ConflictCause, ConflictEdge, ConflictGraph, ConflictNode};
@@ -61,7 +62,6 @@ struct Facts {
     refuses: BTreeSet<CandIx>,
     /// Packages that refuse it.
     refused_by: BTreeSet<CandIx>,
-    excluded: bool,
     /// Other versions of the package are part of the contradiction.
     rivals: bool,
 }
@@ -99,9 +99,6 @@ pub(super) fn explain(
                 if let Some(Meaning::Group(group)) = provider.meaning(requirement) {
                     facts.entry(cand(s)).or_default().needs.insert(group);
                 }
-            }
-            (ConflictNode::Solvable(s), ConflictEdge::Conflict(ConflictCause::Excluded)) => {
-                facts.entry(cand(s)).or_default().excluded = true;
             }
             (
                 ConflictNode::Solvable(s),
@@ -157,7 +154,7 @@ impl Teller<'_, '_> {
             }
         }
         for cand in staying {
-            let name = self.pool.cand_name(*cand);
+            let name = self.pool.cand_shown(*cand);
             names.push(format!("{name} (installed)"));
             let target = self.pool.cand_name_ix(*cand);
             let list = self.pool.cands(target).to_vec();
@@ -227,8 +224,8 @@ impl Teller<'_, '_> {
             .to_vec()
             .iter()
             .map(|(c, v)| match v {
-                Some(version) => format!("{} as version {version}", self.pool.cand_name(*c)),
-                None => format!("{} without a version", self.pool.cand_name(*c)),
+                Some(version) => format!("{} as version {version}", self.pool.cand_shown(*c)),
+                None => format!("{} without a version", self.pool.cand_shown(*c)),
             })
             .collect();
         let provided: Vec<String> = provided.into_iter().take(5).collect();
@@ -264,7 +261,7 @@ impl Teller<'_, '_> {
         for (name, versions, text, because) in merged {
             let line = format!(
                 "{} {} {text}",
-                self.pool.name_text(name),
+                self.pool.name_shown(name),
                 versions.join(", ")
             );
             reasons.push(self.line(line, because));
@@ -277,12 +274,16 @@ impl Teller<'_, '_> {
         if self.pool.is_excluded(self.pool.cand_name_ix(cand)) {
             return vec![("is excluded by the request".to_owned(), Vec::new())];
         }
+        if self.pool.is_forbidden(cand) {
+            let text = match self.pool.priority(cand) {
+                Policy::NEVER => "comes from a source that is never to be used".to_owned(),
+                priority => format!("is forbidden by a pin (priority {priority})"),
+            };
+            return vec![(text, Vec::new())];
+        }
         let Some(facts) = self.facts.get(&cand) else {
             return Vec::new();
         };
-        if facts.excluded {
-            return vec![("is excluded by the request".to_owned(), Vec::new())];
-        }
         let needs: Vec<GroupIx> = facts.needs.iter().copied().collect();
         let refuses: Vec<CandIx> = facts.refuses.iter().copied().collect();
         let refused_by: Vec<CandIx> = facts.refused_by.iter().copied().collect();
@@ -326,6 +327,6 @@ impl Teller<'_, '_> {
     }
 
     fn full_name(&self, cand: CandIx) -> String {
-        format!("{} {}", self.pool.cand_name(cand), self.pool.version(cand))
+        format!("{} {}", self.pool.cand_shown(cand), self.pool.version(cand))
     }
 }

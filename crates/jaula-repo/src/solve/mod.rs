@@ -13,6 +13,7 @@
 
 mod error;
 mod explain;
+mod met;
 mod nearest;
 mod order;
 mod pool;
@@ -20,6 +21,7 @@ mod provider;
 mod select;
 mod universe;
 mod walk;
+mod wish;
 
 #[cfg(test)]
 mod tests;
@@ -33,36 +35,11 @@ pub use explain::{Explanation, Reason};
 pub use nearest::nearest_names;
 pub use select::{Selection, Variant, select};
 pub use universe::{PackageRef, Source, Universe};
+pub use wish::Want;
 
 use crate::deb::packages::Package;
 use pool::{CandIx, Pool};
-
-/// A package (or virtual package) somebody asked for, perhaps in certain versions.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Want {
-    /// Name of a real or virtual package, without an architecture.
-    pub name: String,
-    /// Which versions will do, in the words of a relation, e.g. `>= 1.2`; `None`: the candidate.
-    pub version: Option<String>,
-}
-
-impl Want {
-    /// A wish for the candidate version of `name`.
-    pub fn new(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            version: None,
-        }
-    }
-
-    /// The wish as a dependency relation: `name` or `name (>= 1.2)`.
-    fn relation(&self) -> String {
-        match &self.version {
-            Some(version) => format!("{} ({version})", self.name),
-            None => self.name.clone(),
-        }
-    }
-}
+use wish::Worded;
 
 /// Everything that is to be solved.
 #[derive(Debug, Clone, Default)]
@@ -160,29 +137,25 @@ pub fn solve_with(
     request: &Request,
     engine: Engine,
 ) -> Result<Solution, SolveError> {
-    // Names of wishes live as long as the pool, which borrows its text.
-    let relations: Vec<(bool, String)> = request
+    // The words of wishes live as long as the pool, which borrows them.
+    let worded: Vec<Worded> = request
         .base
         .iter()
-        .map(|w| (true, w.relation()))
-        .chain(request.roots.iter().map(|w| (false, w.relation())))
+        .chain(&request.roots)
+        .map(|want| Worded::new(universe, want))
         .collect();
     let mut pool = Pool::new(universe, request);
     let mut base = Vec::new();
     let mut roots = Vec::new();
     let mut unknown = Vec::new();
     let wants = request.base.iter().chain(&request.roots);
-    for ((is_base, text), want) in relations.iter().zip(wants) {
-        let name = pool.name(&want.name);
-        if pool.cands(name).is_empty() && pool.provs(name).is_empty() {
-            unknown.push(UnknownName {
-                nearest: nearest_names(universe, &want.name, 3),
-                name: want.name.clone(),
-            });
-            continue;
+    for (number, (worded, want)) in worded.iter().zip(wants).enumerate() {
+        match wish::group(&mut pool, want, worded) {
+            Ok(group) if number < request.base.len() => base.push(group),
+            Ok(group) => roots.push(group),
+            Err(SolveError::Unknown(names)) => unknown.extend(names),
+            Err(error) => return Err(error),
         }
-        let group = pool.group(text);
-        if *is_base { &mut base } else { &mut roots }.push(group);
     }
     if !unknown.is_empty() {
         return Err(SolveError::Unknown(unknown));

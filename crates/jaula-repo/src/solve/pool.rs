@@ -5,16 +5,17 @@
 //! discovery, so they are the same in every run.
 
 use super::Request;
-use super::universe::{PackageRef, Universe};
+use super::met::names_as_met;
+use super::universe::{ArchIx, NATIVE, PackageRef, Universe, candidate};
 use crate::deb::packages::{MultiArch, Package, Priority};
 use crate::deb::relation::{self, Alternative};
-use crate::deb::version::cmp_versions;
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-/// A package name, real or virtual.
+/// A package name of one architecture, real or virtual.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct NameIx(pub(super) u32);
 
@@ -60,9 +61,10 @@ pub(super) type Provision<'u> = (CandIx, Option<&'u str>);
 
 struct NameData<'u> {
     text: &'u str,
+    arch: ArchIx,
     /// Newest first, each version once.
     cands: Option<Rc<[CandIx]>>,
-    /// Who provides the name, in the order of the sources, and in which version.
+    /// Who provides the name, for whichever architecture, in the order of the sources, and in which version.
     provs: Option<Rc<[Provision<'u>]>>,
     candidate: Option<CandIx>,
 }
@@ -70,6 +72,8 @@ struct NameData<'u> {
 struct CandData<'u> {
     name: NameIx,
     at: PackageRef,
+    files: Vec<PackageRef>,
+    priority: i32,
     package: Package<'u>,
     deps: Option<Rc<Deps>>,
 }
@@ -77,7 +81,29 @@ struct CandData<'u> {
 struct AltData<'u> {
     text: &'u str,
     parsed: Alternative<'u>,
+    scope: Scope,
     matches: Option<Rc<[CandIx]>>,
+}
+
+/// Which architecture an alternative without a qualifier is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Scope {
+    /// That of who depends.
+    One(ArchIx),
+    /// Conflicts are with a package of whichever architecture.
+    All,
+    /// What dpkg demands of packages of one name and several architectures (Multi-Arch, "co-installation"); nobody
+    /// wrote it down.
+    Siblings,
+}
+
+impl Scope {
+    fn arch(self) -> ArchIx {
+        match self {
+            Self::One(arch) => arch,
+            Self::All | Self::Siblings => NATIVE,
+        }
+    }
 }
 
 struct GroupData<'u> {
@@ -89,17 +115,33 @@ struct GroupData<'u> {
 /// See the module.
 pub(super) struct Pool<'u> {
     universe: &'u Universe<'u>,
-    name_of: HashMap<&'u str, NameIx>,
+    name_of: HashMap<(&'u str, ArchIx), NameIx>,
     names: Vec<NameData<'u>>,
     cands: Vec<CandData<'u>>,
-    alt_of: HashMap<&'u str, AltIx>,
+    alt_of: HashMap<(&'u str, Scope), AltIx>,
     alts: Vec<AltData<'u>>,
-    group_of: HashMap<&'u str, GroupIx>,
+    group_of: HashMap<(&'u str, ArchIx), GroupIx>,
     groups: Vec<GroupData<'u>>,
     excluded: HashSet<&'u str>,
     /// See [`Pool::tie`].
     met: OnceCell<HashMap<&'u str, u32>>,
     installed: Vec<CandIx>,
+    /// The versions that are there.
+    current: HashMap<(&'u str, ArchIx), &'u str>,
+    /// Versions that were asked for in so many words: no pin forbids them.
+    explicit: HashSet<CandIx>,
+    recommends: bool,
+}
+
+/// A name and nothing more.
+fn bare(name: &str) -> Alternative<'_> {
+    Alternative {
+        name,
+        arch_qualifier: None,
+        version: None,
+        arches: None,
+        profiles: None,
+    }
 }
 
 fn number(len: usize) -> u32 {
@@ -121,7 +163,18 @@ impl<'u> Pool<'u> {
             excluded: request.exclude.iter().map(String::as_str).collect(),
             met: OnceCell::new(),
             installed: Vec::new(),
+            current: HashMap::new(),
+            explicit: HashSet::new(),
+            recommends: request.recommends,
         };
+        for at in &request.installed {
+            if let Some(package) = universe.package(*at)
+                && let Some(arch) = universe.arch_of(&package)
+            {
+                pool.current
+                    .insert((package.name(), arch), package.version());
+            }
+        }
         for at in &request.installed {
             if let Some(cand) = pool.cand_of(*at) {
                 pool.installed.push(cand);
@@ -135,17 +188,90 @@ impl<'u> Pool<'u> {
     /// The candidate for a package of the universe.
     pub(super) fn cand_of(&mut self, at: PackageRef) -> Option<CandIx> {
         let package = self.universe.package(at)?;
-        if !self.universe.fits(&package) {
-            return None;
-        }
-        let name = self.name(package.name());
-        let version = package.version();
+        let arch = self.universe.arch_of(&package)?;
+        let name = self.name_in(package.name(), arch);
         let cands = self.cands(name);
         cands
             .iter()
             .copied()
-            .find(|c| self.cands[c.0 as usize].at == at)
-            .or_else(|| cands.iter().copied().find(|c| self.version(*c) == version))
+            .find(|c| self.cands[c.0 as usize].files.contains(&at))
+    }
+
+    pub(super) fn universe(&self) -> &'u Universe<'u> {
+        self.universe
+    }
+
+    /// Whether `Recommends` are followed.
+    pub(super) fn recommends(&self) -> bool {
+        self.recommends
+    }
+
+    /// These versions are asked for in so many words.
+    pub(super) fn ask_for(&mut self, cands: &[CandIx]) {
+        self.explicit.extend(cands);
+    }
+
+    /// Whether a source has this candidate.
+    pub(super) fn is_in(&self, cand: CandIx, source: usize) -> bool {
+        let files = &self.cands[cand.0 as usize].files;
+        files.iter().any(|at| at.source == source)
+    }
+
+    /// Whether a source of this release has the candidate.
+    pub(super) fn is_of_release(&self, cand: CandIx, release: &str) -> bool {
+        let files = &self.cands[cand.0 as usize].files;
+        let sources = self.universe.sources();
+        files
+            .iter()
+            .filter_map(|at| sources.get(at.source))
+            .any(|source| source.facts.is_called(release))
+    }
+
+    /// The versions of a name and the releases that have them, for a message.
+    pub(super) fn whereabouts(&mut self, name: NameIx) -> Vec<String> {
+        let sources = self.universe.sources();
+        let mut all = Vec::new();
+        for cand in self.cands(name).iter().take(8) {
+            let files = &self.cands[cand.0 as usize].files;
+            let mut places: Vec<&str> = files
+                .iter()
+                .filter_map(|at| sources.get(at.source))
+                .filter_map(|s| s.facts.codename.as_deref().or(s.facts.archive.as_deref()))
+                .collect();
+            places.dedup();
+            let version = self.version(*cand);
+            all.push(match places.as_slice() {
+                [] => version.to_owned(),
+                places => format!("{version} in {}", places.join(", ")),
+            });
+        }
+        all
+    }
+
+    /// Everything that satisfies a group, alternative by alternative.
+    pub(super) fn all_matches(&mut self, group: GroupIx) -> Vec<CandIx> {
+        let mut all = Vec::new();
+        for alt in self.alts(group).iter() {
+            for cand in self.matches(*alt).iter() {
+                if !all.contains(cand) {
+                    all.push(*cand);
+                }
+            }
+        }
+        all
+    }
+
+    /// A group that one version satisfies and nothing else.
+    pub(super) fn exactly(&mut self, text: &'u str, name: &'u str, cand: CandIx) -> GroupIx {
+        let arch = self.arch(self.cand_name_ix(cand));
+        let alt = AltIx(number(self.alts.len()));
+        self.alts.push(AltData {
+            text,
+            parsed: bare(name),
+            scope: Scope::One(arch),
+            matches: Some(Rc::from([cand])),
+        });
+        self.push_group(text, Rc::from([alt]), true)
     }
 
     pub(super) fn installed(&self) -> &[CandIx] {
@@ -156,23 +282,43 @@ impl<'u> Pool<'u> {
         self.names.len()
     }
 
+    /// A name of the native architecture.
     pub(super) fn name(&mut self, text: &'u str) -> NameIx {
-        if let Some(name) = self.name_of.get(text) {
+        self.name_in(text, NATIVE)
+    }
+
+    fn name_in(&mut self, text: &'u str, arch: ArchIx) -> NameIx {
+        if let Some(name) = self.name_of.get(&(text, arch)) {
             return *name;
         }
         let name = NameIx(number(self.names.len()));
         self.names.push(NameData {
             text,
+            arch,
             cands: None,
             provs: None,
             candidate: None,
         });
-        self.name_of.insert(text, name);
+        self.name_of.insert((text, arch), name);
         name
     }
 
+    /// The name without an architecture.
     pub(super) fn name_text(&self, name: NameIx) -> &'u str {
         self.names[name.0 as usize].text
+    }
+
+    fn arch(&self, name: NameIx) -> ArchIx {
+        self.names[name.0 as usize].arch
+    }
+
+    /// The name as a person writes it: with its architecture when that is a foreign one.
+    pub(super) fn name_shown(&self, name: NameIx) -> Cow<'u, str> {
+        let text = self.name_text(name);
+        match self.arch(name) {
+            NATIVE => Cow::Borrowed(text),
+            arch => Cow::Owned(format!("{text}:{}", self.universe.arch_name(arch))),
+        }
     }
 
     pub(super) fn is_excluded(&self, name: NameIx) -> bool {
@@ -184,41 +330,27 @@ impl<'u> Pool<'u> {
         if let Some(cands) = &self.names[name.0 as usize].cands {
             return Rc::clone(cands);
         }
-        let text = self.name_text(name);
-        let mut found: Vec<(PackageRef, Package<'u>, i16)> = Vec::new();
-        for (source, s) in self.universe.sources().iter().enumerate() {
-            for id in s.index.by_name(text) {
-                let package = s.index.package(id);
-                if !self.universe.fits(&package)
-                    || found
-                        .iter()
-                        .any(|(_, p, _)| cmp_versions(p.version(), package.version()).is_eq())
-                {
-                    continue;
-                }
-                found.push((PackageRef { source, id }, package, s.pin));
-            }
-        }
-        found.sort_by(|a, b| cmp_versions(b.1.version(), a.1.version()));
-        let mut best: Option<(i16, CandIx)> = None;
+        let (text, arch) = (self.name_text(name), self.arch(name));
+        let current = self.current.get(&(text, arch)).copied();
+        let found = self.universe.versions(text, arch, current);
+        let best = candidate(&found, current);
         let mut list = Vec::with_capacity(found.len());
-        for (at, package, pin) in found {
+        for version in found {
             let cand = CandIx(number(self.cands.len()));
             self.cands.push(CandData {
                 name,
-                at,
-                package,
+                at: version.at,
+                files: version.files,
+                priority: version.priority,
+                package: version.package,
                 deps: None,
             });
             list.push(cand);
-            if best.is_none_or(|(p, _)| pin > p) {
-                best = Some((pin, cand));
-            }
         }
-        let list: Rc<[CandIx]> = list.into();
         let data = &mut self.names[name.0 as usize];
+        data.candidate = best.and_then(|at| list.get(at).copied());
+        let list: Rc<[CandIx]> = list.into();
         data.cands = Some(Rc::clone(&list));
-        data.candidate = best.map(|(_, c)| c);
         list
     }
 
@@ -229,6 +361,24 @@ impl<'u> Pool<'u> {
         }
         self.cands(name);
         self.names[name.0 as usize].candidate
+    }
+
+    /// Makes another version the one that is taken.
+    pub(super) fn set_candidate(&mut self, name: NameIx, cand: Option<CandIx>) {
+        self.cands(name);
+        self.names[name.0 as usize].candidate = cand;
+    }
+
+    /// Whether a pin forbids this version, and nobody asked for it in so many words.
+    pub(super) fn is_forbidden(&self, cand: CandIx) -> bool {
+        self.priority(cand) <= 0
+            && !self.explicit.contains(&cand)
+            && self.installed.binary_search(&cand).is_err()
+    }
+
+    /// APT's priority of a version.
+    pub(super) fn priority(&self, cand: CandIx) -> i32 {
+        self.cands[cand.0 as usize].priority
     }
 
     /// Who provides `name`, and in which version.
@@ -257,8 +407,19 @@ impl<'u> Pool<'u> {
         self.cands[cand.0 as usize].name
     }
 
+    /// The name without an architecture.
     pub(super) fn cand_name(&self, cand: CandIx) -> &'u str {
         self.name_text(self.cand_name_ix(cand))
+    }
+
+    /// The name as a person writes it.
+    pub(super) fn cand_shown(&self, cand: CandIx) -> Cow<'u, str> {
+        self.name_shown(self.cand_name_ix(cand))
+    }
+
+    /// Whether a candidate is of this name, of whichever architecture.
+    pub(super) fn is_called(&self, cand: CandIx, name: NameIx) -> bool {
+        self.cand_name(cand) == self.name_text(name)
     }
 
     pub(super) fn version(&self, cand: CandIx) -> &'u str {
@@ -279,6 +440,7 @@ impl<'u> Pool<'u> {
             return Rc::clone(deps);
         }
         let package = self.package(cand);
+        let arch = self.arch(self.cand_name_ix(cand));
         let mut deps = Deps::default();
         let wanted = [
             (Kind::PreDepends, package.pre_depends()),
@@ -288,32 +450,73 @@ impl<'u> Pool<'u> {
         ];
         for (kind, text) in wanted {
             for text in pieces(text) {
-                deps.wanted.push((kind, self.group(text)));
+                deps.wanted.push((kind, self.group_in(text, arch)));
             }
         }
         for text in [package.conflicts(), package.breaks()] {
             for text in pieces(text) {
-                match self.alt(text) {
+                match self.alt(text, Scope::All) {
                     Some(alt) => deps.refused.push(alt),
                     // Nobody knows what is refused here, so the package is not taken at all.
                     None => deps.wanted.push((Kind::Depends, self.unreadable(text))),
                 }
             }
         }
+        deps.refused.extend(self.siblings(cand));
         let deps = Rc::new(deps);
         self.cands[cand.0 as usize].deps = Some(Rc::clone(&deps));
         deps
     }
 
-    /// The group written as `text`; an unreadable one has no alternatives.
+    /// Versions of the package of other architectures that cannot be there with this one: all, unless both are
+    /// `Multi-Arch: same` and of one version.
+    fn siblings(&mut self, cand: CandIx) -> Option<AltIx> {
+        if self.universe.architectures().len() < 2 {
+            return None;
+        }
+        let (text, own) = (self.cand_name(cand), self.cand_name_ix(cand));
+        let package = self.package(cand);
+        let mut list = Vec::new();
+        let own = self.arch(own);
+        for arch in self.universe.archs().filter(|a| *a != own) {
+            let name = self.name_in(text, arch);
+            for other in self.cands(name).iter() {
+                let (a, b) = (package.multi_arch(), self.package(*other).multi_arch());
+                let together = a == MultiArch::Same
+                    && b == MultiArch::Same
+                    && package.version() == self.version(*other);
+                if !together {
+                    list.push(*other);
+                }
+            }
+        }
+        if list.is_empty() {
+            return None;
+        }
+        let alt = AltIx(number(self.alts.len()));
+        self.alts.push(AltData {
+            text,
+            parsed: bare(text),
+            scope: Scope::Siblings,
+            matches: Some(list.into()),
+        });
+        Some(alt)
+    }
+
+    /// The group written as `text` by somebody of the native architecture.
     pub(super) fn group(&mut self, text: &'u str) -> GroupIx {
-        if let Some(group) = self.group_of.get(text) {
+        self.group_in(text, NATIVE)
+    }
+
+    /// The group written as `text`; an unreadable one has no alternatives.
+    fn group_in(&mut self, text: &'u str, arch: ArchIx) -> GroupIx {
+        if let Some(group) = self.group_of.get(&(text, arch)) {
             return *group;
         }
         let mut alts = Vec::with_capacity(1);
         let mut readable = text.split('|').count() <= relation::MAX_ALTERNATIVES;
         for text in text.split('|').take(relation::MAX_ALTERNATIVES) {
-            match self.alt(text.trim()) {
+            match self.alt(text.trim(), Scope::One(arch)) {
                 Some(alt) => alts.push(alt),
                 None => readable = false,
             }
@@ -321,7 +524,9 @@ impl<'u> Pool<'u> {
         if !readable {
             return self.unreadable(text);
         }
-        self.push_group(text, alts.into(), true)
+        let group = self.push_group(text, alts.into(), true);
+        self.group_of.insert((text, arch), group);
+        group
     }
 
     fn unreadable(&mut self, text: &'u str) -> GroupIx {
@@ -335,9 +540,6 @@ impl<'u> Pool<'u> {
             alts,
             readable,
         });
-        if readable {
-            self.group_of.insert(text, group);
-        }
         group
     }
 
@@ -353,8 +555,8 @@ impl<'u> Pool<'u> {
         Rc::clone(&self.groups[group.0 as usize].alts)
     }
 
-    fn alt(&mut self, text: &'u str) -> Option<AltIx> {
-        if let Some(alt) = self.alt_of.get(text) {
+    fn alt(&mut self, text: &'u str, scope: Scope) -> Option<AltIx> {
+        if let Some(alt) = self.alt_of.get(&(text, scope)) {
             return Some(*alt);
         }
         let parsed = Alternative::parse(text).ok()?;
@@ -362,9 +564,10 @@ impl<'u> Pool<'u> {
         self.alts.push(AltData {
             text,
             parsed,
+            scope,
             matches: None,
         });
-        self.alt_of.insert(text, alt);
+        self.alt_of.insert((text, scope), alt);
         Some(alt)
     }
 
@@ -373,45 +576,69 @@ impl<'u> Pool<'u> {
     }
 
     pub(super) fn alt_target(&mut self, alt: AltIx) -> NameIx {
-        let name = self.alts[alt.0 as usize].parsed.name;
-        self.name(name)
+        let AltData { parsed, scope, .. } = &self.alts[alt.0 as usize];
+        let arch = match parsed.arch_qualifier {
+            None => scope.arch(),
+            Some(qualifier) => self.universe.arch(qualifier).unwrap_or(NATIVE),
+        };
+        let name = parsed.name;
+        self.name_in(name, arch)
     }
 
-    /// Every candidate that satisfies the alternative: versions of the real package, newest first,
-    /// then the packages that provide it.
+    /// Every candidate that satisfies the alternative: versions of the real package, newest first, then the packages
+    /// that provide it.
     ///
-    /// A versioned relation is satisfied by a provider only if it provides that version. `:any`
-    /// asks for packages that are `Multi-Arch: allowed`; `:native` and the own architecture ask for
-    /// nothing more than the name; a foreign architecture is not on offer.
+    /// A versioned relation is satisfied by a provider only if it provides that version. A package of another
+    /// architecture than the one that is asked for satisfies it when it is `Multi-Arch: foreign`. `:any` asks for
+    /// packages that are `Multi-Arch: allowed`, of whichever architecture.
     pub(super) fn matches(&mut self, alt: AltIx) -> Rc<[CandIx]> {
         if let Some(matches) = &self.alts[alt.0 as usize].matches {
             return Rc::clone(matches);
         }
-        let parsed = self.alts[alt.0 as usize].parsed;
-        let any = match parsed.arch_qualifier {
-            None | Some("native") => false,
-            Some("any") => true,
-            Some(architecture) if architecture == self.universe.architecture() => false,
-            Some(_) => return self.set_matches(alt, Vec::new()),
+        let (parsed, scope) = {
+            let alt = &self.alts[alt.0 as usize];
+            (alt.parsed, alt.scope)
         };
-        let name = self.name(parsed.name);
+        let (scope, any) = match parsed.arch_qualifier {
+            None => (scope, false),
+            Some("any") => (Scope::All, true),
+            Some("native") => (Scope::One(NATIVE), false),
+            Some(arch) => match self.universe.arch(arch) {
+                Some(arch) => (Scope::One(arch), false),
+                None => return self.set_matches(alt, Vec::new()),
+            },
+        };
+        let fits_arch = |arch: ArchIx, kind: MultiArch| match scope {
+            Scope::One(wanted) => arch == wanted || kind == MultiArch::Foreign,
+            Scope::All | Scope::Siblings => !any || kind == MultiArch::Allowed,
+        };
         let mut list: Vec<CandIx> = Vec::new();
-        for cand in self.cands(name).iter() {
-            if parsed.accepts_version(self.version(*cand)) {
-                list.push(*cand);
+        // Of the architecture that is asked for first.
+        let mut archs: Vec<ArchIx> = self.universe.archs().collect();
+        archs.sort_by_key(|arch| *arch != scope.arch());
+        for arch in archs {
+            let name = self.name_in(parsed.name, arch);
+            for cand in self.cands(name).iter() {
+                if parsed.accepts_version(self.version(*cand))
+                    && fits_arch(arch, self.package(*cand).multi_arch())
+                {
+                    list.push(*cand);
+                }
             }
         }
+        let name = self.name(parsed.name);
         for (cand, version) in self.provs(name).iter() {
             let fits = match version {
                 Some(version) => parsed.accepts_version(version),
                 None => parsed.version.is_none(),
             };
-            if fits && !list.contains(cand) {
+            let arch = self.arch(self.cand_name_ix(*cand));
+            if fits
+                && fits_arch(arch, self.package(*cand).multi_arch())
+                && !list.contains(cand)
+            {
                 list.push(*cand);
             }
-        }
-        if any {
-            list.retain(|c| self.package(*c).multi_arch() == MultiArch::Allowed);
         }
         self.set_matches(alt, list)
     }
@@ -422,24 +649,29 @@ impl<'u> Pool<'u> {
         list
     }
 
-    /// What `cand` refuses through `alt`: its matches but for `cand`'s own name.
+    /// What `cand` refuses through `alt`: its matches but for `cand`'s own name. A package that can be there for several
+    /// architectures does not mean its own other ones either.
     pub(super) fn refused(&mut self, cand: CandIx, alt: AltIx) -> Vec<CandIx> {
         let own = self.cand_name_ix(cand);
+        let written = self.alts[alt.0 as usize].scope != Scope::Siblings;
+        let several = written && self.package(cand).multi_arch() == MultiArch::Same;
         let matches = self.matches(alt);
         matches
             .iter()
             .copied()
-            .filter(|c| self.cand_name_ix(*c) != own)
+            .filter(|c| self.cand_name_ix(*c) != own && !(several && self.is_called(*c, own)))
             .collect()
     }
 
-    /// How APT values a provider among others, apart from what is installed or wanted already:
-    /// essential before protected before others, then by priority. Smaller is better.
-    pub(super) fn merit(&self, cand: CandIx) -> (bool, bool, Priority) {
+    /// How APT values a provider among others, apart from what is installed or wanted already: essential before
+    /// protected before others, then the native architecture, then by priority. Smaller is better.
+    pub(super) fn merit(&self, cand: CandIx) -> (bool, bool, ArchIx, Priority) {
         let package = self.package(cand);
+        let arch = self.arch(self.cand_name_ix(cand));
         (
-            !package.essential(),
-            !package.protected(),
+            !(package.essential() && arch == NATIVE),
+            !(package.protected() && arch == NATIVE),
+            arch,
             package.priority(),
         )
     }
@@ -451,42 +683,6 @@ impl<'u> Pool<'u> {
         let (a, b) = (self.cand_name(a), self.cand_name(b));
         met.get(b).cmp(&met.get(a)).then_with(|| b.cmp(a))
     }
-}
-
-/// All names of the universe, numbered in the order in which APT meets them. A pass over every
-/// relation of every package: some ten milliseconds, paid only when two providers are equally good.
-fn names_as_met<'u>(universe: &Universe<'u>) -> HashMap<&'u str, u32> {
-    let mut met: HashMap<&'u str, u32> = HashMap::new();
-    let mut meet = |name: &'u str| {
-        let next = number(met.len());
-        met.entry(name).or_insert(next);
-    };
-    for source in universe.sources() {
-        for package in source.index.iter().filter(|p| universe.fits(p)) {
-            meet(package.name());
-            for field in [
-                package.pre_depends(),
-                package.depends(),
-                package.conflicts(),
-                package.breaks(),
-                package.recommends(),
-                package.suggests(),
-                package.replaces(),
-                package.provides(),
-            ] {
-                for text in field.split([',', '|']) {
-                    let text = text.trim_start();
-                    let end = text
-                        .find([' ', '(', ':', '[', '<', '\n', '\t'])
-                        .unwrap_or(text.len());
-                    if let Some(name) = text.get(..end).filter(|n| !n.is_empty()) {
-                        meet(name);
-                    }
-                }
-            }
-        }
-    }
-    met
 }
 
 /// The groups of a field as text.

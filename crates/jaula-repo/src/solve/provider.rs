@@ -65,7 +65,7 @@ fn unmet_recommends(pool: &mut Pool<'_>, picked: &[CandIx], tried: &[CandIx]) ->
             more.extend(
                 choices
                     .into_iter()
-                    .find(|c| !tried.contains(c) && !more.contains(c)),
+                    .find(|c| !pool.is_forbidden(*c) && !tried.contains(c) && !more.contains(c)),
             );
         }
     }
@@ -92,7 +92,7 @@ fn choices(pool: &mut Pool<'_>, group: GroupIx, preferred: &BTreeSet<CandIx>) ->
         list.sort_by(|a, b| {
             let key = |c: &CandIx| {
                 (
-                    pool.cand_name_ix(*c) != target,
+                    !pool.is_called(*c, target),
                     older.contains(c),
                     pool.merit(*c),
                 )
@@ -320,7 +320,7 @@ impl Interner for Provider<'_, '_> {
     fn display_solvable(&self, solvable: SolvableId) -> impl Display + '_ {
         let pool = self.pool.borrow();
         let cand = cand(solvable);
-        format!("{} {}", pool.cand_name(cand), pool.version(cand))
+        format!("{} {}", pool.cand_shown(cand), pool.version(cand))
     }
 
     fn display_name(&self, name: NameId) -> impl Display + '_ {
@@ -332,7 +332,7 @@ impl Interner for Provider<'_, '_> {
     }
 
     fn display_string(&self, _: StringId) -> impl Display + '_ {
-        "excluded by the request"
+        "excluded by the request or by a pin"
     }
 
     fn version_set_name(&self, version_set: VersionSetId) -> NameId {
@@ -375,14 +375,12 @@ impl DependencyProvider for Provider<'_, '_> {
         let pool = &mut **self.pool.borrow_mut();
         let name = name_ix(name);
         let candidates: Vec<SolvableId> = pool.cands(name).iter().map(|c| solvable(*c)).collect();
-        let excluded = if pool.is_excluded(name) {
-            candidates
-                .iter()
-                .map(|s| (*s, StringId::from_index(0)))
-                .collect()
-        } else {
-            Vec::new()
-        };
+        let all = pool.is_excluded(name);
+        let excluded = candidates
+            .iter()
+            .filter(|s| all || pool.is_forbidden(cand(**s)))
+            .map(|s| (*s, StringId::from_index(0)))
+            .collect();
         Some(Candidates {
             candidates,
             excluded,

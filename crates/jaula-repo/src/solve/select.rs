@@ -3,8 +3,6 @@
 use super::universe::Universe;
 use super::{Request, Want};
 use crate::deb::packages::{Package, Priority};
-use crate::deb::version::cmp_versions;
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Which packages a root file system begins with (mmdebstrap(1), VARIANTS).
@@ -104,7 +102,7 @@ pub struct Selection {
 pub fn select(
     universe: &Universe<'_>,
     variant: Variant,
-    include: &[String],
+    include: &[Want],
     exclude: &[String],
 ) -> Selection {
     // Of each name the version that would be installed decides, as in apt's patterns. First the names
@@ -119,23 +117,8 @@ pub fn select(
     }
     let mut candidates: BTreeMap<&str, Package<'_>> = BTreeMap::new();
     for name in names {
-        let mut best: Option<(i16, Package<'_>)> = None;
-        for source in universe.sources() {
-            for package in source
-                .index
-                .by_name(name)
-                .map(|id| source.index.package(id))
-            {
-                let better = best.is_none_or(|(pin, have)| {
-                    (source.pin, cmp_versions(package.version(), have.version()))
-                        > (pin, Ordering::Equal)
-                });
-                if better && universe.fits(&package) {
-                    best = Some((source.pin, package));
-                }
-            }
-        }
-        candidates.extend(best.map(|(_, package)| (name, package)));
+        let package = universe.candidate(name).and_then(|at| universe.package(at));
+        candidates.extend(package.map(|package| (name, package)));
     }
     let mut selection = Selection::default();
     let mut by_priority = Vec::new();
@@ -148,7 +131,12 @@ pub fn select(
             if excluded {
                 selection.excluded_essential.push((*name).to_owned());
             } else {
-                selection.request.base.push(Want::new(*name));
+                // In the version that was asked for, if one was.
+                let asked = include
+                    .iter()
+                    .find(|want| want.name == **name && want.arch.is_none());
+                let want = asked.cloned().unwrap_or_else(|| Want::new(*name));
+                selection.request.base.push(want);
             }
         } else if !excluded
             && variant
@@ -159,10 +147,16 @@ pub fn select(
         }
     }
     let roots = &mut selection.request.roots;
-    roots.extend(include.iter().map(Want::new));
+    roots.extend(include.iter().cloned());
     if variant == Variant::Buildd {
         roots.push(Want::new("build-essential"));
     }
+    // Asked for in other words, perhaps in another version.
+    by_priority.retain(|want| {
+        !include
+            .iter()
+            .any(|asked| asked.name == want.name && asked.arch.is_none())
+    });
     roots.extend(by_priority);
     if !matches!(variant, Variant::Custom | Variant::Essential)
         && !exclude.iter().any(|e| e == "apt")

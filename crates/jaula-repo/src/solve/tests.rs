@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::deb::packages::Index;
+use crate::deb::preferences::ReleaseFacts;
 
 /// One line per package: `name version field: value; field: value`. Where a field is given twice the
 /// relations are joined.
@@ -36,6 +37,7 @@ fn request(wants: &str) -> Request {
             Some((name, version)) => request.roots.push(Want {
                 name: name.to_owned(),
                 version: Some(version.trim_matches(['(', ')']).to_owned()),
+                ..Want::default()
             }),
             None => request.roots.push(Want::new(want)),
         }
@@ -171,7 +173,12 @@ fn sources_in_order() {
     );
     // A source that is not preferred gives a version only where the others cannot.
     let mut universe = Universe::new("amd64");
-    universe.add(&first).add_pinned(&second, 100);
+    let backports = ReleaseFacts {
+        not_automatic: true,
+        but_automatic_upgrades: true,
+        ..ReleaseFacts::default()
+    };
+    universe.add(&first).add_source(&second, backports);
     assert_eq!(
         names(&universe, &solve(&universe, &request("a")).unwrap()),
         "a=1"
@@ -246,7 +253,7 @@ fn manual_marks() {
     let index = index("e 1 essential: yes; depends: l\nl 1\na 1 depends: m\nm 1");
     let mut universe = Universe::new("amd64");
     universe.add(&index);
-    let selection = select(&universe, Variant::Essential, &["a".to_owned()], &[]);
+    let selection = select(&universe, Variant::Essential, &[Want::new("a")], &[]);
     let solution = solve(&universe, &selection.request).unwrap();
     let marks: Vec<(&str, bool)> = solution
         .packages(&universe)
@@ -455,7 +462,8 @@ fn selects_variants() {
     universe.add(&old).add(&new);
     let wanted = |variant: Variant, include: &[&str], exclude: &[&str]| {
         let own = |l: &[&str]| l.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
-        let s = select(&universe, variant, &own(include), &own(exclude));
+        let include: Vec<Want> = include.iter().map(|name| Want::new(*name)).collect();
+        let s = select(&universe, variant, &include, &own(exclude));
         let list = |w: &[Want]| {
             w.iter()
                 .map(|w| w.name.clone())

@@ -361,7 +361,7 @@ fn assert_valid(universe: &Universe<'_>, request: &Request, solution: &Solution)
         .base
         .iter()
         .chain(&request.roots)
-        .map(Want::relation)
+        .map(ToString::to_string)
         .collect();
     let mut pool = Pool::new(universe, request);
     let all: Vec<CandIx> = solution

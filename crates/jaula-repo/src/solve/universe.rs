@@ -1,16 +1,21 @@
 //! The indices a request is solved against.
 
 use crate::deb::packages::{Index, Package, PackageId};
+use crate::deb::preferences::{Policy, ReleaseFacts, Subject};
+use crate::deb::version::cmp_versions;
 
 /// One index and how much it is preferred.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Source<'i> {
     /// The packages of one suite, component and architecture.
     pub index: &'i Index,
-    /// APT's pin priority: the version of the highest pin is the candidate, among equal pins the
-    /// newest. 500 is a normal source, 100 one marked `NotAutomatic` with `ButAutomaticUpgrades`
-    /// (apt_preferences(5)).
-    pub pin: i16,
+    /// APT's priority of what it has, where no pin names a package: the version of the highest priority is the
+    /// candidate, among equal ones the newest (apt_preferences(5)).
+    pub priority: i32,
+    /// What pins look at.
+    pub facts: ReleaseFacts,
+    /// Whether it stands for package files of this machine that were named one by one.
+    pub local: bool,
 }
 
 /// A package in one of the sources of a [`Universe`].
@@ -22,35 +27,87 @@ pub struct PackageRef {
     pub id: PackageId,
 }
 
-/// All sources of a system, in order, for one architecture.
+/// An architecture by its place: the native one first, then the foreign ones in the order of preference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct ArchIx(pub(super) u8);
+
+pub(super) const NATIVE: ArchIx = ArchIx(0);
+
+/// More foreign architectures than this are not looked at: dpkg knows some forty in all.
+const MOST_ARCHS: usize = 64;
+
+/// One version of one package, in all sources that have the very same file.
+pub(super) struct Version<'i> {
+    /// Where it is taken from: the first of `files` that a pin does not rule out.
+    pub(super) at: PackageRef,
+    pub(super) package: Package<'i>,
+    pub(super) files: Vec<PackageRef>,
+    /// APT's priority. Not above zero: never the candidate.
+    pub(super) priority: i32,
+}
+
+/// All sources of a system, in order, for one architecture and the foreign ones it has.
 ///
-/// The same version of a package in two sources counts once, as a package of the earlier source.
+/// The same version of a package in two sources counts once when it is the same file, as a package of the earlier
+/// source.
 pub struct Universe<'i> {
     sources: Vec<Source<'i>>,
-    architecture: String,
+    archs: Vec<String>,
+    policy: Policy,
 }
 
 impl<'i> Universe<'i> {
-    /// The pin priority of an ordinary source (apt_preferences(5)).
-    pub const DEFAULT_PIN: i16 = 500;
-
     /// An empty universe for `architecture` (and `all`).
     pub fn new(architecture: impl Into<String>) -> Self {
+        let architecture = architecture.into();
         Self {
             sources: Vec::new(),
-            architecture: architecture.into(),
+            policy: Policy::new(&architecture, []),
+            archs: vec![architecture],
         }
     }
 
-    /// Adds a source of ordinary priority behind the others.
-    pub fn add(&mut self, index: &'i Index) -> &mut Self {
-        self.add_pinned(index, Self::DEFAULT_PIN)
+    /// The same with foreign architectures (`dpkg --add-architecture`), the preferred ones first.
+    #[must_use]
+    pub fn with_foreign(mut self, archs: impl IntoIterator<Item = String>) -> Self {
+        for arch in archs {
+            if !self.archs.contains(&arch) && self.archs.len() < MOST_ARCHS {
+                self.archs.push(arch);
+            }
+        }
+        self
     }
 
-    /// Adds a source with its own pin priority behind the others.
-    pub fn add_pinned(&mut self, index: &'i Index, pin: i16) -> &mut Self {
-        self.sources.push(Source { index, pin });
+    /// The same with preferences. Sources are judged when they are added, so this comes first.
+    #[must_use]
+    pub fn with_policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
         self
+    }
+
+    /// Adds a source of which nothing is known behind the others.
+    pub fn add(&mut self, index: &'i Index) -> &mut Self {
+        self.add_source(index, ReleaseFacts::default())
+    }
+
+    /// Adds a source behind the others.
+    pub fn add_source(&mut self, index: &'i Index, facts: ReleaseFacts) -> &mut Self {
+        self.sources.push(Source {
+            index,
+            priority: self.policy.of_source(&facts),
+            facts,
+            local: false,
+        });
+        self
+    }
+
+    /// Adds the index of package files of this machine; its number.
+    pub fn add_local(&mut self, index: &'i Index) -> usize {
+        self.add_source(index, ReleaseFacts::default());
+        if let Some(source) = self.sources.last_mut() {
+            source.local = true;
+        }
+        self.sources.len().saturating_sub(1)
     }
 
     /// The sources in order.
@@ -60,7 +117,12 @@ impl<'i> Universe<'i> {
 
     /// The native architecture, in Debian's words (`amd64`).
     pub fn architecture(&self) -> &str {
-        &self.architecture
+        self.archs.first().map_or("", String::as_str)
+    }
+
+    /// All architectures, the native one first.
+    pub fn architectures(&self) -> &[String] {
+        &self.archs
     }
 
     /// The package behind a reference; `None` when the reference is of another universe.
@@ -69,9 +131,144 @@ impl<'i> Universe<'i> {
         Some(index.package(at.id))
     }
 
-    /// Whether a package of this architecture can be installed natively here.
-    pub(super) fn fits(&self, package: &Package<'_>) -> bool {
-        let architecture = package.architecture();
-        architecture == "all" || architecture == self.architecture
+    /// The candidate version of a package of the native architecture: what APT would install.
+    pub fn candidate(&self, name: &str) -> Option<PackageRef> {
+        let versions = self.versions(name, NATIVE, None);
+        candidate(&versions, None).and_then(|at| versions.get(at).map(|version| version.at))
     }
+
+    /// The versions of a package of the native architecture, newest first, with their priorities.
+    pub fn priorities(&self, name: &str) -> Vec<(&'i str, i32)> {
+        self.versions(name, NATIVE, None)
+            .iter()
+            .map(|version| (version.package.version(), version.priority))
+            .collect()
+    }
+
+    /// Another source that has the same version of a package with another content, if there is one. Package files of
+    /// this machine and sources that a pin rules out do not count.
+    pub fn disagreement(&self, at: PackageRef) -> Option<PackageRef> {
+        let package = self.package(at)?;
+        let counts = |source: &Source<'_>| !source.local && source.priority > 0;
+        if self.sources.get(at.source).is_some_and(|source| source.local) {
+            return None;
+        }
+        let mut all = self.sources.iter().enumerate().filter(|(_, s)| counts(s));
+        all.find_map(|(source, s)| {
+            s.index.by_name(package.name()).find_map(|id| {
+                let other = s.index.package(id);
+                let same = other.version() == package.version()
+                    && other.architecture() == package.architecture();
+                (same && other.sha256() != package.sha256()).then_some(PackageRef { source, id })
+            })
+        })
+    }
+
+    /// The place of an architecture.
+    pub(super) fn arch(&self, name: &str) -> Option<ArchIx> {
+        let place = self.archs.iter().position(|arch| arch == name)?;
+        u8::try_from(place).ok().map(ArchIx)
+    }
+
+    pub(super) fn arch_name(&self, arch: ArchIx) -> &str {
+        self.archs.get(usize::from(arch.0)).map_or("", String::as_str)
+    }
+
+    pub(super) fn archs(&self) -> impl Iterator<Item = ArchIx> + use<> {
+        // There are at most MOST_ARCHS.
+        (0..u8::try_from(self.archs.len()).unwrap_or(u8::MAX)).map(ArchIx)
+    }
+
+    /// As which architecture a package is installed here; none when it cannot be.
+    pub(super) fn arch_of(&self, package: &Package<'_>) -> Option<ArchIx> {
+        match package.architecture() {
+            "all" => Some(NATIVE),
+            other => self.arch(other),
+        }
+    }
+
+    /// Every version of a package, newest first. `installed` is the version that is there.
+    pub(super) fn versions(
+        &self,
+        name: &str,
+        arch: ArchIx,
+        installed: Option<&str>,
+    ) -> Vec<Version<'i>> {
+        let mut found: Vec<Version<'i>> = Vec::new();
+        for (source, s) in self.sources.iter().enumerate() {
+            for id in s.index.by_name(name) {
+                let (package, at) = (s.index.package(id), PackageRef { source, id });
+                if self.arch_of(&package) != Some(arch) {
+                    continue;
+                }
+                let same = found.iter_mut().find(|v| {
+                    cmp_versions(v.package.version(), package.version()).is_eq()
+                        && v.package.sha256() == package.sha256()
+                });
+                match same {
+                    Some(version) => version.files.push(at),
+                    None => found.push(Version {
+                        at,
+                        package,
+                        files: vec![at],
+                        priority: 0,
+                    }),
+                }
+            }
+        }
+        for version in &mut found {
+            let of = |at: &PackageRef| self.sources.get(at.source).map_or(0, |s| s.priority);
+            let there = installed == Some(version.package.version());
+            version.priority = self.priority(version, arch).max(if there {
+                Policy::INSTALLED
+            } else {
+                i32::MIN
+            });
+            if let Some(usable) = version.files.iter().find(|at| of(at) > 0)
+                && let Some(package) = self.package(*usable)
+            {
+                (version.at, version.package) = (*usable, package);
+            }
+        }
+        found.sort_by(|a, b| cmp_versions(b.package.version(), a.package.version()));
+        found
+    }
+
+    fn priority(&self, version: &Version<'_>, arch: ArchIx) -> i32 {
+        let sources = || {
+            let at = version.files.iter();
+            at.filter_map(|at| self.sources.get(at.source))
+        };
+        if self.policy.has_specific() && sources().any(|s| s.priority != Policy::NEVER) {
+            let subject = Subject {
+                name: version.package.name(),
+                arch: self.arch_name(arch),
+                source: version.package.source(),
+                version: version.package.version(),
+            };
+            let files = sources().map(|s| &s.facts).collect::<Vec<_>>();
+            if let Some(priority) = self.policy.of_version(subject, files.iter().copied()) {
+                return priority;
+            }
+        }
+        sources().map(|s| s.priority).max().unwrap_or(0)
+    }
+}
+
+/// Which of these versions, newest first, APT takes: the highest priority, and never one that is not above zero or
+/// that goes back behind what is installed for less than 1000.
+pub(super) fn candidate(versions: &[Version<'_>], installed: Option<&str>) -> Option<usize> {
+    let mut best: Option<(i32, usize)> = None;
+    for (at, version) in versions.iter().enumerate() {
+        let goes_back = installed
+            .is_some_and(|there| cmp_versions(version.package.version(), there).is_lt())
+            && version.priority < 1000;
+        if version.priority > 0
+            && !goes_back
+            && best.is_none_or(|(priority, _)| version.priority > priority)
+        {
+            best = Some((version.priority, at));
+        }
+    }
+    best.map(|(_, at)| at)
 }

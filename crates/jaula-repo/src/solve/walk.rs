@@ -135,7 +135,10 @@ fn satisfying(pool: &mut Pool<'_>, group: GroupIx, picked: &BTreeSet<CandIx>) ->
 pub(super) fn is_consistent(pool: &mut Pool<'_>, picked: &[CandIx], wants: &[GroupIx]) -> bool {
     let set: BTreeSet<CandIx> = picked.iter().copied().collect();
     let names: BTreeSet<NameIx> = picked.iter().map(|c| pool.cand_name_ix(*c)).collect();
-    if names.len() != set.len() || names.iter().any(|n| pool.is_excluded(*n)) {
+    if names.len() != set.len()
+        || names.iter().any(|n| pool.is_excluded(*n))
+        || picked.iter().any(|c| pool.is_forbidden(*c))
+    {
         return false;
     }
     if wants.iter().any(|g| satisfying(pool, *g, &set).is_empty()) {
@@ -204,7 +207,11 @@ impl Walk<'_, '_> {
         let real: Vec<CandIx> = matches
             .iter()
             .copied()
-            .filter(|c| self.pool.cand_name_ix(*c) == target && !self.pool.is_excluded(target))
+            .filter(|c| {
+                self.pool.cand_name_ix(*c) == target
+                    && !self.pool.is_excluded(target)
+                    && !self.pool.is_forbidden(*c)
+            })
             .collect();
         let candidate = self.state(target).candidate;
         real.iter()
@@ -526,7 +533,7 @@ impl Walk<'_, '_> {
                 if s.candidate != Some(*cand) || refused || !met.insert(*cand) {
                     continue;
                 }
-                let real = self.pool.cand_name_ix(*cand) == target;
+                let real = self.pool.is_called(*cand, target);
                 let merit = self.pool.merit(*cand);
                 let rank = (s.current.is_none(), !s.protect, !real, merit);
                 ranked.entry(rank).or_insert_with(Vec::new).push(*cand);
