@@ -6,7 +6,7 @@ use super::guards::Guards;
 use super::layer::Layers;
 use super::layout::Tree;
 use super::plan::{ImagePlan, millis};
-use super::{base, normalise};
+use super::{base, debs, normalise};
 use crate::configure::{self, ConfigureError, Preinst, Runner};
 use crate::error::At;
 use crate::event::{Event, Observer, Phase};
@@ -149,6 +149,7 @@ pub(super) fn fetch(
     observer: &dyn Observer,
 ) -> Result<(), BuildError> {
     let started = Instant::now();
+    debs::keep(plan, store)?;
     let mut wanted = Vec::new();
     for (planned, package) in plan.packages.iter().zip(&plan.lock.packages) {
         if planned.in_base

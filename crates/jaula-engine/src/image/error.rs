@@ -5,7 +5,9 @@ use crate::fetch::FetchError;
 use crate::store::StoreError;
 use crate::unpack::UnpackError;
 use jaula_plan::rootfs::SourcesError;
+use jaula_repo::deb::archive::DebError;
 use jaula_repo::deb::packages::IndexError;
+use jaula_repo::deb::preferences::PreferencesError;
 use jaula_repo::deb::release::ReleaseError;
 use jaula_repo::solve::SolveError;
 use jaula_repo::verify::{KeyringError, VerifyError};
@@ -69,6 +71,50 @@ pub enum BuildError {
     /// Choosing packages.
     #[error(transparent)]
     Solve(#[from] SolveError),
+    /// A preferences file.
+    #[error(transparent)]
+    Preferences(#[from] PreferencesError),
+    /// A preferences file that APT would pass over because of its name.
+    #[error("APT reads no preferences from a file called {name:?}")]
+    PreferencesName {
+        /// Its name.
+        name: String,
+    },
+    /// Two sources that have a package of one version with different contents.
+    #[error("two sources disagree on {package}: {} has {}, {} has {}", one.0, one.1, other.0, other.1)]
+    Disagreement {
+        /// Name, version and architecture.
+        package: String,
+        /// A source and the SHA-256 it gives.
+        one: (String, String),
+        /// The other.
+        other: (String, String),
+    },
+    /// A package file of the host.
+    #[error("{file} is no package that can be read")]
+    Deb {
+        /// Which.
+        file: String,
+        /// What is wrong.
+        #[source]
+        source: DebError,
+    },
+    /// The control data of a package file of the host.
+    #[error("{file} is no package that can be installed: {what}")]
+    DebControl {
+        /// Which.
+        file: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// A package file that the lock names and nobody gave.
+    #[error("no package file {file} with SHA-256 {sha256} was given, and the store has none")]
+    NoSuchDeb {
+        /// Its name when the lock was made.
+        file: String,
+        /// What it has to be.
+        sha256: String,
+    },
     /// Unpacking.
     #[error(transparent)]
     Unpack(#[from] UnpackError),
@@ -94,7 +140,18 @@ impl BuildError {
             | Self::Release { .. }
             | Self::Index { .. } => Kind::Verification,
             Self::Mismatch { .. } => Kind::NotFound,
-            Self::Solve(SolveError::Unknown(_)) => Kind::NotFound,
+            Self::Solve(
+                SolveError::Unknown(_)
+                | SolveError::NoArch { .. }
+                | SolveError::NoTask { .. }
+                | SolveError::NotInRelease { .. },
+            )
+            | Self::NoSuchDeb { .. } => Kind::NotFound,
+            Self::Disagreement { .. } => Kind::Verification,
+            Self::Preferences(_)
+            | Self::PreferencesName { .. }
+            | Self::Deb { .. }
+            | Self::DebControl { .. } => Kind::User,
             Self::Solve(_) => Kind::User,
             Self::Unpack(error) => error.kind(),
             Self::Configure(error) => error.kind(),
@@ -122,6 +179,28 @@ impl BuildError {
             Self::Solve(SolveError::Unknown(_)) => {
                 one("look at the name, or at the components (main is the usual one)")
             }
+            Self::Solve(SolveError::NoArch { .. }) => {
+                one("add the architecture with --foreign-arch")
+            }
+            Self::Solve(SolveError::NotInRelease { .. }) => {
+                one("name another suite behind the slash, or add the one that has it")
+            }
+            Self::Solve(SolveError::NoTask { .. }) => {
+                one("look at the name; Debian's tasks are its packages task-*")
+            }
+            Self::Preferences(_) => {
+                one("apt_preferences(5) describes the file; nothing in it is passed over")
+            }
+            Self::PreferencesName { .. } => {
+                one("letters, digits, - and _, and no ending but .pref")
+            }
+            Self::Disagreement { .. } => one(
+                "one of them is altered or was rebuilt: leave one source out, or give it a negative priority",
+            ),
+            Self::Deb { .. } | Self::DebControl { .. } => {
+                one("dpkg-deb --info shows what is in it")
+            }
+            Self::NoSuchDeb { .. } => one("give the file again"),
             Self::Solve(_) => {
                 one("ask for other packages or versions with --include and --exclude")
             }

@@ -8,6 +8,7 @@ use crate::error::At;
 use crate::fetch::{FetchError, Small};
 use crate::store::Store;
 use crate::unpack::HashReader;
+use jaula_plan::names::Arch;
 use jaula_plan::rootfs::{Keyring as KeyringAt, Source, Sources};
 use jaula_repo::compress::Decoder;
 use jaula_repo::deb::packages::Index;
@@ -24,7 +25,6 @@ const RELEASE_LIMIT: u64 = 64 << 20;
 const INDEX_LIMIT: u64 = 256 << 20;
 
 /// One suite, verified and parsed.
-#[allow(dead_code, reason = "pins read the facts")]
 pub struct Suite {
     pub source: Source,
     pub date: u64,
@@ -35,6 +35,8 @@ pub struct Suite {
     pub indices: Vec<Index>,
     /// The component of each of `indices`; the empty one of a flat repository.
     pub components: Vec<String>,
+    /// The architecture of each of `indices`, `all` too.
+    pub archs: Vec<String>,
 }
 
 /// What pins ask of a Release file (apt_preferences(5)): `o=`, `l=`, `a=`, `n=`, `v=`, and the host for `origin`.
@@ -69,12 +71,13 @@ impl ReleaseFacts {
 /// Every suite of `sources`, several at once.
 pub fn read_all(
     sources: &Sources,
+    foreign: &[Arch],
     store: &Store,
     host: &Host<'_>,
     dry: Dry,
 ) -> Result<Vec<Suite>, BuildError> {
     std::thread::scope(|scope| {
-        let read = |source| scope.spawn(move || read_suite(sources, source, store, host, dry));
+        let read = |source| scope.spawn(move || read_suite(sources, foreign, source, store, host, dry));
         let threads: Vec<_> = sources.entries.iter().map(read).collect();
         threads
             .into_iter()
@@ -88,6 +91,7 @@ pub fn read_all(
 
 fn read_suite(
     sources: &Sources,
+    foreign: &[Arch],
     source: &Source,
     store: &Store,
     host: &Host<'_>,
@@ -125,8 +129,15 @@ fn read_suite(
     if all_apart && release.architectures.iter().any(|a| a == "all") {
         archs.push("all");
     }
+    // Not every suite has packages of every architecture; that none has is found out when one is asked for.
+    for other in foreign.iter().map(Arch::as_str) {
+        if release.architectures.iter().any(|a| a == other) && !archs.contains(&other) {
+            archs.push(other);
+        }
+    }
     let mut indices = Vec::new();
     let mut components = Vec::new();
+    let mut of_arch = Vec::new();
     for component in &source.components {
         let mut found = false;
         for arch in &archs {
@@ -136,8 +147,9 @@ fn read_suite(
                 release.file(&path).map(|file| (path.clone(), *file))
             });
             let Some((path, file)) = choice else { continue };
-            found = true;
+            found |= *arch == sources.arch.as_str() || *arch == "all";
             components.push(component.clone());
+            of_arch.push((*arch).to_owned());
             indices.push(read_index(
                 &base,
                 &path,
@@ -165,6 +177,7 @@ fn read_suite(
         signers: verified.signers,
         indices,
         components,
+        archs: of_arch,
     })
 }
 

@@ -13,6 +13,7 @@ mod base;
 mod build;
 mod cache;
 mod database;
+mod debs;
 mod error;
 mod guards;
 mod identity;

@@ -2,7 +2,7 @@
 
 use super::error::BuildError;
 use super::identity::{self, Identity};
-use super::{base, indices, solve};
+use super::{base, debs, indices, solve};
 use crate::engine::Dry;
 use crate::event::{Event, Observer, Phase};
 use crate::fetch::Client;
@@ -397,7 +397,7 @@ pub fn plan(
         items,
         bytes: 0,
     });
-    let suites = indices::read_all(&sources, store, host, dry)?;
+    let suites = indices::read_all(&sources, &spec.options.foreign_archs, store, host, dry)?;
     for suite in suites.iter().filter(|suite| !suite.signers.is_empty()) {
         observer.event(Event::Verified {
             uri: suite.source.uri.clone(),
@@ -418,7 +418,7 @@ pub fn plan(
         items: 0,
         bytes: 0,
     });
-    let (lock, mut packages) = solve::solve(spec, &sources, &suites)?;
+    let (lock, mut packages) = solve::solve(spec, &sources, &suites, &debs::read(&spec.options.debs)?)?;
     drop(suites);
     observer.event(Event::Finished {
         phase: Phase::Solve,

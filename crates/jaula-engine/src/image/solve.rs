@@ -1,12 +1,16 @@
 //! From verified indices to a lock.
 
+use super::debs::{self, Local};
 use super::error::BuildError;
 use super::indices::Suite;
 use super::plan::PlannedPackage;
 use jaula_plan::rootfs::Sources;
-use jaula_plan::spec::rootfs::{ImageSpec, Variant as Asked};
+use jaula_plan::spec::rootfs::{ImageOptions, ImageSpec, Variant as Asked, Want as Wanted};
+use jaula_plan::spec::source::Preferences as Given;
+use jaula_repo::deb::preferences::{self, Policy, Preferences, ReleaseFacts};
+use jaula_repo::hex;
 use jaula_repo::lock::{Lock, LockPackage, LockSource, Role};
-use jaula_repo::solve::{self, Universe, Variant, Want};
+use jaula_repo::solve::{self, PackageRef, Universe, Variant, Want, task_members};
 use std::collections::BTreeSet;
 
 fn variant(asked: Asked) -> Variant {
@@ -21,56 +25,107 @@ fn variant(asked: Asked) -> Variant {
     }
 }
 
+/// The policy of the preferences of a request, in the order in which APT would read them from `preferences.d`.
+fn policy(given: &[Given], native: &str) -> Result<Policy, BuildError> {
+    let mut given: Vec<&Given> = given.iter().collect();
+    given.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut files = Vec::new();
+    for file in given {
+        if !preferences::is_preferences_name(&file.name) {
+            return Err(BuildError::PreferencesName {
+                name: file.name.clone(),
+            });
+        }
+        files.push(Preferences::parse(&file.name, &file.text)?);
+    }
+    Ok(Policy::new(native, files))
+}
+
+/// What pins look at in an index of a suite.
+fn facts(suite: &Suite, index: usize) -> ReleaseFacts {
+    let facts = &suite.facts;
+    ReleaseFacts {
+        archive: facts.suite.clone(),
+        codename: facts.codename.clone(),
+        version: facts.version.clone(),
+        origin: facts.origin.clone(),
+        label: facts.label.clone(),
+        component: suite.components.get(index).cloned(),
+        architecture: suite.archs.get(index).cloned(),
+        site: facts.host.clone(),
+        not_automatic: facts.not_automatic,
+        but_automatic_upgrades: facts.but_automatic_upgrades,
+    }
+}
+
+fn want(asked: &Wanted) -> Want {
+    Want {
+        name: asked.name.to_string(),
+        arch: asked.arch.as_ref().map(ToString::to_string),
+        version: asked.version.as_ref().map(|version| format!("= {version}")),
+        release: asked.suite.clone(),
+        from: None,
+    }
+}
+
+/// Everything that is asked for besides the variant: packages, tasks, package files.
+fn wanted(
+    options: &ImageOptions,
+    universe: &Universe<'_>,
+    local: Option<(usize, &Local)>,
+) -> Result<Vec<Want>, BuildError> {
+    let mut all: Vec<Want> = options.include.iter().map(want).collect();
+    for task in &options.tasks {
+        all.extend(task_members(universe, task)?.into_iter().map(Want::new));
+    }
+    if let Some((source, local)) = local {
+        for package in local.index.iter() {
+            let arch = Some(package.architecture()).filter(|arch| *arch != "all");
+            all.push(Want {
+                name: package.name().to_owned(),
+                arch: arch
+                    .filter(|arch| *arch != universe.architecture())
+                    .map(str::to_owned),
+                version: Some(format!("= {}", package.version())),
+                release: None,
+                from: Some(source),
+            });
+        }
+    }
+    Ok(all)
+}
+
 pub fn solve(
     spec: &ImageSpec,
     sources: &Sources,
     suites: &[Suite],
+    local: &Local,
 ) -> Result<(Lock, Vec<PlannedPackage>), BuildError> {
-    let mut universe = Universe::new(sources.arch.as_str());
+    let options = &spec.options;
+    let native = sources.arch.as_str();
+    let mut universe = Universe::new(native)
+        .with_foreign(options.foreign_archs.iter().map(ToString::to_string))
+        .with_policy(policy(&options.sources.preferences, native)?);
     let mut of_index = Vec::new();
     for (number, suite) in suites.iter().enumerate() {
-        for index in &suite.indices {
-            universe.add(index);
+        for (place, index) in suite.indices.iter().enumerate() {
+            universe.add_source(index, facts(suite, place));
             of_index.push(number);
         }
     }
-    let include: Vec<String> = spec
-        .options
-        .include
-        .iter()
-        .map(|want| want.name.to_string())
-        .collect();
-    let exclude: Vec<String> = spec
-        .options
-        .exclude
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    let mut request =
-        solve::select(&universe, variant(spec.options.variant), &include, &exclude).request;
-    for want in spec
-        .options
-        .include
-        .iter()
-        .filter(|want| want.version.is_some())
-    {
-        let version = want.version.as_ref().map(|version| format!("= {version}"));
-        let wanted = Want {
-            name: want.name.to_string(),
-            version,
-        };
-        match request
-            .roots
-            .iter_mut()
-            .find(|root| root.name == wanted.name)
-        {
-            Some(root) => *root = wanted,
-            None => request.roots.push(wanted),
-        }
+    let mut with_local = None;
+    if !local.index.is_empty() {
+        with_local = Some((universe.add_local(&local.index), local));
+        of_index.push(suites.len());
     }
+    let include = wanted(options, &universe, with_local)?;
+    let exclude: Vec<String> = options.exclude.iter().map(ToString::to_string).collect();
+    let mut request =
+        solve::select(&universe, variant(options.variant), &include, &exclude).request;
+    request.recommends = options.recommends;
     let solution = solve::solve(&universe, &request)?;
     let essential: BTreeSet<&str> = request.base.iter().map(|want| want.name.as_str()).collect();
-    let requested: BTreeSet<&str> = include.iter().map(String::as_str).collect();
+    let requested: BTreeSet<&str> = include.iter().map(|want| want.name.as_str()).collect();
     let roots: BTreeSet<&str> = request
         .roots
         .iter()
@@ -86,8 +141,20 @@ pub fn solve(
         let Some(package) = universe.package(chosen.package) else {
             continue;
         };
+        if let Some(other) = universe.disagreement(chosen.package) {
+            return Err(disagreement(
+                &universe,
+                suites,
+                &of_index,
+                chosen.package,
+                other,
+            ));
+        }
         let name = package.name();
+        let foreign = !matches!(package.architecture(), "all") && package.architecture() != native;
         let role = match name {
+            _ if foreign && requested.contains(name) && chosen.manual => Role::Requested,
+            _ if foreign => Role::Dependency,
             _ if essential.contains(name) => Role::Essential,
             _ if requested.contains(name) => Role::Requested,
             _ if roots.contains(name) => Role::Variant,
@@ -113,23 +180,59 @@ pub fn solve(
             in_base: false,
         });
     }
+    let mut places: Vec<LockSource> = suites
+        .iter()
+        .map(|suite| LockSource {
+            date: suite.date,
+            uri: without_password(&suite.source.uri),
+            suite: suite.source.suite.clone(),
+            components: suite.source.components.join(","),
+            release_sha256: suite.release_sha256,
+        })
+        .collect();
+    if !local.index.is_empty() {
+        places.push(debs::lock_source());
+    }
     let lock = Lock {
         distribution: sources.distro.to_string(),
         arch: sources.arch.to_string(),
-        variant: spec.options.variant.to_string(),
-        sources: suites
-            .iter()
-            .map(|suite| LockSource {
-                date: suite.date,
-                uri: without_password(&suite.source.uri),
-                suite: suite.source.suite.clone(),
-                components: suite.source.components.join(","),
-                release_sha256: suite.release_sha256,
-            })
-            .collect(),
+        variant: options.variant.to_string(),
+        sources: places,
         packages,
     };
     Ok((lock, planned))
+}
+
+/// Two sources say different things of one package.
+fn disagreement(
+    universe: &Universe<'_>,
+    suites: &[Suite],
+    of_index: &[usize],
+    one: PackageRef,
+    other: PackageRef,
+) -> BuildError {
+    let said = |at: PackageRef| {
+        let suite = of_index.get(at.source).and_then(|place| suites.get(*place));
+        let place = suite.map_or_else(String::new, |suite| {
+            let uri = without_password(&suite.source.uri);
+            format!("{uri} {}", suite.source.suite)
+        });
+        let hash = universe.package(at).map(|p| hex::encode(&p.sha256()));
+        (place, hash.unwrap_or_default())
+    };
+    let package = universe.package(one).map_or_else(String::new, |package| {
+        format!(
+            "{} {} {}",
+            package.name(),
+            package.version(),
+            package.architecture()
+        )
+    });
+    BuildError::Disagreement {
+        package,
+        one: said(one),
+        other: said(other),
+    }
 }
 
 /// An address without a user's name and password.

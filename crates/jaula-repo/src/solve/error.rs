@@ -33,6 +33,14 @@ pub enum SolveError {
     /// Names that no source offers.
     #[error("no source offers {}", join(.0))]
     Unknown(Vec<UnknownName>),
+    /// A task that nothing belongs to.
+    #[error("no source has a task {task}{}", if near.is_empty() { String::new() } else { format!(" (near: {})", near.join(", ")) })]
+    NoTask {
+        /// The task.
+        task: String,
+        /// Tasks like it.
+        near: Vec<String>,
+    },
     /// Of an architecture whose packages are not looked at.
     #[error("{wanted} is of an architecture that is not among those of the image ({})", archs.join(", "))]
     NoArch {

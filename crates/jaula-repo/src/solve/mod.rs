@@ -19,6 +19,7 @@ mod order;
 mod pool;
 mod provider;
 mod select;
+mod task;
 mod universe;
 mod walk;
 mod wish;
@@ -34,6 +35,7 @@ pub use error::{SolveError, UnknownName};
 pub use explain::{Explanation, Reason};
 pub use nearest::nearest_names;
 pub use select::{Selection, Variant, select};
+pub use task::task_members;
 pub use universe::{PackageRef, Source, Universe};
 pub use wish::Want;
 
