@@ -28,6 +28,7 @@ pub struct RepoBuilder {
     codename: String,
     component: String,
     arch: String,
+    more_archs: Vec<String>,
     date: u64,
     valid_until: Option<u64>,
     by_hash: bool,
@@ -73,6 +74,7 @@ impl RepoBuilder {
             codename: suite.into(),
             component: "main".into(),
             arch: "amd64".into(),
+            more_archs: Vec::new(),
             date: now,
             valid_until: Some(now + 7 * 86_400),
             by_hash: true,
@@ -102,6 +104,13 @@ impl RepoBuilder {
     #[must_use]
     pub fn arch(mut self, arch: &str) -> Self {
         self.arch = arch.into();
+        self
+    }
+
+    /// Adds an index of another architecture. Each index then has the packages of its architecture and of `all`.
+    #[must_use]
+    pub fn also_arch(mut self, arch: &str) -> Self {
+        self.more_archs.push(arch.into());
         self
     }
 
@@ -174,8 +183,13 @@ impl RepoBuilder {
     /// The text of `Packages`.
     #[must_use]
     pub fn packages_text(&self) -> String {
+        self.packages_of(&self.arch)
+    }
+
+    fn packages_of(&self, arch: &str) -> String {
         self.packages
             .iter()
+            .filter(|deb| self.more_archs.is_empty() || deb.arch == arch || deb.arch == "all")
             .map(|deb| {
                 format!(
                     "{}\nFilename: {}\nSize: {}\nMD5sum: {}\nSHA256: {}\n\n",
@@ -199,19 +213,21 @@ impl RepoBuilder {
             put(&dir.join(self.pool_path(deb)), &deb.bytes)?;
         }
         let dists = dir.join("dists").join(&self.suite);
-        let binary = format!("{}/binary-{}", self.component, self.arch);
-        let text = self.packages_text();
         let mut indices = BTreeMap::new();
-        indices.insert(format!("{binary}/Packages"), text.clone().into_bytes());
-        for compression in &self.compressions {
-            let name = format!("{binary}/Packages{}", compression.suffix());
-            let bytes = compression.compress(text.as_bytes())?;
-            put(&dists.join(&name), &bytes)?;
-            if self.by_hash {
-                let place = format!("{binary}/by-hash/SHA256/{}", digest::sha256(&bytes));
-                put(&dists.join(place), &bytes)?;
+        for arch in std::iter::once(&self.arch).chain(&self.more_archs) {
+            let binary = format!("{}/binary-{arch}", self.component);
+            let text = self.packages_of(arch);
+            indices.insert(format!("{binary}/Packages"), text.clone().into_bytes());
+            for compression in &self.compressions {
+                let name = format!("{binary}/Packages{}", compression.suffix());
+                let bytes = compression.compress(text.as_bytes())?;
+                put(&dists.join(&name), &bytes)?;
+                if self.by_hash {
+                    let place = format!("{binary}/by-hash/SHA256/{}", digest::sha256(&bytes));
+                    put(&dists.join(place), &bytes)?;
+                }
+                indices.insert(name, bytes);
             }
-            indices.insert(name, bytes);
         }
         let release = self.release_text(&indices);
         put(&dists.join("Release"), release.as_bytes())?;
@@ -251,7 +267,12 @@ impl RepoBuilder {
         }
         text.push_str(&format!(
             "Architectures: {}\nComponents: {}\n",
-            self.arch, self.component
+            std::iter::once(&self.arch)
+                .chain(&self.more_archs)
+                .cloned()
+                .collect::<Vec<_>>()
+                .join(" "),
+            self.component
         ));
         for (name, value) in &self.fields {
             text.push_str(&format!("{name}: {value}\n"));

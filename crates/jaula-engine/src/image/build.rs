@@ -6,7 +6,7 @@ use super::guards::Guards;
 use super::layer::Layers;
 use super::layout::Tree;
 use super::plan::{ImagePlan, millis};
-use super::{base, debs, normalise};
+use super::{archs, base, debs, normalise};
 use crate::configure::{self, ConfigureError, Preinst, Runner};
 use crate::error::At;
 use crate::event::{Event, Observer, Phase};
@@ -413,6 +413,7 @@ impl Site<'_> {
             let plan = self.plan;
             self.tree
                 .begin(&plan.lock.arch, &plan.sources.sources_list())?;
+            archs::write(plan, self.tree)?;
         } else {
             rules(self.tree, unpacker)?;
         }
@@ -452,6 +453,8 @@ impl Site<'_> {
         let installed = round.installed;
         guards.place(tree)?;
         let preinsts = preinsts(tree, round.debs, &wave)?;
+        let unpacked = wave.unpacked.iter().map(|u| &u.control);
+        archs::check_shared(unpacked.chain(wave.deferred.iter().map(|d| &d.control)))?;
         let waiting = wave.deferred.iter().map(|d| &d.control);
         write_database(tree, round, &wave.unpacked, waiting)?;
 
@@ -612,7 +615,10 @@ fn finish(plan: &ImagePlan, tree: &Tree<'_>) -> Result<(), BuildError> {
     // apt names the native architecture for packages of all architectures too.
     database::write_extended_states(
         tree,
-        auto.map(|package| (package.name.as_str(), plan.lock.arch.as_str())),
+        auto.map(|package| match package.arch.as_str() {
+            "all" => (package.name.as_str(), plan.lock.arch.as_str()),
+            arch => (package.name.as_str(), arch),
+        }),
     )?;
     for (path, mode) in [
         ("var/cache/apt/archives/lock", 0o640),

@@ -6,6 +6,7 @@ use jaula_plan::explain::shown;
 use jaula_plan::names::Digest;
 use jaula_plan::spec::hook::HookStage;
 use jaula_plan::spec::rootfs::ImageOptions;
+use jaula_plan::spec::source::SourceOptions;
 use sha2::{Digest as _, Sha256};
 use std::hash::{BuildHasher, RandomState};
 
@@ -25,6 +26,11 @@ impl Identity {
             hooks: options.hooks.clone(),
             paths: options.paths.clone(),
             merged_usr: other_usr,
+            foreign_archs: options.foreign_archs.clone(),
+            sources: SourceOptions {
+                preferences: options.sources.preferences.clone(),
+                ..SourceOptions::default()
+            },
             ..ImageOptions::default()
         };
         if plain == ImageOptions::default() {
@@ -48,6 +54,17 @@ impl Identity {
         }
         if let Some(merged) = other_usr {
             text.push_str(&format!("merged-usr {merged}\n"));
+        }
+        for arch in &plain.foreign_archs {
+            text.push_str(&format!("foreign {arch}\n"));
+        }
+        for file in &plain.sources.preferences {
+            // A length first: no two files are written the same way.
+            let (name, content) = (&file.name, &file.text);
+            text.push_str(&format!(
+                "preferences {name} {}\n{content}\n",
+                content.len()
+            ));
         }
         for path in plain.hooks.iter().flat_map(|hook| hook.action.reads()) {
             let digest = local::digest(path).at("read", path)?;
@@ -80,6 +97,8 @@ impl Identity {
 /// Whether an image may be gone on from to make this: only what is done after all packages are there is asked for.
 pub fn may_go_on(options: &ImageOptions) -> bool {
     options.paths.is_empty()
+        && options.foreign_archs.is_empty()
+        && options.sources.preferences.is_empty()
         && options.merged_usr.is_none()
         && options.settings.preseed.is_empty()
         && options
@@ -93,6 +112,7 @@ mod tests {
     use super::*;
     use jaula_plan::spec::hook::{Hook, HookAction};
     use jaula_plan::spec::settings::PathRule;
+    use jaula_plan::spec::source::Preferences;
 
     fn over(options: &ImageOptions) -> Digest {
         Identity::read(options, true).unwrap().over(Digest([7; 32]))
@@ -136,6 +156,16 @@ mod tests {
             paths: vec![PathRule::Exclude("/usr/share/doc/*".into())],
             ..ImageOptions::default()
         });
+        all.push(ImageOptions {
+            foreign_archs: vec!["i386".parse().unwrap()],
+            ..ImageOptions::default()
+        });
+        let mut pinned = ImageOptions::default();
+        pinned.sources.preferences.push(Preferences {
+            name: "pins".into(),
+            text: "Package: a\n".into(),
+        });
+        all.push(pinned);
         let digests: Vec<Digest> = all.iter().map(over).collect();
         assert_eq!(digests, all.iter().map(over).collect::<Vec<_>>());
         let count = digests

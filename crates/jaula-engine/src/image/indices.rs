@@ -77,7 +77,8 @@ pub fn read_all(
     dry: Dry,
 ) -> Result<Vec<Suite>, BuildError> {
     std::thread::scope(|scope| {
-        let read = |source| scope.spawn(move || read_suite(sources, foreign, source, store, host, dry));
+        let read =
+            |source| scope.spawn(move || read_suite(sources, foreign, source, store, host, dry));
         let threads: Vec<_> = sources.entries.iter().map(read).collect();
         threads
             .into_iter()

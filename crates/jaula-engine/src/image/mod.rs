@@ -9,6 +9,7 @@
 //! such an image: it has a digest of its own, made from its lock and its base's. Where bytes count ([`Way::Whole`]),
 //! it is made from nothing.
 
+mod archs;
 mod base;
 mod build;
 mod cache;

@@ -418,7 +418,8 @@ pub fn plan(
         items: 0,
         bytes: 0,
     });
-    let (lock, mut packages) = solve::solve(spec, &sources, &suites, &debs::read(&spec.options.debs)?)?;
+    let (lock, mut packages) =
+        solve::solve(spec, &sources, &suites, &debs::read(&spec.options.debs)?)?;
     drop(suites);
     observer.event(Event::Finished {
         phase: Phase::Solve,

@@ -1,3 +1,5 @@
+mod choosing;
+
 use super::*;
 use crate::Kind;
 use crate::configure::{ConfigureError, Runner};

@@ -218,6 +218,10 @@ impl<'a> Registry<'a> {
                 state.claims.insert(path.to_vec(), fresh(package));
                 return Ok(Verdict::Make);
             };
+            if self.is_shared(before, package) {
+                state.claims.insert(path.to_vec(), fresh(before));
+                return Ok(Verdict::Leave);
+            }
             return match self.winner(before, package, path)? {
                 winner if winner == package => {
                     state.claims.insert(path.to_vec(), fresh(package));
@@ -248,6 +252,15 @@ impl<'a> Registry<'a> {
             return Err(self.shape(path, owner, package));
         }
         let owner = claim.owner;
+        if self.is_shared(owner, package) {
+            // The first in unpack order brings it, whoever comes here first; both have it in their lists.
+            if owner < package {
+                return Ok(Verdict::Leave);
+            }
+            claim.owner = package;
+            claim.as_written = as_written.to_vec();
+            return Ok(Verdict::TakeOver);
+        }
         let other_name = claim.as_written != as_written;
         let winner = if other_name {
             owner.max(package)
@@ -287,6 +300,12 @@ impl<'a> Registry<'a> {
                 *target = to.to_vec();
             }
         }
+    }
+
+    /// Whether two packages are one for two architectures: what both bring is the same (`Multi-Arch: same`). No other
+    /// packages of one name are there at once.
+    fn is_shared(&self, one: u32, other: u32) -> bool {
+        one != other && self.party(one).name == self.party(other).name
     }
 
     /// Of two packages that bring the same file: the later one if it replaces the earlier, else the earlier if it

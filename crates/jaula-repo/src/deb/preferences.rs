@@ -381,9 +381,10 @@ fn pin(piece: Piece<'_>, general: bool) -> Result<Pin, Wrong> {
             kind.at,
             "`Package: *` cannot be pinned to a version: name packages, or pin a release".into(),
         )),
-        "version" | "release" if data.text.is_empty() => {
-            Err((data.at, format!("what {} is pinned to is missing", kind.text)))
-        }
+        "version" | "release" if data.text.is_empty() => Err((
+            data.at,
+            format!("what {} is pinned to is missing", kind.text),
+        )),
         "version" => match data.text.strip_suffix('*') {
             // A star at the end is part of the pattern, and what is before it counts as it stands.
             Some(_) => Ok(Pin::Version(Pattern::version(data.text))),

@@ -1,8 +1,8 @@
 //! Why there is no solution, in words.
 
 use super::pool::{CandIx, GroupIx, NameIx, Pool};
-use crate::deb::preferences::Policy;
 use super::provider::{Meaning, Provider, cand};
+use crate::deb::preferences::Policy;
 use resolvo::SolvableId;
 use resolvo::conflict::{ConflictCause, ConflictEdge, ConflictGraph, ConflictNode};
 use std::collections::{BTreeMap, BTreeSet};

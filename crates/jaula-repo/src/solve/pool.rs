@@ -633,10 +633,7 @@ impl<'u> Pool<'u> {
                 None => parsed.version.is_none(),
             };
             let arch = self.arch(self.cand_name_ix(*cand));
-            if fits
-                && fits_arch(arch, self.package(*cand).multi_arch())
-                && !list.contains(cand)
-            {
+            if fits && fits_arch(arch, self.package(*cand).multi_arch()) && !list.contains(cand) {
                 list.push(*cand);
             }
         }

@@ -150,7 +150,11 @@ impl<'i> Universe<'i> {
     pub fn disagreement(&self, at: PackageRef) -> Option<PackageRef> {
         let package = self.package(at)?;
         let counts = |source: &Source<'_>| !source.local && source.priority > 0;
-        if self.sources.get(at.source).is_some_and(|source| source.local) {
+        if self
+            .sources
+            .get(at.source)
+            .is_some_and(|source| source.local)
+        {
             return None;
         }
         let mut all = self.sources.iter().enumerate().filter(|(_, s)| counts(s));
@@ -171,7 +175,9 @@ impl<'i> Universe<'i> {
     }
 
     pub(super) fn arch_name(&self, arch: ArchIx) -> &str {
-        self.archs.get(usize::from(arch.0)).map_or("", String::as_str)
+        self.archs
+            .get(usize::from(arch.0))
+            .map_or("", String::as_str)
     }
 
     pub(super) fn archs(&self) -> impl Iterator<Item = ArchIx> + use<> {
@@ -219,11 +225,9 @@ impl<'i> Universe<'i> {
         for version in &mut found {
             let of = |at: &PackageRef| self.sources.get(at.source).map_or(0, |s| s.priority);
             let there = installed == Some(version.package.version());
-            version.priority = self.priority(version, arch).max(if there {
-                Policy::INSTALLED
-            } else {
-                i32::MIN
-            });
+            version.priority =
+                self.priority(version, arch)
+                    .max(if there { Policy::INSTALLED } else { i32::MIN });
             if let Some(usable) = version.files.iter().find(|at| of(at) > 0)
                 && let Some(package) = self.package(*usable)
             {

@@ -36,7 +36,9 @@ impl Pattern {
             .strip_prefix('/')
             .and_then(|rest| rest.strip_suffix('/'));
         let Some(regex) = inside else {
-            return Ok(Self(vec![Form::Glob(text.to_lowercase().chars().collect())]));
+            return Ok(Self(vec![Form::Glob(
+                text.to_lowercase().chars().collect(),
+            )]));
         };
         RegexBuilder::new(regex)
             .case_insensitive(true)
@@ -54,7 +56,9 @@ impl Pattern {
         };
         // APT has cut the star off by the time it looks for a glob.
         let start = text.strip_suffix('*').unwrap_or(text);
-        let glob = Self::new(start).map(|pattern| pattern.0).unwrap_or_default();
+        let glob = Self::new(start)
+            .map(|pattern| pattern.0)
+            .unwrap_or_default();
         let mut forms = vec![plain];
         forms.extend(glob);
         Self(forms)

@@ -1,8 +1,8 @@
 //! What preferences come to: APT's policy (`pkgPolicy`, `pkgVersionMatch`; apt_preferences(5), "APT's Default
 //! Priority Assignments" and "The Effect of APT Preferences").
 
-use super::{About, Name, Part, Pin, Preferences, Record, Worth};
 use super::pattern::Pattern;
+use super::{About, Name, Part, Pin, Preferences, Record, Worth};
 use crate::deb::relation::arch_matches;
 
 /// What a Release file and its place say about an index, as far as preferences look at it. Absent where nothing is
@@ -213,9 +213,9 @@ impl Pin {
         match self {
             Self::Version(_) => false,
             Self::AnyRelease => true,
-            Self::Release(parts) => parts.iter().all(|(part, pattern)| {
-                facts.part(*part).is_some_and(|value| pattern.fits(value))
-            }),
+            Self::Release(parts) => parts
+                .iter()
+                .all(|(part, pattern)| facts.part(*part).is_some_and(|value| pattern.fits(value))),
             Self::ReleaseName(pattern) => [&facts.archive, &facts.codename]
                 .into_iter()
                 .flatten()
