@@ -74,8 +74,17 @@ fn check(what: &'static str, name: &str, limit: usize, extra: &[char]) -> Result
 macro_rules! name {
     ($(#[$doc:meta])* $type:ident, $what:literal, $limit:literal, $extra:expr) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+        #[serde(try_from = "String")]
         pub struct $type(String);
+
+        impl TryFrom<String> for $type {
+            type Error = NameError;
+
+            fn try_from(name: String) -> Result<Self, NameError> {
+                name.parse()
+            }
+        }
 
         impl $type {
             /// The name as text.

@@ -17,6 +17,18 @@ pub fn was_inherited(fd: i32) -> bool {
     flags >= 0 && flags & libc::FD_CLOEXEC == 0
 }
 
+/// A second descriptor of an open file, numbered from `least` on, that programs started by this one are given: see
+/// [`was_inherited`].
+pub fn lend(fd: BorrowedFd<'_>, least: i32) -> Result<OwnedFd, SysError> {
+    // SAFETY: takes numbers only; the new descriptor is nobody else's.
+    unsafe {
+        match libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD, least) {
+            -1 => Err(SysError::last("fcntl", "a descriptor")),
+            number => Ok(OwnedFd::from_raw_fd(number)),
+        }
+    }
+}
+
 /// The version of the running kernel, its first two numbers (uname(2)); zeros when it has none that can be read.
 pub fn kernel_version() -> (u32, u32) {
     let uname = rustix::system::uname();

@@ -98,6 +98,7 @@ pub(crate) fn build_with(
         size,
         ..Manifest::default()
     };
+    super::Origin::write(plan, &stage)?;
     let image = stage.publish(
         plan.digest,
         &plan.lock.to_string(),

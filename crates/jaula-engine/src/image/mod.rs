@@ -23,6 +23,7 @@ mod layer;
 mod layout;
 mod mismatch;
 mod normalise;
+mod origin;
 mod plan;
 mod solve;
 #[cfg(test)]
@@ -33,4 +34,5 @@ pub use build::build;
 pub use cache::deb_name;
 pub use error::BuildError;
 pub use mismatch::Mismatch;
+pub use origin::Origin;
 pub use plan::{Base, Host, ImagePlan, PlannedPackage, Way, apt_facts, plan};

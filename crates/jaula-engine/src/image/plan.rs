@@ -418,7 +418,7 @@ pub fn plan(
         items: 0,
         bytes: 0,
     });
-    let (lock, mut packages) =
+    let (lock, packages) =
         solve::solve(spec, &sources, &suites, &debs::read(&spec.options.debs)?)?;
     drop(suites);
     observer.event(Event::Finished {
@@ -427,6 +427,17 @@ pub fn plan(
         bytes: lock.download_size(),
         millis: millis(started),
     });
+    assemble(spec, sources, (lock, packages), store, way)
+}
+
+/// The plan of an image whose packages are chosen.
+pub(super) fn assemble(
+    spec: &ImageSpec,
+    sources: Sources,
+    (lock, mut packages): (Lock, Vec<PlannedPackage>),
+    store: &Store,
+    way: Way,
+) -> Result<ImagePlan, BuildError> {
     for (planned, locked) in packages.iter_mut().zip(&lock.packages) {
         planned.kept = store.package(&locked.sha256).is_some();
         planned.unpacked = store.has_unpacked(&locked.sha256);

@@ -2,11 +2,11 @@
 
 use crate::names::{Arch, Component, Suite};
 use crate::rootfs::address::without_login;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use std::path::PathBuf;
 
 /// What is said of sources besides the distribution and its suite. The default: what the host or the table knows.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SourceOptions {
     /// The archive to use instead of the host's or the table's (`http:`, `https:`, `file:`, `copy:`, `cdrom:`).
     #[serde(serialize_with = "mirror_without_login")]
@@ -32,7 +32,7 @@ pub struct SourceOptions {
 }
 
 /// One repository, as an entry of sources.list(5) describes it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Repository {
     /// Its name, for messages and for the file it is written to in the image.
     pub name: Option<String>,
@@ -84,7 +84,7 @@ fn mirror_without_login<S: Serializer>(uri: &Option<String>, to: S) -> Result<S:
 }
 
 /// When a repository counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Used {
     /// While the image is made, and by apt in the image.
     #[default]
@@ -96,7 +96,7 @@ pub enum Used {
 }
 
 /// Keys of one repository.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum SignedBy {
     /// What the distribution is signed by.
     #[default]
@@ -108,7 +108,7 @@ pub enum SignedBy {
 }
 
 /// Whether what a repository says must be signed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Trust {
     /// A good signature by a known key, or an error.
     #[default]
@@ -118,7 +118,7 @@ pub enum Trust {
 }
 
 /// A file of apt_preferences(5).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Preferences {
     /// Its name in `/etc/apt/preferences.d` of the image.
     pub name: String,
@@ -127,7 +127,7 @@ pub struct Preferences {
 }
 
 /// A certificate and its key, PEM files.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TlsClient {
     /// The certificate, with its chain.
     pub certificate: PathBuf,
