@@ -13,6 +13,8 @@
 //! as `%XX`. There is one way to write a lock, so its digest can be an image's identity.
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
+pub mod recipe;
+
 use crate::deb::packages::is_safe_path;
 use crate::deb::{is_architecture_name, is_package_name, version};
 use crate::hex;
