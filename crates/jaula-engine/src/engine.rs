@@ -3,6 +3,7 @@
 mod jails;
 mod namespaces;
 mod running;
+mod written;
 
 use crate::cgroup::Groups;
 use crate::error::EngineError;

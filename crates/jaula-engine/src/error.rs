@@ -40,6 +40,9 @@ pub enum EngineError {
     /// Making an image from packages.
     #[error(transparent)]
     Build(#[from] BuildError),
+    /// A recipe or its lock.
+    #[error(transparent)]
+    Recipe(#[from] crate::recipe::RecipeFileError),
     /// Writing a directory or an archive.
     #[error(transparent)]
     Export(#[from] ExportError),
@@ -109,6 +112,7 @@ impl EngineError {
         match self {
             Self::Store(error) => error.kind(),
             Self::Build(error) => error.kind(),
+            Self::Recipe(error) => error.kind(),
             Self::Export(error) => error.kind(),
             Self::Import(error) => error.kind(),
             Self::Named(error) => error.kind(),
@@ -174,6 +178,7 @@ impl EngineError {
                     .to_owned(),
             ],
             Self::Build(error) => error.hints(),
+            Self::Recipe(error) => error.hints(),
             Self::Export(error) => error.hints(),
             Self::Import(error) => error.hints(),
             _ => Vec::new(),

@@ -26,6 +26,7 @@ pub mod outcome;
 pub mod plan;
 pub mod probe;
 pub mod processes;
+pub mod recipe;
 pub mod recover;
 pub mod remove;
 pub mod run;

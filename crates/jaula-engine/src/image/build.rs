@@ -6,11 +6,11 @@ use super::guards::Guards;
 use super::layer::Layers;
 use super::layout::Tree;
 use super::plan::{ImagePlan, millis};
-use super::{archs, base, debs, normalise};
+use super::{archs, base, debs, locked, normalise};
 use crate::configure::{self, ConfigureError, Preinst, Runner};
 use crate::error::At;
 use crate::event::{Event, Observer, Phase};
-use crate::fetch::{Client, Wanted, download_all};
+use crate::fetch::{Client, Wanted};
 use crate::store::{Begin, Manifest, Stage, Store};
 use crate::unpack::{
     Aliases, Before, Deb, Diversions, Keeping, Kept, StatOverrides, Unpacked, Unpacker, Wave,
@@ -163,15 +163,8 @@ pub(super) fn fetch(
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent).at("make", parent)?;
         }
-        // With the password, if any, that the lock leaves out.
-        let uri = plan
-            .sources
-            .entries
-            .get(package.source)
-            .map(|entry| entry.uri.as_str())
-            .unwrap_or_default();
         wanted.push(Wanted {
-            urls: vec![format!("{uri}/{}", escaped(&package.path))],
+            urls: locked::urls(plan, package),
             size: package.size,
             sha256: package.sha256,
             label: package.name.clone(),
@@ -193,7 +186,7 @@ pub(super) fn fetch(
         items,
         bytes,
     });
-    download_all(client, &wanted, &|items, bytes, item| {
+    locked::download(plan, client, wanted, &|items, bytes, item| {
         observer.event(Event::Progress {
             phase: Phase::Fetch,
             items,
@@ -211,7 +204,7 @@ pub(super) fn fetch(
 }
 
 /// A path in an address (RFC 3986): `~` and `+` stay, as apt writes them.
-fn escaped(path: &str) -> String {
+pub(super) fn escaped(path: &str) -> String {
     let mut text = String::with_capacity(path.len());
     for byte in path.bytes() {
         if byte.is_ascii_alphanumeric() || b"/-._~+:=@,".contains(&byte) {

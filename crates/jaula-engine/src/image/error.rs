@@ -68,6 +68,12 @@ pub enum BuildError {
         #[source]
         source: IndexError,
     },
+    /// Packages of a lock that are nowhere any more.
+    #[error("no mirror has {} of the lock's packages any more: {}", .packages.len(), .packages.join(", "))]
+    Gone {
+        /// Name, version and architecture of each.
+        packages: Vec<String>,
+    },
     /// Choosing packages.
     #[error(transparent)]
     Solve(#[from] SolveError),
@@ -139,7 +145,7 @@ impl BuildError {
             | Self::Signature { .. }
             | Self::Release { .. }
             | Self::Index { .. } => Kind::Verification,
-            Self::Mismatch { .. } => Kind::NotFound,
+            Self::Mismatch { .. } | Self::Gone { .. } => Kind::NotFound,
             Self::Solve(
                 SolveError::Unknown(_)
                 | SolveError::NoArch { .. }
@@ -166,6 +172,10 @@ impl BuildError {
         match self {
             Self::Sources(error) => error.hint().into_iter().collect(),
             Self::Fetch(error) => error.hints(),
+            Self::Gone { .. } => vec![
+                "name a place that still has them in sources.mirrors of the recipe".to_owned(),
+                "jaula lock update takes what the archive has now".to_owned(),
+            ],
             Self::Keyring { .. } => one("name another keyring with --keyring"),
             Self::Signature { .. } => {
                 one("if the mirror is right, name the keyring of its archive with --keyring")

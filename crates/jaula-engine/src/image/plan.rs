@@ -81,6 +81,8 @@ pub struct ImagePlan {
     pub(super) ready: Option<Image>,
     pub(super) stage: PathBuf,
     pub(super) share: Option<Share>,
+    /// Made by a lock: where else its packages may be.
+    pub(super) mirrors: Option<Vec<String>>,
 }
 
 impl ImagePlan {
@@ -455,6 +457,7 @@ pub(super) fn assemble(
         ready: store.image(&whole)?,
         stage,
         share: store.last_share(),
+        mirrors: None,
     };
     if plan.ready.is_none() && way == Way::Reuse && identity::may_go_on(&spec.options) {
         base::choose(&mut plan, store)?;

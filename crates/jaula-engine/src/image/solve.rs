@@ -236,7 +236,7 @@ fn disagreement(
 }
 
 /// An address without a user's name and password.
-fn without_password(uri: &str) -> String {
+pub(super) fn without_password(uri: &str) -> String {
     let Some((scheme, rest)) = uri.split_once("://") else {
         return uri.to_owned();
     };

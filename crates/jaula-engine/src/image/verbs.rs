@@ -1,7 +1,7 @@
 //! The engine's verbs for images made from packages.
 
 use super::plan::{Host, ImagePlan, Way, apt_facts, plan};
-use super::{BuildError, build};
+use super::{BuildError, build, plan_locked};
 use crate::engine::{Dry, Engine};
 use crate::error::{At, EngineError};
 use crate::event::Observer;
@@ -11,6 +11,7 @@ use crate::view::Image;
 use jaula_plan::names::{Arch, Tag};
 use jaula_plan::rootfs::{SourcesError, Table, TableError};
 use jaula_plan::spec::rootfs::{ImageSpec, Reference};
+use jaula_repo::lock::recipe::RecipeLock;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -70,6 +71,27 @@ impl Engine {
         observer: &dyn Observer,
         dry: Dry,
     ) -> Result<ImagePlan, EngineError> {
+        self.with_host(|host| Ok(plan(spec, self.store(), host, way, observer, dry)?))
+    }
+
+    /// What making the image of a recipe's lock takes; `mirrors` are further places for its packages.
+    ///
+    /// # Errors
+    /// [`EngineError::Build`].
+    pub fn plan_image_locked(
+        &self,
+        spec: &ImageSpec,
+        lock: &RecipeLock,
+        mirrors: &[String],
+    ) -> Result<ImagePlan, EngineError> {
+        self.with_host(|host| Ok(plan_locked(spec, lock, mirrors, self.store(), host)?))
+    }
+
+    /// Looks at the host for what planning needs of it.
+    pub(crate) fn with_host<T>(
+        &self,
+        work: impl FnOnce(&Host<'_>) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
         let mut runnable = archs();
         let Some(arch) = runnable.first().cloned() else {
             return Err(EngineError::Absent {
@@ -89,7 +111,7 @@ impl Engine {
             client: &client,
             now,
         };
-        Ok(plan(spec, self.store(), &host, way, observer, dry)?)
+        work(&host)
     }
 
     /// Fetches the packages of a plan into the store, and unpacks nothing. Where they lie then, in the plan's order.

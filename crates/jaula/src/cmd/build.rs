@@ -3,7 +3,7 @@
 use crate::args::{low, options};
 use crate::cmd::image::meant;
 use crate::cmd::run::{missing, only_for_distros};
-use crate::cmd::{Context, failed, session_for};
+use crate::cmd::{Context, failed, recipe, session_for};
 use crate::error::CommandError;
 use crate::output::Done;
 use clap::{Arg, ArgMatches, Command, ValueHint, value_parser};
@@ -22,15 +22,17 @@ pub fn command(command: Command) -> Command {
         .about("Make an image, and write it as a directory or an archive")
         .long_about(
             "Make the image that REF names, unless the store has it, and write it to a directory or a tar archive. \
-             The same packages give the same bytes. Without --output the image is only kept in the store.",
+             The same packages give the same bytes. Without --output the image is only kept in the store. A REF that ends \
+             in .toml is a recipe, which says all of this in a file, and is locked by one beside it.",
         )
         .after_help(
             "Examples:\n  \
              jaula build debian:bookworm --variant minbase -o d.tar\n  \
              jaula build ubuntu:noble --include openssh-server -o /srv/noble\n  \
-             jaula build debian --include nginx-light --tag web",
+             jaula build debian --include nginx-light --tag web\n  \
+             jaula build web.toml --locked",
         )
-        .arg(options::reference(true))
+        .arg(options::reference(true).required_unless_present("schema").required(false))
         .arg(
             Arg::new("output")
                 .short('o')
@@ -41,7 +43,7 @@ pub fn command(command: Command) -> Command {
                 .help("Write it there: an archive is replaced, a directory must be new or empty"),
         )
         .arg(Arg::new("tag").long("tag").value_name("TAG").help("Give the image a further tag"));
-    options::image(options::preview(command))
+    recipe::options(options::image(options::preview(command)))
 }
 
 /// Does it.
@@ -50,6 +52,12 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
         .get_one::<OsString>("ref")
         .cloned()
         .unwrap_or_default();
+    if matches.get_flag("schema") {
+        return recipe::schema();
+    }
+    if let Some(path) = recipe::named(&word) {
+        return recipe::run(matches, context, &path);
+    }
     let reference = context.reference(&word)?;
     only_for_distros(matches, Some(&reference))?;
     if let Reference::Directory(_) | Reference::Archive(_) = reference {
@@ -122,7 +130,7 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
 }
 
 /// What to write, by the ending of its name.
-fn target(path: &Path) -> Result<ExportTarget, CommandError> {
+pub fn target(path: &Path) -> Result<ExportTarget, CommandError> {
     let name = path
         .file_name()
         .and_then(|name| name.to_str())

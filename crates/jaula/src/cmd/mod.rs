@@ -11,12 +11,14 @@ pub mod exec;
 pub mod help;
 pub mod image;
 pub mod kill;
+pub mod lock;
 pub mod logs;
 pub mod ls;
 pub mod man;
 pub mod new;
 pub mod ns;
 pub mod ps;
+pub mod recipe;
 pub mod recover;
 pub mod rm;
 pub mod run;
@@ -155,6 +157,16 @@ pub const VERBS: &[Verb] = &[
         run: image::rm,
     },
     Verb {
+        name: "lock show",
+        command: lock::show_command,
+        run: lock::show,
+    },
+    Verb {
+        name: "lock update",
+        command: lock::update_command,
+        run: lock::update,
+    },
+    Verb {
         name: "ns ls",
         command: ns::ls_command,
         run: ns::ls,
@@ -214,6 +226,10 @@ pub const VERBS: &[Verb] = &[
 /// The verbs that stand in a group, with what the group is about.
 pub const GROUPS: &[(&str, &str)] = &[
     ("image", "Images of the store"),
+    (
+        "lock",
+        "Locks of recipes: which packages a build takes, to the byte",
+    ),
     ("ns", "Namespaces: what there is, and what is kept by name"),
     (
         compat::GROUP,

@@ -125,13 +125,24 @@ pub enum What {
 }
 
 /// What is wrong with a recipe, and where.
-#[derive(Debug, thiserror::Error)]
-#[error("{place}: {what}")]
+#[derive(Debug)]
 pub struct RecipeError {
     /// Where.
     pub place: Place,
     /// What.
     pub what: What,
+}
+
+impl fmt::Display for RecipeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.what)
+    }
+}
+
+impl std::error::Error for RecipeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.what)
+    }
 }
 
 /// One file, read and checked against the table of keys.
@@ -448,30 +459,37 @@ fn hook(mut table: Keys, read: Read<'_>) -> Result<Hook, RecipeError> {
     let inside = matches!(*action, "run" | "script");
     let to = table.text("to");
     let args = table.texts("args");
-    if !inside && !args.is_empty() {
-        return Err(table.keys("args belong to run and script"));
+    let network = table.set("network");
+    if !inside && (!args.is_empty() || network.is_some()) {
+        return Err(table.keys("args and network belong to run and script"));
     }
+    let network = network.unwrap_or_default();
     let to = match to {
         Some(_) if inside => return Err(table.keys("to belongs to what copies")),
         None if !inside => return Err(table.missing("to")),
         to => to,
     };
-    let shown = table.place.to_string();
     // Of the host, or of the tree.
     let (place, word) = to.unwrap_or_else(|| (table.place.clone(), String::new()));
     let (host, tree) = (|| beside(&place, &word), PathBuf::from(&word));
     let mut text = |key| PathBuf::from(table.text(key).map(|(_, text)| text).unwrap_or_default());
     let action = match *action {
         "run" => HookAction::Inside {
-            name: format!("the hook at {shown}"),
+            name: "hook".to_owned(),
             script: text("run").into_os_string().into_encoded_bytes(),
             args,
+            network,
         },
         "script" => {
             let name = text("script").display().to_string();
             let script = table.file("script", read)?;
             let script = script.ok_or_else(|| table.missing("script"))?.1;
-            HookAction::Inside { name, script, args }
+            HookAction::Inside {
+                name,
+                script,
+                args,
+                network,
+            }
         }
         "copy-in" => HookAction::CopyIn {
             from: table.paths("copy-in")?,

@@ -198,6 +198,7 @@ keys! {
         "run" Kind::Text, "", "\"echo hello >/etc/motd\"", "A script, run in a jail on the tree";
         "script" Kind::Path, "", "\"setup.sh\"", "The same from a file";
         "args" Kind::Texts, "none", "[\"one\"]", "Its arguments";
+        "network" Kind::Bool, "false", "true", "Whether the script has the host's network";
         "copy-in" Kind::Paths, "", "[\"site\"]", "Files of this host into the directory `to` of the tree";
         "copy-out" Kind::Texts, "", "[\"/etc/passwd\"]", "Files of the tree into the directory `to` of this host";
         "tar-in" Kind::Path, "", "\"site.tar\"", "An archive of this host unpacked into the directory `to` of the tree";

@@ -1,0 +1,349 @@
+//! Recipes and their locks: an image from a file, the same bytes by its lock when the archive has moved on.
+#![allow(
+    clippy::disallowed_types,
+    reason = "tests start programs; the rule is for the program itself"
+)]
+
+mod mirror;
+mod who;
+
+use jaula_testkit::server::Server;
+use jaula_testkit::{Deb, DebBuilder, Ran, Repo, RepoBuilder, TestKey, partial_mirror, skip};
+use std::fs;
+use std::path::Path;
+use who::{User, Who, everyone};
+
+fn probe(version: &str) -> Deb {
+    let deb = DebBuilder::new("probe", version)
+        .field("Depends", "libc6")
+        .file("usr/share/probe", format!("of {version}\n"), 0o644);
+    deb.build().expect("a package")
+}
+
+/// The essential packages of bookworm: a tree that can configure itself, and small.
+fn essential(user: &User, mirror: &Path) -> Vec<Deb> {
+    let (url, keyring) = (
+        format!("file:{}", mirror.display()),
+        mirror.join("keyring.gpg").display().to_string(),
+    );
+    let words = [
+        "build",
+        "debian:bookworm",
+        "--variant",
+        "essential",
+        "--arch",
+        "amd64",
+        "--mirror",
+        &url,
+        "--keyring",
+        &keyring,
+        "--plan",
+        "--json",
+    ];
+    let text = user.place.run(&words).expect(0).stdout;
+    let plan: serde_json::Value = serde_json::from_str(&text).expect("a plan");
+    let packages = plan["packages"].as_array().expect("packages");
+    packages
+        .iter()
+        .map(|package| Deb::read(&mirror.join(package["path"].as_str().expect("a path"))))
+        .collect::<Result<_, _>>()
+        .expect("packages of the mirror")
+}
+
+fn archive(at: &Path, key: &TestKey, packages: &[Deb], probe: Deb, expired: bool) -> Repo {
+    let mut repo = RepoBuilder::new("bookworm").package(probe);
+    if expired {
+        let now = jaula_testkit::repo::now();
+        repo = repo
+            .date(now - 90 * 86_400)
+            .valid_until(Some(now - 60 * 86_400));
+    }
+    for deb in packages {
+        repo = repo.package(deb.clone());
+    }
+    repo.write(at, key).expect("a repository")
+}
+
+/// `jaula` with a store of its own.
+fn with_store(user: &User, store: &Path, words: &[&str]) -> Ran {
+    let mut all = vec!["--store", store.to_str().expect("a path")];
+    all.extend(words);
+    user.place.run(&all)
+}
+
+fn write(path: &Path, text: &str) {
+    fs::write(path, text).expect("a file");
+}
+
+#[test]
+fn one_lock_gives_the_same_bytes_on_another_day() {
+    let Ok(mirror) = partial_mirror(&[]) else {
+        skip!("no mirror");
+    };
+    let key = TestKey::sound("archive").expect("a key");
+    let mut whole: Option<Vec<u8>> = None;
+    let mut packages: Vec<Deb> = Vec::new();
+    // One place for all, as the addresses in the lock are part of the image.
+    let shared = tempfile::tempdir().expect("a directory");
+    let mut port: Option<u16> = None;
+    let date = jaula_testkit::repo::now();
+    everyone(|user| {
+        if packages.is_empty() {
+            packages = essential(user, &mirror);
+        }
+        let first = shared.path().join("archive");
+        drop(fs::remove_dir_all(&first));
+        let mut repo = RepoBuilder::new("bookworm")
+            .date(date)
+            .package(probe("1.0"));
+        for deb in &packages {
+            repo = repo.package(deb.clone());
+        }
+        let repo = repo.write(&first, &key).expect("a repository");
+        let server = match port {
+            None => Server::start(&repo.dir),
+            Some(port) => Server::start_on(&repo.dir, port),
+        }
+        .expect("a server");
+        let url = server.url();
+        port = url
+            .rsplit(':')
+            .next()
+            .and_then(|port| port.trim_end_matches('/').parse().ok());
+        let work = user.place.work();
+        let keyring = work.join("archive.gpg");
+        fs::copy(&repo.keyring, &keyring).expect("a keyring");
+        write(
+            &work.join("base.toml"),
+            &format!(
+                "distro = \"debian\"\nsuite = \"bookworm\"\narch = \"amd64\"\nvariant = \"essential\"\n\
+                [sources]\nmirror = \"{url}\"\nkeyrings = [\"archive.gpg\"]\n"
+            ),
+        );
+        let recipe = work.join("web.toml");
+        let text = "extends = \"base.toml\"\ninclude = [\"probe\"]\ntags = [\"web\"]\n[[output]]\npath = \"web.tar\"\n";
+        write(&recipe, text);
+
+        // Without a lock there is no locked build, and nothing is made.
+        let ran = user
+            .place
+            .run(&["build", "web.toml", "--locked"])
+            .expect(125);
+        assert!(ran.stderr.contains("there is no lock"), "{}", ran.stderr);
+        assert!(!work.join("web.lock").exists());
+
+        let ran = user.place.run(&["build", "web.toml", "--json"]).expect(0);
+        let built: serde_json::Value =
+            serde_json::from_str(ran.stdout.lines().last().expect("a line")).expect("JSON");
+        assert_eq!(built["lock"]["written"], true, "{}", ran.stdout);
+        let lock = fs::read_to_string(work.join("web.lock")).expect("a lock");
+        assert!(lock.starts_with("jaula-recipe-lock 1\nrecipe "), "{lock}");
+        assert!(lock.contains("package probe 1.0 amd64 "), "{lock}");
+        let made = fs::read(work.join("web.tar")).expect("an archive");
+        match &whole {
+            None => whole = Some(made.clone()),
+            // As whoever it is made.
+            Some(whole) => assert!(*whole == made, "other bytes for {:?}", user.who),
+        }
+        let ran = user
+            .place
+            .run(&["run", "web", "--", "sh", "-c", "cat /usr/share/probe"]);
+        assert_eq!(ran.expect(0).stdout, "of 1.0\n");
+
+        // The same again is nothing to do: nothing is fetched, nothing written.
+        let before = (
+            fs::metadata(work.join("web.tar"))
+                .expect("it")
+                .modified()
+                .ok(),
+            server.requests().len(),
+        );
+        let ran = user.place.run(&["build", "web.toml", "--json"]).expect(0);
+        let built: serde_json::Value =
+            serde_json::from_str(ran.stdout.lines().last().expect("a line")).expect("JSON");
+        assert_eq!(built["lock"]["written"], false);
+        assert_eq!(built["outputs"][0]["written"], false, "{}", ran.stdout);
+        let after = (
+            fs::metadata(work.join("web.tar"))
+                .expect("it")
+                .modified()
+                .ok(),
+            server.requests().len(),
+        );
+        assert_eq!(before, after);
+
+        // Later: the archive has gone on, what its index says has expired, and nothing of it is in the store.
+        archive(&first, &key, &packages, probe("2.0"), true);
+        let there = server.requests().len();
+        fs::remove_file(work.join("web.tar")).expect("it");
+        let store = user.place.path().join("other-store");
+        with_store(user, &store, &["build", "web.toml", "--locked"]).expect(0);
+        assert!(
+            fs::read(work.join("web.tar")).expect("an archive") == made,
+            "other bytes by the lock"
+        );
+        let asked: Vec<String> = server
+            .requests()
+            .into_iter()
+            .skip(there)
+            .map(|request| request.path)
+            .collect();
+        assert!(asked.iter().all(|path| path.ends_with(".deb")), "{asked:?}");
+        assert_eq!(asked.len(), packages.len() + 1);
+        assert_eq!(
+            fs::read_to_string(work.join("web.lock")).expect("a lock"),
+            lock
+        );
+
+        // What has changed since.
+        archive(&first, &key, &packages, probe("2.0"), false);
+        let ran = user
+            .place
+            .run(&["lock", "update", "web.toml", "--plan"])
+            .expect(0);
+        assert!(
+            ran.stdout.contains("probe 1.0 → 2.0 amd64, "),
+            "{}",
+            ran.stdout
+        );
+        assert_eq!(ran.stdout.lines().count(), 2, "{}", ran.stdout);
+        assert_eq!(
+            fs::read_to_string(work.join("web.lock")).expect("a lock"),
+            lock
+        );
+
+        // A lock that no mirror can satisfy any more says which packages are gone.
+        let gone = repo.dir.join("pool/main/p/probe/probe_1.0_amd64.deb");
+        let kept = shared
+            .path()
+            .join("kept/pool/main/p/probe/probe_1.0_amd64.deb");
+        fs::create_dir_all(kept.parent().expect("a directory")).expect("a directory");
+        fs::rename(&gone, &kept).expect("a package");
+        let store = user.place.path().join("third-store");
+        let ran = with_store(user, &store, &["build", "web.toml", "--locked"]).expect(125);
+        assert!(
+            ran.stderr
+                .contains("no mirror has 1 of the lock's packages any more: probe 1.0 (amd64)"),
+            "{}",
+            ran.stderr
+        );
+        assert!(ran.stderr.contains("jaula lock update"), "{}", ran.stderr);
+        // Another place that kept it will do: only its bytes count.
+        let other = Server::start(&shared.path().join("kept")).expect("a server");
+        let mirrors = format!("{text}[sources]\nmirrors = [\"{}\"]\n", other.url());
+        write(&recipe, &mirrors);
+        fs::remove_file(work.join("web.tar")).expect("it");
+        // For one of them: the way is the same.
+        if user.who != Who::Ana {
+            with_store(user, &store, &["build", "web.toml", "--locked"]).expect(0);
+            assert!(
+                fs::read(work.join("web.tar")).expect("an archive") == made,
+                "other bytes from another mirror"
+            );
+        }
+        // A false one is none.
+        fs::write(&kept, vec![b'x'; 700]).expect("a file");
+        let store = user.place.path().join("fourth-store");
+        let ran = with_store(user, &store, &["build", "web.toml", "--locked"]).expect(125);
+        assert!(ran.stderr.contains("probe"), "{}", ran.stderr);
+
+        // Another request does not fit the lock.
+        write(&recipe, &text.replace("probe", "probe\", \"dash"));
+        let ran = user
+            .place
+            .run(&["build", "web.toml", "--locked"])
+            .expect(125);
+        assert!(
+            ran.stderr.contains("was made for another recipe"),
+            "{}",
+            ran.stderr
+        );
+        // The update is written, and built from then on.
+        write(&recipe, text);
+        user.place.run(&["lock", "update", "web.toml"]).expect(0);
+        let lock = fs::read_to_string(work.join("web.lock")).expect("a lock");
+        assert!(lock.contains("package probe 2.0 amd64 "), "{lock}");
+        user.place.run(&["build", "web.toml", "--locked"]).expect(0);
+        let ran = user
+            .place
+            .run(&["run", "web", "--", "cat", "/usr/share/probe"])
+            .expect(0);
+        assert_eq!(ran.stdout, "of 2.0\n");
+        // Shown, and damaged.
+        let ran = user.place.run(&["lock", "show", "web.toml"]).expect(0);
+        assert!(
+            ran.stdout.contains("\nprobe 2.0 amd64 requested"),
+            "{}",
+            ran.stdout
+        );
+        write(
+            &work.join("web.lock"),
+            &lock.replacen("source ", "source x", 1),
+        );
+        let ran = user.place.run(&["build", "web.toml"]).expect(125);
+        assert!(
+            ran.stderr.contains("web.lock") && ran.stderr.contains("line "),
+            "{}",
+            ran.stderr
+        );
+        drop(fs::remove_dir_all(shared.path().join("kept")));
+    });
+}
+
+#[test]
+fn a_recipe_that_is_wrong_says_where() {
+    everyone(|user| {
+        let work = user.place.work();
+        let refused = |text: &str| {
+            write(&work.join("bad.toml"), text);
+            let ran = user.place.run(&["build", "bad.toml"]).expect(125);
+            assert!(ran.stdout.is_empty() && !user.place.store().join("images").exists());
+            ran.stderr
+        };
+        let error = refused("distro = \"debian\"\n\n  inclde = [\"x\"]\n");
+        assert!(
+            error.contains(
+                "bad.toml:3:3: a recipe has no key \"inclde\"; did you mean \"include\"?"
+            ),
+            "{error}"
+        );
+        let error = refused("distro = \"debian\"\nextends = \"bad.toml\"\n");
+        assert!(
+            error.contains("bad.toml:2:11: ") && error.contains("extends itself"),
+            "{error}"
+        );
+        let error = refused("distro = \"debian\"\nextends = \"../other.toml\"\n");
+        assert!(error.contains("leads out of the directory"), "{error}");
+        // Nor by a link.
+        write(&user.place.path().join("secret"), "secret\n");
+        let link = work.join("inside");
+        std::os::unix::fs::symlink(user.place.path().join("secret"), &link).expect("a link");
+        let error = refused("distro = \"debian\"\n[settings]\npreseed-files = [\"inside\"]\n");
+        assert!(
+            error.contains("bad.toml:3:18: ") && error.contains("a link that leads out"),
+            "{error}"
+        );
+        let error = refused("distro = \"debian\"\n[settings]\npreseed-files = [\"/dev/zero\"]\n");
+        assert!(error.contains("no ordinary file"), "{error}");
+        let error =
+            refused("distro = \"debian\"\n[[output]]\npath = \"x\"\nformat = \"nothing\"\n");
+        assert!(error.contains("bad.toml:2:1"), "{error}");
+        let ran = user
+            .place
+            .run(&["build", "bad.toml", "--include", "x"])
+            .expect(125);
+        assert!(
+            ran.stderr.contains("--include belongs into the recipe"),
+            "{}",
+            ran.stderr
+        );
+        let ran = user.place.run(&["build", "absent.toml"]).expect(125);
+        assert!(ran.stderr.contains("absent.toml"), "{}", ran.stderr);
+        let ran = user.place.run(&["build", "--schema"]).expect(0);
+        let schema: serde_json::Value = serde_json::from_str(&ran.stdout).expect("JSON");
+        assert_eq!(
+            schema["properties"]["settings"]["properties"]["locales"]["type"],
+            "array"
+        );
+    });
+}
