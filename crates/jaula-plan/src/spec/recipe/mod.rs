@@ -364,6 +364,7 @@ fn repository(mut table: Keys) -> Result<Repository, RecipeError> {
         trust: trust(&mut table),
         check_valid_until: table.set("check-valid-until").unwrap_or(true),
         used: used.unwrap_or_default(),
+        source_packages: table.set("source-packages").unwrap_or_default(),
     })
 }
 

@@ -136,6 +136,7 @@ keys! {
         "key" Kind::Text, "none", "\"\"\"-----BEGIN PGP PUBLIC KEY BLOCK-----\"\"\"", "The same as text; not beside `keyrings`";
         "trust" Kind::Choice(TRUST), "signed", "\"unsigned\"", "Whether signatures are asked for";
         "check-valid-until" Kind::Bool, "true", "false", "Whether an expired index is an error";
+        "source-packages" Kind::Bool, "false", "true", "Whether the image's own sources name its source packages too";
         "used" Kind::Choice(USED), "both", "\"build\"", "While the image is made, by apt in the image, or both";
     }
 }
