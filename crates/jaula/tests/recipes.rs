@@ -1,6 +1,7 @@
 //! Recipes and their locks: an image from a file, the same bytes by its lock when the archive has moved on.
 #![allow(
     clippy::disallowed_types,
+    clippy::disallowed_methods,
     reason = "tests start programs; the rule is for the program itself"
 )]
 

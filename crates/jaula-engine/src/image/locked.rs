@@ -33,6 +33,7 @@ pub fn plan_locked(
         replaces: of.replaces.clone(),
         installed_size: of.installed_size,
         kept: false,
+        unpacked: false,
         in_base: false,
     });
     let chosen = (locked.lock.clone(), packages.collect());
@@ -45,7 +46,14 @@ pub fn plan_locked(
 /// passwords of mirrors, and keyrings.
 fn entries(sources: &Sources, locked: &RecipeLock) -> Vec<Source> {
     let mut entries = Vec::new();
-    for source in &locked.lock.sources {
+    // Package files of this host are the last source, and none of the image's own.
+    let host = super::debs::lock_source().uri;
+    for source in locked
+        .lock
+        .sources
+        .iter()
+        .filter(|source| source.uri != host)
+    {
         let components: Vec<String> = source
             .components
             .split(',')

@@ -420,8 +420,7 @@ pub fn plan(
         items: 0,
         bytes: 0,
     });
-    let (lock, packages) =
-        solve::solve(spec, &sources, &suites, &debs::read(&spec.options.debs)?)?;
+    let (lock, packages) = solve::solve(spec, &sources, &suites, &debs::read(&spec.options.debs)?)?;
     drop(suites);
     observer.event(Event::Finished {
         phase: Phase::Solve,

@@ -1,9 +1,11 @@
 //! `jaula build`: an image, and a directory or an archive of it.
 
+pub mod recipe;
+
 use crate::args::{low, options};
 use crate::cmd::image::meant;
 use crate::cmd::run::{missing, only_for_distros};
-use crate::cmd::{Context, failed, recipe, session_for};
+use crate::cmd::{Context, failed, session_for};
 use crate::error::CommandError;
 use crate::output::Done;
 use clap::{Arg, ArgMatches, Command, ValueHint, value_parser};

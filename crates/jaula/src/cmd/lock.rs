@@ -1,7 +1,8 @@
 //! `jaula lock`: the locks of recipes.
 
 use crate::args::{low, options};
-use crate::cmd::{Context, failed, recipe, session_for};
+use crate::cmd::build::recipe;
+use crate::cmd::{Context, failed, session_for};
 use crate::error::CommandError;
 use crate::output::Done;
 use clap::{Arg, ArgMatches, Command, ValueHint, value_parser};

@@ -18,7 +18,6 @@ pub mod man;
 pub mod new;
 pub mod ns;
 pub mod ps;
-pub mod recipe;
 pub mod recover;
 pub mod rm;
 pub mod run;
