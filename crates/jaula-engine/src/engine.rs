@@ -16,7 +16,7 @@ use crate::outcome::{Gate, Io, Outcome};
 use crate::plan::{ImagePlan, StepPlan};
 use crate::run::{Detach, RunPlan, Source};
 use crate::spec::{ExecSpec, ImageOptions, RunChanges, RunSpec};
-use crate::store::{Store, StoreError};
+use crate::store::{GcPlan, GcSpec, Store, StoreError};
 use crate::view::{Image, ImageInfo};
 use jaula_plan::jail::{JailPlan, plan_jail};
 use jaula_plan::names::{Arch, Digest, Tag};
@@ -516,6 +516,22 @@ impl Engine {
             .into_iter()
             .next()
             .map_or(Ok(()), |error| Err(StoreError::from(error).into()))
+    }
+
+    /// What a collection of garbage takes.
+    ///
+    /// # Errors
+    /// [`EngineError::Store`].
+    pub fn plan_gc(&self, spec: &GcSpec) -> Result<GcPlan, EngineError> {
+        Ok(self.store.plan_gc(spec)?)
+    }
+
+    /// Does it; not by an earlier plan, but for what nobody uses now.
+    ///
+    /// # Errors
+    /// [`EngineError::Store`].
+    pub fn gc(&self, spec: &GcSpec) -> Result<GcPlan, EngineError> {
+        Ok(self.store.gc(spec)?)
     }
 
     /// What this host allows, each probed by doing the real next step.

@@ -10,6 +10,10 @@ use jaula_sys::dir::Dir;
 use std::collections::HashSet;
 use std::fs::{File, TryLockError};
 use std::path::Path;
+use std::time::Duration;
+
+/// How exactly the time of an image's last use is kept.
+const USED: Duration = Duration::from_secs(3600);
 
 impl Store {
     /// Every image, by distribution, suite and digest, and a sentence on each that could not be read.
@@ -179,11 +183,17 @@ impl Image {
         let path = self.dir().join("manifest.json");
         let file = File::open(&path).at("open", &path)?;
         file.lock_shared().at("lock", &path)?;
+        // For whoever looks for what was not used for long; best effort, and not more often than it matters.
+        let now = std::time::SystemTime::now();
+        let last = file.metadata().and_then(|meta| meta.modified());
+        if last.is_ok_and(|last| now.duration_since(last).is_ok_and(|age| age > USED)) {
+            drop(file.set_modified(now));
+        }
         Ok(file)
     }
 
     /// The same for somebody who wants to remove it; none while others hold it.
-    fn hold_alone(&self) -> Result<Option<File>, StoreError> {
+    pub(super) fn hold_alone(&self) -> Result<Option<File>, StoreError> {
         let path = self.dir().join("manifest.json");
         let file = match File::open(&path) {
             // Damaged, and still to be removed: the directory does as well.

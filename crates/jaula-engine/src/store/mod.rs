@@ -16,6 +16,7 @@
 //! stages/<id>/               a tree that comes to be, or is being removed; renamed into place when whole
 //! journal/<id>               the journal of that change ([`crate::journal`]), locked by whoever makes it
 //! locks/<hex>                locked by the one who builds that image
+//! content.lock               held by everyone who makes a tree, and by a collection of garbage alone
 //! detached/<name>.json, .log  a run in the background and what it wrote; .lock is held by its supervisor
 //! run/<name>.json            the first process of a running jail; run/<name>.lock is held by its sessions
 //! ```
@@ -24,6 +25,7 @@
 //! skipped and noted, so that one strange file does not stop the rest.
 
 mod error;
+mod gc;
 mod list;
 pub(crate) mod local;
 mod manifest;
@@ -33,6 +35,7 @@ mod tags;
 mod unpacked;
 
 pub use error::StoreError;
+pub use gc::{Garbage, GcPlan, GcSpec, Sort};
 pub use manifest::{Ids, Manifest};
 pub use request::request_key;
 pub(crate) use stage::write_new;

@@ -31,6 +31,8 @@ pub struct Stage {
     digest: Option<Digest>,
     journal: Option<Journal>,
     lock: Option<(File, PathBuf)>,
+    /// Packages stay while it is open.
+    _content: File,
 }
 
 impl Store {
@@ -52,6 +54,7 @@ impl Store {
 
     /// A stage of its own, for what has no digest yet (an archive that is read once).
     pub fn stage(&self) -> Result<Stage, StoreError> {
+        let content = self.use_content()?;
         let stages = self.made("stages")?;
         let (id, journal) = self.journal()?;
         let dir = stages.join(&id);
@@ -65,6 +68,7 @@ impl Store {
             digest: None,
             journal: Some(journal),
             lock: None,
+            _content: content,
         };
         stage.intend(Intent::Create(Path::new("stages").join(&stage.id)))?;
         DirBuilder::new()

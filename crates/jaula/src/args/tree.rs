@@ -195,7 +195,7 @@ fn octal(bytes: &[u8]) -> Option<u32> {
 }
 
 /// A number of bytes, with or without a unit of 1024.
-fn size(bytes: &[u8]) -> Option<u64> {
+pub fn size(bytes: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(bytes).ok()?;
     let unit = text.char_indices().last().and_then(|(at, unit)| {
         let power = match unit.to_ascii_lowercase() {

@@ -8,6 +8,7 @@ pub mod cp;
 pub mod doctor;
 pub mod enter;
 pub mod exec;
+pub mod gc;
 pub mod help;
 pub mod image;
 pub mod kill;
@@ -194,6 +195,11 @@ pub const VERBS: &[Verb] = &[
         name: "compat install",
         command: compat::install_command,
         run: compat::install,
+    },
+    Verb {
+        name: "gc",
+        command: gc::command,
+        run: gc::run,
     },
     Verb {
         name: "recover",
