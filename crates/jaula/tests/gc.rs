@@ -1,6 +1,7 @@
 //! What is unpacked once is used again, with the same bytes, and goes with `jaula gc`: as root and as an ordinary user.
 #![allow(
     clippy::disallowed_types,
+    clippy::disallowed_methods,
     reason = "tests start programs; the rule is for the program itself"
 )]
 
