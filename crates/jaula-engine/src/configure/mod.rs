@@ -140,6 +140,33 @@ pub fn in_jail(spec: JailSpec, hear: &mut dyn FnMut(&[u8])) -> Result<Status, Co
     Ok(jail::run(&plan, Io::Captured(hear))?.status)
 }
 
+/// Runs one program on the tree, as packages' scripts are run, and with the host's network if it is said. How it ended,
+/// and the last lines it wrote, which went to the observer too.
+///
+/// # Errors
+/// [`ConfigureError::Plan`], [`ConfigureError::Jail`].
+pub fn program(
+    root: &Path,
+    command: Vec<OsString>,
+    env: &[(&str, &str)],
+    network: bool,
+    epoch: u64,
+    runner: Runner<'_>,
+    observer: &dyn Observer,
+) -> Result<(Status, Vec<String>), ConfigureError> {
+    let mut spec = spec(root, epoch, command);
+    spec.env
+        .extend(env.iter().map(|(name, value)| (name.into(), value.into())));
+    if network {
+        spec.net = NetSpec::Host;
+        spec.namespaces.net = false;
+    }
+    let mut log = Log::new(observer);
+    let status = runner(spec, &mut |bytes| log.hear(bytes))?;
+    log.end();
+    Ok((status, log.tail()))
+}
+
 /// Runs preinsts, and then, if `configure`, dpkg.
 ///
 /// # Errors
@@ -190,7 +217,7 @@ pub fn run(
 }
 
 /// Takes output apart into lines, tells them, and keeps the last.
-struct Log<'a> {
+pub(crate) struct Log<'a> {
     observer: &'a dyn Observer,
     open: Vec<u8>,
     last: VecDeque<String>,
@@ -199,7 +226,7 @@ struct Log<'a> {
 }
 
 impl<'a> Log<'a> {
-    fn new(observer: &'a dyn Observer) -> Self {
+    pub(crate) fn new(observer: &'a dyn Observer) -> Self {
         Self {
             observer,
             open: Vec::new(),
@@ -208,7 +235,7 @@ impl<'a> Log<'a> {
         }
     }
 
-    fn hear(&mut self, bytes: &[u8]) {
+    pub(crate) fn hear(&mut self, bytes: &[u8]) {
         for byte in bytes {
             match byte {
                 b'\n' => self.line(),
@@ -247,7 +274,7 @@ impl<'a> Log<'a> {
         self.observer.event(Event::Output { line });
     }
 
-    fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         if !self.open.is_empty() {
             self.line();
         }
@@ -267,7 +294,7 @@ impl<'a> Log<'a> {
         self.failed.clone()
     }
 
-    fn tail(&self) -> Vec<String> {
+    pub(crate) fn tail(&self) -> Vec<String> {
         let said = |line: &&String| !line.is_empty() && !line.starts_with("jaula: preinst of ");
         self.last.iter().filter(said).cloned().collect()
     }

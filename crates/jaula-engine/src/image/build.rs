@@ -3,6 +3,7 @@
 use super::database::{self, Installed, New};
 use super::error::BuildError;
 use super::guards::Guards;
+use super::hooks;
 use super::layer::Layers;
 use super::layout::Tree;
 use super::plan::{ImagePlan, millis};
@@ -13,10 +14,12 @@ use crate::event::{Event, Observer, Phase};
 use crate::fetch::{Client, Wanted};
 use crate::store::{Begin, Manifest, Stage, Store};
 use crate::unpack::{
-    Aliases, Before, Deb, Diversions, Keeping, Kept, StatOverrides, Unpacked, Unpacker, Wave,
+    Aliases, Before, Deb, Diversions, Keeping, Kept, Share, StatOverrides, Unpacked, Unpacker, Wave,
 };
 use crate::view::Image;
 use jaula_plan::names::Tag;
+use jaula_plan::path_filter::PathFilter;
+use jaula_plan::spec::hook::HookStage;
 use jaula_repo::deb::archive::Control;
 use jaula_repo::lock::Role;
 use jaula_sys::tree::Dir;
@@ -256,7 +259,11 @@ fn make(
     observer: &dyn Observer,
 ) -> Result<u64, BuildError> {
     let shown = stage.root();
-    let (share, place) = stage.unpacking()?;
+    let (mut share, place) = stage.unpacking()?;
+    if share == Share::Link && hooks::any_outside(&plan.spec.options.hooks) {
+        // A program of the host may write into a file in place, and then nobody else may have it.
+        share = Share::Copy;
+    }
     let place = Dir::open(&place).at("open", &place)?;
     let keeping = Keeping::new(share, &place, kept);
     // Whatever runs in the tree goes through this.
@@ -280,7 +287,7 @@ fn make(
     };
     let mut guards = Guards::default();
     let mut fresh = plan.base.is_none();
-    for debs in rounds(plan, store) {
+    for (number, debs) in rounds(plan, store).into_iter().enumerate() {
         let installed = if fresh {
             Vec::new()
         } else {
@@ -292,8 +299,12 @@ fn make(
             fresh,
         };
         site.round(&round, &mut guards, layered)?;
+        if number == 0 {
+            hooks::run(&site, HookStage::Essential, layered)?;
+        }
         fresh = false;
     }
+    hooks::run(&site, HookStage::Customize, layered)?;
     stage.point()?;
     guards.remove(&tree)?;
     finish(plan, &tree)?;
@@ -317,7 +328,18 @@ fn rounds(plan: &ImagePlan, store: &Store) -> Vec<Vec<Deb>> {
             sha256: package.sha256,
             essential: package.role == Role::Essential,
         });
+    let hooks = &plan.spec.options.hooks;
+    if hooks.iter().any(|hook| hook.stage == HookStage::Essential) {
+        // They want the essential packages to be configured, and the others not to be there.
+        let (first, then) = debs.partition(|deb| deb.essential);
+        return vec![first, then];
+    }
     vec![debs.collect()]
+}
+
+/// The files of packages that are left out.
+fn filter(plan: &ImagePlan) -> Result<PathFilter, BuildError> {
+    Ok(PathFilter::new(&plan.spec.options.paths)?)
 }
 
 /// What packages that are there replace, and their files.
@@ -349,7 +371,8 @@ impl Site<'_> {
             started: Instant::now(),
         };
         let before = before(self.tree, round.installed, round.debs)?;
-        let aliases = Aliases::debian(self.plan.sources.merged_usr);
+        let asked = self.plan.spec.options.merged_usr;
+        let aliases = Aliases::debian(asked.unwrap_or(self.plan.sources.merged_usr));
         let time = epoch(self.plan);
         let mut unpacker = Unpacker::new(
             self.root,
@@ -360,7 +383,8 @@ impl Site<'_> {
             threads(),
             self.keeping,
         );
-        self.setup(round, &mut unpacker)?;
+        unpacker.set_filter(filter(self.plan)?);
+        self.setup(round, &mut unpacker, runner)?;
         let count = (AtomicU64::new(0), AtomicU64::new(0));
         let tell = |name: &str, bytes: u64| {
             let items = count.0.fetch_add(1, Ordering::Relaxed) + 1;
@@ -401,13 +425,19 @@ impl Site<'_> {
     }
 
     /// What a tree has before and beside its packages.
-    fn setup(&self, round: &Round<'_>, unpacker: &mut Unpacker<'_>) -> Result<(), BuildError> {
+    fn setup(
+        &self,
+        round: &Round<'_>,
+        unpacker: &mut Unpacker<'_>,
+        runner: Runner<'_>,
+    ) -> Result<(), BuildError> {
         unpacker.prepare()?;
         if round.fresh {
             let plan = self.plan;
             self.tree
                 .begin(&plan.lock.arch, &plan.sources.sources_list())?;
             archs::write(plan, self.tree)?;
+            hooks::run(self, HookStage::Setup, runner)?;
         } else {
             rules(self.tree, unpacker)?;
         }
@@ -451,6 +481,9 @@ impl Site<'_> {
         archs::check_shared(unpacked.chain(wave.deferred.iter().map(|d| &d.control)))?;
         let waiting = wave.deferred.iter().map(|d| &d.control);
         write_database(tree, round, &wave.unpacked, waiting)?;
+        if round.fresh {
+            hooks::run(self, HookStage::Extract, runner)?;
+        }
 
         let deferred: Vec<usize> = wave
             .deferred

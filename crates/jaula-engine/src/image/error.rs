@@ -1,9 +1,11 @@
+use super::hooks::HookError;
 use super::mismatch::Mismatch;
 use crate::configure::ConfigureError;
 use crate::error::{Kind, PathError};
 use crate::fetch::FetchError;
 use crate::store::StoreError;
 use crate::unpack::UnpackError;
+use jaula_plan::path_filter::BadPattern;
 use jaula_plan::rootfs::SourcesError;
 use jaula_repo::deb::archive::DebError;
 use jaula_repo::deb::packages::IndexError;
@@ -127,6 +129,12 @@ pub enum BuildError {
     /// The packages' scripts.
     #[error(transparent)]
     Configure(#[from] ConfigureError),
+    /// A pattern of files to be left out.
+    #[error(transparent)]
+    Pattern(#[from] BadPattern),
+    /// What the user runs meanwhile.
+    #[error(transparent)]
+    Hook(#[from] HookError),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -139,7 +147,7 @@ impl BuildError {
     /// What sort of failure it is.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Sources(_) => Kind::User,
+            Self::Sources(_) | Self::Pattern(_) => Kind::User,
             Self::Fetch(error) => error.kind(),
             Self::Keyring { .. }
             | Self::Signature { .. }
@@ -161,6 +169,7 @@ impl BuildError {
             Self::Solve(_) => Kind::User,
             Self::Unpack(error) => error.kind(),
             Self::Configure(error) => error.kind(),
+            Self::Hook(error) => error.kind(),
             Self::Store(error) => error.kind(),
             Self::Io(error) => error.kind(),
         }
@@ -229,6 +238,10 @@ impl BuildError {
             }) => one("name another keyring with --keyring"),
             Self::Unpack(error) => error.hints(),
             Self::Configure(error) => error.hints(),
+            Self::Pattern(_) => {
+                one("write it as dpkg(1) says of --path-exclude, such as /usr/share/doc/*")
+            }
+            Self::Hook(error) => error.hints(),
             Self::Store(error) => error.hints(),
             Self::Io(_) => Vec::new(),
         }

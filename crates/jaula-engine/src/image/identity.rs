@@ -196,6 +196,7 @@ mod tests {
         let options = with(HookAction::Outside {
             command: vec!["true".into()],
             after: vec![],
+            env: vec![],
         });
         assert_ne!(over(&options), over(&options));
     }

@@ -2,7 +2,7 @@
 
 use super::error::BuildError;
 use super::identity::{self, Identity};
-use super::{base, debs, indices, solve};
+use super::{base, debs, hooks, indices, solve};
 use crate::engine::Dry;
 use crate::event::{Event, Observer, Phase};
 use crate::fetch::Client;
@@ -13,6 +13,7 @@ use crate::view::Image;
 use jaula_plan::explain::{ExplainLine, word};
 use jaula_plan::facts::archive::{AptFacts, SourcesFile};
 use jaula_plan::names::{Arch, Digest};
+use jaula_plan::path_filter::PathFilter;
 use jaula_plan::rootfs::{Keyring, Origin, Sources, Table, resolve_sources};
 use jaula_plan::spec::rootfs::ImageSpec;
 use jaula_repo::lock::{Lock, Role};
@@ -391,6 +392,8 @@ pub fn plan(
     observer: &dyn Observer,
     dry: Dry,
 ) -> Result<ImagePlan, BuildError> {
+    hooks::check(&spec.options.hooks)?;
+    PathFilter::new(&spec.options.paths)?;
     let sources = resolve_sources(spec, host.facts, host.table)?;
     let started = Instant::now();
     let items = sources.entries.len() as u64;

@@ -10,6 +10,7 @@ use super::kept::{Keeper, Kept, Share};
 use super::registry::{Party, Registry};
 use super::rules::{Diversions, StatOverrides};
 use super::writer::{Attributes, FillError, Writer, c_name, failed};
+use jaula_plan::path_filter::PathFilter;
 use jaula_repo::deb::archive::{self, Control};
 use jaula_repo::tar::TarError;
 use jaula_sys::tree::Dir;
@@ -29,6 +30,7 @@ pub struct Unpacker<'a> {
     aliases: Aliases,
     diversions: Diversions,
     overrides: StatOverrides,
+    filter: PathFilter,
     /// Directories without an entry, and our own links, have this.
     default: Attributes,
     registry: Registry<'a>,
@@ -134,6 +136,7 @@ impl<'a> Unpacker<'a> {
             aliases,
             diversions: Diversions::default(),
             overrides: StatOverrides::default(),
+            filter: PathFilter::default(),
             default: Attributes {
                 uid: 0,
                 gid: 0,
@@ -164,6 +167,11 @@ impl<'a> Unpacker<'a> {
             }
         }
         Ok(())
+    }
+
+    /// From now on these files are left out.
+    pub fn set_filter(&mut self, filter: PathFilter) {
+        self.filter = filter;
     }
 
     /// From now on these hold; what was unpacked before was moved accordingly (`dpkg-divert --rename`).

@@ -68,17 +68,20 @@ pub enum HookAction {
         command: Vec<String>,
         /// Arguments after the tree.
         after: Vec<String>,
+        /// Variables besides those of the caller.
+        env: Vec<(String, String)>,
     },
-    /// Files of the host into a directory of the tree.
+    /// Files of the host into a directory of the tree, with their owners and modes. What is there of the same name is
+    /// replaced; directories are merged.
     CopyIn {
-        /// What is copied.
+        /// What is copied; of a directory that is written with `/.` at its end, what is in it.
         from: Vec<PathBuf>,
         /// A directory of the tree, which must be there.
         to: PathBuf,
     },
-    /// Files of the tree into a directory of the host.
+    /// Files of the tree into a directory of the host, made if it is not there; as [`Self::CopyIn`].
     CopyOut {
-        /// Paths in the tree.
+        /// Paths in the tree; of a directory that is written with `/.` at its end, what is in it.
         from: Vec<PathBuf>,
         /// A directory of the host.
         to: PathBuf,
@@ -97,14 +100,14 @@ pub enum HookAction {
         /// The archive.
         to: PathBuf,
     },
-    /// One file of the host as a file of the tree.
+    /// The content of a file of the host as a file of the tree, which belongs to root. Links are followed.
     Upload {
         /// The host's.
         from: PathBuf,
         /// The tree's.
         to: PathBuf,
     },
-    /// One file of the tree as a file of the host.
+    /// The content of a file of the tree as a file of the host. Links are followed, inside the tree.
     Download {
         /// The tree's.
         from: PathBuf,

@@ -93,6 +93,12 @@ impl OnePackage<'_, '_, '_> {
                 [b"/", as_written].concat()
             });
         }
+        // As dpkg does: what is left out is on the list all the same.
+        let may_hold = matches!(meta.kind, Kind::Directory | Kind::Symlink(_));
+        let absolute = || [b"/", as_written].concat();
+        if !self.unpacker.filter.is_empty() && self.unpacker.filter.skips(&absolute(), may_hold) {
+            return Ok(());
+        }
         let mut attributes = Attributes {
             uid: meta.uid,
             gid: meta.gid,

@@ -1,0 +1,196 @@
+//! What the user runs while an image is made, at the stages of mmdebstrap(1).
+
+mod copy;
+mod error;
+mod files;
+
+pub use error::HookError;
+
+use super::build::Site;
+use super::error::BuildError;
+use crate::configure::{self, Runner};
+use crate::event::{Event, Observer};
+use crate::outcome::Status;
+use jaula_plan::spec::hook::{Hook, HookAction, HookStage};
+use std::ffi::OsString;
+use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
+
+/// Where a script is while it runs: in the first of these directories that the tree has.
+const PLACES: [&str; 2] = ["run/jaula-hook", "tmp/jaula-hook"];
+
+/// What cannot be done, before anything is done.
+///
+/// # Errors
+/// [`HookError::NoPrograms`].
+pub fn check(hooks: &[Hook]) -> Result<(), HookError> {
+    for hook in hooks {
+        if let (HookStage::Setup, HookAction::Inside { name, .. }) = (hook.stage, &hook.action) {
+            return Err(HookError::NoPrograms { name: name.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// Whether a program of the host is to see the tree.
+pub fn any_outside(hooks: &[Hook]) -> bool {
+    hooks
+        .iter()
+        .any(|hook| matches!(hook.action, HookAction::Outside { .. }))
+}
+
+/// What an event and an error call it.
+fn name(action: &HookAction) -> String {
+    let first = |paths: &[std::path::PathBuf]| {
+        paths
+            .first()
+            .map(|path| jaula_plan::explain::shown(path))
+            .unwrap_or_default()
+    };
+    match action {
+        HookAction::Inside { name, .. } => name.clone(),
+        HookAction::Outside { command, .. } => command.first().cloned().unwrap_or_default(),
+        HookAction::CopyIn { from, .. } => format!("copy-in {}", first(from)),
+        HookAction::CopyOut { from, .. } => format!("copy-out {}", first(from)),
+        HookAction::TarIn { from, .. } => format!("tar-in {}", jaula_plan::explain::shown(from)),
+        HookAction::TarOut { from, .. } => format!("tar-out {}", jaula_plan::explain::shown(from)),
+        HookAction::Upload { from, .. } => format!("upload {}", jaula_plan::explain::shown(from)),
+        HookAction::Download { from, .. } => {
+            format!("download {}", jaula_plan::explain::shown(from))
+        }
+    }
+}
+
+/// Runs the hooks of a stage in their order.
+///
+/// # Errors
+/// [`HookError`] of the first that fails.
+pub fn run(site: &Site<'_>, stage: HookStage, runner: Runner<'_>) -> Result<(), BuildError> {
+    let hooks = &site.plan.spec.options.hooks;
+    for hook in hooks.iter().filter(|hook| hook.stage == stage) {
+        let name = name(&hook.action);
+        site.observer.event(Event::Note {
+            text: format!("{stage} hook {name}"),
+        });
+        let (status, tail) = match &hook.action {
+            HookAction::Inside {
+                script,
+                args,
+                network,
+                ..
+            } => inside(site, script, args, *network, runner)?,
+            HookAction::Outside {
+                command,
+                after,
+                env,
+            } => outside(site, command, after, env)?,
+            action => {
+                files::run(site, action).map_err(|source| HookError::Files {
+                    stage,
+                    name,
+                    source: Box::new(source),
+                })?;
+                continue;
+            }
+        };
+        if status != Status::Exited(0) {
+            return Err(HookError::Failed {
+                stage,
+                name,
+                status,
+                tail,
+            }
+            .into());
+        }
+    }
+    Ok(())
+}
+
+/// A script in a jail on the tree. It is a file there, so nothing of it passes through a shell's command line.
+fn inside(
+    site: &Site<'_>,
+    script: &[u8],
+    args: &[String],
+    network: bool,
+    runner: Runner<'_>,
+) -> Result<(Status, Vec<String>), BuildError> {
+    let place = PLACES
+        .into_iter()
+        .find(|place| site.tree.has_parent(place))
+        .unwrap_or("run/jaula-hook");
+    let path = format!("{place}/hook");
+    site.tree.make_dirs(place, 0o755)?;
+    site.tree.write(&path, 0o755, script)?;
+    let mut command: Vec<OsString> = Vec::new();
+    if !script.starts_with(b"#!") {
+        command.push("/bin/sh".into());
+    }
+    command.push(format!("/{path}").into());
+    command.extend(args.iter().map(OsString::from));
+    let ended = configure::program(
+        site.shown,
+        command,
+        &[],
+        network,
+        site.plan.epoch(),
+        runner,
+        site.observer,
+    )?;
+    site.tree.remove(&path)?;
+    site.tree.remove_dir(place)?;
+    Ok(ended)
+}
+
+/// A program of the host, with the tree's place as an argument. It has the caller's environment, as with mmdebstrap,
+/// and what the stage says besides.
+fn outside(
+    site: &Site<'_>,
+    command: &[String],
+    after: &[String],
+    env: &[(String, String)],
+) -> Result<(Status, Vec<String>), BuildError> {
+    let (program, arguments) = command
+        .split_first()
+        .map_or(("", command), |(program, rest)| (program.as_str(), rest));
+    let run = |observer: &dyn Observer| -> std::io::Result<(Status, Vec<String>)> {
+        let (mut hear, tell) = std::io::pipe()?;
+        let mut starting = Command::new(program);
+        starting
+            .args(arguments)
+            .arg(site.shown)
+            .args(after)
+            .env("SOURCE_DATE_EPOCH", site.plan.epoch().to_string())
+            .envs(env.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(tell.try_clone()?)
+            .stderr(tell);
+        let mut child = starting.spawn()?;
+        // It holds the ends of the pipe that the child writes to.
+        drop(starting);
+        let mut log = configure::Log::new(observer);
+        let mut buffer = [0; 8192];
+        loop {
+            match hear.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => log.hear(buffer.get(..count).unwrap_or_default()),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        log.end();
+        let status = child.wait()?;
+        let status = match (status.code(), status.signal()) {
+            (Some(code), _) => Status::Exited(u8::try_from(code).unwrap_or(u8::MAX)),
+            (None, signal) => Status::Signalled(signal.unwrap_or_default()),
+        };
+        Ok((status, log.tail()))
+    };
+    run(site.observer).map_err(|source| {
+        HookError::Start {
+            program: program.to_owned(),
+            source,
+        }
+        .into()
+    })
+}
