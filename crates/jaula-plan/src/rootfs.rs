@@ -3,11 +3,17 @@
 
 pub mod address;
 mod families;
+mod image_sources;
+mod nearest;
+mod resolve;
 mod sources;
 mod table;
 #[cfg(test)]
 mod tests;
 
 pub use families::{Families, Family, Relative};
-pub use sources::{Keyring, Kind, Origin, Source, Sources, SourcesError, resolve_sources};
+pub use image_sources::AptFile;
+pub(crate) use nearest::nearest;
+pub use resolve::resolve_sources;
+pub use sources::{Keyring, Kind, Origin, Source, Sources, SourcesError};
 pub use table::{Distro, Release, Table, TableError, builtin_names};

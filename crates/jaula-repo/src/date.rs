@@ -82,6 +82,35 @@ pub fn parse_rfc2822(text: &str) -> Option<u64> {
     u64::try_from(at * 86_400 + hour * 3600 + minute * 60 + second - offset).ok()
 }
 
+/// Reads `2026-06-06` or `2026-06-06T09:12:13Z` (RFC 3339, in UTC) as seconds since 1970.
+pub fn parse_rfc3339(text: &str) -> Option<u64> {
+    let (day, clock) = match text.split_once('T') {
+        Some((day, clock)) => (day, clock.strip_suffix('Z')?),
+        None => (text, "00:00:00"),
+    };
+    let mut parts = day.split('-');
+    let (year, month, day) = (parts.next()?, parts.next()?, parts.next()?);
+    let shape = [year.len(), month.len(), day.len(), clock.len()] == [4, 2, 2, 8];
+    let digits = [year, month, day]
+        .iter()
+        .all(|part| part.bytes().all(|b| b.is_ascii_digit()));
+    if !shape || !digits || parts.next().is_some() {
+        return None;
+    }
+    let month: usize = month.parse().ok()?;
+    let name = MONTHS.get(month.checked_sub(1)?)?;
+    parse_rfc2822(&format!("{day} {name} {year} {clock} UTC"))
+}
+
+/// Seconds since 1970 as archives that keep their past write it: `20260606T091213Z`.
+pub fn stamp(seconds: u64) -> String {
+    let text = format(seconds).replace(['-', ':'], "");
+    match text.split_once(' ') {
+        Some((day, clock)) => format!("{day}T{}Z", clock.trim_end_matches(" UTC")),
+        None => text,
+    }
+}
+
 /// Seconds since 1970 as `2026-06-06 09:12:13 UTC`.
 pub fn format(seconds: u64) -> String {
     // Past the year 9999 nothing in these formats can mean a date.
@@ -96,6 +125,31 @@ pub fn format(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn moments_of_the_past() {
+        assert_eq!(parse_rfc3339("2026-06-06T09:12:13Z"), Some(1_780_737_133));
+        assert_eq!(parse_rfc3339("1970-01-02"), Some(86_400));
+        assert_eq!(stamp(1_780_737_133), "20260606T091213Z");
+        for bad in [
+            "",
+            "2026",
+            "2026-6-06",
+            "2026-13-01",
+            "2026-00-01",
+            "2026-02-30",
+            "2026-06-06T",
+            "2026-06-06T09:12:13",
+            "2026-06-06T25:00:00Z",
+            "2026-06-06T9:12:13Z",
+            "2026-06-06-01",
+            "+026-06-06",
+            "2026-06-06 09:12:13",
+            "1969-12-31",
+        ] {
+            assert_eq!(parse_rfc3339(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn dates() {

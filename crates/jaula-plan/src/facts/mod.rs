@@ -4,4 +4,5 @@ pub mod archive;
 pub mod cgroup;
 pub mod disk;
 pub mod host;
+pub mod sources_list;
 pub mod target;

@@ -36,6 +36,10 @@ pub struct Distro {
     pub old_mirror: Option<String>,
     /// The same for their security updates.
     pub old_security_mirror: Option<String>,
+    /// Address of an archive that keeps its past, `{}` where the moment stands (`20260606T091213Z`).
+    pub snapshot_mirror: Option<String>,
+    /// The same for its security updates; that of the archive itself when absent.
+    pub snapshot_security_mirror: Option<String>,
     /// The last part of the path of a mirror of this archive, by which the host's sources are told.
     #[serde(default)]
     pub paths: Vec<String>,
