@@ -1,13 +1,18 @@
 //! One request at a time, retried.
 
 use super::error::FetchError;
+use super::local;
+use super::login::Accounts;
 use super::resolver::Stub;
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
-use std::path::PathBuf;
+use super::tls::client_certificate;
+use jaula_plan::facts::apt_conf::ProxyRules;
+use jaula_plan::facts::auth::Machine;
+use jaula_plan::rootfs::Source;
+use jaula_plan::spec::source::TlsClient;
+use std::io::Read;
 use std::time::Duration;
 use ureq::http::Response;
-use ureq::tls::{RootCerts, TlsConfig};
+use ureq::tls::{ClientCert, RootCerts, TlsConfig};
 use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Body, Proxy};
 
@@ -35,6 +40,12 @@ pub struct Settings {
     pub pause: Duration,
     /// No network at all (`file:` works).
     pub offline: bool,
+    /// Proxies that the host's apt.conf(5) names, where the environment names none.
+    pub apt_proxies: ProxyRules,
+    /// Users and passwords that the host's apt_auth.conf(5) names.
+    pub machines: Vec<Machine>,
+    /// What is shown to servers that ask for a certificate.
+    pub tls_client: Option<TlsClient>,
 }
 
 impl Default for Settings {
@@ -45,15 +56,21 @@ impl Default for Settings {
             attempts: 4,
             pause: Duration::from_millis(400),
             offline: false,
+            apt_proxies: ProxyRules::default(),
+            machines: Vec::new(),
+            tls_client: None,
         }
     }
 }
 
 /// Fetches. Connections are kept open and shared between threads.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Client {
     http: Agent,
     https: Agent,
+    /// For hosts that apt.conf(5) names a proxy of their own for, or none.
+    by_host: Vec<(String, String, Agent)>,
+    accounts: Accounts,
     pub(super) settings: Settings,
 }
 
@@ -73,12 +90,16 @@ pub enum Small {
     },
 }
 
-fn agent(proxy: &Option<String>, no_proxy: &Option<String>) -> Result<Agent, FetchError> {
+fn agent(
+    proxy: &Option<String>,
+    no_proxy: &Option<String>,
+    certificate: &Option<ClientCert>,
+) -> Result<Agent, FetchError> {
     let proxy = match proxy.as_deref() {
         None | Some("") => None,
         Some(url) => {
             let bad = |_| FetchError::BadAddress {
-                url: url.to_owned(),
+                url: jaula_plan::rootfs::address::without_login(url),
             };
             let parsed = Proxy::new(url).map_err(bad)?;
             // The crate has the exceptions only on its builder.
@@ -110,6 +131,7 @@ fn agent(proxy: &Option<String>, no_proxy: &Option<String>) -> Result<Agent, Fet
         .tls_config(
             TlsConfig::builder()
                 .root_certs(RootCerts::PlatformVerifier)
+                .client_cert(certificate.clone())
                 .build(),
         )
         .timeout_connect(Some(Duration::from_secs(15)))
@@ -128,18 +150,49 @@ fn agent(proxy: &Option<String>, no_proxy: &Option<String>) -> Result<Agent, Fet
 
 impl Client {
     /// # Errors
-    /// [`FetchError::BadAddress`] for a proxy that is none.
+    /// [`FetchError::BadAddress`] for a proxy that is none, [`FetchError::Certificate`] for a certificate that cannot be
+    /// used.
     pub fn new(settings: Settings) -> Result<Self, FetchError> {
         let Proxies {
             http,
             https,
             no_proxy,
         } = &settings.proxies;
+        let certificate = settings
+            .tls_client
+            .as_ref()
+            .map(client_certificate)
+            .transpose()?;
+        let rules = &settings.apt_proxies;
+        let make = |own: &Option<String>, scheme: &str| {
+            let proxy = own.clone().or_else(|| rules.of(scheme, "").flatten());
+            agent(&proxy, no_proxy, &certificate)
+        };
+        let mut by_host = Vec::new();
+        for (scheme, own) in [("http", http), ("https", https)] {
+            for host in rules.hosts(scheme).filter(|_| own.is_none()) {
+                let proxy = rules.of(scheme, host).flatten();
+                by_host.push((
+                    scheme.to_owned(),
+                    host.to_owned(),
+                    agent(&proxy, no_proxy, &certificate)?,
+                ));
+            }
+        }
         Ok(Self {
-            http: agent(http, no_proxy)?,
-            https: agent(https, no_proxy)?,
+            http: make(http, "http")?,
+            https: make(https, "https")?,
+            by_host,
+            accounts: Accounts::of_machines(&settings.machines),
             settings,
         })
+    }
+
+    /// The same client, who also knows the users and passwords of these sources.
+    pub fn with_logins(&self, sources: &[Source]) -> Self {
+        let mut client = self.clone();
+        client.accounts.add_sources(sources);
+        client
     }
 
     /// A small file as a whole, unless it is as `etag` and `modified` say.
@@ -154,10 +207,9 @@ impl Client {
         modified: Option<&str>,
     ) -> Result<Small, FetchError> {
         self.retry(&mut || {
-            if let Some(path) = file_path(url) {
-                let file = open_file(url, &path?)?;
+            if let Some(file) = local::open(url, 0) {
                 return Ok(Small::Fresh {
-                    bytes: bounded(url, file, limit)?,
+                    bytes: bounded(url, file?, limit)?,
                     etag: None,
                     modified: None,
                 });
@@ -228,12 +280,21 @@ impl Client {
                 url: url.to_owned(),
             });
         }
-        let agent = if url.starts_with("https:") {
-            &self.https
-        } else {
-            &self.http
+        let (scheme, _) = url.split_once(':').unwrap_or(("http", ""));
+        let host = jaula_plan::rootfs::address::host(url);
+        let of_host = self
+            .by_host
+            .iter()
+            .find(|(s, h, _)| s == scheme && h.eq_ignore_ascii_case(host));
+        let agent = match of_host {
+            Some((_, _, agent)) => agent,
+            None if scheme == "https" => &self.https,
+            None => &self.http,
         };
         let mut request = agent.get(url);
+        if let Some(authorization) = self.accounts.authorization(url) {
+            request = request.header("Authorization", authorization);
+        }
         for (name, value) in headers {
             request = request.header(*name, value);
         }
@@ -256,55 +317,6 @@ pub(super) fn refused(url: &str, status: u16) -> FetchError {
     } else {
         FetchError::Status { url, status }
     }
-}
-
-/// The path of a `file:` address, its escapes undone.
-pub(super) fn file_path(url: &str) -> Option<Result<PathBuf, FetchError>> {
-    let path = url.strip_prefix("file://")?;
-    let bad = || FetchError::BadAddress {
-        url: url.to_owned(),
-    };
-    let mut bytes = Vec::new();
-    let mut rest = path.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let mut digit = || rest.next().and_then(|byte| (byte as char).to_digit(16));
-        match (digit(), digit()) {
-            (Some(high), Some(low)) if (high, low) != (0, 0) => bytes.push((high * 16 + low) as u8),
-            _ => return Some(Err(bad())),
-        }
-    }
-    let path =
-        PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(bytes));
-    Some(if path.is_absolute() {
-        Ok(path)
-    } else {
-        Err(bad())
-    })
-}
-
-pub(super) fn open_file(url: &str, path: &std::path::Path) -> Result<File, FetchError> {
-    File::open(path).map_err(|source| match source.kind() {
-        std::io::ErrorKind::NotFound => FetchError::NotFound {
-            url: url.to_owned(),
-        },
-        _ => FetchError::Read {
-            url: url.to_owned(),
-            source,
-        },
-    })
-}
-
-pub(super) fn seek(url: &str, mut file: File, at: u64) -> Result<File, FetchError> {
-    file.seek(SeekFrom::Start(at))
-        .map_err(|source| FetchError::Read {
-            url: url.to_owned(),
-            source,
-        })?;
-    Ok(file)
 }
 
 fn bounded(url: &str, reader: impl Read, limit: u64) -> Result<Vec<u8>, FetchError> {

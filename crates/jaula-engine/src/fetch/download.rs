@@ -1,7 +1,8 @@
 //! Files of known size and digest, several at once, each resumed where it stopped.
 
-use super::client::{Client, file_path, open_file, refused, seek};
+use super::client::{Client, refused};
 use super::error::FetchError;
+use super::local;
 use jaula_repo::hex;
 use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions};
@@ -193,8 +194,8 @@ fn hash_rest(part: &mut File, hash: &mut Sha256, limit: u64) -> std::io::Result<
 
 /// The bytes from `have` on, or from the start where the server does not go on: the second value tells which.
 fn open(client: &Client, url: &str, have: u64) -> Result<(Box<dyn Read>, u64), FetchError> {
-    if let Some(path) = file_path(url) {
-        return Ok((Box::new(seek(url, open_file(url, &path?)?, have)?), have));
+    if let Some(file) = local::open(url, have) {
+        return Ok((file?, have));
     }
     let mut headers = Vec::new();
     if have > 0 {

@@ -74,6 +74,14 @@ pub enum FetchError {
         #[source]
         source: io::Error,
     },
+    /// A certificate to be shown to servers.
+    #[error("cannot use the certificate {}: {what}", jaula_plan::explain::shown(.path))]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
     /// An address that is none, or a proxy's.
     #[error("{url:?} is no address to fetch from")]
     BadAddress {
@@ -94,7 +102,7 @@ impl FetchError {
         match self {
             Self::Altered { .. } => Kind::Verification,
             Self::Write { source, .. } => kind_of_io(source),
-            Self::BadAddress { .. } => Kind::User,
+            Self::BadAddress { .. } | Self::Certificate { .. } => Kind::User,
             Self::Read { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Kind::KernelRefused
             }
@@ -121,6 +129,7 @@ impl FetchError {
                 "free space, or use another place with --store DIR"
             }
             Self::Offline { .. } => "run it once with the network",
+            Self::Certificate { .. } => "name PEM files with --tls-cert and --tls-key",
             Self::Write { .. } | Self::BadAddress { .. } => return Vec::new(),
         };
         vec![hint.to_owned()]

@@ -189,6 +189,7 @@ pub(super) fn fetch(
         items,
         bytes,
     });
+    let client = &client.with_logins(&plan.sources.entries);
     locked::download(plan, client, wanted, &|items, bytes, item| {
         observer.event(Event::Progress {
             phase: Phase::Fetch,
@@ -434,13 +435,13 @@ impl Site<'_> {
         unpacker.prepare()?;
         if round.fresh {
             let plan = self.plan;
-            self.tree
-                .begin(&plan.lock.arch, &plan.sources.sources_list())?;
+            self.tree.begin(&plan.lock.arch, &plan.apt.main_list())?;
             archs::write(plan, self.tree)?;
             hooks::run(self, HookStage::Setup, runner)?;
         } else {
             rules(self.tree, unpacker)?;
         }
+        self.plan.apt.write(self.tree)?;
         Ok(())
     }
 

@@ -82,6 +82,14 @@ impl Identity {
         Ok(Self(Some(text)))
     }
 
+    /// The same with more that counts.
+    pub fn and(self, more: Option<String>) -> Self {
+        match (self.0, more) {
+            (Some(text), Some(more)) => Self(Some(text + &more)),
+            (text, more) => Self(text.or(more)),
+        }
+    }
+
     /// The digest of an image with these packages: theirs, when nothing else was asked.
     pub fn over(&self, packages: Digest) -> Digest {
         match &self.0 {

@@ -1,26 +1,24 @@
-//! Release files and package indices: fetched, verified, parsed, and kept in parsed form.
+//! Package indices: fetched by what a verified Release file says of them, parsed, and kept in parsed form.
 
 use super::error::BuildError;
 use super::mismatch::Mismatch;
 use super::plan::Host;
+use super::release::release_text;
 use crate::engine::Dry;
 use crate::error::At;
 use crate::fetch::{FetchError, Small};
 use crate::store::Store;
 use crate::unpack::HashReader;
 use jaula_plan::names::Arch;
-use jaula_plan::rootfs::{Keyring as KeyringAt, Source, Sources};
+use jaula_plan::rootfs::{Source, Sources};
 use jaula_repo::compress::Decoder;
 use jaula_repo::deb::packages::Index;
 use jaula_repo::deb::release::{FreshnessPolicy, Release, ReleaseFile, check_freshness};
 use jaula_repo::hex;
-use jaula_repo::verify::{self, Keyring, Policy, Verified};
 use sha2::{Digest, Sha256};
 use std::io::{Cursor, Write};
 use std::path::Path;
 
-/// Largest Release file with its signatures, in bytes.
-const RELEASE_LIMIT: u64 = 64 << 20;
 /// Largest compressed index, in bytes.
 const INDEX_LIMIT: u64 = 256 << 20;
 
@@ -35,7 +33,7 @@ pub struct Suite {
     pub indices: Vec<Index>,
     /// The component of each of `indices`; the empty one of a flat repository.
     pub components: Vec<String>,
-    /// The architecture of each of `indices`, `all` too.
+    /// The architecture of each of `indices`, `all` too; the image's own for a flat repository.
     pub archs: Vec<String>,
 }
 
@@ -68,18 +66,37 @@ impl ReleaseFacts {
     }
 }
 
-/// Every suite of `sources`, several at once.
-pub fn read_all(
-    sources: &Sources,
-    foreign: &[Arch],
-    store: &Store,
-    host: &Host<'_>,
-    dry: Dry,
-) -> Result<Vec<Suite>, BuildError> {
+/// A suite whose Release file has been read.
+struct Opened<'s> {
+    source: &'s Source,
+    url: String,
+    base: String,
+    /// None only of a flat repository without one, where nobody asks for signatures.
+    release: Option<Release>,
+    signers: Vec<String>,
+    sha256: [u8; 32],
+}
+
+/// An index that is to be read.
+struct Part {
+    suite: usize,
+    component: String,
+    arch: String,
+    path: String,
+    /// What the Release file says of it.
+    file: Option<ReleaseFile>,
+}
+
+/// Does something with each, all at once.
+fn at_once<'i, T: Sync, R: Send>(
+    items: &'i [T],
+    each: impl Fn(&'i T) -> Result<R, BuildError> + Sync,
+) -> Result<Vec<R>, BuildError> {
     std::thread::scope(|scope| {
-        let read =
-            |source| scope.spawn(move || read_suite(sources, foreign, source, store, host, dry));
-        let threads: Vec<_> = sources.entries.iter().map(read).collect();
+        let threads: Vec<_> = items
+            .iter()
+            .map(|item| scope.spawn(|| each(item)))
+            .collect();
         threads
             .into_iter()
             .map(|thread| match thread.join() {
@@ -90,96 +107,288 @@ pub fn read_all(
     })
 }
 
-fn read_suite(
-    sources: &Sources,
+/// Every suite of `sources`, several at once: first the Release files, which tell what nobody has said (the components,
+/// the architecture), then the indices.
+pub fn read_all(
+    sources: &mut Sources,
     foreign: &[Arch],
-    source: &Source,
     store: &Store,
     host: &Host<'_>,
     dry: Dry,
-) -> Result<Suite, BuildError> {
-    let base = format!("{}/dists/{}", source.uri, source.suite);
-    let (url, verified) = release_text(source, &base, store, host, dry)?;
-    let release = Release::parse(&verified.text).map_err(|error| BuildError::Release {
-        url: url.clone(),
-        source: error,
+) -> Result<Vec<Suite>, BuildError> {
+    let old = sources.old;
+    let entries = sources.entries.clone();
+    let opened = at_once(&entries, |source| open(source, old, store, host, dry))?;
+    if sources.arch_by_release
+        && let Some(arch) = arch_of(&opened, sources, host)
+    {
+        sources.arch = arch;
+    }
+    let mut parts = Vec::new();
+    for (number, suite) in opened.iter().enumerate() {
+        parts.extend(parts_of(suite, number, sources, foreign)?);
+    }
+    let indices = at_once(&parts, |part| match opened.get(part.suite) {
+        Some(suite) => read_part(suite, part, store, host, dry).map(Some),
+        None => Ok(None),
     })?;
-    let policy = FreshnessPolicy {
-        valid_until: !sources.old,
-        ..FreshnessPolicy::default()
-    };
-    check_freshness(&release, host.now, &policy).map_err(|error| BuildError::Release {
-        url: url.clone(),
-        source: error,
-    })?;
-    check_names(source, &release, &url)?;
+    let mut suites: Vec<Suite> = opened.into_iter().map(Suite::new).collect();
+    for (part, index) in parts.into_iter().zip(indices) {
+        let (Some(suite), Some((index, sha256))) = (suites.get_mut(part.suite), index) else {
+            continue;
+        };
+        if part.file.is_none() {
+            // Nothing else says what this suite was.
+            suite.release_sha256 = sha256;
+        }
+        if !part.component.is_empty() && !suite.source.components.contains(&part.component) {
+            suite.source.components.push(part.component.clone());
+        }
+        suite.indices.push(index);
+        suite.components.push(part.component);
+        suite.archs.push(part.arch);
+    }
+    for (entry, suite) in sources.entries.iter_mut().zip(&suites) {
+        entry.components.clone_from(&suite.source.components);
+    }
+    if sources.merged_usr_by_packages {
+        sources.merged_usr = merged_usr(&suites);
+        sources.merged_usr_as_released = sources.merged_usr;
+    }
+    Ok(suites)
+}
 
+impl Suite {
+    fn new(opened: Opened<'_>) -> Self {
+        let facts = match &opened.release {
+            Some(release) => ReleaseFacts::new(opened.source, release),
+            None => ReleaseFacts {
+                host: opened.source.host().to_owned(),
+                ..ReleaseFacts::default()
+            },
+        };
+        Self {
+            source: opened.source.clone(),
+            date: opened.release.and_then(|release| release.date).unwrap_or(0),
+            release_sha256: opened.sha256,
+            facts,
+            signers: opened.signers,
+            indices: Vec::new(),
+            components: Vec::new(),
+            archs: Vec::new(),
+        }
+    }
+}
+
+/// Reads and checks the Release file.
+fn open<'s>(
+    source: &'s Source,
+    old: bool,
+    store: &Store,
+    host: &Host<'_>,
+    dry: Dry,
+) -> Result<Opened<'s>, BuildError> {
+    let base = source.base();
+    let (url, verified) = release_text(source, &base, store, host, dry)?;
+    let mut opened = Opened {
+        source,
+        url,
+        base,
+        release: None,
+        signers: Vec::new(),
+        sha256: [0; 32],
+    };
+    if let Some(verified) = verified {
+        let broken = |error| BuildError::Release {
+            url: opened.url.clone(),
+            source: error,
+        };
+        let release = Release::parse(&verified.text).map_err(broken)?;
+        let policy = FreshnessPolicy {
+            valid_until: !old && source.check_valid_until,
+            ..FreshnessPolicy::default()
+        };
+        check_freshness(&release, host.now, &policy).map_err(broken)?;
+        if !source.flat() {
+            check_names(source, &release, &opened.url)?;
+        }
+        opened.sha256 = Sha256::digest(verified.text.as_bytes()).into();
+        opened.signers = verified.signers;
+        opened.release = Some(release);
+    }
+    Ok(opened)
+}
+
+/// The architecture of an archive that has none of the host's own: the first that this machine runs.
+fn arch_of(opened: &[Opened<'_>], sources: &Sources, host: &Host<'_>) -> Option<Arch> {
+    let known = opened.first()?.release.as_ref()?.architectures.as_slice();
+    let has = |arch: &Arch| known.iter().any(|known| known == arch.as_str());
+    if known.is_empty() || has(&sources.arch) {
+        return None;
+    }
+    host.facts.runnable.iter().find(|arch| has(arch)).cloned()
+}
+
+/// The indices of a suite that are to be read.
+fn parts_of(
+    suite: &Opened<'_>,
+    number: usize,
+    sources: &Sources,
+    foreign: &[Arch],
+) -> Result<Vec<Part>, BuildError> {
     let arch = sources.arch.as_str();
-    let mut archs = vec![arch];
+    let part = |component: &str, arch: &str, path: String, file| Part {
+        suite: number,
+        component: component.to_owned(),
+        arch: arch.to_owned(),
+        path,
+        file,
+    };
+    let Some(release) = &suite.release else {
+        return Ok(vec![part("", arch, "Packages".to_owned(), None)]);
+    };
+    let choice = |stem: &str| {
+        [".xz", ".zst", ".gz", ""].iter().find_map(|ending| {
+            let path = format!("{stem}{ending}");
+            release.file(&path).map(|file| (path.clone(), *file))
+        })
+    };
+    let mismatch = |what| BuildError::Mismatch {
+        url: suite.url.clone(),
+        what,
+    };
+    if suite.source.flat() {
+        let (path, file) = choice("Packages")
+            .or_else(|| choice("./Packages"))
+            .ok_or_else(|| mismatch(Mismatch::Other("it lists no Packages")))?;
+        return Ok(vec![part("", arch, path, Some(file))]);
+    }
+    let has = |arch: &str| release.architectures.iter().any(|a| a == arch);
+    let wanted = |arch: &str| {
+        let only = &suite.source.archs;
+        only.is_empty() || only.iter().any(|a| a.as_str() == arch)
+    };
+    let mut archs = Vec::new();
+    if wanted(arch) {
+        if !has(arch) && !release.architectures.is_empty() {
+            return Err(mismatch(Mismatch::Arch {
+                arch: arch.to_owned(),
+                known: release.architectures.clone(),
+            }));
+        }
+        archs.push(arch);
+    }
     let all_apart = release
         .no_support_for_all
         .as_deref()
         .is_none_or(|what| what != "Packages");
-    if !release.architectures.iter().any(|a| a == arch) && !release.architectures.is_empty() {
-        let what = Mismatch::Arch {
-            arch: arch.to_owned(),
-            known: release.architectures.clone(),
-        };
-        return Err(BuildError::Mismatch { url, what });
-    }
-    if all_apart && release.architectures.iter().any(|a| a == "all") {
+    if all_apart && has("all") {
         archs.push("all");
     }
     // Not every suite has packages of every architecture; that none has is found out when one is asked for.
     for other in foreign.iter().map(Arch::as_str) {
-        if release.architectures.iter().any(|a| a == other) && !archs.contains(&other) {
+        if has(other) && wanted(other) && !archs.contains(&other) {
             archs.push(other);
         }
     }
-    let mut indices = Vec::new();
-    let mut components = Vec::new();
-    let mut of_arch = Vec::new();
-    for component in &source.components {
+    let asked = !suite.source.components.is_empty();
+    let components = if asked {
+        &suite.source.components
+    } else {
+        &release.components
+    };
+    let mut parts = Vec::new();
+    for component in components {
         let mut found = false;
         for arch in &archs {
-            let stem = format!("{component}/binary-{arch}/Packages");
-            let choice = [".xz", ".zst", ".gz", ""].iter().find_map(|ending| {
-                let path = format!("{stem}{ending}");
-                release.file(&path).map(|file| (path.clone(), *file))
-            });
-            let Some((path, file)) = choice else { continue };
-            found |= *arch == sources.arch.as_str() || *arch == "all";
-            components.push(component.clone());
-            of_arch.push((*arch).to_owned());
-            indices.push(read_index(
-                &base,
-                &path,
-                &file,
-                release.acquire_by_hash,
-                store,
-                host,
-                dry,
-            )?);
+            let Some((path, file)) = choice(&format!("{component}/binary-{arch}/Packages")) else {
+                continue;
+            };
+            found |=
+                *arch == sources.arch.as_str() || *arch == "all" || !wanted(sources.arch.as_str());
+            parts.push(part(component, arch, path, Some(file)));
         }
-        if !found {
-            let what = Mismatch::Component {
+        if !found && asked {
+            return Err(mismatch(Mismatch::Component {
                 component: component.clone(),
                 arch: arch.to_owned(),
                 known: release.components.clone(),
-            };
-            return Err(BuildError::Mismatch { url, what });
+            }));
         }
     }
-    Ok(Suite {
-        source: source.clone(),
-        date: release.date.unwrap_or(0),
-        release_sha256: Sha256::digest(verified.text.as_bytes()).into(),
-        facts: ReleaseFacts::new(source, &release),
-        signers: verified.signers,
-        indices,
-        components,
-        archs: of_arch,
-    })
+    if parts.is_empty() {
+        return Err(mismatch(Mismatch::Other(
+            "it names no component that has packages",
+        )));
+    }
+    Ok(parts)
+}
+
+/// Whether an archive that no table knows has `/bin` and its like as links into `/usr`, by its packages: those that say
+/// so came with Debian 12, which has base-files 12 as the first; nothing else is known of younger ones.
+fn merged_usr(suites: &[Suite]) -> bool {
+    let indices = || suites.iter().flat_map(|suite| &suite.indices);
+    let has = |name: &str| indices().any(|index| index.by_name(name).next().is_some());
+    if has("usr-is-merged") {
+        return true;
+    }
+    let major = |version: &str| {
+        let upstream = version.split_once(':').map_or(version, |(_, rest)| rest);
+        let digits: String = upstream.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse::<u64>().ok()
+    };
+    let base_files = indices().flat_map(|index| {
+        index
+            .by_name("base-files")
+            .map(|id| index.package(id).version().to_owned())
+    });
+    let newest = base_files.filter_map(|version| major(&version)).max();
+    newest.is_none_or(|newest| newest >= 12)
+}
+
+fn read_part(
+    suite: &Opened<'_>,
+    part: &Part,
+    store: &Store,
+    host: &Host<'_>,
+    dry: Dry,
+) -> Result<(Index, [u8; 32]), BuildError> {
+    match (&part.file, &suite.release) {
+        (Some(file), Some(release)) => {
+            let by_hash = release.acquire_by_hash;
+            let index = read_index(&suite.base, &part.path, file, by_hash, store, host, dry)?;
+            Ok((index, file.sha256))
+        }
+        _ => unlisted_index(&suite.base, &part.path, host),
+    }
+}
+
+/// An index that no Release file tells of, in the first of the forms it may have; and its SHA-256.
+fn unlisted_index(
+    base: &str,
+    stem: &str,
+    host: &Host<'_>,
+) -> Result<(Index, [u8; 32]), BuildError> {
+    let mut last = None;
+    for ending in [".xz", ".zst", ".gz", ""] {
+        let url = format!("{base}/{stem}{ending}");
+        match host.client.small(&url, INDEX_LIMIT, None, None) {
+            Ok(Small::Fresh { bytes, .. }) => {
+                let sha256 = Sha256::digest(&bytes).into();
+                let decoder = Decoder::new(Cursor::new(&bytes))
+                    .map_err(std::io::Error::other)
+                    .at("decompress", Path::new(&url))?;
+                let index =
+                    Index::parse(decoder).map_err(|source| BuildError::Index { url, source })?;
+                return Ok((index, sha256));
+            }
+            Ok(Small::Unchanged) => {}
+            Err(error @ FetchError::NotFound { .. }) => last = Some(error),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let url = format!("{base}/{stem}");
+    Err(last.unwrap_or(FetchError::NotFound { url }).into())
 }
 
 /// Whether the Release file is of the suite that was asked for, and not of another one of the same archive.
@@ -204,168 +413,6 @@ fn check_names(source: &Source, release: &Release, url: &str) -> Result<(), Buil
             codename: release.codename.clone(),
         },
     })
-}
-
-fn keyring(sources: &[KeyringAt]) -> Result<(Keyring, Vec<String>), BuildError> {
-    let mut all = Keyring::default();
-    let mut names = Vec::new();
-    for source in sources {
-        let (name, bytes) = match source {
-            KeyringAt::File(path) => {
-                let bytes = std::fs::read(path).at("read the keyring", path)?;
-                (jaula_plan::explain::shown(path), bytes)
-            }
-            KeyringAt::Inline(key) => (
-                "the key in the host's sources".to_owned(),
-                key.clone().into_bytes(),
-            ),
-        };
-        let parsed = Keyring::parse(&bytes);
-        all.extend(parsed.map_err(|source| BuildError::Keyring {
-            keyring: name.clone(),
-            source,
-        })?);
-        names.push(name);
-    }
-    Ok((all, names))
-}
-
-/// What is kept of a Release file between runs. It is verified anew each time.
-#[derive(serde::Serialize, serde::Deserialize)]
-struct Kept {
-    url: String,
-    etag: Option<String>,
-    modified: Option<String>,
-    text: String,
-    signature: Option<String>,
-}
-
-/// The verified text of `InRelease`, or of `Release` with `Release.gpg` where there is none.
-fn release_text(
-    source: &Source,
-    base: &str,
-    store: &Store,
-    host: &Host<'_>,
-    dry: Dry,
-) -> Result<(String, Verified), BuildError> {
-    let (keys, names) = keyring(&source.keyrings)?;
-    let url = format!("{base}/InRelease");
-    let name = hex::encode(&Sha256::digest(url.as_bytes()));
-    let path = store.root().join("releases").join(name);
-    let kept: Option<Kept> = std::fs::read(&path)
-        .ok()
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-        .filter(|kept: &Kept| kept.url == url);
-    let (etag, modified) = match &kept {
-        Some(kept) if kept.signature.is_none() => (kept.etag.as_deref(), kept.modified.as_deref()),
-        _ => (None, None),
-    };
-    let lossless = |bytes: Vec<u8>, url: &str| {
-        String::from_utf8(bytes).map_err(|_| BuildError::Mismatch {
-            url: url.to_owned(),
-            what: Mismatch::Other("not text"),
-        })
-    };
-    let got = match host.client.small(&url, RELEASE_LIMIT, etag, modified) {
-        Ok(Small::Fresh {
-            bytes,
-            etag,
-            modified,
-        }) => {
-            let text = lossless(bytes, &url)?;
-            Some(Kept {
-                url: url.clone(),
-                etag,
-                modified,
-                text,
-                signature: None,
-            })
-        }
-        Ok(Small::Unchanged) => None,
-        Err(FetchError::Offline { .. }) if kept.is_some() => None,
-        Err(FetchError::NotFound { .. }) => match detached(base, host)? {
-            Some((text, signature)) => {
-                let (text, signature) = (lossless(text, &url)?, hex::encode(&signature));
-                Some(Kept {
-                    url: url.clone(),
-                    etag: None,
-                    modified: None,
-                    text,
-                    signature: Some(signature),
-                })
-            }
-            None => {
-                let what = Mismatch::Absent {
-                    suite: source.suite.clone(),
-                    base: base.to_owned(),
-                };
-                return Err(BuildError::Mismatch {
-                    url: source.uri.clone(),
-                    what,
-                });
-            }
-        },
-        Err(error) => return Err(error.into()),
-    };
-    let fresh = got.is_some();
-    let Some(kept) = got.or(kept) else {
-        return Err(BuildError::Mismatch {
-            url,
-            what: Mismatch::Other("the server says that nothing changed since never"),
-        });
-    };
-    let policy = Policy::default();
-    let verified = match &kept.signature {
-        None => verify::verify_inline(kept.text.as_bytes(), &keys, host.now, &policy),
-        Some(signature) => {
-            let signature = unhex(signature);
-            verify::verify_detached(kept.text.as_bytes(), &signature, &keys, host.now, &policy)
-        }
-    };
-    let verified = verified.map_err(|source| BuildError::Signature {
-        url: url.clone(),
-        keyrings: names,
-        source,
-    })?;
-    if fresh && dry == Dry::MayCache {
-        store.made("releases")?;
-        let text = serde_json::to_vec(&kept)
-            .map_err(std::io::Error::from)
-            .at("write", &path)?;
-        replace(&path, &text)?;
-    }
-    Ok((url, verified))
-}
-
-fn unhex(text: &str) -> Vec<u8> {
-    let digit = |byte: &u8| (*byte as char).to_digit(16).unwrap_or(0) as u8;
-    text.as_bytes()
-        .chunks(2)
-        .map(|pair| pair.iter().fold(0u8, |byte, c| byte << 4 | digit(c)))
-        .collect()
-}
-
-type TextAndSignature = (Vec<u8>, Vec<u8>);
-
-/// `Release` and `Release.gpg`.
-fn detached(base: &str, host: &Host<'_>) -> Result<Option<TextAndSignature>, BuildError> {
-    let small =
-        |name: &str| match host
-            .client
-            .small(&format!("{base}/{name}"), RELEASE_LIMIT, None, None)
-        {
-            Ok(Small::Fresh { bytes, .. }) => Ok(Some(bytes)),
-            Ok(Small::Unchanged) | Err(FetchError::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error),
-        };
-    match (small("Release")?, small("Release.gpg")?) {
-        (Some(text), Some(signature)) => Ok(Some((text, signature))),
-        (Some(_), None) => Err(BuildError::Mismatch {
-            url: format!("{base}/Release"),
-            what: Mismatch::Other("it is not signed (neither InRelease nor Release.gpg)"),
-        }),
-        (None, _) => Ok(None),
-    }
 }
 
 /// One index: from the store where it was parsed before, else fetched by hash, checked, and parsed as it decompresses.
@@ -435,7 +482,7 @@ fn read_index(
 }
 
 /// Writes a file beside and renames it: a reader sees the old one or the new one.
-fn replace(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(
         ".{}",

@@ -9,6 +9,7 @@
 //! such an image: it has a digest of its own, made from its lock and its base's. Where bytes count ([`Way::Whole`]),
 //! it is made from nothing.
 
+mod apt_files;
 mod archs;
 mod base;
 mod build;
@@ -27,6 +28,7 @@ mod mismatch;
 mod normalise;
 mod origin;
 mod plan;
+mod release;
 mod solve;
 #[cfg(test)]
 mod tests;

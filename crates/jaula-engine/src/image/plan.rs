@@ -1,5 +1,6 @@
 //! What making an image takes.
 
+use super::apt_files::AptFiles;
 use super::error::BuildError;
 use super::identity::{self, Identity};
 use super::{base, debs, hooks, indices, solve};
@@ -14,8 +15,9 @@ use jaula_plan::explain::{ExplainLine, word};
 use jaula_plan::facts::archive::{AptFacts, SourcesFile};
 use jaula_plan::names::{Arch, Digest};
 use jaula_plan::path_filter::PathFilter;
-use jaula_plan::rootfs::{Keyring, Origin, Sources, Table, resolve_sources};
+use jaula_plan::rootfs::{Keyring, Origin, Source, Sources, Table, resolve_sources};
 use jaula_plan::spec::rootfs::ImageSpec;
+use jaula_plan::spec::source::Trust;
 use jaula_repo::lock::{Lock, Role};
 use serde_json::{Value, json};
 use std::fmt;
@@ -75,6 +77,7 @@ pub struct PlannedPackage {
 pub struct ImagePlan {
     pub(super) spec: ImageSpec,
     pub(super) sources: Sources,
+    pub(super) apt: AptFiles,
     pub(super) lock: Lock,
     pub(super) packages: Vec<PlannedPackage>,
     pub(super) digest: Digest,
@@ -161,12 +164,16 @@ impl fmt::Display for ImagePlan {
             Origin::Mirror => "the mirror that was named",
             Origin::Host => "this host's APT sources",
             Origin::Table => "the table of distributions",
+            Origin::Repositories => "the repositories that were named",
         };
         writeln!(f, "  digest {}", self.digest)?;
         writeln!(f, "  from {origin}")?;
         for entry in &sources.entries {
             let keys: Vec<String> = entry.keyrings.iter().map(keyring_name).collect();
-            writeln!(f, "    {entry} (signed by {})", keys.join(", "))?;
+            match entry.trust {
+                Trust::Signed => writeln!(f, "    {entry} (signed by {})", keys.join(", "))?,
+                Trust::Unsigned => writeln!(f, "    {entry} (SIGNATURES ARE NOT LOOKED AT)")?,
+            }
         }
         if self.ready.is_some() {
             return writeln!(f, "  the store has it: nothing to do");
@@ -246,7 +253,7 @@ impl fmt::Display for ImagePlan {
 fn keyring_name(keyring: &Keyring) -> String {
     match keyring {
         Keyring::File(path) => jaula_plan::explain::shown(path),
-        Keyring::Inline(_) => "the key in the host's sources".to_owned(),
+        Keyring::Inline(_) => "the key in the source itself".to_owned(),
     }
 }
 
@@ -364,7 +371,7 @@ pub fn apt_facts(arch: Arch, runnable: Vec<Arch>) -> AptFacts {
 }
 
 /// Files of a directory with one of these endings, sorted by name.
-fn listed(dir: &Path, endings: &[&str]) -> Vec<PathBuf> {
+pub(super) fn listed(dir: &Path, endings: &[&str]) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let mut paths: Vec<PathBuf> = entries
         .map(|entry| entry.path())
@@ -394,7 +401,20 @@ pub fn plan(
 ) -> Result<ImagePlan, BuildError> {
     hooks::check(&spec.options.hooks)?;
     PathFilter::new(&spec.options.paths)?;
-    let sources = resolve_sources(spec, host.facts, host.table)?;
+    let mut sources = resolve_sources(spec, host.facts, host.table)?;
+    let unsigned = |entry: &&Source| entry.trust == Trust::Unsigned;
+    for entry in sources.entries.iter().filter(unsigned) {
+        let text = format!(
+            "the signatures of {} {} are not looked at: whoever is between can replace every package",
+            entry.uri, entry.suite
+        );
+        observer.event(Event::Note { text });
+    }
+    let client = host.client.with_logins(&sources.entries);
+    let host = &Host {
+        client: &client,
+        ..*host
+    };
     let started = Instant::now();
     let items = sources.entries.len() as u64;
     observer.event(Event::Started {
@@ -402,7 +422,7 @@ pub fn plan(
         items,
         bytes: 0,
     });
-    let suites = indices::read_all(&sources, &spec.options.foreign_archs, store, host, dry)?;
+    let suites = indices::read_all(&mut sources, &spec.options.foreign_archs, store, host, dry)?;
     for suite in suites.iter().filter(|suite| !suite.signers.is_empty()) {
         observer.event(Event::Verified {
             uri: suite.source.uri.clone(),
@@ -446,12 +466,15 @@ pub(super) fn assemble(
         planned.kept = store.package(&locked.sha256).is_some();
         planned.unpacked = store.has_unpacked(&locked.sha256);
     }
-    let identity = Identity::read(&spec.options, sources.merged_usr)?;
+    let apt = AptFiles::read(&spec.options, &sources)?;
+    let identity = Identity::read(&spec.options, sources.merged_usr_as_released)?;
+    let identity = identity.and(apt.identity());
     let whole = identity.over(Digest(lock.digest()));
     let stage = store.root().join("stages/new/root");
     let mut plan = ImagePlan {
         spec: spec.clone(),
         sources,
+        apt,
         lock,
         packages,
         digest: whole,

@@ -5,12 +5,13 @@ use super::{BuildError, build, plan_locked};
 use crate::engine::{Dry, Engine};
 use crate::error::{At, EngineError};
 use crate::event::Observer;
-use crate::fetch::{Client, Settings};
+use crate::fetch::{AptConfig, Client, Settings};
 use crate::spec::ImageOptions;
 use crate::view::Image;
 use jaula_plan::names::{Arch, Tag};
 use jaula_plan::rootfs::{SourcesError, Table, TableError};
 use jaula_plan::spec::rootfs::{ImageSpec, Reference};
+use jaula_plan::spec::source::SourceOptions;
 use jaula_repo::lock::recipe::RecipeLock;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -32,11 +33,16 @@ fn archs() -> Vec<Arch> {
 }
 
 impl Engine {
-    fn client(&self) -> Result<Client, BuildError> {
+    /// Who fetches for a request.
+    fn client(&self, asked: &SourceOptions) -> Result<Client, BuildError> {
         let config = self.config();
+        let apt = AptConfig::read();
         let settings = Settings {
             proxies: config.proxies.clone(),
             offline: config.offline,
+            apt_proxies: apt.proxies,
+            machines: apt.machines,
+            tls_client: asked.client.clone(),
             ..Settings::default()
         };
         Ok(Client::new(settings)?)
@@ -71,7 +77,9 @@ impl Engine {
         observer: &dyn Observer,
         dry: Dry,
     ) -> Result<ImagePlan, EngineError> {
-        self.with_host(|host| Ok(plan(spec, self.store(), host, way, observer, dry)?))
+        self.with_host(&spec.options.sources, |host| {
+            Ok(plan(spec, self.store(), host, way, observer, dry)?)
+        })
     }
 
     /// What making the image of a recipe's lock takes; `mirrors` are further places for its packages.
@@ -84,12 +92,15 @@ impl Engine {
         lock: &RecipeLock,
         mirrors: &[String],
     ) -> Result<ImagePlan, EngineError> {
-        self.with_host(|host| Ok(plan_locked(spec, lock, mirrors, self.store(), host)?))
+        self.with_host(&spec.options.sources, |host| {
+            Ok(plan_locked(spec, lock, mirrors, self.store(), host)?)
+        })
     }
 
     /// Looks at the host for what planning needs of it.
     pub(crate) fn with_host<T>(
         &self,
+        asked: &SourceOptions,
         work: impl FnOnce(&Host<'_>) -> Result<T, EngineError>,
     ) -> Result<T, EngineError> {
         let mut runnable = archs();
@@ -100,7 +111,7 @@ impl Engine {
         };
         runnable.dedup();
         let facts = apt_facts(arch, runnable);
-        let (table, client) = (self.table()?, self.client()?);
+        let (table, client) = (self.table()?, self.client(asked)?);
         // Before 1970 the clock is wrong, and a Release file says so.
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -125,7 +136,8 @@ impl Engine {
     ) -> Result<Vec<PathBuf>, EngineError> {
         // The archives themselves are wanted, whatever is unpacked.
         let none = std::collections::HashMap::new();
-        super::build::fetch(plan, self.store(), &none, &self.client()?, observer)?;
+        let client = self.client(&plan.spec().options.sources)?;
+        super::build::fetch(plan, self.store(), &none, &client, observer)?;
         let packages = plan.lock().packages.iter();
         Ok(packages
             .map(|package| self.store().package_path(&package.sha256))
@@ -142,7 +154,7 @@ impl Engine {
             plan,
             &tags(plan.spec()),
             self.store(),
-            &self.client()?,
+            &self.client(&plan.spec().options.sources)?,
             observer,
         )?)
     }

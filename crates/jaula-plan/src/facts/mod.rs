@@ -1,6 +1,8 @@
 //! What was observed of the host and of the archives, read once by the engine's probes.
 
+pub mod apt_conf;
 pub mod archive;
+pub mod auth;
 pub mod cgroup;
 pub mod disk;
 pub mod host;

@@ -79,15 +79,17 @@ pub fn resolve_sources(
         return Err(SourcesError::NoRepository);
     }
     // A release the table does not know of a distribution that it knows is newer than the table.
-    let known = spec.options.merged_usr;
-    let known = known.or_else(|| release.map(|release| release.merged_usr));
-    let known = known.or_else(|| distro.filter(|_| !asked.only_repositories).map(|_| true));
+    let released = release.map(|release| release.merged_usr);
+    let released = released.or_else(|| distro.filter(|_| !asked.only_repositories).map(|_| true));
+    let chosen = spec.options.merged_usr;
     Ok(Sources {
         distro: spec.distro.clone(),
         suite,
         arch,
-        merged_usr: known.unwrap_or(true),
-        merged_usr_by_packages: known.is_none(),
+        merged_usr: chosen.or(released).unwrap_or(true),
+        merged_usr_as_released: released.unwrap_or(true),
+        merged_usr_by_packages: chosen.or(released).is_none(),
+        arch_by_release: spec.options.arch.is_none() && released.is_none(),
         old: release.is_some_and(|release| release.old),
         origin,
         entries,

@@ -147,8 +147,12 @@ pub struct Sources {
     pub arch: Arch,
     /// Whether the release has `/bin` and its like as links into `/usr`.
     pub merged_usr: bool,
+    /// The same as the release has it, whatever the user asked.
+    pub merged_usr_as_released: bool,
     /// Whether nobody knows that but the packages: neither the table nor the user has said.
     pub merged_usr_by_packages: bool,
+    /// Whether nobody has said for which architecture, of an archive that no table knows.
+    pub arch_by_release: bool,
     /// Whether the release is an old one, whose Release file may have expired.
     pub old: bool,
     /// Where this comes from.

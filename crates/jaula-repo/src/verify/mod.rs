@@ -189,6 +189,27 @@ pub fn verify_inline(
     })
 }
 
+/// A text that nobody vouches for, taken out of its cleartext frame where it has one: for archives whose owner said that
+/// signatures do not count.
+pub fn unverified(bytes: &[u8]) -> Result<Verified, VerifyError> {
+    let framed = bytes
+        .trim_ascii_start()
+        .starts_with(b"-----BEGIN PGP SIGNED MESSAGE");
+    let text = if framed {
+        frame::Frame::parse(bytes)?.text
+    } else if bytes.len() > MAX_TEXT {
+        return Err(VerifyError::Text("too long"));
+    } else {
+        let clear = std::str::from_utf8(bytes).map_err(|_| VerifyError::Text("not valid UTF-8"))?;
+        clear.to_owned()
+    };
+    Ok(Verified {
+        text,
+        signers: Vec::new(),
+        rejected: Vec::new(),
+    })
+}
+
 /// Verifies a text against signatures in a file of their own (`Release` and `Release.gpg`, armored or
 /// binary).
 pub fn verify_detached(
