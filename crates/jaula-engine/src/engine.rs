@@ -79,7 +79,7 @@ impl Engine {
     }
 
     /// The image a reference names, or an error that says what there is.
-    fn known(&self, reference: &Reference) -> Result<Image, EngineError> {
+    pub(crate) fn known(&self, reference: &Reference) -> Result<Image, EngineError> {
         match self.store.find(reference)? {
             Some(image) => Ok(image),
             None => Err(EngineError::NoSuchImage {
@@ -173,20 +173,35 @@ impl Engine {
         }
     }
 
-    /// What the programs of a source are for, where it is on record.
-    fn arch_of(&self, source: &Source) -> Option<Arch> {
+    /// What the programs of a source are for, where it is on record. Nothing runs in what is not finished.
+    fn arch_of(&self, source: &Source) -> Result<Option<Arch>, EngineError> {
         match source {
-            Source::There | Source::Import(..) => None,
-            // What cannot be read is looked at in the tree.
-            Source::Ready(image) => self.store.manifest(image).ok()?.arch.parse().ok(),
-            Source::Build(plan) => plan.lock().arch.parse().ok(),
+            Source::There | Source::Import(..) => Ok(None),
+            Source::Ready(image) => {
+                let manifest = self.store.manifest(image)?;
+                match manifest.unfinished {
+                    Some(_) => Err(EngineError::Unfinished {
+                        what: image.digest().to_string(),
+                    }),
+                    None => Ok(manifest.arch.parse().ok()),
+                }
+            }
+            Source::Build(plan) => Ok(plan.lock().arch.parse().ok()),
         }
     }
 
     /// The same of what a named jail stands on.
-    fn arch_of_jail(&self, record: &Record) -> Option<Arch> {
-        let image = self.store.image(record.image.as_ref()?).ok()??;
-        self.arch_of(&Source::Ready(image))
+    fn arch_of_jail(&self, record: &Record) -> Result<Option<Arch>, EngineError> {
+        if let Some(directory) = &record.directory {
+            finished(directory)?;
+        }
+        match record.image.map(|digest| self.store.image(&digest)) {
+            Some(image) => match image? {
+                Some(image) => self.arch_of(&Source::Ready(image)),
+                None => Ok(None),
+            },
+            None => Ok(None),
+        }
     }
 
     /// Makes what is missing.
@@ -226,7 +241,7 @@ impl Engine {
         };
         let root = crate::named::root_spec(&self.store, record)?;
         let mut jail = JailSpec::new(root, exec.command.clone());
-        jail.arch = self.arch_of_jail(record);
+        jail.arch = self.arch_of_jail(record)?;
         jail.namespaces = all;
         jail.ids = record.settings.ids.clone();
         jail.user = exec.user.clone();
@@ -281,10 +296,9 @@ impl Engine {
                     RunChanges::ReadOnly => Changes::ReadOnly,
                     RunChanges::Direct => Changes::Direct,
                 };
-                RootSpec::Tree {
-                    dir: crate::import::directory(path)?,
-                    changes,
-                }
+                let dir = crate::import::directory(path)?;
+                finished(&dir)?;
+                RootSpec::Tree { dir, changes }
             }
             (Some(reference), source) => {
                 let changes = match spec.changes {
@@ -307,7 +321,7 @@ impl Engine {
         let spec_detach = spec.detach.clone();
         let spec = JailSpec {
             root,
-            arch: self.arch_of(&source),
+            arch: self.arch_of(&source)?,
             ..spec.jail.clone()
         };
         let jail = match (plan_jail(&spec, &crate::probe::host(&spec)), &source) {
@@ -538,6 +552,16 @@ impl Engine {
     pub fn doctor(&self) -> Vec<Gate> {
         crate::probe::gates(&self.config.store)
     }
+}
+
+/// Refuses a tree that says it is not finished.
+fn finished(dir: &Path) -> Result<(), EngineError> {
+    if jaula_sys::beneath::is_there(dir, crate::image::unfinished::FILE) {
+        return Err(EngineError::Unfinished {
+            what: jaula_plan::explain::shown(dir),
+        });
+    }
+    Ok(())
 }
 
 /// Says aloud what a plan wants to be said.

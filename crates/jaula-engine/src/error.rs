@@ -86,6 +86,12 @@ pub enum EngineError {
         /// Why not.
         why: &'static str,
     },
+    /// Its packages are unpacked and not configured.
+    #[error("nothing can be run in {what}: its packages are only unpacked")]
+    Unfinished {
+        /// The image or directory.
+        what: String,
+    },
     /// The probes of a check did not come to their end.
     #[error("the probes inside ended early ({status:?})")]
     Check {
@@ -125,7 +131,7 @@ impl EngineError {
             Self::Target(_) => Kind::NotFound,
             Self::JailPlan(_) | Self::EnterPlan(_) => Kind::User,
             Self::Jail(error) => error.kind(),
-            Self::BadReference { .. } => Kind::User,
+            Self::BadReference { .. } | Self::Unfinished { .. } => Kind::User,
             Self::Absent { .. } | Self::Foreign { .. } | Self::Check { .. } => Kind::Internal,
         }
     }
@@ -158,6 +164,11 @@ impl EngineError {
                 }
                 hints.push("--best-effort goes on without what cannot be enforced".to_owned());
                 hints
+            }
+            Self::Unfinished { what } => {
+                vec![format!(
+                    "jaula finish {what} configures them, where its programs run"
+                )]
             }
             Self::Store(error) => error.hints(),
             Self::Named(error) => error.hints(),

@@ -47,6 +47,7 @@ pub use enter::EnterPlan;
 pub use error::{EngineError, Kind};
 pub use event::{Event, Observer, Phase, Silent};
 pub use export::ExportTarget;
+pub use image::{FinishPlan, FinishSpec, Finished};
 pub use jail::JailError;
 pub use outcome::{Gate, Io, Outcome, Reached, Status};
 pub use plan::{ImagePlan, Preview, StepPlan};

@@ -7,6 +7,7 @@ use super::hooks;
 use super::layer::Layers;
 use super::layout::Tree;
 use super::plan::{ImagePlan, millis};
+use super::unfinished::{self, Unfinished};
 use super::{archs, base, debs, locked, normalise};
 use crate::configure::{self, ConfigureError, Preinst, Runner};
 use crate::error::At;
@@ -99,6 +100,7 @@ pub(crate) fn build_with(
         packages: plan.lock.packages.len() as u64,
         created: epoch(plan),
         size,
+        unfinished: plan.becomes.map(|digest| digest.to_string()),
         ..Manifest::default()
     };
     super::Origin::write(plan, &stage)?;
@@ -330,7 +332,8 @@ fn rounds(plan: &ImagePlan, store: &Store) -> Vec<Vec<Deb>> {
             essential: package.role == Role::Essential,
         });
     let hooks = &plan.spec.options.hooks;
-    if hooks.iter().any(|hook| hook.stage == HookStage::Essential) {
+    let essential = hooks.iter().any(|hook| hook.stage == HookStage::Essential);
+    if essential && !plan.spec.options.unpack_only {
         // They want the essential packages to be configured, and the others not to be there.
         let (first, then) = debs.partition(|deb| deb.essential);
         return vec![first, then];
@@ -401,6 +404,11 @@ impl Site<'_> {
         let wave = self.unpack(round, &unpacker, &tell)?;
         let unpacking = millis(told.started);
         told.started = Instant::now();
+        if self.plan.spec.options.unpack_only {
+            self.leave_unpacked(round, &unpacker, wave, &tell, runner)?;
+            self.finished(Phase::Unpack, told.items, told.bytes, unpacking);
+            return Ok(());
+        }
         self.started(Phase::Configure, told.items, 0);
         self.configure(round, &mut unpacker, wave, &tell, guards, runner)?;
         self.finished(Phase::Unpack, told.items, told.bytes, unpacking);
@@ -456,6 +464,31 @@ impl Site<'_> {
         let wave = unpacker.unpack(&all, false, tell)?;
         self.stage.point()?;
         Ok(wave)
+    }
+
+    /// Unpacks what would wait for the preinsts too, and notes what is left to do.
+    fn leave_unpacked(
+        &self,
+        round: &Round<'_>,
+        unpacker: &Unpacker<'_>,
+        mut wave: Wave,
+        tell: &(dyn Fn(&str, u64) + Sync),
+        runner: Runner<'_>,
+    ) -> Result<(), BuildError> {
+        let rest: Vec<usize> = wave.deferred.drain(..).map(|later| later.index).collect();
+        wave.unpacked
+            .extend(unpacker.unpack(&rest, true, tell)?.unpacked);
+        wave.unpacked.sort_by_key(|unpacked| unpacked.index);
+        archs::check_shared(wave.unpacked.iter().map(|u| &u.control))?;
+        let left = Unfinished {
+            arch: self.plan.sources.arch.clone(),
+            epoch: epoch(self.plan),
+            preinsts: preinsts(self.tree, round.debs, &wave)?,
+        };
+        write_database(self.tree, round, &wave.unpacked, std::iter::empty())?;
+        write_lists(self.tree, unpacker, &wave.unpacked, round.installed)?;
+        unfinished::leave(self.tree, &left)?;
+        hooks::run(self, HookStage::Extract, runner)
     }
 
     /// Runs the preinsts, unpacks what waited for them, and configures everything.
@@ -656,14 +689,5 @@ fn finish(plan: &ImagePlan, tree: &Tree<'_>) -> Result<(), BuildError> {
     ] {
         tree.write(path, mode, b"")?;
     }
-    // apt gives what it downloads to a user of its own.
-    let passwd = tree.read_text("etc/passwd")?;
-    let apt = passwd
-        .lines()
-        .find_map(|line| line.strip_prefix("_apt:")?.split(':').nth(1)?.parse().ok());
-    if let Some(apt) = apt {
-        tree.own("var/cache/apt/archives/partial", apt, 0, 0o700)?;
-        tree.own("var/lib/apt/lists/partial", apt, 0, 0o700)?;
-    }
-    Ok(())
+    Ok(tree.own_apt()?)
 }

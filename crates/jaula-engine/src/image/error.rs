@@ -135,6 +135,24 @@ pub enum BuildError {
     /// What the user runs meanwhile.
     #[error(transparent)]
     Hook(#[from] HookError),
+    /// There is nothing to finish.
+    #[error("{what} is finished: nothing of it is left to be configured")]
+    NothingLeft {
+        /// The image, directory or jail.
+        what: String,
+    },
+    /// What a tree says of itself, and what is no such note.
+    #[error("the note of what is left to do makes no sense: {line:?}")]
+    Unfinished {
+        /// The line.
+        line: String,
+    },
+    /// Something that takes programs of the image, when none is to run.
+    #[error("{what} needs programs of the image, and --foreign runs none")]
+    NothingRuns {
+        /// What was asked.
+        what: &'static str,
+    },
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -166,6 +184,9 @@ impl BuildError {
             | Self::PreferencesName { .. }
             | Self::Deb { .. }
             | Self::DebControl { .. } => Kind::User,
+            Self::NothingLeft { .. } | Self::Unfinished { .. } | Self::NothingRuns { .. } => {
+                Kind::User
+            }
             Self::Solve(_) => Kind::User,
             Self::Unpack(error) => error.kind(),
             Self::Configure(error) => error.kind(),
@@ -243,7 +264,8 @@ impl BuildError {
             }
             Self::Hook(error) => error.hints(),
             Self::Store(error) => error.hints(),
-            Self::Io(_) => Vec::new(),
+            Self::NothingRuns { .. } => one("leave it to a hook or a jail after jaula finish"),
+            Self::NothingLeft { .. } | Self::Unfinished { .. } | Self::Io(_) => Vec::new(),
         }
     }
 

@@ -31,6 +31,7 @@ impl Identity {
                 preferences: options.sources.preferences.clone(),
                 ..SourceOptions::default()
             },
+            unpack_only: options.unpack_only,
             ..ImageOptions::default()
         };
         if plain == ImageOptions::default() {
@@ -51,6 +52,9 @@ impl Identity {
         });
         for hook in &plain.hooks {
             line("hook", serde_json::to_string(hook), &|| format!("{hook:?}"));
+        }
+        if plain.unpack_only {
+            text.push_str("unpacked only\n");
         }
         if let Some(merged) = other_usr {
             text.push_str(&format!("merged-usr {merged}\n"));
@@ -107,6 +111,7 @@ pub fn may_go_on(options: &ImageOptions) -> bool {
     options.paths.is_empty()
         && options.foreign_archs.is_empty()
         && options.sources.preferences.is_empty()
+        && !options.unpack_only
         && options.merged_usr.is_none()
         && options.settings.preseed.is_empty()
         && options

@@ -151,6 +151,19 @@ impl<'a> Tree<'a> {
         own.at("set the owner of", self.shown.join(path))
     }
 
+    /// apt gives what it downloads to a user of its own.
+    pub fn own_apt(&self) -> Result<(), PathError> {
+        let passwd = self.read_text("etc/passwd")?;
+        let apt = passwd
+            .lines()
+            .find_map(|line| line.strip_prefix("_apt:")?.split(':').nth(1)?.parse().ok());
+        if let Some(apt) = apt {
+            self.own("var/cache/apt/archives/partial", apt, 0, 0o700)?;
+            self.own("var/lib/apt/lists/partial", apt, 0, 0o700)?;
+        }
+        Ok(())
+    }
+
     /// Removes a name that is no directory, if it is there.
     pub fn remove(&self, path: &str) -> Result<(), PathError> {
         let (dir, last) = match self.parent(path) {

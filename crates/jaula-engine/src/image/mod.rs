@@ -17,6 +17,8 @@ mod cache;
 mod database;
 mod debs;
 mod error;
+mod finish;
+mod foreign;
 mod guards;
 mod hooks;
 mod identity;
@@ -32,11 +34,13 @@ mod release;
 mod solve;
 #[cfg(test)]
 mod tests;
+pub mod unfinished;
 mod verbs;
 
 pub use build::build;
 pub use cache::deb_name;
 pub use error::BuildError;
+pub use finish::{FinishPlan, FinishSpec, Finished};
 pub use hooks::HookError;
 pub use locked::plan_locked;
 pub use mismatch::Mismatch;

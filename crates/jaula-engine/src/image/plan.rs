@@ -3,7 +3,7 @@
 use super::apt_files::AptFiles;
 use super::error::BuildError;
 use super::identity::{self, Identity};
-use super::{base, debs, hooks, indices, solve};
+use super::{base, debs, hooks, indices, solve, unfinished};
 use crate::engine::Dry;
 use crate::event::{Event, Observer, Phase};
 use crate::fetch::Client;
@@ -16,7 +16,7 @@ use jaula_plan::facts::archive::{AptFacts, SourcesFile};
 use jaula_plan::names::{Arch, Digest};
 use jaula_plan::path_filter::PathFilter;
 use jaula_plan::rootfs::{Keyring, Origin, Source, Sources, Table, resolve_sources};
-use jaula_plan::spec::rootfs::ImageSpec;
+use jaula_plan::spec::rootfs::{ImageOptions, ImageSpec};
 use jaula_plan::spec::source::Trust;
 use jaula_repo::lock::{Lock, Role};
 use serde_json::{Value, json};
@@ -81,6 +81,8 @@ pub struct ImagePlan {
     pub(super) lock: Lock,
     pub(super) packages: Vec<PlannedPackage>,
     pub(super) digest: Digest,
+    /// The image that it becomes when it is finished, when it is only unpacked.
+    pub(super) becomes: Option<Digest>,
     pub(super) base: Option<Base>,
     pub(super) ready: Option<Image>,
     pub(super) stage: PathBuf,
@@ -223,10 +225,13 @@ impl fmt::Display for ImagePlan {
             "     {known} of them were unpacked before; files of the tree are made by {}",
             way.unwrap_or("reflink, hard link or copy, as is found out in this store then")
         )?;
-        next(
-            f,
-            "run the preinst scripts and dpkg --configure in a jail without network".to_owned(),
-        )?;
+        match self.becomes {
+            None => next(
+                f,
+                "run the preinst scripts and dpkg --configure in a jail without network".to_owned(),
+            )?,
+            Some(_) => next(f, "note which scripts are left for jaula finish".to_owned())?,
+        }
         next(
             f,
             "remove what only one run has: logs, caches, times later than the archive's".to_owned(),
@@ -466,10 +471,27 @@ pub(super) fn assemble(
         planned.kept = store.package(&locked.sha256).is_some();
         planned.unpacked = store.has_unpacked(&locked.sha256);
     }
+    if spec.options.unpack_only {
+        unfinished::needs_nothing(&spec.options)?;
+    }
     let apt = AptFiles::read(&spec.options, &sources)?;
-    let identity = Identity::read(&spec.options, sources.merged_usr_as_released)?;
-    let identity = identity.and(apt.identity());
-    let whole = identity.over(Digest(lock.digest()));
+    let packages_alone = Digest(lock.digest());
+    let over = |options: &ImageOptions| {
+        let identity = Identity::read(options, sources.merged_usr_as_released)?;
+        let identity = identity.and(apt.identity());
+        Ok::<_, BuildError>((identity.over(packages_alone), identity))
+    };
+    let (whole, identity) = over(&spec.options)?;
+    let becomes = match spec.options.unpack_only {
+        true => {
+            let finished = ImageOptions {
+                unpack_only: false,
+                ..spec.options.clone()
+            };
+            Some(over(&finished)?.0)
+        }
+        false => None,
+    };
     let stage = store.root().join("stages/new/root");
     let mut plan = ImagePlan {
         spec: spec.clone(),
@@ -478,6 +500,7 @@ pub(super) fn assemble(
         lock,
         packages,
         digest: whole,
+        becomes,
         base: None,
         ready: store.image(&whole)?,
         stage,

@@ -8,29 +8,13 @@ use crate::event::Observer;
 use crate::fetch::{AptConfig, Client, Settings};
 use crate::spec::ImageOptions;
 use crate::view::Image;
-use jaula_plan::names::{Arch, Tag};
+use jaula_plan::names::Tag;
 use jaula_plan::rootfs::{SourcesError, Table, TableError};
 use jaula_plan::spec::rootfs::{ImageSpec, Reference};
 use jaula_plan::spec::source::SourceOptions;
 use jaula_repo::lock::recipe::RecipeLock;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
-
-/// Debian's name of the architecture this program was built for, which the host runs, and of those that run with it.
-fn archs() -> Vec<Arch> {
-    let names: &[&str] = match std::env::consts::ARCH {
-        "x86_64" => &["amd64", "i386"],
-        "x86" => &["i386"],
-        "aarch64" => &["arm64", "armhf"],
-        "arm" => &["armhf"],
-        "riscv64" => &["riscv64"],
-        "powerpc64" => &["ppc64el"],
-        "s390x" => &["s390x"],
-        "loongarch64" => &["loong64"],
-        _ => &[],
-    };
-    names.iter().filter_map(|name| name.parse().ok()).collect()
-}
 
 impl Engine {
     /// Who fetches for a request.
@@ -103,13 +87,12 @@ impl Engine {
         asked: &SourceOptions,
         work: impl FnOnce(&Host<'_>) -> Result<T, EngineError>,
     ) -> Result<T, EngineError> {
-        let mut runnable = archs();
+        let runnable = super::foreign::runnable();
         let Some(arch) = runnable.first().cloned() else {
             return Err(EngineError::Absent {
                 what: "making images on this architecture",
             });
         };
-        runnable.dedup();
         let facts = apt_facts(arch, runnable);
         let (table, client) = (self.table()?, self.client(asked)?);
         // Before 1970 the clock is wrong, and a Release file says so.

@@ -94,6 +94,26 @@ pub fn create(store: &Store, record: &Record) -> Result<(), NamedError> {
     }
 }
 
+/// Writes the settings of a jail anew, whole or not at all. One that runs is left as it is.
+pub(crate) fn rewrite(store: &Store, record: &Record) -> Result<(), NamedError> {
+    let _lock = lock(store, &record.name)?;
+    if let Some(found) = running(store, &record.name) {
+        return Err(NamedError::Running {
+            name: record.name.clone(),
+            pid: found.pid,
+        });
+    }
+    let path = jail_dir(store, &record.name).join("jail.json");
+    let aside = path.with_extension("new");
+    let text = record
+        .to_text()
+        .map_err(std::io::Error::from)
+        .at("write", &path)?;
+    std::fs::write(&aside, text).at("write", &aside)?;
+    std::fs::rename(&aside, &path).at("rename", &aside)?;
+    Ok(())
+}
+
 /// Removes a named jail with its layer. One that runs is ended when `stop` names its first process, else refused.
 pub fn remove(store: &Store, name: &JailName, stop: Option<u32>) -> Result<(), NamedError> {
     let _lock = lock(store, name)?;

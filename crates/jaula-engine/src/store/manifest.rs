@@ -44,6 +44,9 @@ pub struct Manifest {
     pub created: i64,
     /// Whose identifiers the files have.
     pub ids: Ids,
+    /// The digest of the image that it becomes by `finish`, when its packages are unpacked only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unfinished: Option<String>,
 }
 
 impl Manifest {

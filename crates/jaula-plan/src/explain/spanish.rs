@@ -48,6 +48,10 @@ const REASONS: &[(&str, &str)] = &[
         "los programas del árbol son de 32 bits y preguntan a uname(1) qué son: setarch, abajo",
     ),
     (
+        "configure what was unpacked only; jaula runs the preinsts before, in the order it unpacked the packages, and all of it in a jail",
+        "configura lo que solo se desempaquetó; jaula ejecuta antes los preinst, en el orden en que desempaquetó los paquetes, y todo en una jaula",
+    ),
+    (
         "done by --kill-child above",
         "lo hace el --kill-child de arriba",
     ),

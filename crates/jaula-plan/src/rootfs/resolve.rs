@@ -41,7 +41,7 @@ pub fn resolve_sources(
         .arch
         .clone()
         .unwrap_or_else(|| facts.arch.clone());
-    if !facts.runnable.contains(&arch) {
+    if !facts.runnable.contains(&arch) && !spec.options.unpack_only {
         return Err(SourcesError::ForeignArch {
             arch,
             runnable: facts.runnable.clone(),

@@ -292,9 +292,9 @@ impl SourcesError {
                 "install the package {package}, or name a keyring with --keyring"
             )),
             Self::NoKeyring { .. } => Some("name a keyring with --keyring".to_owned()),
-            Self::ForeignArch { runnable, .. } => Some(format!(
-                "use --arch {}, or a machine of that architecture",
-                list(runnable)
+            Self::ForeignArch { arch, .. } => Some(format!(
+                "install qemu-user-static, which binfmt_misc starts for {arch} programs; or only unpack it with \
+                 --foreign, and let jaula finish configure it where they run"
             )),
             Self::BadMirror { .. } => Some(
                 "write http://…, https://…, file:/DIRECTORY, copy:/DIRECTORY or cdrom:/FILE.iso".to_owned(),

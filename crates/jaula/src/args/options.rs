@@ -117,7 +117,7 @@ pub fn image(command: Command) -> Command {
         value(
             "arch",
             "ARCH",
-            "Debian architecture, if this CPU can run it [default: the host's]",
+            "Debian architecture, if its programs run here [default: the host's]",
         ),
         value(
             "mirror",

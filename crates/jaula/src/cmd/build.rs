@@ -8,9 +8,9 @@ use crate::cmd::run::{missing, only_for_distros};
 use crate::cmd::{Context, failed, session_for};
 use crate::error::CommandError;
 use crate::output::Done;
-use clap::{Arg, ArgMatches, Command, ValueHint, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 use jaula_engine::view::reference_text;
-use jaula_engine::{Dry, EngineError, ExportTarget};
+use jaula_engine::{Dry, EngineError, ExportTarget, ImageOptions};
 use jaula_plan::names::Tag;
 use jaula_plan::spec::rootfs::Reference;
 use jaula_plan::step::Compression;
@@ -44,6 +44,12 @@ pub fn command(command: Command) -> Command {
                 .value_hint(ValueHint::AnyPath)
                 .help("Write it there: an archive is replaced, a directory must be new or empty"),
         )
+        .arg(
+            Arg::new("foreign")
+                .long("foreign")
+                .action(ArgAction::SetTrue)
+                .help("Only unpack, and leave the packages' scripts to `jaula finish`"),
+        )
         .arg(Arg::new("tag").long("tag").value_name("TAG").help("Give the image a further tag"));
     recipe::options(options::image(options::preview(command)))
 }
@@ -66,7 +72,15 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
         return Err(CommandError::usage(format!("cannot build {}", reference_text(&reference)))
             .hint("REF is a distribution, or a tag or digest of the store; jaula new NAME --from takes a tree or an archive"));
     }
-    let options = low::image(matches)?;
+    let options = ImageOptions {
+        unpack_only: matches.get_flag("foreign"),
+        ..low::image(matches)?
+    };
+    if options.unpack_only && !matches!(reference, Reference::Distro { .. }) {
+        return Err(CommandError::usage(
+            "--foreign is for images that are made: REF is a distribution",
+        ));
+    }
     let tag = low::text(matches, "tag")
         .map(|tag| low::parse::<Tag>("--tag", tag))
         .transpose()?;

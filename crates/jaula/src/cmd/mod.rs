@@ -8,6 +8,7 @@ pub mod cp;
 pub mod doctor;
 pub mod enter;
 pub mod exec;
+pub mod finish;
 pub mod gc;
 pub mod help;
 pub mod image;
@@ -65,6 +66,11 @@ pub const VERBS: &[Verb] = &[
         name: "build",
         command: build::command,
         run: build::run,
+    },
+    Verb {
+        name: "finish",
+        command: finish::command,
+        run: finish::run,
     },
     Verb {
         name: "new",

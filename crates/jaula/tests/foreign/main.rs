@@ -5,12 +5,14 @@
 )]
 
 mod natively;
+mod unfinished;
 #[path = "../who/mod.rs"]
 mod who;
 
 use jaula_testkit::mirror::{MirrorWish, Variant, cache_dir, make_mirror};
 use jaula_testkit::{Deb, DebBuilder, Repo, RepoBuilder, TestKey};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use tempfile::TempDir;
 
 /// The essential packages of bookworm for i386; else the reason to skip.
@@ -80,6 +82,28 @@ impl Archive {
             keyring,
         ]
     }
+}
+
+/// The essential packages for i386 and some of the tests' own, made once; else the reason to skip.
+fn narrow() -> Result<&'static Archive, String> {
+    static MADE: OnceLock<Result<Archive, String>> = OnceLock::new();
+    if !cfg!(target_arch = "x86_64") {
+        return Err("i386 runs beside amd64 only".to_owned());
+    }
+    let made = MADE.get_or_init(|| {
+        let package = |name: &str| DebBuilder::new(name, "1.0").arch("i386");
+        // Says what the kernel told a maintainer script.
+        let probe = package("probe").script("postinst", "#!/bin/sh\nuname -m >/etc/built-on\n");
+        // Has a file that it diverts before it is unpacked, as if another package had it too.
+        let divert = "#!/bin/sh\nset -e\n[ \"$1\" = install ]\ndpkg-divert --package diverter --add --rename \
+                      --divert /usr/share/mine.distrib /usr/share/mine\n";
+        let diverter = package("diverter")
+            .file("usr/share/mine", "mine\n", 0o644)
+            .script("preinst", divert);
+        let mirror = essential_i386()?;
+        Ok(Archive::new("bookworm", "i386", &debs(&mirror), vec![probe, diverter]))
+    });
+    made.as_ref().map_err(Clone::clone)
 }
 
 /// Words as a user types them, and an archive's options.
