@@ -2,13 +2,13 @@
 
 mod jails;
 mod namespaces;
+mod outputs;
 mod running;
 mod written;
 
 use crate::cgroup::Groups;
 use crate::error::EngineError;
 use crate::event::{Event, Observer};
-use crate::export::ExportTarget;
 use crate::fetch::Proxies;
 use crate::image::Way;
 use crate::named::Record;
@@ -446,64 +446,6 @@ impl Engine {
     /// Gives an image a further tag.
     pub fn tag(&self, image: &Digest, tag: &Tag) -> Result<(), EngineError> {
         Ok(self.store.label(image, std::slice::from_ref(tag), None)?)
-    }
-
-    /// What writing an image as a directory or an archive takes.
-    pub fn plan_export(
-        &self,
-        image: &Digest,
-        target: &ExportTarget,
-    ) -> Result<StepPlan, EngineError> {
-        let image = self
-            .store
-            .image(image)?
-            .ok_or(StoreError::NoImage { digest: *image })?;
-        Ok(StepPlan::new(
-            format!("export {}", image.digest()),
-            vec![target.plan(image.root())?],
-        ))
-    }
-
-    /// Writes an image as a directory or an archive.
-    pub fn export(&self, plan: &StepPlan, observer: &dyn Observer) -> Result<(), EngineError> {
-        for step in plan.steps() {
-            let (Step::WriteArchive { root, path, .. } | Step::WriteDirectory { root, path }) =
-                step
-            else {
-                return Err(EngineError::Foreign {
-                    step: step.to_string(),
-                });
-            };
-            // An image of the store lies beside its manifest, which says how new its files may be.
-            let digest = root
-                .parent()
-                .and_then(Path::file_name)
-                .and_then(|name| name.to_str()?.parse().ok());
-            let image = digest.map_or(Ok(None), |digest| self.store.image(&digest))?;
-            let held = image.as_ref().map(Image::hold).transpose()?;
-            let info = image
-                .map(|image| self.store.info(image.digest()))
-                .transpose()?;
-            let (clamp, size) = info.map_or((None, 0), |info| (Some(info.created), info.size));
-            crate::export::export(
-                &self.store,
-                step,
-                clamp.filter(|clamp| *clamp > 0),
-                size,
-                observer,
-            )?;
-            drop(held);
-            if matches!(step, Step::WriteDirectory { .. }) && crate::session::ids().is_some() {
-                let text = format!(
-                    "files in {} that are not root's belong to your subordinate identifiers; remove them with: \
-                     unshare --map-auto --map-root-user rm -r {}",
-                    jaula_plan::explain::shown(path),
-                    jaula_plan::explain::word(path)
-                );
-                observer.event(Event::Note { text });
-            }
-        }
-        Ok(())
     }
 
     /// What interrupted runs left, and what removing it takes.

@@ -1,7 +1,7 @@
 //! Trees as archives and directories, and back: the same bytes each time, nothing half-made.
 
 use jaula_engine::event::{Event, Observer};
-use jaula_engine::export::{ExportError, ExportTarget, export};
+use jaula_engine::export::{About, ExportError, ExportTarget, export};
 use jaula_engine::fault::{Faults, Mode};
 use jaula_engine::import;
 use jaula_engine::store::Store;
@@ -114,7 +114,7 @@ fn archive(
         path: path.to_owned(),
         compression,
     };
-    export(store, &target.plan(root)?, None, 0, &Silent)
+    export(store, &target.plan(root)?, &About::default(), &Silent)
 }
 
 fn names(dir: &Path) -> Result<Vec<String>, std::io::Error> {
@@ -224,8 +224,10 @@ fn times_are_clamped() -> Fallible {
     export(
         &store,
         &target.plan(&base.join("tree"))?,
-        Some(1_000),
-        0,
+        &About {
+            newest: Some(1_000),
+            ..About::default()
+        },
         &Silent,
     )?;
     let list = Command::new("tar")
@@ -246,7 +248,12 @@ fn a_directory_is_an_exact_copy() -> Fallible {
     fs::create_dir(base.join("empty"))?;
     for name in ["new", "empty"] {
         let target = ExportTarget::Directory(base.join(name));
-        export(&store, &target.plan(&base.join("tree"))?, None, 0, &Silent)?;
+        export(
+            &store,
+            &target.plan(&base.join("tree"))?,
+            &About::default(),
+            &Silent,
+        )?;
         let copied = facts(&base.join(name))?;
         assert_eq!(
             copied,
@@ -300,8 +307,7 @@ fn a_failed_export_leaves_all_or_nothing() -> Fallible {
             let done = export(
                 &store.clone().with_faults(faults.clone()),
                 &step,
-                None,
-                0,
+                &About::default(),
                 &Silent,
             );
             if !faults.struck() {
@@ -363,8 +369,7 @@ fn a_mount_point_is_filled_in_place() {
         let done = export(
             &store.clone().with_faults(faults.clone()),
             &step,
-            None,
-            0,
+            &About::default(),
             &Silent,
         );
         if !faults.struck() {

@@ -13,6 +13,7 @@ pub mod jail;
 pub mod landlock;
 pub mod limit_op;
 pub mod names;
+pub mod output;
 pub mod path_filter;
 pub mod personality;
 pub mod rootfs;

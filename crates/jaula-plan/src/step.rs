@@ -3,6 +3,7 @@
 
 use crate::explain::{ExplainLine, shown, word};
 use crate::names::{Digest, JailName, Tag};
+use crate::output::OutputKind;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -186,6 +187,17 @@ pub enum Step {
         /// How it is compressed.
         compression: Compression,
     },
+    /// A tree is written as an image of a file system, a cpio archive or an OCI image layout.
+    WriteImage {
+        /// The tree.
+        root: PathBuf,
+        /// The file; for an OCI image layout the directory, new or empty.
+        path: PathBuf,
+        /// What.
+        kind: OutputKind,
+        /// Bytes of the image, where that is free; as many as needed, and room, when absent.
+        size: Option<u64>,
+    },
     /// A tree is copied to a directory.
     WriteDirectory {
         /// The tree.
@@ -297,6 +309,7 @@ impl Step {
             | Self::MakeLink { path, .. }
             | Self::MountNamespace { path, .. }
             | Self::WriteArchive { path, .. }
+            | Self::WriteImage { path, .. }
             | Self::WriteDirectory { path, .. } => Undo::Remove(path.clone()),
             Self::Untag { .. }
             | Self::RemoveImage { .. }
@@ -472,6 +485,15 @@ impl Step {
                 ),
                 "an archive whose bytes depend on the tree alone",
             ),
+            Self::WriteImage {
+                root,
+                path,
+                kind,
+                size,
+            } => ExplainLine::new(
+                kind.command(&word(root), &word(path), *size),
+                "an image whose bytes depend on the tree alone",
+            ),
             Self::WriteDirectory { root, path } => ExplainLine::new(
                 format!(
                     "cp --archive --reflink=auto --no-target-directory {} {}",
@@ -571,6 +593,7 @@ impl fmt::Display for Step {
             Self::RemoveRun { name, .. } => write!(f, "remove run {name}"),
             Self::RemoveJail { name, path } => write!(f, "remove jail {name} in {}", shown(path)),
             Self::WriteArchive { path, .. } => write!(f, "write archive {}", shown(path)),
+            Self::WriteImage { path, kind, .. } => write!(f, "write {kind} {}", shown(path)),
             Self::WriteDirectory { path, .. } => write!(f, "write directory {}", shown(path)),
             Self::CopyIn { name, from, to } => {
                 write!(f, "copy {} to {name}:{}", shown(from), shown(to))

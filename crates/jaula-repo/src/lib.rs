@@ -24,6 +24,7 @@ pub mod hex;
 pub mod image_kind;
 pub mod iso9660;
 pub mod lock;
+pub mod pack;
 pub mod solve;
 pub mod squashfs;
 pub mod tar;

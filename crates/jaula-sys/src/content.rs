@@ -27,6 +27,33 @@ pub fn copy_contents(from: &File, to: &File, size: u64) -> io::Result<()> {
     to.set_len(size)
 }
 
+/// The parts of a file that are not holes, as far as the file system tells (lseek(2), `SEEK_DATA`): from where to
+/// where, in order. None when it does not tell, or when there are more than `most`.
+///
+/// # Errors
+/// When the file cannot be looked at.
+pub fn data_parts(file: &File, size: u64, most: usize) -> io::Result<Option<Vec<(u64, u64)>>> {
+    let mut parts = Vec::new();
+    let mut at = 0u64;
+    while at < size {
+        let start = match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(at)) {
+            Ok(start) => start,
+            // Only a hole is left.
+            Err(Errno::NXIO) => break,
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let end = rustix::fs::seek(file, rustix::fs::SeekFrom::Hole(start))?.min(size);
+        if parts.len() >= most || end <= start {
+            return Ok(None);
+        }
+        parts.push((start, end));
+        at = end;
+    }
+    rustix::fs::seek(file, rustix::fs::SeekFrom::Start(0))?;
+    Ok(Some(parts))
+}
+
 fn copy_range(from: &File, to: &File, start: u64, end: u64) -> io::Result<()> {
     use std::os::unix::fs::FileExt;
     let (mut read_at, mut write_at) = (start, start);

@@ -467,7 +467,7 @@ fn convert(found: &rustix::fs::Statx) -> io::Result<Meta> {
 pub fn xattrs(fd: BorrowedFd<'_>) -> io::Result<Vec<(OsString, Vec<u8>)>> {
     let mut names: Vec<u8> = Vec::new();
     loop {
-        let need = match rustix::fs::flistxattr(fd, &mut [0u8; 0][..]) {
+        let need = match rustix::fs::flistxattr_query(fd) {
             Ok(0) | Err(Errno::NOTSUP) => return Ok(Vec::new()),
             other => other?,
         };
@@ -604,6 +604,26 @@ pub fn kill_self() -> ! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn extended_attributes_that_were_set_are_read() -> io::Result<()> {
+        // Where everything can be written and the file system has attributes.
+        let path = std::env::current_dir()?.join(format!(".jaula-xattr-{}", std::process::id()));
+        let file = File::create(&path)?;
+        let set = set_xattr(file.as_fd(), OsStr::new("user.jaula.b"), b"two")
+            .and_then(|()| set_xattr(file.as_fd(), OsStr::new("user.jaula.a"), b""));
+        let found = xattrs(file.as_fd());
+        std::fs::remove_file(&path)?;
+        if set.is_err_and(|error| error.kind() == io::ErrorKind::Unsupported) {
+            return Ok(());
+        }
+        let mut found = found?;
+        found.retain(|(name, _)| name.as_encoded_bytes().starts_with(b"user.jaula."));
+        let wanted = [("user.jaula.a", &b""[..]), ("user.jaula.b", b"two")];
+        let wanted = wanted.map(|(name, value)| (OsString::from(name), value.to_vec()));
+        assert_eq!(found, wanted);
+        Ok(())
+    }
 
     #[test]
     fn no_link_is_followed_out() -> io::Result<()> {

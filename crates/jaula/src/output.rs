@@ -167,6 +167,11 @@ pub fn write_stdout_bytes(bytes: &[u8]) -> Done {
     }
 }
 
+/// Standard output for an archive.
+pub fn stdout_writer() -> io::BufWriter<io::Stdout> {
+    io::BufWriter::with_capacity(1 << 20, io::stdout())
+}
+
 /// Writes text to standard error, as it is. There is nowhere to report a failure to.
 pub fn write_stderr(text: &str) {
     drop(io::stderr().lock().write_all(text.as_bytes()));

@@ -2,6 +2,7 @@
 //! can, on two processors. No link is followed on either side.
 
 use super::ExportError;
+use super::scan::open_deep;
 use super::tar::belongs;
 use crate::error::At;
 use jaula_sys::content::copy_contents;
@@ -112,23 +113,7 @@ pub fn copy_tree(
         }
         Ok(())
     };
-    if dirs.len() < 8 {
-        work()?;
-    } else {
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(work)).collect();
-            let mut outcome = Ok(());
-            for thread in threads {
-                let ended = thread.join().unwrap_or_else(|_| {
-                    Err(io::Error::other("a copying thread panicked"))
-                        .at("copy", from_path)
-                        .map_err(ExportError::from)
-                });
-                outcome = outcome.and(ended);
-            }
-            outcome
-        })?;
-    }
+    at_once(dirs.len() < 8, from_path, work)?;
     copier.hard_links()?;
     // Times of directories change while things are made in them, so they come last, the deepest first.
     for (path, meta) in dirs.iter().rev() {
@@ -171,11 +156,8 @@ fn worn(meta: &Meta, owner: Owner) -> (u32, u32, u32) {
 
 impl Copier<'_> {
     fn both(&self, path: &Path) -> Result<(Dir, Dir), ExportError> {
-        let from = self
-            .from
-            .open_dir(path)
-            .at("open", self.from_path.join(path))?;
-        let to = self.to.open_dir(path).at("open", self.to_path.join(path))?;
+        let from = open_deep(self.from, path).at("open", self.from_path.join(path))?;
+        let to = open_deep(self.to, path).at("open", self.to_path.join(path))?;
         Ok((from, to))
     }
 
@@ -278,27 +260,67 @@ impl Copier<'_> {
                 .unwrap_or_else(std::sync::PoisonError::into_inner),
         );
         linked.sort();
-        let mut first: Option<(u64, PathBuf)> = None;
-        for (inode, path) in linked {
-            let full = self.from_path.join(&path);
-            match &first {
-                Some((same, name)) if *same == inode => {
-                    match self.to.hard_link(name, &path) {
-                        // The first of them was left out.
-                        Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                        other => other.at("link", self.to_path.join(&path))?,
-                    }
-                    self.items.fetch_add(1, Ordering::Relaxed);
+        // Most have their other names outside of the tree, as where a store keeps them: nothing to link.
+        let (mut alone, mut shared) = (Vec::new(), Vec::new());
+        for names in linked.chunk_by(|a, b| a.0 == b.0) {
+            match names {
+                [(_, only)] => alone.push(only),
+                several => shared.push(several),
+            }
+        }
+        let turn = AtomicUsize::new(0);
+        at_once(alone.len() < 8, self.from_path, || {
+            while let Some(path) = alone.get(turn.fetch_add(1, Ordering::Relaxed)) {
+                self.copy_one(path)?;
+            }
+            Ok(())
+        })?;
+        for names in shared {
+            let Some(((_, first), others)) = names.split_first() else {
+                continue;
+            };
+            self.copy_one(first)?;
+            for (_, path) in others {
+                match self.to.hard_link(first, path) {
+                    // The first of them was left out.
+                    Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                    other => other.at("link", self.to_path.join(path))?,
                 }
-                _ => {
-                    let (from, to) = self.both(path.parent().unwrap_or(Path::new(".")))?;
-                    let name = path.file_name().unwrap_or_default();
-                    let meta = from.meta(name).at("look at", &full)?;
-                    self.one(&from, &to, name, &meta).at("copy", &full)?;
-                    first = Some((inode, path));
-                }
+                self.items.fetch_add(1, Ordering::Relaxed);
             }
         }
         Ok(())
     }
+
+    fn copy_one(&self, path: &Path) -> Result<(), ExportError> {
+        let full = self.from_path.join(path);
+        let (from, to) = self.both(path.parent().unwrap_or(Path::new(".")))?;
+        let name = path.file_name().unwrap_or_default();
+        let meta = from.meta(name).at("look at", &full)?;
+        Ok(self.one(&from, &to, name, &meta).at("copy", &full)?)
+    }
+}
+
+/// Does work on several threads; on this one when there is little.
+fn at_once(
+    little: bool,
+    path: &Path,
+    work: impl Fn() -> Result<(), ExportError> + Sync,
+) -> Result<(), ExportError> {
+    if little {
+        return work();
+    }
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(&work)).collect();
+        let mut outcome = Ok(());
+        for thread in threads {
+            let ended = thread.join().unwrap_or_else(|_| {
+                Err(io::Error::other("a copying thread panicked"))
+                    .at("copy", path)
+                    .map_err(ExportError::from)
+            });
+            outcome = outcome.and(ended);
+        }
+        outcome
+    })
 }

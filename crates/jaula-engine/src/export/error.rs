@@ -43,6 +43,36 @@ pub enum ExportError {
         /// The file.
         path: PathBuf,
     },
+    /// The format cannot hold something.
+    #[error("{what} has no room for {why}: {}", jaula_plan::explain::shown(.path))]
+    Limit {
+        /// The format.
+        what: &'static str,
+        /// What it is that does not fit.
+        why: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
+    /// Files have more holes than an archive should fill with zeros.
+    #[error("the files have too many holes to be written as zeros, {} among them", jaula_plan::explain::shown(.path))]
+    Holes {
+        /// The file that was too much.
+        path: PathBuf,
+    },
+    /// Something is there that is not replaced.
+    #[error("{} is there already, and is no regular file", jaula_plan::explain::shown(.path))]
+    NoFile {
+        /// The place.
+        path: PathBuf,
+    },
+    /// The tree does not fit into an image of that size.
+    #[error("{} bytes are not enough for the tree: {why}", .size)]
+    Size {
+        /// As asked.
+        size: u64,
+        /// What the writer said.
+        why: String,
+    },
     /// A step of another verb.
     #[error("an export does not do: {step}")]
     Foreign {
@@ -60,7 +90,11 @@ impl ExportError {
             Self::Occupied { .. }
             | Self::Clash { .. }
             | Self::Inert { .. }
-            | Self::IsDirectory { .. } => Kind::User,
+            | Self::IsDirectory { .. }
+            | Self::Limit { .. }
+            | Self::Holes { .. }
+            | Self::NoFile { .. }
+            | Self::Size { .. } => Kind::User,
             Self::Changed { .. } | Self::Foreign { .. } => Kind::Internal,
         }
     }
@@ -77,6 +111,13 @@ impl ExportError {
                     "for a directory leave out the suffix; for an archive name a file in {}",
                     path.display()
                 )]
+            }
+            Self::Holes { .. } => {
+                vec!["squashfs and ext4 keep holes: --format squashfs, --format ext4".to_owned()]
+            }
+            Self::NoFile { .. } => vec!["name a file that does not exist yet".to_owned()],
+            Self::Size { .. } => {
+                vec!["give more with --size, or leave it out and let jaula count".to_owned()]
             }
             Self::Io(error) if error.kind() == Kind::DiskFull => {
                 vec!["free space, or write to another place".to_owned()]

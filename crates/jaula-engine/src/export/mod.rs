@@ -1,11 +1,15 @@
-//! A tree as something others can use: a directory or a tar archive. Both are made beside the place they are for and
-//! renamed when they are whole.
+//! A tree as something others can use: a directory, an archive, an image of a file system, an OCI image layout. All
+//! are made beside the place they are for and renamed when they are whole.
 
 mod compress;
 mod copy;
 mod error;
+mod ext4;
+mod image;
 mod mixed;
+mod oci;
 mod pack;
+pub(crate) mod scan;
 mod tar;
 
 pub use compress::Compressor;
@@ -18,11 +22,12 @@ use crate::error::At;
 use crate::event::{Event, Observer, Phase};
 use crate::journal::{Intent, Journal};
 use crate::store::Store;
+use jaula_plan::output::OutputKind;
 use jaula_plan::step::{Compression, Step};
 use jaula_sys::dir::Dir;
 use std::ffi::OsString;
-use std::fs::{DirBuilder, OpenOptions};
-use std::io::{BufWriter, ErrorKind};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -39,9 +44,46 @@ pub enum ExportTarget {
         /// How it is compressed.
         compression: Compression,
     },
+    /// An image of a file system, a cpio archive, an OCI image layout.
+    Image {
+        /// The file, or for the layout a directory that is new or empty.
+        path: PathBuf,
+        /// What.
+        kind: OutputKind,
+        /// Bytes of the image, where that is free.
+        size: Option<u64>,
+    },
+}
+
+/// What is known of a tree besides what is in it.
+#[derive(Debug, Clone, Default)]
+pub struct About {
+    /// Times later than this become this: seconds since 1970.
+    pub newest: Option<i64>,
+    /// Its size on disk, for the progress; 0 when unknown.
+    pub size: u64,
+    /// Its Debian architecture.
+    pub arch: String,
 }
 
 impl ExportTarget {
+    /// The target of this kind at this path; none for [`OutputKind::Null`].
+    pub fn of(kind: OutputKind, path: PathBuf, size: Option<u64>) -> Option<Self> {
+        Some(match kind {
+            OutputKind::Null => return None,
+            OutputKind::Directory => Self::Directory(path),
+            OutputKind::Tar(compression) => Self::Archive { path, compression },
+            kind => Self::Image { path, kind, size },
+        })
+    }
+
+    /// Where it comes to be.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Directory(path) | Self::Archive { path, .. } | Self::Image { path, .. } => path,
+        }
+    }
+
     /// The step that writes the tree at `root`. Looks at the target: a directory that holds something is refused.
     pub fn plan(&self, root: &Path) -> Result<Step, ExportError> {
         let root = root.to_owned();
@@ -52,14 +94,26 @@ impl ExportTarget {
                 Ok(Step::WriteDirectory { root, path })
             }
             Self::Archive { path, compression } => {
-                let path = absolute(path)?;
-                if path.is_dir() {
-                    return Err(ExportError::IsDirectory { path });
-                }
+                let path = free(path)?;
                 Ok(Step::WriteArchive {
                     root,
                     path,
                     compression: *compression,
+                })
+            }
+            Self::Image { path, kind, size } => {
+                let path = if kind.is_directory() {
+                    let path = absolute(path)?;
+                    vacant(&path)?;
+                    path
+                } else {
+                    free(path)?
+                };
+                Ok(Step::WriteImage {
+                    root,
+                    path,
+                    kind: *kind,
+                    size: *size,
                 })
             }
         }
@@ -82,6 +136,18 @@ fn absolute(path: &Path) -> Result<PathBuf, ExportError> {
         return Ok(real.join(name));
     }
     Ok(path)
+}
+
+/// A place where a file may be put: nothing is there, or a regular file, which is replaced.
+fn free(path: &Path) -> Result<PathBuf, ExportError> {
+    let path = absolute(path)?;
+    match path.symlink_metadata() {
+        Ok(meta) if meta.is_dir() => Err(ExportError::IsDirectory { path }),
+        Ok(meta) if !meta.is_file() => Err(ExportError::NoFile { path }),
+        Ok(_) => Ok(path),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(path),
+        Err(error) => Err(error).at("look at", &path)?,
+    }
 }
 
 /// Whether a directory may be made at `path`: `true` when an empty one is there already.
@@ -134,6 +200,17 @@ impl<'a> Meter<'a> {
         });
     }
 
+    /// What is told of every name, a few times a second.
+    fn teller(&self) -> impl FnMut(u64, u64, &Path) {
+        let mut told = Instant::now();
+        move |items, bytes, name| {
+            if told.elapsed().as_millis() >= 40 {
+                told = Instant::now();
+                self.progress(items, bytes, jaula_plan::explain::shown(name));
+            }
+        }
+    }
+
     fn finish(&self, items: u64, bytes: u64) {
         let millis = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.observer.event(Event::Finished {
@@ -145,33 +222,46 @@ impl<'a> Meter<'a> {
     }
 }
 
-/// Does a step that [`ExportTarget::plan`] made. Times later than `clamp` (seconds since 1970) become it.
+/// Does a step that [`ExportTarget::plan`] made.
 pub fn export(
     store: &Store,
     step: &Step,
-    clamp: Option<i64>,
-    size: u64,
+    about: &About,
     observer: &dyn Observer,
 ) -> Result<(), ExportError> {
     let (id, mut journal) = store.journal()?;
+    let mut work = Work {
+        journal: &mut journal,
+        id: &id,
+        about,
+        observer,
+    };
     let done = match step {
         Step::WriteArchive {
             root,
             path,
             compression,
-        } => archive(
-            &mut journal,
-            &id,
+        } => work.file(path, |work, file, part| {
+            let tree = Dir::open(root).at("open", root)?;
+            work.stream(&tree, root, OutputKind::Tar(*compression), file, part)
+        }),
+        Step::WriteImage {
             root,
             path,
-            *compression,
-            clamp,
+            kind,
             size,
-            observer,
-        ),
-        Step::WriteDirectory { root, path } => {
-            directory(&mut journal, &id, root, path, size, observer)
-        }
+        } => match kind {
+            OutputKind::OciDirectory(how) => work.layout(root, path, *how),
+            OutputKind::OciArchive(how) => work.layout_archive(root, path, *how),
+            OutputKind::Cpio(_) => work.file(path, |work, file, part| {
+                let tree = Dir::open(root).at("open", root)?;
+                work.stream(&tree, root, *kind, file, part)
+            }),
+            kind => work.file(path, |work, file, part| {
+                work.image(root, *kind, *size, file, part)
+            }),
+        },
+        Step::WriteDirectory { root, path } => work.directory(root, path),
         other => Err(ExportError::Foreign {
             step: other.to_string(),
         }),
@@ -181,6 +271,7 @@ pub fn export(
             journal.finish()?;
             let (what, path) = match step {
                 Step::WriteArchive { path, .. } => ("archive", path),
+                Step::WriteImage { path, .. } => ("image", path),
                 Step::WriteDirectory { path, .. } => ("directory", path),
                 _ => return Ok(()),
             };
@@ -202,6 +293,117 @@ pub fn export(
     }
 }
 
+/// Writes a tree as an archive to somebody who takes it from its beginning to its end.
+///
+/// # Errors
+/// [`ExportError::Foreign`] for kinds that need a file.
+pub fn export_to<W: Write>(
+    root: &Path,
+    kind: OutputKind,
+    about: &About,
+    out: W,
+    target: &Path,
+    observer: &dyn Observer,
+) -> Result<W, ExportError> {
+    let tree = Dir::open(root).at("open", root)?;
+    stream(&tree, root, kind, about, out, target, observer)
+}
+
+fn stream<W: Write>(
+    tree: &Dir,
+    root: &Path,
+    kind: OutputKind,
+    about: &About,
+    out: W,
+    target: &Path,
+    observer: &dyn Observer,
+) -> Result<W, ExportError> {
+    let meter = Meter::start(observer, 0, about.size);
+    let mut tell = meter.teller();
+    let (out, items, bytes) = match kind {
+        OutputKind::Tar(how) => {
+            let out = Compressor::new(out, how).at("compress", target)?;
+            let options = TarOptions {
+                clamp: about.newest,
+                ..TarOptions::default()
+            };
+            let (out, written) = write_tar(tree, root, out, target, &options, &mut tell)?;
+            left_out(observer, written.skipped, "sockets");
+            (
+                out.finish().at("write", target)?,
+                written.items,
+                written.bytes,
+            )
+        }
+        OutputKind::Cpio(how) => {
+            let mut scan = scan::scan(tree, root, about.newest)?;
+            let (out, packed) = image::write_cpio(&mut scan, out, target, how, &mut tell)?;
+            left_out(observer, scan.skipped, "sockets");
+            left_out(
+                observer,
+                packed.xattrs,
+                "extended attributes, which a cpio archive cannot hold",
+            );
+            (out, packed.items, packed.bytes)
+        }
+        other => {
+            return Err(ExportError::Foreign {
+                step: other.to_string(),
+            });
+        }
+    };
+    drop(tell);
+    meter.finish(items, bytes);
+    Ok(out)
+}
+
+/// Writes a text beside its place, and renames it there when it is whole. What is there is replaced, when it is a
+/// regular file.
+pub fn put(
+    store: &Store,
+    path: &Path,
+    text: &str,
+    observer: &dyn Observer,
+) -> Result<(), ExportError> {
+    let path = free(path)?;
+    let (id, mut journal) = store.journal()?;
+    let mut work = Work {
+        journal: &mut journal,
+        id: &id,
+        about: &About::default(),
+        observer,
+    };
+    let done = work.file(&path, |_, mut file, part| {
+        file.write_all(text.as_bytes()).at("write", part)?;
+        Ok(file)
+    });
+    match done {
+        Ok(()) => Ok(journal.finish()?),
+        Err(error) => {
+            drop(journal.undo());
+            Err(error)
+        }
+    }
+}
+
+/// Files that become zeros may have only so many holes.
+fn bounded(scan: &scan::Scan<'_>) -> Result<(), ExportError> {
+    if scan.holes <= tar::MOST_HOLES {
+        return Ok(());
+    }
+    let path = scan.sparsest();
+    Err(ExportError::Holes { path })
+}
+
+/// Says what is not in an output.
+fn left_out(observer: &dyn Observer, count: u64, what: &str) {
+    if count > 0 {
+        observer.event(Event::Note {
+            text: format!("left out {count} {what}"),
+        });
+    }
+}
+
 /// The name beside `path` under which it is made.
 fn beside(path: &Path, id: &str) -> PathBuf {
     let mut name = OsString::from(".");
@@ -213,52 +415,142 @@ fn beside(path: &Path, id: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the fields of one step and who makes it"
-)]
-fn archive(
-    journal: &mut Journal,
-    id: &str,
-    root: &Path,
-    path: &Path,
-    compression: Compression,
-    clamp: Option<i64>,
-    size: u64,
-    observer: &dyn Observer,
-) -> Result<(), ExportError> {
-    let meter = Meter::start(observer, 0, size);
-    let part = beside(path, id);
-    let tree = Dir::open(root).at("open", root)?;
-    journal.intend(Intent::Create(part.clone()))?;
-    let file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(&part)
-        .at("create", &part)?;
-    journal.point()?;
-    let out = Compressor::new(BufWriter::with_capacity(256 << 10, file), compression)
-        .at("compress", &part)?;
-    let mut told = Instant::now();
-    let mut tell = |items: u64, bytes: u64, name: &Path| {
-        if told.elapsed().as_millis() >= 40 {
-            told = Instant::now();
-            meter.progress(items, bytes, jaula_plan::explain::shown(name));
+/// One export under way.
+struct Work<'a> {
+    journal: &'a mut Journal,
+    id: &'a str,
+    about: &'a About,
+    observer: &'a dyn Observer,
+}
+
+impl Work<'_> {
+    /// A file that `fill` fills, beside its place first.
+    fn file(
+        &mut self,
+        path: &Path,
+        fill: impl FnOnce(&mut Self, File, &Path) -> Result<File, ExportError>,
+    ) -> Result<(), ExportError> {
+        let part = beside(path, self.id);
+        self.journal.intend(Intent::Create(part.clone()))?;
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&part)
+            .at("create", &part)?;
+        self.journal.point()?;
+        let file = fill(self, file, &part)?;
+        file.sync_data().at("sync", &part)?;
+        self.journal.point()?;
+        std::fs::rename(&part, path).at("rename", &part)?;
+        Ok(self.journal.point()?)
+    }
+
+    fn stream(
+        &mut self,
+        tree: &Dir,
+        root: &Path,
+        kind: OutputKind,
+        file: File,
+        part: &Path,
+    ) -> Result<File, ExportError> {
+        let out = BufWriter::with_capacity(1 << 20, file);
+        let out = stream(tree, root, kind, self.about, out, part, self.observer)?;
+        Ok(out
+            .into_inner()
+            .map_err(|error| error.into_error())
+            .at("write", part)?)
+    }
+
+    fn image(
+        &mut self,
+        root: &Path,
+        kind: OutputKind,
+        size: Option<u64>,
+        file: File,
+        part: &Path,
+    ) -> Result<File, ExportError> {
+        let meter = Meter::start(self.observer, 0, self.about.size);
+        let tree = Dir::open(root).at("open", root)?;
+        let mut scan = scan::scan(&tree, root, self.about.newest)?;
+        let time = self.about.newest.unwrap_or_else(|| image::newest(&scan));
+        let wish = image::Wish { kind, time, size };
+        let mut tell = meter.teller();
+        let (file, packed) = image::write(&mut scan, file, part, wish, &mut tell)?;
+        drop(tell);
+        left_out(self.observer, scan.skipped, "sockets");
+        left_out(
+            self.observer,
+            packed.xattrs,
+            "extended attributes, which this kind of image cannot hold",
+        );
+        meter.finish(packed.items, packed.bytes);
+        Ok(file)
+    }
+
+    /// An OCI image layout in a directory of its own.
+    fn layout(&mut self, root: &Path, path: &Path, how: Compression) -> Result<(), ExportError> {
+        let part = beside(path, self.id);
+        self.lay_out(root, &part, how)?;
+        self.journal.point()?;
+        // rename(2) replaces an empty directory, and nothing else.
+        std::fs::rename(&part, path).at("rename", &part)?;
+        Ok(self.journal.point()?)
+    }
+
+    fn lay_out(&mut self, root: &Path, part: &Path, how: Compression) -> Result<(), ExportError> {
+        let meter = Meter::start(self.observer, 0, self.about.size);
+        let tree = Dir::open(root).at("open", root)?;
+        self.journal.intend(Intent::Create(part.to_owned()))?;
+        DirBuilder::new()
+            .mode(0o755)
+            .create(part)
+            .at("make", part)?;
+        self.journal.point()?;
+        let mut tell = meter.teller();
+        let written = oci::write(&tree, root, part, how, self.about, &mut tell)?;
+        drop(tell);
+        left_out(self.observer, written.skipped, "sockets");
+        meter.finish(written.items, written.bytes);
+        Ok(())
+    }
+
+    /// An OCI image layout as a tar archive.
+    fn layout_archive(
+        &mut self,
+        root: &Path,
+        path: &Path,
+        how: Compression,
+    ) -> Result<(), ExportError> {
+        let dir = beside(path, &format!("{}.dir", self.id));
+        self.lay_out(root, &dir, how)?;
+        self.file(path, |work, file, part| {
+            let layout = Dir::open(&dir).at("open", &dir)?;
+            let options = TarOptions {
+                plain: Some(work.about.newest.unwrap_or(0)),
+                ..TarOptions::default()
+            };
+            let out = BufWriter::with_capacity(1 << 20, file);
+            let (out, _) = write_tar(&layout, &dir, out, part, &options, &mut |_, _, _| {})?;
+            Ok(out
+                .into_inner()
+                .map_err(|error| error.into_error())
+                .at("write", part)?)
+        })?;
+        match crate::journal::remove_path(&dir) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                self.observer.event(Event::Note {
+                    text: error.to_string(),
+                });
+                Ok(())
+            }
         }
-    };
-    let (out, written) = write_tar(&tree, root, out, &part, &TarOptions { clamp }, &mut tell)?;
-    let file = out
-        .finish()
-        .at("write", &part)?
-        .into_inner()
-        .map_err(|error| error.into_error())
-        .at("write", &part)?;
-    file.sync_data().at("sync", &part)?;
-    journal.point()?;
-    std::fs::rename(&part, path).at("rename", &part)?;
-    journal.point()?;
-    meter.finish(written.items, written.bytes);
-    Ok(())
+    }
+
+    fn directory(&mut self, root: &Path, path: &Path) -> Result<(), ExportError> {
+        let (id, size) = (self.id, self.about.size);
+        directory(self.journal, id, root, path, size, self.observer)
+    }
 }
 
 fn directory(

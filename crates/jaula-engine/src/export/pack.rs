@@ -1,6 +1,6 @@
 //! A directory that is no image as an archive, and such a directory removed.
 
-use super::{ExportError, absolute, export};
+use super::{About, ExportError, absolute, export};
 use crate::engine::Engine;
 use crate::error::{At, EngineError};
 use crate::event::Observer;
@@ -25,7 +25,7 @@ impl Engine {
             path: absolute(path)?,
             compression,
         };
-        Ok(export(self.store(), &step, None, 0, observer)?)
+        Ok(export(self.store(), &step, &About::default(), observer)?)
     }
 
     /// Removes a directory that a run of the caller's own filled, with all that is in it. No link is followed and no

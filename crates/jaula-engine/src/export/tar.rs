@@ -3,6 +3,7 @@
 //! seconds, extended attributes as `SCHILY.xattr.*`, no other time and no name of a user.
 
 use super::ExportError;
+use super::scan::{HELD, open_deep, sorted};
 use crate::error::At;
 use jaula_sys::dir::{Dir, Kind, Meta, xattrs};
 use std::collections::HashMap;
@@ -16,11 +17,28 @@ const BLOCK: usize = 512;
 /// Records are of twenty blocks, as tar(1) writes them.
 const RECORD: u64 = 20 * BLOCK as u64;
 
+/// Bytes of holes that become zeros in an archive without asking: a file of a terabyte may be one block on disk.
+pub(super) const MOST_HOLES: u64 = 16 << 30;
+
 /// What may differ between archives of one tree.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct TarOptions {
     /// Times later than this become this: seconds since 1970.
     pub clamp: Option<i64>,
+    /// All belongs to root, everything can be read by all, and has this time: for what is no tree of somebody's.
+    pub plain: Option<i64>,
+    /// Most bytes of holes in files. An archive holds them as zeros.
+    pub holes: u64,
+}
+
+impl Default for TarOptions {
+    fn default() -> Self {
+        Self {
+            clamp: None,
+            plain: None,
+            holes: MOST_HOLES,
+        }
+    }
 }
 
 /// What an archive holds.
@@ -56,7 +74,15 @@ struct Writer<'a, W> {
     /// The first name of each file that has several.
     names: HashMap<u64, PathBuf>,
     written: Written,
+    holes: u64,
     buffer: Vec<u8>,
+}
+
+/// A directory on the way down.
+struct Level {
+    path: PathBuf,
+    names: Vec<OsString>,
+    dir: Option<Dir>,
 }
 
 /// Writes the tree beneath `tree` (called `root` in errors) to `out` (called `target`). `tell` hears of every entry:
@@ -79,31 +105,44 @@ pub fn write_tar<W: Write>(
         options,
         names,
         written,
+        holes: 0,
         buffer,
     };
     let top = tree.own_meta().at("look at", root)?;
     writer.entry(Path::new(""), &top, tree)?;
     // Depth first; each directory's names are read once and taken from the end.
-    let mut left: Vec<(PathBuf, Vec<OsString>)> =
-        vec![(PathBuf::new(), writer.sorted(Path::new(""))?)];
-    while let Some((dir, names)) = left.last_mut() {
-        let Some(name) = names.pop() else {
+    let first = sorted(tree).at("list", root)?;
+    let mut left: Vec<Level> = vec![Level {
+        path: PathBuf::new(),
+        names: first,
+        dir: Some(tree.try_clone().at("open", root)?),
+    }];
+    while let Some(level) = left.last_mut() {
+        let Some(name) = level.names.pop() else {
             left.pop();
             continue;
         };
-        let path = dir.join(&name);
-        let parent = if dir.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            dir.as_path()
+        let parent = match &mut level.dir {
+            Some(held) => &*held,
+            none => none.insert(open_deep(tree, &level.path).at("open", root.join(&level.path))?),
         };
-        let parent = tree.open_dir(parent).at("open", root.join(&*dir))?;
+        let path = level.path.join(&name);
         let meta = parent.meta(&name).at("look at", root.join(&path))?;
-        writer.entry(&path, &meta, &parent)?;
+        writer.entry(&path, &meta, parent)?;
         tell(writer.written.items, writer.written.bytes, &path);
         if meta.kind == Kind::Directory && !meta.mount_root {
-            let names = writer.sorted(&path)?;
-            left.push((path, names));
+            let below = parent.open_dir(&name).at("open", root.join(&path))?;
+            let names = sorted(&below).at("list", root.join(&path))?;
+            left.push(Level {
+                path,
+                names,
+                dir: Some(below),
+            });
+            // Those further up are opened again when it is their turn.
+            let far = left.len().checked_sub(HELD);
+            if let Some(far) = far.and_then(|far| left.get_mut(far)) {
+                far.dir = None;
+            }
         }
     }
     writer.end()?;
@@ -111,24 +150,6 @@ pub fn write_tar<W: Write>(
 }
 
 impl<W: Write> Writer<'_, W> {
-    /// The names in a directory, last first.
-    fn sorted(&self, path: &Path) -> Result<Vec<OsString>, ExportError> {
-        let here = if path.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            path
-        };
-        let dir = self.tree.open_dir(here).at("open", self.root.join(path))?;
-        let mut names: Vec<OsString> = dir
-            .entries()
-            .at("list", self.root.join(path))?
-            .into_iter()
-            .map(|(name, _)| name)
-            .collect();
-        names.sort_unstable_by(|a, b| b.as_bytes().cmp(a.as_bytes()));
-        Ok(names)
-    }
-
     fn write(&mut self, bytes: &[u8]) -> Result<(), ExportError> {
         self.offset = self.offset.saturating_add(bytes.len() as u64);
         Ok(self.out.write_all(bytes).at("write", self.target)?)
@@ -175,6 +196,12 @@ impl<W: Write> Writer<'_, W> {
             (None, Kind::File) => {
                 let opened = parent.open_file(name).at("open", &full)?;
                 size = meta.size;
+                self.holes = self
+                    .holes
+                    .saturating_add(meta.size.saturating_sub(meta.disk));
+                if self.holes > self.options.holes {
+                    return Err(ExportError::Holes { path: full });
+                }
                 self.attributes(
                     &mut pax,
                     xattrs(opened.as_fd()).at("read the attributes of", &full)?,
@@ -219,7 +246,7 @@ impl<W: Write> Writer<'_, W> {
             .options
             .clamp
             .map_or(meta.mtime, |clamp| meta.mtime.min(clamp));
-        let header = Header {
+        let mut header = Header {
             flag,
             size,
             mtime,
@@ -228,6 +255,11 @@ impl<W: Write> Writer<'_, W> {
             gid: meta.gid,
             node: meta.node,
         };
+        if let Some(time) = self.options.plain {
+            header.mode = if flag == b'5' { 0o755 } else { 0o644 };
+            (header.uid, header.gid, header.mtime) = (0, 0, time);
+            pax.clear();
+        }
         self.headers(&stored, &linkpath, &header, pax)?;
         if let Some(mut file) = file {
             self.content(&mut file, size, &full)?;

@@ -283,6 +283,10 @@ const REASONS: &[(&str, &str)] = &[
         "un archivo cuyos bytes dependen solo del árbol",
     ),
     (
+        "an image whose bytes depend on the tree alone",
+        "una imagen cuyos bytes dependen solo del árbol",
+    ),
+    (
         "an ordinary tree, for chroot, systemd-nspawn -D and bwrap too",
         "un árbol corriente, también para chroot, systemd-nspawn -D y bwrap",
     ),

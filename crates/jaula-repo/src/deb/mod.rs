@@ -3,6 +3,7 @@
 
 pub mod archive;
 pub mod control;
+pub mod copyright;
 pub mod dpkg;
 pub mod packages;
 pub mod preferences;

@@ -47,6 +47,8 @@ pub struct Surroundings {
     pub no_colour: bool,
     /// Are standard input, output and error all terminals?
     pub all_terminals: bool,
+    /// Is standard output a terminal?
+    pub stdout_terminal: bool,
     /// Is standard error a terminal?
     pub stderr_terminal: bool,
     /// `http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`.
@@ -76,6 +78,7 @@ impl Surroundings {
             home: absolute("HOME"),
             no_colour: set("NO_COLOR").is_some() || set("TERM").is_some_and(|term| term == "dumb"),
             all_terminals: stdin && stdout && stderr,
+            stdout_terminal: stdout,
             stderr_terminal: stderr,
             proxies: proxies(|name| env::var(name).ok()),
             language: ["LC_ALL", "LC_MESSAGES", "LANG"]

@@ -9,6 +9,7 @@ pub mod limits;
 pub mod low;
 pub mod nearest;
 pub mod options;
+pub mod output;
 pub mod protection;
 pub mod reference;
 pub mod tree;

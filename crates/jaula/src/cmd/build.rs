@@ -2,48 +2,40 @@
 
 pub mod recipe;
 
-use crate::args::{low, options};
+use crate::args::{low, options, output};
 use crate::cmd::image::meant;
 use crate::cmd::run::{missing, only_for_distros};
 use crate::cmd::{Context, failed, session_for};
 use crate::error::CommandError;
 use crate::output::Done;
-use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use jaula_engine::view::reference_text;
-use jaula_engine::{Dry, EngineError, ExportTarget, ImageOptions};
+use jaula_engine::{Dry, EngineError, ImageOptions};
 use jaula_plan::names::Tag;
 use jaula_plan::spec::rootfs::Reference;
-use jaula_plan::step::Compression;
 use serde_json::json;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
 
 /// Its operands and options.
 pub fn command(command: Command) -> Command {
     let command = command
-        .about("Make an image, and write it as a directory or an archive")
+        .about("Make an image, and write it as a directory, an archive or a disk image")
         .long_about(
-            "Make the image that REF names, unless the store has it, and write it to a directory or a tar archive. \
-             The same packages give the same bytes. Without --output the image is only kept in the store. A REF that ends \
-             in .toml is a recipe, which says all of this in a file, and is locked by one beside it.",
+            "Make the image that REF names, unless the store has it, and write it to a directory, an archive, an image \
+             of a file system or an OCI image layout. The same packages give the same bytes. Without --output the image \
+             is only kept in the store. A REF that ends in .toml is a recipe, which says all of this in a file, and is \
+             locked by one beside it.",
         )
         .after_help(
             "Examples:\n  \
              jaula build debian:bookworm --variant minbase -o d.tar\n  \
              jaula build ubuntu:noble --include openssh-server -o /srv/noble\n  \
              jaula build debian --include nginx-light --tag web\n  \
+             jaula build debian -o d.squashfs --sbom spdx\n  \
+             jaula build debian -o - | ssh host tar -x -C /srv/d\n  \
              jaula build web.toml --locked",
         )
         .arg(options::reference(true).required_unless_present("schema").required(false))
-        .arg(
-            Arg::new("output")
-                .short('o')
-                .long("output")
-                .value_name("DIR|FILE.tar[.zst|.xz|.gz]")
-                .value_parser(value_parser!(PathBuf))
-                .value_hint(ValueHint::AnyPath)
-                .help("Write it there: an archive is replaced, a directory must be new or empty"),
-        )
         .arg(
             Arg::new("foreign")
                 .long("foreign")
@@ -51,7 +43,7 @@ pub fn command(command: Command) -> Command {
                 .help("Only unpack, and leave the packages' scripts to `jaula finish`"),
         )
         .arg(Arg::new("tag").long("tag").value_name("TAG").help("Give the image a further tag"));
-    recipe::options(options::image(options::preview(command)))
+    recipe::options(options::image(output::options(options::preview(command))))
 }
 
 /// Does it.
@@ -84,9 +76,7 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
     let tag = low::text(matches, "tag")
         .map(|tag| low::parse::<Tag>("--tag", tag))
         .transpose()?;
-    let output = low::path(matches, "output")
-        .map(|path| context.around.absolute(&path))
-        .transpose()?;
+    let output = output::read(matches, &context.around)?;
     let shown = low::Shown::read(matches);
     let attempt = format!("cannot build {}", reference_text(&reference));
     let explained = |error: EngineError| missing(failed(attempt.clone(), error), Some(&reference));
@@ -123,18 +113,22 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
     if let Some(tag) = &tag {
         engine.tag(image.digest(), tag).map_err(explained)?;
     }
-    if let Some(path) = &output {
-        let target = target(path)?;
-        let plan = engine
-            .plan_export(image.digest(), &target)
-            .map_err(explained)?;
+    if let Some(output) = &output {
         if shown != low::Shown::Done {
-            return context.show(shown, &plan);
+            return match output.plan(&engine, image.digest()).map_err(explained)? {
+                Some(plan) => context.show(shown, &plan),
+                None => Ok(0),
+            };
         }
-        engine.export(&plan, &context.progress).map_err(explained)?;
+        output
+            .write(&engine, image.digest(), context)
+            .map_err(explained)?;
     }
     context.progress.clear();
-    let written = output.as_deref().map(jaula_plan::explain::shown);
+    if output.as_ref().is_some_and(output::Output::takes_stdout) {
+        return Ok(0);
+    }
+    let written = output.as_ref().and_then(output::Output::shown);
     context.out.did(
         "built",
         || json!({ "digest": image.digest(), "output": written, "tag": tag }),
@@ -143,50 +137,4 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
             None => format!("sha256:{}", image.digest()),
         },
     )
-}
-
-/// What to write, by the ending of its name.
-pub fn target(path: &Path) -> Result<ExportTarget, CommandError> {
-    let name = path
-        .file_name()
-        .and_then(|name| name.to_str())
-        .unwrap_or_default();
-    let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
-    if let Some(compression) = Compression::of_name(name) {
-        Ok(ExportTarget::Archive {
-            path: path.to_owned(),
-            compression,
-        })
-    } else if name.contains(".tar.") || ends(&[".zip", ".iso", ".img", ".squashfs"]) {
-        Err(CommandError::usage(format!(
-            "cannot write {}: jaula does not write that kind of file",
-            path.display()
-        ))
-        .hint("end it in .tar, .tar.zst, .tar.xz or .tar.gz, or name a directory"))
-    } else {
-        Ok(ExportTarget::Directory(path.to_owned()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_ending_says_what_is_written() {
-        let kind = |name: &str| target(Path::new(name)).ok();
-        let archive = |name: &str, compression| {
-            Some(ExportTarget::Archive {
-                path: name.into(),
-                compression,
-            })
-        };
-        assert_eq!(kind("/x/d.tar"), archive("/x/d.tar", Compression::None));
-        assert_eq!(kind("d.tar.zst"), archive("d.tar.zst", Compression::Zstd));
-        assert_eq!(kind("d.txz"), archive("d.txz", Compression::Xz));
-        assert_eq!(kind("d.tgz"), archive("d.tgz", Compression::Gzip));
-        assert_eq!(kind("/x/d"), Some(ExportTarget::Directory("/x/d".into())));
-        assert_eq!(kind("d.tar.bz2"), None);
-        assert_eq!(kind("d.img"), None);
-    }
 }

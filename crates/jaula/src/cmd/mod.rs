@@ -19,6 +19,7 @@ pub mod ls;
 pub mod man;
 pub mod new;
 pub mod ns;
+pub mod outputs;
 pub mod ps;
 pub mod recover;
 pub mod rm;
@@ -161,6 +162,21 @@ pub const VERBS: &[Verb] = &[
         name: "image rm",
         command: image::rm_command,
         run: image::rm,
+    },
+    Verb {
+        name: "image export",
+        command: outputs::export_command,
+        run: outputs::export,
+    },
+    Verb {
+        name: "image sbom",
+        command: outputs::sbom_command,
+        run: outputs::sbom,
+    },
+    Verb {
+        name: "image diff",
+        command: outputs::diff_command,
+        run: outputs::diff,
     },
     Verb {
         name: "lock show",

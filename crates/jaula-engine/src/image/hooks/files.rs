@@ -177,6 +177,7 @@ fn tar_out(site: &Site<'_>, from: &Path, to: &Path) -> Result<(), BuildError> {
     let out = File::create(to).at("write", to)?;
     let options = TarOptions {
         clamp: i64::try_from(site.plan.epoch()).ok(),
+        ..TarOptions::default()
     };
     let (mut out, _) = write_tar(&tree, &shown, out, to, &options, &mut |_, _, _| {})
         .map_err(std::io::Error::other)

@@ -1,7 +1,6 @@
 //! `jaula build FILE.toml`: the image of a recipe, its outputs and its lock.
 
-use crate::args::low;
-use crate::cmd::build::target;
+use crate::args::{low, output};
 use crate::cmd::{Context, failed, session_for};
 use crate::error::CommandError;
 use crate::output::Done;
@@ -81,14 +80,15 @@ pub fn run(matches: &ArgMatches, context: &Context, path: &Path) -> Done {
         .transpose()?;
     let mut outputs: Vec<(PathBuf, ExportTarget)> = Vec::new();
     for wished in &loaded.recipe.outputs {
-        let made = output_target(&wished.path, wished.format.as_deref());
+        let made = output::target(&wished.path, wished.format.as_deref());
         let target =
             made.map_err(|error| error.hint(format!("it is asked for at {}", wished.place)))?;
-        outputs.push((wished.path.clone(), target));
+        outputs.extend(target.map(|target| (wished.path.clone(), target)));
     }
-    if let Some(path) = low::path(matches, "output") {
-        let path = context.around.absolute(&path)?;
-        outputs.push((path.clone(), target(&path)?));
+    let mut further = output::read(matches, &context.around)?;
+    if let Some(target) = further.as_ref().and_then(output::Output::alone) {
+        outputs.push((target.path().to_owned(), target.clone()));
+        further = None;
     }
     let shown = low::Shown::read(matches);
     let dry = match shown {
@@ -115,8 +115,16 @@ pub fn run(matches: &ArgMatches, context: &Context, path: &Path) -> Done {
     }
     let mut made = Vec::new();
     for (path, target) in &outputs {
-        let fresh = output(&engine, context, image.digest(), path, target).map_err(explained)?;
+        let fresh = write(&engine, context, image.digest(), path, target).map_err(explained)?;
         made.push(json!({ "path": jaula_plan::explain::shown(path), "written": fresh }));
+    }
+    if let Some(further) = &further {
+        further
+            .write(&engine, image.digest(), context)
+            .map_err(explained)?;
+        if further.takes_stdout() {
+            return Ok(0);
+        }
     }
     context.progress.clear();
     let first = outputs
@@ -142,29 +150,8 @@ pub fn reference(loaded: &Loaded) -> Reference {
     }
 }
 
-/// What an output is to be.
-fn output_target(path: &Path, format: Option<&str>) -> Result<ExportTarget, CommandError> {
-    let Some(format) = format else {
-        return target(path);
-    };
-    if format == "directory" {
-        return Ok(ExportTarget::Directory(path.to_owned()));
-    }
-    // As if the path ended so.
-    match target(Path::new(&format!("/x.{format}")))? {
-        ExportTarget::Archive { compression, .. } => Ok(ExportTarget::Archive {
-            path: path.to_owned(),
-            compression,
-        }),
-        ExportTarget::Directory(_) => Err(CommandError::usage(format!(
-            "cannot write {}: there is no format {format:?}",
-            jaula_plan::explain::shown(path)
-        ))),
-    }
-}
-
 /// Writes an output, unless it is what was written of this image before. Tells whether it did.
-fn output(
+fn write(
     engine: &Engine,
     context: &Context,
     digest: &jaula_plan::names::Digest,
