@@ -8,6 +8,7 @@ mod debootstrap;
 pub mod getopt;
 pub mod lsns;
 mod making;
+mod multistrap;
 mod nsenter;
 pub mod signals;
 pub mod smartcols;
@@ -43,6 +44,7 @@ pub const FACES: &[Face] = &[
         of: "util-linux 2.38 to 2.41",
         run: lsns::run,
     },
+    multistrap::FACE,
     nsenter::FACE,
     unshare::FACE,
 ];
