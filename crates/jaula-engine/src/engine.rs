@@ -24,6 +24,7 @@ use jaula_plan::spec::jail::{Changes, JailSpec, Namespaces, RootSpec};
 use jaula_plan::spec::limits::Limits;
 use jaula_plan::spec::rootfs::{ImageSpec, Reference};
 use jaula_plan::step::Step;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// How an engine is opened.
@@ -63,6 +64,14 @@ pub enum Dry {
     ReadOnly,
     /// Verified indices may be kept for the next time.
     MayCache,
+}
+
+/// Puts a language into an environment.
+fn set_language(env: &mut Vec<(OsString, OsString)>, language: Option<String>) {
+    if let Some(language) = language {
+        env.retain(|(name, _)| name != "LANG");
+        env.push(("LANG".into(), language.into()));
+    }
 }
 
 /// An open store and what works on it.
@@ -249,6 +258,9 @@ impl Engine {
         jail.net = record.settings.net;
         jail.cwd.clone_from(&exec.cwd);
         jail.env.clone_from(&exec.env);
+        if let (true, Some(image)) = (exec.image_language, &record.image) {
+            set_language(&mut jail.env, self.store.language(image));
+        }
         jail.terminal = exec.terminal;
         jail.limits = limits;
         exec.guards.apply(&mut jail);
@@ -319,11 +331,18 @@ impl Engine {
             }
         };
         let spec_detach = spec.detach.clone();
-        let spec = JailSpec {
+        let language = match &source {
+            _ if !spec.image_language => None,
+            Source::Ready(image) => self.store.language(image.digest()),
+            Source::Build(plan) => plan.language(),
+            Source::There | Source::Import(..) => None,
+        };
+        let mut spec = JailSpec {
             root,
             arch: self.arch_of(&source)?,
             ..spec.jail.clone()
         };
+        set_language(&mut spec.env, language);
         let jail = match (plan_jail(&spec, &crate::probe::host(&spec)), &source) {
             (Ok(jail), _) => Some(jail),
             (Err(error), Source::There | Source::Ready(_)) => return Err(error.into()),

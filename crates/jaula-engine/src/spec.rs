@@ -33,6 +33,8 @@ pub struct RunSpec {
     pub changes: RunChanges,
     /// The jail; its `root` is replaced by what `reference` names.
     pub jail: JailSpec,
+    /// Whether `LANG` is what the image says, where it says anything, instead of what is in the environment.
+    pub image_language: bool,
     /// Whether it goes on in the background.
     pub detach: Option<DetachSpec>,
 }
@@ -83,6 +85,8 @@ pub struct ExecSpec {
     pub cwd: Option<PathBuf>,
     /// Environment, whole.
     pub env: Vec<(OsString, OsString)>,
+    /// Whether `LANG` is what the jail's image says, where it says anything, instead of what is in the environment.
+    pub image_language: bool,
     /// Terminal.
     pub terminal: Terminal,
     /// What it may use at most, besides the limits of the jail.

@@ -18,6 +18,7 @@ pub mod path_filter;
 pub mod personality;
 pub mod rootfs;
 pub mod seccomp;
+pub mod settings;
 pub mod setup_op;
 pub mod spec;
 pub mod step;

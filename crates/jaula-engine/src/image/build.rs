@@ -8,6 +8,7 @@ use super::layer::Layers;
 use super::layout::Tree;
 use super::plan::{ImagePlan, millis};
 use super::unfinished::{self, Unfinished};
+use super::settings;
 use super::{archs, base, debs, locked, normalise};
 use crate::configure::{self, ConfigureError, Preinst, Runner};
 use crate::error::At;
@@ -24,6 +25,7 @@ use jaula_plan::spec::hook::HookStage;
 use jaula_repo::deb::archive::Control;
 use jaula_repo::lock::Role;
 use jaula_sys::tree::Dir;
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -101,6 +103,7 @@ pub(crate) fn build_with(
         created: epoch(plan),
         size,
         unfinished: plan.becomes.map(|digest| digest.to_string()),
+        lang: settings::language(&plan.spec.options),
         ..Manifest::default()
     };
     super::Origin::write(plan, &stage)?;
@@ -233,6 +236,8 @@ pub(super) struct Site<'a> {
     pub root: &'a Dir,
     pub tree: &'a Tree<'a>,
     pub observer: &'a dyn Observer,
+    /// Whether debconf has its answers.
+    answered: Cell<bool>,
 }
 
 /// Packages that are unpacked together and then configured together.
@@ -287,6 +292,7 @@ fn make(
         root: &root,
         tree: &tree,
         observer,
+        answered: Cell::new(false),
     };
     let mut guards = Guards::default();
     let mut fresh = plan.base.is_none();
@@ -307,9 +313,15 @@ fn make(
         }
         fresh = false;
     }
+    if !site.answered.get() {
+        // Nothing of the image could take them.
+        return Err(settings::unanswered().into());
+    }
+    settings::apply(&site, layered)?;
     hooks::run(&site, HookStage::Customize, layered)?;
     stage.point()?;
     guards.remove(&tree)?;
+    settings::leave(&site)?;
     finish(plan, &tree)?;
     normalise::normalise(&root, shown, &tree, epoch(plan), &layers.changed())
 }
@@ -445,6 +457,7 @@ impl Site<'_> {
             let plan = self.plan;
             self.tree.begin(&plan.lock.arch, &plan.apt.main_list())?;
             archs::write(plan, self.tree)?;
+            settings::setup(self)?;
             hooks::run(self, HookStage::Setup, runner)?;
         } else {
             rules(self.tree, unpacker)?;
@@ -516,7 +529,11 @@ impl Site<'_> {
         let waiting = wave.deferred.iter().map(|d| &d.control);
         write_database(tree, round, &wave.unpacked, waiting)?;
         if round.fresh {
+            settings::check_usr(self)?;
             hooks::run(self, HookStage::Extract, runner)?;
+        }
+        if !self.answered.get() {
+            self.answered.set(settings::answer(self, runner)?);
         }
 
         let deferred: Vec<usize> = wave

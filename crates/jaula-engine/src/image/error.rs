@@ -3,10 +3,12 @@ use super::mismatch::Mismatch;
 use crate::configure::ConfigureError;
 use crate::error::{Kind, PathError};
 use crate::fetch::FetchError;
+use crate::outcome::Status;
 use crate::store::StoreError;
 use crate::unpack::UnpackError;
 use jaula_plan::path_filter::BadPattern;
 use jaula_plan::rootfs::SourcesError;
+use jaula_plan::settings::SettingError;
 use jaula_repo::deb::archive::DebError;
 use jaula_repo::deb::packages::IndexError;
 use jaula_repo::deb::preferences::PreferencesError;
@@ -129,6 +131,19 @@ pub enum BuildError {
     /// The packages' scripts.
     #[error(transparent)]
     Configure(#[from] ConfigureError),
+    /// Something to be set.
+    #[error(transparent)]
+    Settings(#[from] SettingError),
+    /// A program of the tree that a setting needs.
+    #[error("cannot {what}: {}{}", ended(status), tail.iter().map(|line| format!("\n  {line}")).collect::<String>())]
+    Setting {
+        /// What was attempted.
+        what: &'static str,
+        /// How it ended.
+        status: Status,
+        /// The last lines it wrote.
+        tail: Vec<String>,
+    },
     /// A pattern of files to be left out.
     #[error(transparent)]
     Pattern(#[from] BadPattern),
@@ -161,11 +176,19 @@ pub enum BuildError {
     Io(#[from] PathError),
 }
 
+fn ended(status: &Status) -> String {
+    match status {
+        Status::Exited(code) => format!("status {code}"),
+        Status::Signalled(signal) => format!("signal {signal}"),
+    }
+}
+
 impl BuildError {
     /// What sort of failure it is.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Sources(_) | Self::Pattern(_) => Kind::User,
+            Self::Sources(_) | Self::Pattern(_) | Self::Settings(_) => Kind::User,
+            Self::Setting { .. } => Kind::Internal,
             Self::Fetch(error) => error.kind(),
             Self::Keyring { .. }
             | Self::Signature { .. }
@@ -262,6 +285,8 @@ impl BuildError {
             Self::Pattern(_) => {
                 one("write it as dpkg(1) says of --path-exclude, such as /usr/share/doc/*")
             }
+            Self::Settings(error) => error.hint().into_iter().map(str::to_owned).collect(),
+            Self::Setting { .. } => Vec::new(),
             Self::Hook(error) => error.hints(),
             Self::Store(error) => error.hints(),
             Self::NothingRuns { .. } => one("leave it to a hook or a jail after jaula finish"),

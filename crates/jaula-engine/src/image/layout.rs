@@ -101,6 +101,44 @@ impl<'a> Tree<'a> {
         write().at("write", self.shown.join(path))
     }
 
+    /// Writes the file anew with the owner and the mode of the one that is there.
+    pub fn rewrite(&self, path: &str, text: &[u8]) -> Result<(), PathError> {
+        let rewrite = || -> std::io::Result<()> {
+            let (dir, last) = self.parent(path)?;
+            let stat = dir.stat(&last)?;
+            dir.unlink(&last)?;
+            let mut file = dir.create(&last, 0o600)?;
+            file.write_all(text)?;
+            tree::set_file(&file, stat.uid, stat.gid, stat.mode, self.epoch, 0)
+        };
+        rewrite().at("write", self.shown.join(path))
+    }
+
+    /// Makes a symbolic link anew, whatever was there.
+    pub fn link(&self, path: &str, to: &str) -> Result<(), PathError> {
+        let link = || -> std::io::Result<()> {
+            let (dir, last) = self.parent(path)?;
+            match dir.unlink(&last) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            dir.symlink(&name(to), &last)?;
+            dir.set_mtime(&last, self.epoch, 0)
+        };
+        link().at("make", self.shown.join(path))
+    }
+
+    /// Whether there is something of that name.
+    pub fn is_there(&self, path: &str) -> bool {
+        self.kind(path).is_some()
+    }
+
+    /// What has that name, if anything; a link is not followed.
+    pub fn kind(&self, path: &str) -> Option<tree::Kind> {
+        let there = self.parent(path).and_then(|(dir, last)| dir.stat(&last));
+        there.ok().map(|stat| stat.kind)
+    }
+
     /// Whether the directory that `path` is to be in is there.
     pub fn has_parent(&self, path: &str) -> bool {
         self.parent(path).is_ok()

@@ -31,6 +31,7 @@ mod normalise;
 mod origin;
 mod plan;
 mod release;
+mod settings;
 mod solve;
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 use super::apt_files::AptFiles;
 use super::error::BuildError;
 use super::identity::{self, Identity};
+use super::settings;
 use super::{base, debs, hooks, indices, solve, unfinished};
 use crate::engine::Dry;
 use crate::event::{Event, Observer, Phase};
@@ -110,6 +111,11 @@ impl ImagePlan {
     /// The image this one is made from, if any.
     pub fn base(&self) -> Option<&Base> {
         self.base.as_ref()
+    }
+
+    /// The language that programs of the image are started with, if it is to have one.
+    pub fn language(&self) -> Option<String> {
+        settings::language(&self.spec.options)
     }
 
     /// What was asked.
@@ -404,8 +410,7 @@ pub fn plan(
     observer: &dyn Observer,
     dry: Dry,
 ) -> Result<ImagePlan, BuildError> {
-    hooks::check(&spec.options.hooks)?;
-    PathFilter::new(&spec.options.paths)?;
+    check(spec)?;
     let mut sources = resolve_sources(spec, host.facts, host.table)?;
     let unsigned = |entry: &&Source| entry.trust == Trust::Unsigned;
     for entry in sources.entries.iter().filter(unsigned) {
@@ -448,7 +453,13 @@ pub fn plan(
         items: 0,
         bytes: 0,
     });
-    let (lock, packages) = solve::solve(spec, &sources, &suites, &debs::read(&spec.options.debs)?)?;
+    let has = |name: &str| {
+        let mut indices = suites.iter().flat_map(|suite| &suite.indices);
+        indices.any(|index| index.by_name(name).next().is_some())
+    };
+    let wanted = settings::with_packages(spec, &has)?;
+    let (lock, packages) =
+        solve::solve(&wanted, &sources, &suites, &debs::read(&spec.options.debs)?)?;
     drop(suites);
     observer.event(Event::Finished {
         phase: Phase::Solve,
@@ -457,6 +468,13 @@ pub fn plan(
         millis: millis(started),
     });
     assemble(spec, sources, (lock, packages), store, way)
+}
+
+/// What can be refused before anything is read.
+fn check(spec: &ImageSpec) -> Result<(), BuildError> {
+    hooks::check(&spec.options.hooks)?;
+    PathFilter::new(&spec.options.paths)?;
+    Ok(jaula_plan::settings::check(&spec.options.settings)?)
 }
 
 /// The plan of an image whose packages are chosen.
@@ -471,6 +489,8 @@ pub(super) fn assemble(
         planned.kept = store.package(&locked.sha256).is_some();
         planned.unpacked = store.has_unpacked(&locked.sha256);
     }
+    check(spec)?;
+    settings::check_packages(spec, &lock)?;
     if spec.options.unpack_only {
         unfinished::needs_nothing(&spec.options)?;
     }

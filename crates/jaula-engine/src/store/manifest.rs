@@ -47,6 +47,9 @@ pub struct Manifest {
     /// The digest of the image that it becomes by `finish`, when its packages are unpacked only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unfinished: Option<String>,
+    /// The language that its programs are started with (`LANG`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lang: Option<String>,
 }
 
 impl Manifest {

@@ -165,6 +165,14 @@ impl Store {
         Manifest::read(image.dir(), image.digest())
     }
 
+    /// The language that an image's programs are started with, if it says one.
+    pub fn language(&self, digest: &Digest) -> Option<String> {
+        // What cannot be read says nothing.
+        let manifest = Manifest::read(&self.image_dir(digest), digest).ok()?;
+        let locale = jaula_plan::settings::locale::Locale::parse(&manifest.lang?);
+        locale.ok().map(|locale| locale.to_string())
+    }
+
     /// Where an image is, or would be.
     pub fn image_dir(&self, digest: &Digest) -> PathBuf {
         self.root.join("images").join(digest.to_string())

@@ -243,6 +243,11 @@ pub fn environment(args: &ProcessArgs, host_programs: bool) -> Vec<(OsString, Os
     compose(args, host_programs, |name| env::var_os(name))
 }
 
+/// Whether the image's own language counts: nobody said another.
+pub fn image_language(args: &ProcessArgs) -> bool {
+    !args.clean_env && args.env.iter().all(|(name, _)| name != "LANG")
+}
+
 fn compose(
     args: &ProcessArgs,
     host_programs: bool,
@@ -291,6 +296,7 @@ pub fn exec_spec(args: &ProcessArgs, limits: Limits) -> ExecSpec {
         user: args.user.clone(),
         cwd: args.cwd.clone(),
         env: environment(args, false),
+        image_language: image_language(args),
         terminal: Terminal::Auto,
         ..ExecSpec::default()
     }

@@ -176,7 +176,14 @@ pub fn typed_image_options(matches: &ArgMatches) -> Vec<&'static str> {
     ];
     names
         .into_iter()
-        .filter(|name| matches.contains_id(name))
+        .chain(crate::args::settings::NAMES)
+        .filter(|name| {
+            // A switch has a value whether it was typed or not.
+            matches!(
+                matches.value_source(name),
+                Some(clap::parser::ValueSource::CommandLine)
+            )
+        })
         .collect()
 }
 

@@ -12,4 +12,5 @@ pub mod options;
 pub mod output;
 pub mod protection;
 pub mod reference;
+pub mod settings;
 pub mod tree;

@@ -101,7 +101,7 @@ pub fn program(help: &'static str) -> Arg {
 
 /// How an image is made that the store does not have.
 pub fn image(command: Command) -> Command {
-    command.next_help_heading(IMAGE).args([
+    let command = command.next_help_heading(IMAGE).args([
         value(
             "variant",
             "VARIANT",
@@ -130,7 +130,8 @@ pub fn image(command: Command) -> Command {
             .value_parser(value_parser!(PathBuf))
             .value_hint(ValueHint::FilePath),
         switch("offline", "Never use the network: only what the store has"),
-    ])
+    ]);
+    crate::args::settings::options(command)
 }
 
 /// Settings that a jail keeps.

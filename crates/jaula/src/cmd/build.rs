@@ -2,7 +2,7 @@
 
 pub mod recipe;
 
-use crate::args::{low, options, output};
+use crate::args::{low, options, output, settings};
 use crate::cmd::image::meant;
 use crate::cmd::run::{missing, only_for_distros};
 use crate::cmd::{Context, failed, session_for};
@@ -66,7 +66,7 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
     }
     let options = ImageOptions {
         unpack_only: matches.get_flag("foreign"),
-        ..low::image(matches)?
+        ..settings::image(matches, &context.around)?
     };
     if options.unpack_only && !matches!(reference, Reference::Distro { .. }) {
         return Err(CommandError::usage(

@@ -1,6 +1,6 @@
 //! `jaula new`: a named jail.
 
-use crate::args::{low, options};
+use crate::args::{low, options, settings};
 use crate::cmd::image::meant;
 use crate::cmd::run::{missing, only_for_distros};
 use crate::cmd::{Context, failed, session_for};
@@ -50,7 +50,7 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
     only_for_distros(matches, Some(&from))?;
     let mut spec = NewSpec {
         name,
-        image: low::image(matches)?,
+        image: settings::image(matches, &context.around)?,
         settings: low::settings(matches)?,
         from,
     };

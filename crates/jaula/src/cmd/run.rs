@@ -1,7 +1,7 @@
 //! `jaula run`: a program in a jail that goes with it.
 
 use crate::args::protection::{self, Protection};
-use crate::args::{high, isolation, limits, low, options, tree};
+use crate::args::{high, isolation, limits, low, options, settings, tree};
 use crate::cmd::image::meant;
 use crate::cmd::{Context, failed, session_for};
 use crate::error::CommandError;
@@ -137,10 +137,11 @@ fn spec(matches: &ArgMatches, context: &Context) -> Result<RunSpec, CommandError
         Some(dir) => Some(Reference::Directory(context.around.absolute(&dir)?)),
         None => reference,
     };
-    let image = low::image(matches)?;
+    let image = settings::image(matches, &context.around)?;
     only_for_distros(matches, reference.as_ref())?;
-    let settings = low::settings(matches)?;
+    let kept = low::settings(matches)?;
     let process = low::process(matches)?;
+    let image_language = high::image_language(&process);
     let changes = low::changes(matches);
     if changes == RunChanges::Direct && !matches!(reference, Some(Reference::Directory(_))) {
         return Err(CommandError::usage(
@@ -152,7 +153,7 @@ fn spec(matches: &ArgMatches, context: &Context) -> Result<RunSpec, CommandError
     for path in mounts.iter_mut().flat_map(MountSpec::sources) {
         *path = context.around.absolute(path)?;
     }
-    let own_ids = settings.ids != IdSpec::Host;
+    let own_ids = kept.ids != IdSpec::Host;
     let empty = matches.get_flag("empty");
     let mut jail = JailSpec {
         // The engine puts what REF names in this place.
@@ -164,18 +165,18 @@ fn spec(matches: &ArgMatches, context: &Context) -> Result<RunSpec, CommandError
                 changes: Changes::ReadOnly,
             },
         },
-        namespaces: high::namespaces(settings.net, own_ids),
-        ids: settings.ids,
+        namespaces: high::namespaces(kept.net, own_ids),
+        ids: kept.ids,
         env: high::environment(&process, reference.is_none()),
         user: process.user,
         own_names: false,
-        hostname: settings.hostname,
-        net: settings.net,
+        hostname: kept.hostname,
+        net: kept.net,
         mounts,
         propagation: Propagation::Private,
         clocks: None,
         cwd: process.cwd,
-        limits: settings.limits,
+        limits: kept.limits,
         terminal: Terminal::Auto,
         command: process.command,
         ..JailSpec::new(RootSpec::HostPrograms, Vec::new())
@@ -184,6 +185,7 @@ fn spec(matches: &ArgMatches, context: &Context) -> Result<RunSpec, CommandError
     isolation::apply(matches, &mut jail)?;
     Ok(RunSpec {
         detach: None,
+        image_language,
         reference,
         image,
         changes,

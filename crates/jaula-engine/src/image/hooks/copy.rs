@@ -20,6 +20,18 @@ const DEPTH: usize = 256;
 pub struct Merge {
     first: HashMap<(u64, u64), (Rc<Dir>, CString)>,
     depth: usize,
+    /// Who owns the copies; whoever owns the originals when absent.
+    owner: Option<(u32, u32)>,
+}
+
+impl Merge {
+    /// All copies belong to this user and group.
+    pub fn owned(uid: u32, gid: u32) -> Self {
+        Self {
+            owner: Some((uid, gid)),
+            ..Self::default()
+        }
+    }
 }
 
 /// Copies everything that is in a directory.
@@ -54,7 +66,8 @@ pub fn merge(
     links: &mut Merge,
 ) -> Result<(), BuildError> {
     let to_shown = to_dir.join(OsStr::from_bytes(name.to_bytes()));
-    let stat = from.stat(name).at("look at", from_shown)?;
+    let mut stat = from.stat(name).at("look at", from_shown)?;
+    (stat.uid, stat.gid) = links.owner.unwrap_or((stat.uid, stat.gid));
     if stat.kind == Kind::Dir {
         let below = from.dir(name).at("open", from_shown)?;
         match to.make_dir(name, 0o700) {

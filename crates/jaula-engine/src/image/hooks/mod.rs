@@ -4,6 +4,7 @@ mod copy;
 mod error;
 mod files;
 
+pub use copy::{Merge, merge_all};
 pub use error::HookError;
 
 use super::build::Site;
