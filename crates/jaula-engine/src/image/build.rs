@@ -7,8 +7,8 @@ use super::hooks;
 use super::layer::Layers;
 use super::layout::Tree;
 use super::plan::{ImagePlan, millis};
-use super::unfinished::{self, Unfinished};
 use super::settings;
+use super::unfinished::{self, Unfinished};
 use super::{archs, base, debs, locked, normalise};
 use crate::configure::{self, ConfigureError, Preinst, Runner};
 use crate::error::At;
@@ -292,7 +292,8 @@ fn make(
         root: &root,
         tree: &tree,
         observer,
-        answered: Cell::new(false),
+        // Nothing is asked where nothing is configured.
+        answered: Cell::new(plan.spec.options.unpack_only),
     };
     let mut guards = Guards::default();
     let mut fresh = plan.base.is_none();
