@@ -6,6 +6,7 @@ use super::guards::Guards;
 use super::hooks;
 use super::layer::Layers;
 use super::layout::Tree;
+use super::leave::finish;
 use super::plan::{ImagePlan, millis};
 use super::settings;
 use super::unfinished::{self, Unfinished};
@@ -682,30 +683,4 @@ fn write_lists(
         database::write_list(tree, &package.info_name, &text)?;
     }
     Ok(())
-}
-
-/// What apt would have left.
-fn finish(plan: &ImagePlan, tree: &Tree<'_>) -> Result<(), BuildError> {
-    let auto = plan
-        .lock
-        .packages
-        .iter()
-        .filter(|package| package.role == Role::Dependency);
-    // apt names the native architecture for packages of all architectures too.
-    database::write_extended_states(
-        tree,
-        auto.map(|package| match package.arch.as_str() {
-            "all" => (package.name.as_str(), plan.lock.arch.as_str()),
-            arch => (package.name.as_str(), arch),
-        }),
-    )?;
-    for (path, mode) in [
-        ("var/cache/apt/archives/lock", 0o640),
-        ("var/lib/apt/lists/lock", 0o640),
-        ("var/lib/dpkg/lock", 0o640),
-        ("var/lib/dpkg/lock-frontend", 0o640),
-    ] {
-        tree.write(path, mode, b"")?;
-    }
-    Ok(tree.own_apt()?)
 }

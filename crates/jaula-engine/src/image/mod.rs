@@ -25,6 +25,7 @@ mod identity;
 mod indices;
 mod layer;
 mod layout;
+mod leave;
 mod locked;
 mod mismatch;
 mod normalise;

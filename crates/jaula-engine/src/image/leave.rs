@@ -1,0 +1,33 @@
+//! What apt leaves in a tree beside the packages.
+
+use super::database;
+use super::error::BuildError;
+use super::layout::Tree;
+use super::plan::ImagePlan;
+use jaula_repo::lock::Role;
+
+/// What apt would have left.
+pub fn finish(plan: &ImagePlan, tree: &Tree<'_>) -> Result<(), BuildError> {
+    let auto = plan
+        .lock
+        .packages
+        .iter()
+        .filter(|package| package.role == Role::Dependency);
+    // apt names the native architecture for packages of all architectures too.
+    database::write_extended_states(
+        tree,
+        auto.map(|package| match package.arch.as_str() {
+            "all" => (package.name.as_str(), plan.lock.arch.as_str()),
+            arch => (package.name.as_str(), arch),
+        }),
+    )?;
+    for (path, mode) in [
+        ("var/cache/apt/archives/lock", 0o640),
+        ("var/lib/apt/lists/lock", 0o640),
+        ("var/lib/dpkg/lock", 0o640),
+        ("var/lib/dpkg/lock-frontend", 0o640),
+    ] {
+        tree.write(path, mode, b"")?;
+    }
+    Ok(tree.own_apt()?)
+}
