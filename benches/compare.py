@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares jaula with its peers and with the bare work, on the same inputs, in turn.
 
-    benches/compare.py [build] [start] [again] [--rounds N] [--jaula PROGRAM] [--json FILE]
+    benches/compare.py [build] [more] [start] [again] [--rounds N] [--jaula PROGRAM] [--json FILE]
 
 Needs root for `build` and for `start` as root; measures `start` as an ordinary user too when
 `--user NAME` names one with subordinate ids (or when it is not started by root). Installs nothing:
@@ -145,12 +145,21 @@ def remove(tree):
         subprocess.run(["rm", "-rf", "--one-file-system", "--", str(tree)], check=True)
 
 
-def mirror_at(cache):
+# Thirty packages that minbase has not, with what they need.
+THIRTY = (
+    "ca-certificates curl less procps psmisc file vim-tiny nano wget rsync git openssh-client sudo "
+    "tree jq zip unzip bc lsof strace iproute2 iputils-ping dnsutils netcat-openbsd make patch "
+    "python3-minimal sqlite3 tmux screen"
+).split()
+
+
+def mirror_at(cache, include=()):
     """Makes the partial mirror once and serves it on the loopback; (address, directory, server)."""
     cache.mkdir(parents=True, exist_ok=True)
     mirror = cache / f"mirror-{SUITE}"
     subprocess.run(
-        ["cargo", "run", "--quiet", "--package", "xtask", "--", "mirror", str(mirror)],
+        ["cargo", "run", "--quiet", "--package", "xtask", "--", "mirror", str(mirror),
+         *(["--variant", "important", "--include", ",".join(include)] if include else [])],
         cwd=TOP, check=True, stdout=subprocess.DEVNULL,
     )
     script = (
@@ -257,7 +266,7 @@ def builds(options, jaula, url, mirror, scratch):
         *archive(url, mirror),
     ]
 
-    def from_packages():
+    def from_packages(unpacked=False):
         """The image itself is the result: a tree that chroot and others can use as it is."""
         if kept.exists():
             subprocess.run(
@@ -266,15 +275,24 @@ def builds(options, jaula, url, mirror, scratch):
             )
         else:
             timed(build, log=log)
-            return from_packages()
+            return from_packages(unpacked)
+        if not unpacked:
+            remove(kept / "unpacked")
         result = timed(build, log=log)
         if not list(kept.glob("images/*/root/var/lib/dpkg/status")):
             raise Failed("jaula left no image")
         return result
 
+    def identical():
+        if not kept.exists():
+            timed(build, log=log)
+        return timed(build, log=log)
+
     cases = {}
     if jaula:
         cases["jaula build (packages cached)"] = from_packages
+        cases["jaula build (packages unpacked in the store)"] = lambda: from_packages(True)
+        cases["jaula build (asked for before)"] = identical
         cases["jaula build -o DIR (empty store)"] = from_nothing
     peers = {
         "mmdebstrap": ["--mode=root", "--variant=minbase", f"--keyring={keyring}", SUITE, tree, url],
@@ -298,6 +316,80 @@ def builds(options, jaula, url, mirror, scratch):
     remove(kept)
     table.show("jaula build (packages cached)" if jaula else "mmdebstrap")
     return table
+
+
+def more(options, jaula, url, mirror, scratch):
+    """(a2) Thirty more packages where minbase is there, and the important variant."""
+    log, tree, kept = scratch / "log", scratch / "tree", scratch / "store-more"
+    keyring = mirror / "keyring.gpg"
+    rounds = options.rounds or 5
+    peer = [tool("mmdebstrap"), "--mode=root", f"--keyring={keyring}"]
+    words = ",".join(THIRTY)
+
+    def store(*words, **more):
+        return timed([jaula, "--store", str(kept), *words], log=log, **more)
+
+    def image(reference, variant, include=()):
+        named = ["--include", ",".join(include)] if include else []
+        return [reference, "--variant", variant, *named, *archive(url, mirror)]
+
+    base = image(f"debian:{SUITE}", "minbase")
+
+    def digests():
+        return {path.name for path in kept.glob("images/*")}
+
+    def fresh(command, keep, unpacked=True):
+        """Removes every image that is not in `keep` before, so that the command makes one."""
+        for digest in digests() - keep:
+            store("image", "rm", digest)
+        if not unpacked:
+            remove(kept / "unpacked")
+        before = digests()
+        result = store(*command)
+        if digests() == before:
+            raise Failed("jaula made no image")
+        return result
+
+    def theirs(variant, *named):
+        def one():
+            remove(tree)
+            return timed([*peer, f"--variant={variant}", *named, SUITE, str(tree), url], log=log)
+        return one
+
+    store("build", *base)
+    minbase = digests()
+    run = ["run", *image(f"debian:{SUITE}", "minbase", THIRTY), "--", "/bin/true"]
+    thirty = Table("minbase with 30 more packages, where minbase is in the store", "s", rounds)
+    cases = {
+        "jaula run --include (only those unpacked)": lambda: fresh(run, minbase),
+        "jaula build minbase alone (unpacked in the store)": lambda: fresh(["build", *base], set()),
+        "mmdebstrap --include": theirs("minbase", f"--include={words}"),
+    }
+    if not peer[0]:
+        del cases["mmdebstrap --include"]
+    # The last case of each round leaves minbase there again for the next one.
+    thirty.measure(cases)
+    thirty.show("jaula run --include (only those unpacked)")
+
+    build = ["build", *image(f"debian:{SUITE}", "important")]
+    important = Table("important variant, mirror on the loopback", "s", rounds)
+    cases = {
+        "jaula build (packages cached)": lambda: fresh(build, minbase, unpacked=False),
+        "jaula build (packages unpacked in the store)": lambda: fresh(build, minbase),
+        "mmdebstrap": theirs("important"),
+    }
+    if tool("debootstrap"):
+        command = [tool("debootstrap"), f"--keyring={keyring}", SUITE, str(tree), url]
+
+        def debootstrap():
+            remove(tree)
+            return timed(command, log=log)
+        cases["debootstrap"] = debootstrap
+    important.measure(cases)
+    important.show("jaula build (packages cached)")
+    remove(tree)
+    remove(kept)
+    return thirty, important
 
 
 def bundle(root, where):
@@ -396,7 +488,7 @@ def again(options, jaula, url, mirror, scratch, image_store):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", nargs="*", help="build, start, again; all by default")
+    parser.add_argument("what", nargs="*", help="build, more, start, again; all by default")
     parser.add_argument("--rounds", type=int, help="rounds of each table")
     parser.add_argument("--jaula", help="the program; by default the release build, made if absent")
     parser.add_argument("--without-jaula", action="store_true", help="peers and floor only")
@@ -404,8 +496,8 @@ def main():
     parser.add_argument("--cache", type=Path, default=TOP / "target" / "bench-cache")
     parser.add_argument("--json", type=Path, help="write all figures here")
     options = parser.parse_args()
-    what = options.what or ["build", "start", "again"]
-    unknown = set(what) - {"build", "start", "again"}
+    what = options.what or ["build", "more", "start", "again"]
+    unknown = set(what) - {"build", "more", "start", "again"}
     if unknown:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
 
@@ -435,12 +527,17 @@ def main():
     else:
         print("no C compiler: times and memory include the cost of starting from python")
     try:
-        url, mirror, server = mirror_at(options.cache)
+        url, mirror, server = mirror_at(options.cache, THIRTY if "more" in what else ())
         if "build" in what:
             if root:
                 tables["build"] = builds(options, jaula, url, mirror, scratch)
             else:
                 print("left out: build: the peers build as root only")
+        if "more" in what:
+            if root and jaula:
+                tables["more"], tables["important"] = more(options, jaula, url, mirror, scratch)
+            else:
+                print("left out: more: for root, with jaula")
         if "start" in what or "again" in what:
             store = scratch / "store"
             tree = scratch / "minbase"

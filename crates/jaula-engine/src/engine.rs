@@ -310,6 +310,13 @@ impl Engine {
                 };
                 let dir = crate::import::directory(path)?;
                 finished(&dir)?;
+                // Images share files with each other and with kept packages.
+                if changes == Changes::Direct && self.store.holds_image(&dir) {
+                    return Err(EngineError::BadReference {
+                        reference: jaula_plan::explain::shown(path),
+                        why: "it is an image of the store, and an image is never written",
+                    });
+                }
                 RootSpec::Tree { dir, changes }
             }
             (Some(reference), source) => {

@@ -1,17 +1,31 @@
-//! A minbase image has the same packages and the same files as mmdebstrap(1) makes, apart from a short list.
-//! See [`EXPLAINED`].
+//! Images have the same files as mmdebstrap(1) and debootstrap(8) make, file by file: kind, mode, owner, size, content,
+//! link targets, extended attributes and hard links, apart from the lists of [`EXPLAINED`] and [`DEBOOTSTRAP`]. Times
+//! are not compared: ours are never later than the archive.
+//!
+//! What the reference tools made is kept as a listing by the archive's index, so that it is made once. The pairs that
+//! take long to make run when `JAULA_TEST_FULL` is set, or when their listings are there.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test starts the reference tools, and looks into its environment"
+)]
 
 use jaula_engine::{Config, Dry, Engine, Silent};
-use jaula_plan::spec::rootfs::{ImageOptions, ImageSpec};
+use jaula_plan::spec::rootfs::{ImageOptions, ImageSpec, Variant};
 use jaula_plan::spec::source::SourceOptions;
-use jaula_testkit::{Server, partial_mirror, skip};
+use jaula_sys::tree::{Dir, file_xattrs};
+use jaula_testkit::mirror::{self, MirrorWish, cache_dir, make_mirror};
+use jaula_testkit::{Server, skip};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::fmt::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Paths that differ, and why.
-const EXPLAINED: [(&str, &str); 6] = [
+/// Paths that differ from every tool's, and why. With a slash at the end: everything below.
+const EXPLAINED: &[(&str, &str)] = &[
     (
         "dev/",
         "no device nodes: a build needs no right to make any, and a jail has a fresh /dev",
@@ -37,148 +51,380 @@ const EXPLAINED: [(&str, &str); 6] = [
         "what was before the last change tells only of the order of the run",
     ),
 ];
-/// Files whose parts come in another order, because everything is unpacked before anything is configured; and what
-/// their parts are separated by.
-const REORDERED: [(&str, &str); 2] = [
-    ("etc/shells", "\n"),
-    ("var/lib/apt/extended_states", "\n\n"),
+
+/// Paths in which debootstrap differs from mmdebstrap too, and why.
+const DEBOOTSTRAP: &[(&str, &str)] = &[
+    ("debootstrap/", "its own working directory"),
+    ("proc", "its own mount point"),
+    ("sys", "its own mount point"),
+    ("run/", "what is in /run of one boot only"),
+    ("tmp/", "what one run left"),
+    (
+        "var/cache/apt/",
+        "it keeps the packages and APT's caches; an image has them in the store",
+    ),
+    (
+        "var/lib/apt/",
+        "it keeps package lists, and marks nothing as automatic",
+    ),
+    ("var/log/", "logs tell of one run"),
+    ("var/cache/ldconfig/aux-cache", "inode numbers of one run"),
+    (
+        "var/lib/dpkg/available",
+        "what dselect would read; APT does not",
+    ),
+    (
+        "var/lib/dpkg/cmethopt",
+        "what dselect would read; APT does not",
+    ),
+    (
+        "var/lib/dpkg/methods/",
+        "what dselect would read; APT does not",
+    ),
+    ("var/lib/dpkg/lock", "made by whoever locks first"),
+    ("var/lib/dpkg/lock-frontend", "made by whoever locks first"),
+    ("var/lib/dpkg/parts", "dpkg makes it when it needs it"),
+    (
+        "var/lib/dpkg/diversions-old",
+        "what was before the last change",
+    ),
+    (
+        "var/lib/dpkg/statoverride-old",
+        "what was before the last change",
+    ),
+    (
+        "var/lib/dpkg/available-old",
+        "what was before the last change",
+    ),
+    ("etc/fstab", "a comment by another program"),
+    ("etc/hosts", "the host's, copied"),
+    ("etc/apt/sources.list", "written in another form"),
+    (
+        "etc/machine-id",
+        "empty in an image that is used on several machines",
+    ),
 ];
 
-type Entry = (u32, u32, u32, Vec<u8>);
+/// Names that are one file in the package and in an image, and two in what the tools make, which unpack gzip twice.
+const SPLIT: [&str; 2] = ["usr/bin/gunzip", "usr/bin/uncompress"];
 
-/// Path → type and mode, owner, group, content (size included).
-fn tree(root: &Path) -> BTreeMap<String, Entry> {
-    let mut found = BTreeMap::new();
+/// Files whose parts come in another order, because everything is unpacked before anything is configured; and what
+/// their parts are separated by.
+const REORDERED: [(&str, &str); 3] = [
+    ("etc/shells", "\n"),
+    ("var/lib/apt/extended_states", "\n\n"),
+    ("var/lib/dpkg/status", "\n\n"),
+];
+
+/// A line of a listing for each path.
+type Listing = BTreeMap<String, String>;
+
+/// Kind, mode, owner, size, content or target, attributes, and the first of its names of everything in a tree.
+fn listing(root: &Path, mirror: &str) -> Listing {
+    let mut found = Listing::new();
+    let mut inodes: BTreeMap<u64, Vec<String>> = BTreeMap::new();
     let mut open = vec![root.to_owned()];
     while let Some(dir) = open.pop() {
+        let at = Dir::open(&dir).unwrap();
         for entry in std::fs::read_dir(&dir).unwrap() {
             let path = entry.unwrap().path();
             let meta = path.symlink_metadata().unwrap();
-            let content = if meta.is_dir() {
+            let name = CString::new(path.file_name().unwrap().as_bytes()).unwrap();
+            let short = path.strip_prefix(root).unwrap().display().to_string();
+            let mut line = format!("{:o} {} {}", meta.mode(), meta.uid(), meta.gid());
+            if meta.is_dir() {
                 open.push(path.clone());
-                Vec::new()
+                attributes(&mut line, &at.dir(&name).unwrap());
             } else if meta.is_symlink() {
-                std::fs::read_link(&path)
-                    .unwrap()
-                    .into_os_string()
-                    .into_encoded_bytes()
+                write!(line, " -> {:?}", std::fs::read_link(&path).unwrap()).unwrap();
             } else if meta.is_file() {
-                std::fs::read(&path).unwrap()
+                let content = canonical(&short, std::fs::read(&path).unwrap(), mirror);
+                write!(
+                    line,
+                    " {} {}",
+                    content.len(),
+                    hex(&Sha256::digest(&content))
+                )
+                .unwrap();
+                attributes(&mut line, at.read(&name).unwrap());
+                inodes.entry(meta.ino()).or_default().push(short.clone());
             } else {
-                meta.rdev().to_le_bytes().to_vec()
-            };
-            let name = path.strip_prefix(root).unwrap().display().to_string();
-            found.insert(name, (meta.mode(), meta.uid(), meta.gid(), content));
+                write!(line, " device {:x}", meta.rdev()).unwrap();
+            }
+            found.insert(short, line);
+        }
+    }
+    for names in inodes.values_mut().filter(|names| names.len() > 1) {
+        names.sort();
+        if *names == SPLIT {
+            continue;
+        }
+        for name in names.iter() {
+            let line = found.get_mut(name).unwrap();
+            write!(line, " = {}", names[0]).unwrap();
         }
     }
     found
 }
 
-fn explained(path: &str) -> bool {
-    EXPLAINED
-        .iter()
-        .any(|(known, _)| path == *known || (known.ends_with('/') && path.starts_with(known)))
+fn attributes(line: &mut String, file: impl std::os::fd::AsFd) {
+    for (key, value) in file_xattrs(file).unwrap() {
+        write!(line, " {key:?}={}", hex(&value)).unwrap();
+    }
 }
 
-fn same(path: &str, ours: &Entry, theirs: &Entry) -> bool {
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Content with what may come in any order in one order, and without the address of the test's server.
+fn canonical(path: &str, content: Vec<u8>, mirror: &str) -> Vec<u8> {
+    if path == "etc/apt/sources.list" {
+        return String::from_utf8(content)
+            .unwrap()
+            .replace(mirror, "MIRROR")
+            .into_bytes();
+    }
     let Some((_, separator)) = REORDERED.iter().find(|(known, _)| path == *known) else {
-        return ours == theirs;
+        return content;
     };
-    let parts = |entry: &Entry| {
-        let text = String::from_utf8(entry.3.clone()).unwrap();
-        let mut parts: Vec<String> = text
-            .trim_end()
-            .split(separator)
-            .map(str::to_owned)
-            .collect();
-        parts.sort();
-        parts
-    };
-    (ours.0, ours.1, ours.2) == (theirs.0, theirs.1, theirs.2) && parts(ours) == parts(theirs)
+    let text = String::from_utf8(content).unwrap();
+    let mut parts: Vec<&str> = text.trim_end().split(separator).collect();
+    parts.sort_unstable();
+    parts.join(separator).into_bytes()
 }
 
-#[test]
-fn minbase_is_what_mmdebstrap_makes() {
-    if std::fs::metadata("/proc/self").unwrap().uid() != 0 {
-        skip!("only root's build has the same owners as root's mmdebstrap");
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tool {
+    Mmdebstrap,
+    Debootstrap,
+}
+
+impl Tool {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Mmdebstrap => "mmdebstrap",
+            Self::Debootstrap => "debootstrap",
+        }
     }
-    if Command::new("mmdebstrap")
-        .arg("--version")
-        .output()
-        .is_err()
-    {
-        skip!("no mmdebstrap on this host");
+
+    fn explained(self, path: &str) -> bool {
+        let more = if self == Self::Debootstrap {
+            DEBOOTSTRAP
+        } else {
+            &[]
+        };
+        EXPLAINED.iter().chain(more).any(|(known, _)| {
+            path == *known
+                || (known.ends_with('/')
+                    && (path.starts_with(known) || path == known.trim_end_matches('/')))
+        })
     }
-    let mirror = match partial_mirror(&[]) {
-        Ok(mirror) => mirror,
-        Err(error) => skip!("no mirror: {error:#}"),
-    };
-    let dir = tempfile::tempdir().unwrap();
-    let server = Server::start(&mirror).unwrap();
-    let spec = ImageSpec {
-        distro: "debian".parse().unwrap(),
-        suite: Some("bookworm".parse().unwrap()),
-        options: ImageOptions {
-            arch: Some("amd64".parse().unwrap()),
-            sources: SourceOptions {
-                mirror: Some(server.url()),
-                keyrings: vec![mirror.join("keyring.gpg")],
-                ..SourceOptions::default()
+}
+
+/// The archive that all is made from.
+struct Archive {
+    suite: &'static str,
+    dir: PathBuf,
+    server: Server,
+}
+
+impl Archive {
+    fn new(suite: &'static str, variant: Variant) -> anyhow::Result<Self> {
+        let wish = MirrorWish {
+            suite: suite.into(),
+            variant: match variant {
+                Variant::Important => mirror::Variant::Important,
+                _ => mirror::Variant::Minbase,
             },
-            ..ImageOptions::default()
-        },
-    };
-    let engine = Engine::open(Config::new(dir.path().join("store"))).unwrap();
-    let plan = engine
-        .plan_image(&spec, &Silent, Dry::MayCache)
-        .unwrap_or_else(|error| panic!("{error}"));
-    let image = engine
-        .image(&plan, &Silent)
-        .unwrap_or_else(|error| panic!("{error}"));
+            include: match variant {
+                Variant::Buildd => vec!["build-essential".into(), "apt".into()],
+                _ => Vec::new(),
+            },
+            ..MirrorWish::default()
+        };
+        let dir = cache_dir()?.join(format!("mirror-{suite}"));
+        make_mirror(&dir, &wish)?;
+        let server = Server::start(&dir)?;
+        Ok(Self { suite, dir, server })
+    }
 
-    let theirs = dir.path().join("theirs");
-    let made = Command::new("mmdebstrap")
-        .args([
-            "--quiet",
-            "--mode=root",
-            "--variant=minbase",
-            "--architectures=amd64",
-        ])
-        .arg(format!(
-            "--keyring={}",
-            mirror.join("keyring.gpg").display()
-        ))
-        .args(["bookworm"])
-        .arg(&theirs)
-        .arg(server.url())
-        .env("SOURCE_DATE_EPOCH", plan.epoch().to_string())
-        .output()
-        .unwrap();
-    assert!(
-        made.status.success(),
-        "{}",
-        String::from_utf8_lossy(&made.stderr)
-    );
+    fn keyring(&self) -> PathBuf {
+        self.dir.join("keyring.gpg")
+    }
 
-    let (ours, theirs) = (tree(image.root()), tree(&theirs));
-    assert!(theirs.len() > 5000, "a real tree: {}", theirs.len());
+    /// What `tool` makes: the kept listing, or one that is made now.
+    fn reference(&self, tool: Tool, variant: Variant, epoch: u64) -> anyhow::Result<Listing> {
+        let place = self.place(tool, variant)?;
+        if let Ok(text) = std::fs::read_to_string(&place) {
+            return Ok(serde_json::from_str(&text)?);
+        }
+        let dir = tempfile::tempdir()?;
+        let tree = dir.path().join("tree");
+        // debootstrap mounts things; the host's mounts stay as they are.
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private", tool.name()]);
+        let keyring = format!("--keyring={}", self.keyring().display());
+        match tool {
+            Tool::Mmdebstrap => command
+                .args(["--quiet", "--mode=root", "--architectures=amd64"])
+                .arg(format!("--variant={variant}")),
+            Tool::Debootstrap => {
+                if variant != Variant::Important {
+                    command.arg(format!("--variant={variant}"));
+                }
+                // By itself it leaves /usr of a build chroot of bookworm apart, as no installed system has it.
+                command.args(["--arch=amd64", "--merged-usr"])
+            }
+        };
+        let made = command
+            .args([&keyring, self.suite])
+            .arg(&tree)
+            .arg(self.server.url())
+            .env("SOURCE_DATE_EPOCH", epoch.to_string())
+            .output()?;
+        anyhow::ensure!(
+            made.status.success(),
+            "{}: {}{}",
+            tool.name(),
+            String::from_utf8_lossy(&made.stdout),
+            String::from_utf8_lossy(&made.stderr)
+        );
+        let listing = listing(&tree, &self.server.url());
+        anyhow::ensure!(listing.len() > 4000, "a real tree: {}", listing.len());
+        let aside = place.with_extension(format!("{}", std::process::id()));
+        std::fs::create_dir_all(place.parent().unwrap_or(&place))?;
+        std::fs::write(&aside, serde_json::to_vec_pretty(&listing)?)?;
+        std::fs::rename(&aside, &place)?;
+        Ok(listing)
+    }
+
+    /// By all that the outcome depends on: the archive, the tool, and how it is listed here.
+    fn place(&self, tool: Tool, variant: Variant) -> anyhow::Result<PathBuf> {
+        let release = std::fs::read(self.dir.join(format!("dists/{}/InRelease", self.suite)))?;
+        let version = Command::new(tool.name()).arg("--version").output()?.stdout;
+        let mut hash = Sha256::new();
+        hash.update(b"listing 2");
+        hash.update(&release);
+        hash.update(&version);
+        let name = format!(
+            "{}-{}-{variant}-{}",
+            tool.name(),
+            self.suite,
+            hex(&hash.finalize()[..8])
+        );
+        Ok(cache_dir()?.join("references").join(name))
+    }
+
+    /// The image's listing, and the time that nothing in it is later than.
+    fn ours(&self, tool: Tool, variant: Variant) -> (Listing, u64) {
+        let dir = tempfile::tempdir().unwrap();
+        // debootstrap knows no alternatives: it takes what is in its list.
+        let exclude = match tool {
+            Tool::Debootstrap => vec!["usrmerge".parse().unwrap()],
+            Tool::Mmdebstrap => Vec::new(),
+        };
+        let spec = ImageSpec {
+            distro: "debian".parse().unwrap(),
+            suite: Some(self.suite.parse().unwrap()),
+            options: ImageOptions {
+                arch: Some("amd64".parse().unwrap()),
+                variant,
+                exclude,
+                sources: SourceOptions {
+                    mirror: Some(self.server.url()),
+                    keyrings: vec![self.keyring()],
+                    ..SourceOptions::default()
+                },
+                ..ImageOptions::default()
+            },
+        };
+        let engine = Engine::open(Config::new(dir.path().join("store"))).unwrap();
+        let plan = engine
+            .plan_image(&spec, &Silent, Dry::MayCache)
+            .unwrap_or_else(|error| panic!("{error}"));
+        let image = engine
+            .image(&plan, &Silent)
+            .unwrap_or_else(|error| panic!("{error}"));
+        (listing(image.root(), &self.server.url()), plan.epoch())
+    }
+}
+
+/// Compares a pair; why it cannot, if so.
+fn compare(suite: &'static str, tool: Tool, variant: Variant, heavy: bool) -> Result<(), String> {
+    if std::fs::metadata("/proc/self").unwrap().uid() != 0 {
+        return Err("only root's build has the same owners as root's reference tools".into());
+    }
+    let name = tool.name();
+    if Command::new(name).arg("--version").output().is_err() {
+        return Err(format!("no {name} on this host"));
+    }
+    let full = std::env::var_os("JAULA_TEST_FULL").is_some();
+    let mirrored = cache_dir()
+        .ok()
+        .map(|dir| dir.join(format!("mirror-{suite}/dists/{suite}/InRelease")))
+        .is_some_and(|release| release.is_file());
+    if heavy && !full && !mirrored {
+        return Err("takes minutes; JAULA_TEST_FULL=1 runs it".into());
+    }
+    let archive = Archive::new(suite, variant).map_err(|error| format!("no mirror: {error:#}"))?;
+    let place = archive
+        .place(tool, variant)
+        .map_err(|error| error.to_string())?;
+    if heavy && !full && !place.is_file() {
+        return Err(format!(
+            "takes minutes, and no listing of {name} is kept yet; JAULA_TEST_FULL=1 runs it"
+        ));
+    }
+    let (ours, epoch) = archive.ours(tool, variant);
+    let theirs = archive
+        .reference(tool, variant, epoch)
+        .unwrap_or_else(|error| panic!("{error:#}"));
     let mut differ = Vec::new();
     for path in ours
         .keys()
         .chain(theirs.keys())
-        .filter(|path| !explained(path))
+        .filter(|path| !tool.explained(path))
     {
         match (ours.get(path), theirs.get(path)) {
-            (Some(a), Some(b)) if same(path, a, b) => {}
-            (Some(a), Some(b)) => differ.push(format!(
-                "{path}: {:o} {} {} here, {:o} {} {} there",
-                a.0, a.1, a.2, b.0, b.1, b.2
-            )),
+            (Some(a), Some(b)) if a == b => {}
+            (Some(a), Some(b)) => differ.push(format!("{path}: {a} here, {b} there")),
             (Some(_), None) => differ.push(format!("{path}: only here")),
             (None, _) => differ.push(format!("{path}: only there")),
         }
     }
     differ.sort();
     differ.dedup();
-    assert!(differ.is_empty(), "{differ:#?}");
+    assert!(differ.is_empty(), "{suite} {name} {variant}: {differ:#?}");
+    Ok(())
+}
+
+macro_rules! pairs {
+    ($($test:ident: $suite:literal, $tool:ident, $variant:ident, $heavy:literal;)*) => {
+        $(
+            #[test]
+            fn $test() {
+                if let Err(reason) = compare($suite, Tool::$tool, Variant::$variant, $heavy) {
+                    skip!("{reason}");
+                }
+            }
+        )*
+    };
+}
+
+pairs! {
+    minbase_is_what_mmdebstrap_makes: "bookworm", Mmdebstrap, Minbase, false;
+    minbase_is_what_debootstrap_makes: "bookworm", Debootstrap, Minbase, false;
+    apt_is_what_mmdebstrap_makes: "bookworm", Mmdebstrap, Apt, true;
+    important_is_what_mmdebstrap_makes: "bookworm", Mmdebstrap, Important, true;
+    important_is_what_debootstrap_makes: "bookworm", Debootstrap, Important, true;
+    buildd_is_what_mmdebstrap_makes: "bookworm", Mmdebstrap, Buildd, true;
+    buildd_is_what_debootstrap_makes: "bookworm", Debootstrap, Buildd, true;
+    trixie_minbase_is_what_mmdebstrap_makes: "trixie", Mmdebstrap, Minbase, true;
+    trixie_minbase_is_what_debootstrap_makes: "trixie", Debootstrap, Minbase, true;
+    trixie_apt_is_what_mmdebstrap_makes: "trixie", Mmdebstrap, Apt, true;
+    trixie_important_is_what_mmdebstrap_makes: "trixie", Mmdebstrap, Important, true;
+    trixie_important_is_what_debootstrap_makes: "trixie", Debootstrap, Important, true;
+    trixie_buildd_is_what_mmdebstrap_makes: "trixie", Mmdebstrap, Buildd, true;
+    trixie_buildd_is_what_debootstrap_makes: "trixie", Debootstrap, Buildd, true;
 }

@@ -64,11 +64,11 @@ fn killed_builds_leave_nothing_and_the_next_one_works() {
                 break;
             }
             if round % 4 == 0 {
-                // Fetching again, for a quarter of them.
-                let packages = user.place.store().join("packages");
+                // Fetching and unpacking again, for a quarter of them.
+                let store = user.place.store();
                 Command::new("rm")
-                    .arg("-r")
-                    .arg(packages)
+                    .arg("-rf")
+                    .args([store.join("packages"), store.join("unpacked")])
                     .status()
                     .expect("rm");
             }
@@ -94,6 +94,11 @@ fn killed_builds_leave_nothing_and_the_next_one_works() {
         }
         assert_eq!(killed, kills, "too few were killed in time");
         web.run(user, &words).expect(0);
+        // What is kept of packages is whole, whoever was killed.
+        let kept = std::fs::read_dir(user.place.store().join("unpacked")).expect("packages");
+        for package in kept.flatten() {
+            assert!(package.path().join("index").is_file(), "{package:?}");
+        }
         let stages = std::fs::read_dir(user.place.store().join("stages"));
         assert_eq!(stages.map_or(0, Iterator::count), 0, "a stage is left");
         let left = user.place.run(&["recover", "--plan"]).expect(0);

@@ -173,6 +173,14 @@ impl Store {
         locale.ok().map(|locale| locale.to_string())
     }
 
+    /// Whether a directory, by its real path, is in what the store never changes.
+    pub(crate) fn holds_image(&self, dir: &Path) -> bool {
+        let real = std::fs::canonicalize(&self.root).unwrap_or_else(|_| self.root.clone());
+        ["images", "unpacked"]
+            .iter()
+            .any(|name| dir.starts_with(real.join(name)))
+    }
+
     /// Where an image is, or would be.
     pub fn image_dir(&self, digest: &Digest) -> PathBuf {
         self.root.join("images").join(digest.to_string())
