@@ -165,7 +165,7 @@ fn listing(root: &Path, mirror: &str, tool: Tool) -> Listing {
             let mut line = format!("{:o} {user} {group}", meta.mode());
             if meta.is_dir() {
                 open.push(path.clone());
-                attributes(&mut line, &at.dir(&name).unwrap());
+                attributes(&mut line, at.dir(&name).unwrap());
             } else if meta.is_symlink() {
                 write!(line, " -> {:?}", std::fs::read_link(&path).unwrap()).unwrap();
             } else if meta.is_file() {
