@@ -468,32 +468,78 @@ fn compare(suite: &'static str, tool: Tool, variant: Variant, heavy: bool) -> Re
     Ok(())
 }
 
-macro_rules! pairs {
-    ($($test:ident: $suite:literal, $tool:ident, $variant:ident, $heavy:literal;)*) => {
-        $(
-            #[test]
-            fn $test() {
-                if let Err(reason) = compare($suite, Tool::$tool, Variant::$variant, $heavy) {
-                    skip!("{reason}");
-                }
-            }
-        )*
-    };
+fn pair(suite: &'static str, tool: Tool, variant: Variant, heavy: bool) {
+    if let Err(reason) = compare(suite, tool, variant, heavy) {
+        skip!("{reason}");
+    }
 }
 
-pairs! {
-    minbase_is_what_mmdebstrap_makes: "bookworm", Mmdebstrap, Minbase, false;
-    minbase_is_what_debootstrap_makes: "bookworm", Debootstrap, Minbase, false;
-    apt_is_what_mmdebstrap_makes: "bookworm", Mmdebstrap, Apt, true;
-    important_is_what_mmdebstrap_makes: "bookworm", Mmdebstrap, Important, true;
-    important_is_what_debootstrap_makes: "bookworm", Debootstrap, Important, true;
-    buildd_is_what_mmdebstrap_makes: "bookworm", Mmdebstrap, Buildd, true;
-    buildd_is_what_debootstrap_makes: "bookworm", Debootstrap, Buildd, true;
-    trixie_minbase_is_what_mmdebstrap_makes: "trixie", Mmdebstrap, Minbase, true;
-    trixie_minbase_is_what_debootstrap_makes: "trixie", Debootstrap, Minbase, true;
-    trixie_apt_is_what_mmdebstrap_makes: "trixie", Mmdebstrap, Apt, true;
-    trixie_important_is_what_mmdebstrap_makes: "trixie", Mmdebstrap, Important, true;
-    trixie_important_is_what_debootstrap_makes: "trixie", Debootstrap, Important, true;
-    trixie_buildd_is_what_mmdebstrap_makes: "trixie", Mmdebstrap, Buildd, true;
-    trixie_buildd_is_what_debootstrap_makes: "trixie", Debootstrap, Buildd, true;
+#[test]
+fn minbase_is_what_mmdebstrap_makes() {
+    pair("bookworm", Tool::Mmdebstrap, Variant::Minbase, false);
+}
+
+#[test]
+fn minbase_is_what_debootstrap_makes() {
+    pair("bookworm", Tool::Debootstrap, Variant::Minbase, true);
+}
+
+#[test]
+fn apt_is_what_mmdebstrap_makes() {
+    pair("bookworm", Tool::Mmdebstrap, Variant::Apt, true);
+}
+
+#[test]
+fn important_is_what_mmdebstrap_makes() {
+    pair("bookworm", Tool::Mmdebstrap, Variant::Important, true);
+}
+
+#[test]
+fn important_is_what_debootstrap_makes() {
+    pair("bookworm", Tool::Debootstrap, Variant::Important, true);
+}
+
+#[test]
+fn buildd_is_what_mmdebstrap_makes() {
+    pair("bookworm", Tool::Mmdebstrap, Variant::Buildd, true);
+}
+
+#[test]
+fn buildd_is_what_debootstrap_makes() {
+    pair("bookworm", Tool::Debootstrap, Variant::Buildd, true);
+}
+
+#[test]
+fn trixie_minbase_is_what_mmdebstrap_makes() {
+    pair("trixie", Tool::Mmdebstrap, Variant::Minbase, true);
+}
+
+#[test]
+fn trixie_minbase_is_what_debootstrap_makes() {
+    pair("trixie", Tool::Debootstrap, Variant::Minbase, true);
+}
+
+#[test]
+fn trixie_apt_is_what_mmdebstrap_makes() {
+    pair("trixie", Tool::Mmdebstrap, Variant::Apt, true);
+}
+
+#[test]
+fn trixie_important_is_what_mmdebstrap_makes() {
+    pair("trixie", Tool::Mmdebstrap, Variant::Important, true);
+}
+
+#[test]
+fn trixie_important_is_what_debootstrap_makes() {
+    pair("trixie", Tool::Debootstrap, Variant::Important, true);
+}
+
+#[test]
+fn trixie_buildd_is_what_mmdebstrap_makes() {
+    pair("trixie", Tool::Mmdebstrap, Variant::Buildd, true);
+}
+
+#[test]
+fn trixie_buildd_is_what_debootstrap_makes() {
+    pair("trixie", Tool::Debootstrap, Variant::Buildd, true);
 }
