@@ -14,6 +14,6 @@ mod tests;
 pub use families::{Families, Family, Relative};
 pub use image_sources::AptFile;
 pub(crate) use nearest::nearest;
-pub use resolve::resolve_sources;
+pub use resolve::{moment, resolve_sources};
 pub use sources::{Keyring, Kind, Origin, Source, Sources, SourcesError};
 pub use table::{Distro, Release, Table, TableError, builtin_names};

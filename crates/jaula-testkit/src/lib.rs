@@ -11,6 +11,7 @@ pub mod hermetic;
 pub mod kernel;
 pub mod keys;
 pub mod mirror;
+pub mod relative;
 pub mod repo;
 pub mod server;
 pub mod skip;

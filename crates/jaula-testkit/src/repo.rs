@@ -37,6 +37,7 @@ pub struct RepoBuilder {
     compressions: Vec<Compression>,
     fields: Vec<(String, String)>,
     packages: Vec<Deb>,
+    flat: Option<String>,
 }
 
 /// A repository on disk.
@@ -83,6 +84,7 @@ impl RepoBuilder {
             compressions: vec![Compression::None, Compression::Gzip, Compression::Xz],
             fields: Vec::new(),
             packages: Vec::new(),
+            flat: None,
         }
     }
 
@@ -171,6 +173,9 @@ impl RepoBuilder {
     }
 
     fn pool_path(&self, deb: &Deb) -> String {
+        if let Some(directory) = &self.flat {
+            return format!("{directory}{}", deb.file_name());
+        }
         let letter = deb.name.get(..1).unwrap_or("x");
         format!(
             "pool/{}/{letter}/{}/{}",
@@ -249,6 +254,47 @@ impl RepoBuilder {
             dir,
             keyring,
             suite: self.suite.clone(),
+        })
+    }
+
+    /// Writes a flat repository below `parent`, in `directory` of it (`./` or `debs/`): `Packages` beside the packages,
+    /// and a `Release` where there is a key.
+    ///
+    /// # Errors
+    /// When a file cannot be written or signed.
+    pub fn write_flat(
+        mut self,
+        parent: &Path,
+        key: Option<&TestKey>,
+        directory: &str,
+    ) -> Result<Repo> {
+        self.flat = Some(directory.to_owned());
+        self.by_hash = false;
+        let dir = parent.join("repo");
+        let place = dir.join(directory);
+        for deb in &self.packages {
+            put(&dir.join(self.pool_path(deb)), &deb.bytes)?;
+        }
+        let mut indices = BTreeMap::new();
+        for compression in &self.compressions {
+            let name = format!("Packages{}", compression.suffix());
+            let bytes = compression.compress(self.packages_text().as_bytes())?;
+            put(&place.join(&name), &bytes)?;
+            indices.insert(name, bytes);
+        }
+        let keyring = parent.join("keyring.gpg");
+        if let Some(key) = key {
+            let release = self.release_text(&indices);
+            put(
+                &place.join("InRelease"),
+                key.clearsign(&release)?.as_bytes(),
+            )?;
+            put(&keyring, &key.keyring()?)?;
+        }
+        Ok(Repo {
+            dir,
+            keyring,
+            suite: directory.to_owned(),
         })
     }
 

@@ -2,6 +2,7 @@
 
 use super::local;
 use jaula_plan::names::Digest;
+use jaula_plan::rootfs::address::without_login;
 use jaula_plan::spec::rootfs::{ImageOptions, ImageSpec, Variant};
 use jaula_plan::spec::source::SourceOptions;
 use sha2::{Digest as _, Sha256};
@@ -74,7 +75,8 @@ fn request(spec: &ImageSpec) -> String {
     names.dedup();
     names.iter().for_each(|name| line("exclude", name));
     if let Some(mirror) = &sources.mirror {
-        line("mirror", mirror);
+        // A name can be read by more than a file: no password is in it.
+        line("mirror", &without_login(mirror));
     }
     sources
         .components
@@ -98,7 +100,10 @@ fn request(spec: &ImageSpec) -> String {
     };
     if rest != ImageOptions::default() {
         // Paths that are no text cannot be written so, but then Debug's text is as good a name.
-        let whole = serde_json::to_string(&rest).unwrap_or_else(|_| format!("{rest:?}"));
+        let whole = serde_json::to_string(&rest).unwrap_or_else(|_| {
+            let text = format!("{rest:?}");
+            jaula_repo::hex::encode(&Sha256::digest(text.as_bytes()))
+        });
         line("options", &whole);
     }
     text

@@ -11,6 +11,11 @@ use crate::spec::source::{Repository, SignedBy, SourceOptions, Trust, Used};
 use jaula_repo::date;
 use std::path::Path;
 
+/// A day, `2026-06-06`, or a moment in UTC, `2026-06-06T09:12:13Z`, as seconds since 1970.
+pub fn moment(text: &str) -> Option<u64> {
+    date::parse_rfc3339(text)
+}
+
 /// Finds the suites, mirrors and keyrings for `spec`.
 ///
 /// `--mirror` alone decides where it is given, and only the release itself is used then, as debootstrap(8) and

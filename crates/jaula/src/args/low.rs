@@ -1,13 +1,13 @@
 //! What was typed, in plain structures. Pure: the same words give the same structures on every host.
 
 use crate::args::high::Colour;
+use crate::args::sources;
 use crate::error::CommandError;
 use clap::ArgMatches;
 use jaula_engine::{ImageOptions, JailSettings, RunChanges};
 use jaula_plan::names::{JailName, PackageName};
 use jaula_plan::spec::jail::{IdSpec, NetSpec, UserSpec};
 use jaula_plan::spec::rootfs::{Variant, Want};
-use jaula_plan::spec::source::SourceOptions;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -153,27 +153,14 @@ pub fn image(matches: &ArgMatches) -> Result<ImageOptions, CommandError> {
         exclude: many(matches, "exclude", |word| {
             parse::<PackageName>("--exclude", word)
         })?,
-        sources: SourceOptions {
-            mirror: text(matches, "mirror").map(mirror).transpose()?,
-            components: many(matches, "components", |word| parse("--components", word))?,
-            keyrings: path(matches, "keyring").into_iter().collect(),
-            ..SourceOptions::default()
-        },
+        sources: sources::read(matches)?,
         ..ImageOptions::default()
     })
 }
 
 /// The image options that were typed, to say which of them make no sense with a REF that is no distribution.
 pub fn typed_image_options(matches: &ArgMatches) -> Vec<&'static str> {
-    let names = [
-        "variant",
-        "include",
-        "exclude",
-        "arch",
-        "mirror",
-        "components",
-        "keyring",
-    ];
+    let names = ["variant", "include", "exclude", "arch"];
     names
         .into_iter()
         .chain(crate::args::settings::NAMES)
@@ -184,6 +171,7 @@ pub fn typed_image_options(matches: &ArgMatches) -> Vec<&'static str> {
                 Some(clap::parser::ValueSource::CommandLine)
             )
         })
+        .chain(sources::typed(matches))
         .collect()
 }
 
@@ -206,25 +194,6 @@ fn want(word: &str) -> Result<Want, CommandError> {
         version: version.map(str::to_owned),
         ..Want::any(parse("--include", name)?)
     })
-}
-
-fn mirror(url: &str) -> Result<String, CommandError> {
-    let usage = || CommandError::usage(format!("cannot use {url:?} for --mirror"));
-    if url.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return Err(usage().hint("a URL holds no blank and no control character"));
-    }
-    if url.starts_with('/') {
-        return Ok(format!("file:{url}"));
-    }
-    let lower = url.to_ascii_lowercase();
-    if ["http://", "https://", "file:/"]
-        .iter()
-        .any(|scheme| lower.starts_with(scheme))
-    {
-        Ok(url.to_owned())
-    } else {
-        Err(usage().hint("write http://…, https://…, file:/… or an absolute path"))
-    }
 }
 
 /// The settings that a jail keeps.
@@ -525,15 +494,7 @@ mod tests {
     }
 
     #[test]
-    fn mirrors_and_packages() {
-        assert_eq!(mirror("/srv/m").ok().as_deref(), Some("file:/srv/m"));
-        assert_eq!(
-            mirror("https://deb.debian.org/debian").ok().as_deref(),
-            Some("https://deb.debian.org/debian")
-        );
-        for bad in ["", "ftp://x", "http:// x", "deb.debian.org", "http://a\nb"] {
-            assert!(mirror(bad).is_err(), "{bad:?}");
-        }
+    fn packages_with_versions() {
         assert_eq!(
             want("nginx=1:2~a").ok().and_then(|w| w.version).as_deref(),
             Some("1:2~a")

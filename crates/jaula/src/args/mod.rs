@@ -13,4 +13,5 @@ pub mod output;
 pub mod protection;
 pub mod reference;
 pub mod settings;
+pub mod sources;
 pub mod tree;

@@ -119,18 +119,9 @@ pub fn image(command: Command) -> Command {
             "ARCH",
             "Debian architecture, if its programs run here [default: the host's]",
         ),
-        value(
-            "mirror",
-            "URL",
-            "Archive to fetch from (http:, https:, file:) [default: the host's APT sources]",
-        )
-        .value_hint(ValueHint::Url),
-        list("components", "NAME,…", "Components of the archive"),
-        value("keyring", "FILE", "OpenPGP keys that may sign the archive")
-            .value_parser(value_parser!(PathBuf))
-            .value_hint(ValueHint::FilePath),
         switch("offline", "Never use the network: only what the store has"),
     ]);
+    let command = crate::args::sources::options(command);
     crate::args::settings::options(command)
 }
 

@@ -2,7 +2,7 @@
 
 pub mod recipe;
 
-use crate::args::{low, options, output, settings};
+use crate::args::{low, options, output, settings, sources};
 use crate::cmd::image::meant;
 use crate::cmd::run::{missing, only_for_distros};
 use crate::cmd::{Context, failed, session_for};
@@ -58,7 +58,7 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
     if let Some(path) = recipe::named(&word) {
         return recipe::run(matches, context, &path);
     }
-    let reference = context.reference(&word)?;
+    let reference = sources::reference(matches, context.reference(&word)?, true)?;
     only_for_distros(matches, Some(&reference))?;
     if let Reference::Directory(_) | Reference::Archive(_) = reference {
         return Err(CommandError::usage(format!("cannot build {}", reference_text(&reference)))

@@ -1,6 +1,6 @@
 //! `jaula new`: a named jail.
 
-use crate::args::{low, options, settings};
+use crate::args::{low, options, settings, sources};
 use crate::cmd::image::meant;
 use crate::cmd::run::{missing, only_for_distros};
 use crate::cmd::{Context, failed, session_for};
@@ -43,10 +43,9 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
         "the name of a jail",
         low::text(matches, "name").unwrap_or_default(),
     )?;
-    let from = matches
-        .get_one::<OsString>("from")
-        .map_or(OsStr::new(DEFAULT_FROM), OsString::as_os_str);
-    let from = context.reference(from)?;
+    let typed = matches.get_one::<OsString>("from");
+    let from = typed.map_or(OsStr::new(DEFAULT_FROM), OsString::as_os_str);
+    let from = sources::reference(matches, context.reference(from)?, typed.is_some())?;
     only_for_distros(matches, Some(&from))?;
     let mut spec = NewSpec {
         name,

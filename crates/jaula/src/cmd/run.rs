@@ -1,7 +1,7 @@
 //! `jaula run`: a program in a jail that goes with it.
 
 use crate::args::protection::{self, Protection};
-use crate::args::{high, isolation, limits, low, options, settings, tree};
+use crate::args::{high, isolation, limits, low, options, settings, sources, tree};
 use crate::cmd::image::meant;
 use crate::cmd::{Context, failed, session_for};
 use crate::error::CommandError;
@@ -131,7 +131,7 @@ pub fn planned(
 fn spec(matches: &ArgMatches, context: &Context) -> Result<RunSpec, CommandError> {
     let reference = matches
         .get_one::<OsString>("ref")
-        .map(|text| context.reference(text))
+        .map(|text| sources::reference(matches, context.reference(text)?, true))
         .transpose()?;
     let reference = match isolation::root(matches) {
         Some(dir) => Some(Reference::Directory(context.around.absolute(&dir)?)),
@@ -225,9 +225,9 @@ pub fn missing(mut error: CommandError, reference: Option<&Reference>) -> Comman
         .as_deref()
         .and_then(|source| source.downcast_ref::<EngineError>());
     if source.is_some_and(|source| source.kind() == Kind::NotFound)
-        && let Some(meant) = reference.and_then(high::meant_distro)
+        && let Some(hint) = reference.and_then(sources::unknown_hint)
     {
-        error.hints.insert(0, format!("did you mean {meant}?"));
+        error.hints.insert(0, hint);
     }
     error
 }
