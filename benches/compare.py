@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Compares jaula with its peers and with the bare work, on the same inputs, in turn.
 
-    benches/compare.py [build] [more] [start] [again] [--rounds N] [--jaula PROGRAM] [--json FILE]
+    benches/compare.py [build] [more] [output] [start] [again] [--rounds N] [--jaula PROGRAM] [--json FILE]
 
-Needs root for `build` and for `start` as root; measures `start` as an ordinary user too when
+Needs root for `build`, `output` and for `start` as root; measures `start` as an ordinary user too when
 `--user NAME` names one with subordinate ids (or when it is not started by root). Installs nothing:
 what is absent is left out and named. Uses nothing but Python's own library and public programs.
 
@@ -392,6 +392,78 @@ def more(options, jaula, url, mirror, scratch):
     return thirty, important
 
 
+def outputs(options, jaula, url, mirror, scratch):
+    """(c) A minbase as an archive: all of it from an empty store, and only the writing, from the stored image."""
+    log = scratch / "log"
+    keyring = mirror / "keyring.gpg"
+    count = iter(range(10**6))
+    archived = scratch / "out.tar.zst"
+    whole = Table("minbase as tar.zst in a tmpfs, mirror on the loopback", "s", options.rounds or 5)
+    image = ["build", f"debian:{SUITE}", "--variant", "minbase", *archive(url, mirror)]
+
+    def into(path, command):
+        def one():
+            remove(path)
+            result = timed(command, log=log)
+            if not path.exists():
+                raise Failed(f"{command[0]} left no {path.name}")
+            return result
+        return one
+
+    def from_nothing():
+        store = scratch / f"store-{next(count)}"
+        try:
+            return into(archived, [jaula, "--store", str(store), *image, "-o", str(archived)])()
+        finally:
+            remove(store)
+
+    kept = scratch / "store-kept"
+    cases = {}
+    if jaula:
+        timed([jaula, "--store", str(kept), *image], log=log)
+        cases["jaula build -o FILE.tar.zst (empty store)"] = from_nothing
+        cases["jaula build -o FILE.tar.zst (image stored)"] = into(
+            archived, [jaula, "--store", str(kept), *image, "-o", str(archived)]
+        )
+    if tool("mmdebstrap"):
+        arguments = ["--mode=root", "--variant=minbase", f"--keyring={keyring}", SUITE, archived, url]
+        cases["mmdebstrap"] = into(archived, ["mmdebstrap", *map(str, arguments)])
+    else:
+        whole.absent["mmdebstrap"] = ["not installed"]
+    whole.measure(cases)
+    whole.show("jaula build -o FILE.tar.zst (empty store)" if jaula else "mmdebstrap")
+
+    only = Table("a stored minbase written out, into a tmpfs", "s", options.rounds or 5)
+    cases = {}
+    if jaula:
+        root = next(kept.glob("images/*/root"))
+        digest = root.parent.name
+        for ending in ("tar", "tar.gz", "tar.zst", "squashfs", "ext4", "erofs", "oci.tar"):
+            path = scratch / f"x.{ending}"
+            command = [jaula, "--store", str(kept), "image", "export", digest, "-o", str(path)]
+            cases[f"jaula image export -o x.{ending}"] = into(path, command)
+        one = f"tar --sort=name --numeric-owner --xattrs -C {root} -cf - ."
+        peers = {
+            "tar": (f"{one} > {scratch}/p.tar", "p.tar"),
+            "tar | gzip": (f"{one} | gzip > {scratch}/p.tar.gz", "p.tar.gz"),
+            "tar | zstd": (f"{one} | zstd -q > {scratch}/p.tar.zst", "p.tar.zst"),
+            "mksquashfs -comp zstd": (
+                f"mksquashfs {root} {scratch}/p.squashfs -comp zstd -noappend -quiet -no-progress", "p.squashfs"),
+            "mke2fs -d": (f"mke2fs -q -t ext4 -d {root} {scratch}/p.ext4 400M", "p.ext4"),
+            "mkfs.erofs": (f"mkfs.erofs --quiet {scratch}/p.erofs {root}", "p.erofs"),
+        }
+        for name, (command, left) in peers.items():
+            cases[name] = into(scratch / left, ["sh", "-c", command])
+    only.measure(cases)
+    for path in sorted([*scratch.glob("x.*"), *scratch.glob("p.*")]):
+        print(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB")
+        remove(path)
+    remove(kept)
+    remove(archived)
+    only.show("jaula image export -o x.tar.zst" if jaula else "tar | zstd")
+    return {"output": whole, "written out": only}
+
+
 def bundle(root, where):
     """An OCI bundle for crun and runc that does what the others do: six namespaces, proc, dev."""
     where.mkdir()
@@ -488,7 +560,7 @@ def again(options, jaula, url, mirror, scratch, image_store):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", nargs="*", help="build, more, start, again; all by default")
+    parser.add_argument("what", nargs="*", help="build, more, output, start, again; all by default")
     parser.add_argument("--rounds", type=int, help="rounds of each table")
     parser.add_argument("--jaula", help="the program; by default the release build, made if absent")
     parser.add_argument("--without-jaula", action="store_true", help="peers and floor only")
@@ -496,8 +568,8 @@ def main():
     parser.add_argument("--cache", type=Path, default=TOP / "target" / "bench-cache")
     parser.add_argument("--json", type=Path, help="write all figures here")
     options = parser.parse_args()
-    what = options.what or ["build", "more", "start", "again"]
-    unknown = set(what) - {"build", "more", "start", "again"}
+    what = options.what or ["build", "more", "output", "start", "again"]
+    unknown = set(what) - {"build", "more", "output", "start", "again"}
     if unknown:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
 
@@ -538,6 +610,11 @@ def main():
                 tables["more"], tables["important"] = more(options, jaula, url, mirror, scratch)
             else:
                 print("left out: more: for root, with jaula")
+        if "output" in what:
+            if root:
+                tables.update(outputs(options, jaula, url, mirror, scratch))
+            else:
+                print("left out: output: the peers build as root only")
         if "start" in what or "again" in what:
             store = scratch / "store"
             tree = scratch / "minbase"

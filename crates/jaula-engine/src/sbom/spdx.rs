@@ -121,7 +121,7 @@ fn expression(licences: &[String], others: &mut Others) -> String {
     if licences.is_empty() {
         return "NOASSERTION".to_owned();
     }
-    let all: Vec<String> = licences
+    let mut all: Vec<String> = licences
         .iter()
         .map(|licence| {
             let choices: Vec<String> = licence
@@ -140,6 +140,9 @@ fn expression(licences: &[String], others: &mut Others) -> String {
             }
         })
         .collect();
+    // Several short names may be one licence, or one reference.
+    all.sort_unstable();
+    all.dedup();
     all.join(" AND ")
 }
 
