@@ -6,6 +6,7 @@ pub mod cgroup;
 pub mod check;
 pub mod configure;
 pub mod detached;
+pub mod devices;
 pub mod diff;
 pub mod direct;
 mod disk;

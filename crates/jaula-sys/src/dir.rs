@@ -284,6 +284,22 @@ impl Dir {
         )?)
     }
 
+    /// Another name, in another directory, of something here. A link is not followed.
+    pub fn hard_link_to(
+        &self,
+        from: impl AsRef<Path>,
+        dir: &Self,
+        to: impl AsRef<Path>,
+    ) -> io::Result<()> {
+        Ok(rustix::fs::linkat(
+            &self.0,
+            from.as_ref(),
+            &dir.0,
+            to.as_ref(),
+            AtFlags::empty(),
+        )?)
+    }
+
     /// A pipe, socket or device node. `node` is major and minor, of a device only.
     pub fn make_node(
         &self,

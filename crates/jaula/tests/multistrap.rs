@@ -103,6 +103,14 @@ fn two_archives_are_mixed_with_a_pin() {
         let path = place.write(&format!("hooks/{name}"), script);
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("a hook");
     }
+    let script = "#!/bin/sh\necho \"setup $2\" >\"$1/etc/hooks\"\n";
+    let setup = place.write("setup.sh", script);
+    fs::set_permissions(&setup, fs::Permissions::from_mode(0o755)).expect("a script");
+    let table = place.write(
+        "table",
+        "# name type mode uid gid major minor start inc count\n/dev/disk\tb\t640\t0\t6\t8\t0\t0\t1\t2\n\
+         /dev/pts\td\t755\t0\t0\t-\t-\t-\t-\t-\n/dev/fd\ts\t/proc/self/fd\t-\t-\t-\t-\t-\t-\t-\n",
+    );
     let hooks = place.path("hooks").display().to_string();
     everyone(|user| {
         let tree = user.place.work().join("tree");
@@ -110,7 +118,9 @@ fn two_archives_are_mixed_with_a_pin() {
         let plain = place.config("plain.conf", "");
         let pinned = place.config(
             "pinned.conf",
-            &format!("aptpreferences={pin}\nhookdir={hooks}"),
+            &format!(
+                "aptpreferences={pin}\nhookdir={hooks}\nsetupscript={setup}\nconfigscript={setup}"
+            ),
         );
 
         // Nothing is changed by looking.
@@ -145,7 +155,8 @@ fn two_archives_are_mixed_with_a_pin() {
         assert_eq!(kept.ok(), fs::read_to_string(&pin).ok());
         // The tree is not configured here, so there is no native hook; completion comes after download.
         let ran_hooks = fs::read_to_string(tree.join("etc/hooks")).expect("hooks");
-        assert_eq!(ran_hooks, "download-1\ncompletion-1\n");
+        assert_eq!(ran_hooks, "setup amd64\ndownload-1\ncompletion-1\n");
+        assert!(tree.join("setup.sh").is_file());
         // Of the two sections one stays in the image's sources.
         let mut lists: Vec<String> = fs::read_dir(tree.join("etc/apt/sources.list.d"))
             .expect("sources")
@@ -166,6 +177,23 @@ fn two_archives_are_mixed_with_a_pin() {
                 null.file_type().is_char_device() && null.rdev() == 0x103,
                 "{null:?}"
             );
+            let tree_text = tree.display().to_string();
+            let words = ["compat", "device-table.pl", "-f", &table, "-d", &tree_text];
+            let dry = user.place.run(&[&words[..], &["-n"]].concat()).expect(0);
+            assert!(
+                dry.stdout.contains("mknod ./dev/disk1 b 8 1\n"),
+                "{}",
+                dry.stdout
+            );
+            assert!(!tree.join("dev/disk1").exists());
+            user.place.run(&words).expect(0);
+            let disk = fs::metadata(tree.join("dev/disk1")).expect("a device");
+            assert!(
+                disk.file_type().is_block_device() && disk.rdev() == 0x801,
+                "{disk:?}"
+            );
+            assert_eq!((disk.mode() & 0o7777, disk.gid()), (0o640, 6));
+            assert!(!tree.join("dev/disk2").exists() && tree.join("dev/fd").is_symlink());
         }
     });
 }
@@ -220,6 +248,22 @@ fn wrong(place: &Place, user: &User) {
         ran.stderr.contains("The 'gamma' section is not defined"),
         "{}",
         ran.stderr
+    );
+    // Who may sign has to be said, or that nobody need.
+    let text = fs::read_to_string(&conf).expect("the file");
+    let lines = text.lines().filter(|line| !line.starts_with("keyring="));
+    let open: String = lines.map(|line| format!("{line}\n")).collect();
+    let open = place.write("open.conf", &open);
+    let ran = multistrap(user, &["-f", &open, "-d", "open"]).expect(1);
+    assert!(
+        ran.stderr.contains("no keyring says who may sign"),
+        "{}",
+        ran.stderr
+    );
+    multistrap(user, &["-f", &open, "-d", "open", "--no-auth"]).expect(0);
+    assert_eq!(
+        versions(&user.place.work().join("open")),
+        ["only 1.0", "pkg 2.0"]
     );
     // What was asked for and is not there counts, and is made without it.
     let missing = place.config("missing.conf", "hookdir=/no/such/dir");

@@ -5,6 +5,7 @@
 mod bwrap;
 mod chroot;
 mod debootstrap;
+mod device_table;
 pub mod getopt;
 pub mod lsns;
 mod making;
@@ -39,6 +40,7 @@ pub const FACES: &[Face] = &[
     },
     chroot::FACE,
     debootstrap::FACE,
+    device_table::FACE,
     Face {
         name: "lsns",
         of: "util-linux 2.38 to 2.41",
