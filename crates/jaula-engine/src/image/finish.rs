@@ -141,6 +141,12 @@ impl Engine {
             }
             FinishSpec::Reference(Reference::Directory(path)) => {
                 let path = crate::import::directory(path)?;
+                if self.store().holds_image(&path) {
+                    return Err(EngineError::BadReference {
+                        reference: shown(&path),
+                        why: "it is an image of the store, and an image is never written",
+                    });
+                }
                 let named = shown(&path);
                 (What::Directory(path), named)
             }
