@@ -345,7 +345,8 @@ fn name(word: Piece<'_>) -> Result<Name, Wrong> {
         None => (rest, None),
     };
     if let Some(arch) = arch
-        && !super::is_architecture_name(arch)
+        // APT takes `native` for a name like others here, and nothing is of it.
+        && (!super::is_architecture_name(arch) || arch == "native")
     {
         return Err((word.at, format!("{arch:?} is no architecture")));
     }

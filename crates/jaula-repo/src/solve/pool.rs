@@ -5,12 +5,10 @@
 //! discovery, so they are the same in every run.
 
 use super::Request;
-use super::met::names_as_met;
 use super::universe::{ArchIx, NATIVE, PackageRef, Universe, candidate};
 use crate::deb::packages::{MultiArch, Package, Priority};
 use crate::deb::relation::{self, Alternative};
 use std::borrow::Cow;
-use std::cell::OnceCell;
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -123,8 +121,6 @@ pub(super) struct Pool<'u> {
     group_of: HashMap<(&'u str, ArchIx), GroupIx>,
     groups: Vec<GroupData<'u>>,
     excluded: HashSet<&'u str>,
-    /// See [`Pool::tie`].
-    met: OnceCell<HashMap<&'u str, u32>>,
     installed: Vec<CandIx>,
     /// The versions that are there.
     current: HashMap<(&'u str, ArchIx), &'u str>,
@@ -161,7 +157,6 @@ impl<'u> Pool<'u> {
             group_of: HashMap::new(),
             groups: Vec::new(),
             excluded: request.exclude.iter().map(String::as_str).collect(),
-            met: OnceCell::new(),
             installed: Vec::new(),
             current: HashMap::new(),
             explicit: HashSet::new(),
@@ -676,7 +671,7 @@ impl<'u> Pool<'u> {
     /// The order of two providers that APT has no reason to prefer one of: the name that it met last
     /// when it read the indices, as a package or in a relation of one, comes first.
     pub(super) fn tie(&self, a: CandIx, b: CandIx) -> Ordering {
-        let met = self.met.get_or_init(|| names_as_met(self.universe));
+        let met = self.universe.met();
         let (a, b) = (self.cand_name(a), self.cand_name(b));
         met.get(b).cmp(&met.get(a)).then_with(|| b.cmp(a))
     }

@@ -1,8 +1,11 @@
 //! The indices a request is solved against.
 
+use super::met::names_as_met;
 use crate::deb::packages::{Index, Package, PackageId};
 use crate::deb::preferences::{Policy, ReleaseFacts, Subject};
 use crate::deb::version::cmp_versions;
+use std::collections::HashMap;
+use std::sync::OnceLock;
 
 /// One index and how much it is preferred.
 #[derive(Clone)]
@@ -54,6 +57,9 @@ pub struct Universe<'i> {
     sources: Vec<Source<'i>>,
     archs: Vec<String>,
     policy: Policy,
+    /// See [`Universe::met`].
+    // Of its own text: a borrow here would tie down the lifetime of everything that is solved.
+    met: OnceLock<HashMap<Box<str>, u32>>,
 }
 
 impl<'i> Universe<'i> {
@@ -63,6 +69,7 @@ impl<'i> Universe<'i> {
         Self {
             sources: Vec::new(),
             policy: Policy::new(&architecture, []),
+            met: OnceLock::new(),
             archs: vec![architecture],
         }
     }
@@ -92,6 +99,7 @@ impl<'i> Universe<'i> {
 
     /// Adds a source behind the others.
     pub fn add_source(&mut self, index: &'i Index, facts: ReleaseFacts) -> &mut Self {
+        self.met = OnceLock::new();
         self.sources.push(Source {
             index,
             priority: self.policy.of_source(&facts),
@@ -137,12 +145,16 @@ impl<'i> Universe<'i> {
         candidate(&versions, None).and_then(|at| versions.get(at).map(|version| version.at))
     }
 
-    /// The versions of a package of the native architecture, newest first, with their priorities.
-    pub fn priorities(&self, name: &str) -> Vec<(&'i str, i32)> {
-        self.versions(name, NATIVE, None)
-            .iter()
-            .map(|version| (version.package.version(), version.priority))
-            .collect()
+    /// The versions of a package of one architecture, newest first, with their priorities, and which of them is the
+    /// candidate: what `apt-cache policy` tells.
+    pub fn policy_of(&self, name: &str, arch: &str) -> (Vec<(&'i str, i32)>, Option<usize>) {
+        let Some(arch) = self.arch(arch) else {
+            return (Vec::new(), None);
+        };
+        let versions = self.versions(name, arch, None);
+        let candidate = candidate(&versions, None);
+        let listed = versions.iter().map(|v| (v.package.version(), v.priority));
+        (listed.collect(), candidate)
     }
 
     /// Another source that has the same version of a package with another content, if there is one. Package files of
@@ -166,6 +178,14 @@ impl<'i> Universe<'i> {
                 (same && other.sha256() != package.sha256()).then_some(PackageRef { source, id })
             })
         })
+    }
+
+    /// All names, numbered in the order in which APT meets them. Made when it is first asked for, and of the sources
+    /// that are there by then.
+    pub(super) fn met(&self) -> &HashMap<Box<str>, u32> {
+        let own = || names_as_met(self).into_iter();
+        self.met
+            .get_or_init(|| own().map(|(name, at)| (name.into(), at)).collect())
     }
 
     /// The place of an architecture.

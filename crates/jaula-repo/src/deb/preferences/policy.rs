@@ -142,10 +142,16 @@ impl Policy {
 
     /// The priority of everything in an index that no record of the specific form names.
     pub fn of_source(&self, facts: &ReleaseFacts) -> i32 {
-        for record in &self.records {
-            if matches!(record.about, About::All) && record.pin.fits_release(facts) {
-                return number(record.worth);
-            }
+        let general = || {
+            let all = self.records.iter();
+            all.filter(|r| matches!(r.about, About::All) && r.pin.fits_release(facts))
+        };
+        // `never` counts wherever it stands, of the others the first.
+        if general().any(|record| record.worth == Worth::Never) {
+            return Self::NEVER;
+        }
+        if let Some(record) = general().next() {
+            return number(record.worth);
         }
         match (facts.but_automatic_upgrades, facts.not_automatic) {
             (true, _) => 100,
@@ -193,7 +199,7 @@ fn number(worth: Worth) -> i32 {
 impl Name {
     fn fits(&self, subject: Subject<'_>, native: &str) -> bool {
         let arch = match self.arch.as_deref() {
-            None | Some("native") => subject.arch == native,
+            None => subject.arch == native,
             Some(arch) => arch_matches(subject.arch, arch),
         };
         let name = if self.source {
