@@ -500,3 +500,160 @@ fn selects_variants() {
     assert_eq!("debootstrap".parse::<Variant>(), Ok(Variant::Important));
     assert!("huge".parse::<Variant>().is_err());
 }
+
+/// What cannot be solved, with the reason a person reads.
+#[test]
+fn refusals_through_three_levels() {
+    assert_eq!(
+        solved(
+            "a 1 depends: b\nb 1 depends: c\nc 1 depends: d (>= 2)\nx 1 depends: y\ny 1 depends: z\nz 1 conflicts: d (>= 2)\nd 2",
+            "a, x"
+        ),
+        "a and x cannot be installed together:\n\
+         ├─ a 1 depends on b\n\
+         │  └─ b 1 depends on c\n\
+         │     └─ c 1 depends on d (>= 2)\n\
+         │        └─ d 2 is refused by z 1\n\
+         └─ x 1 depends on y\n\
+         \u{20}  └─ y 1 depends on z\n\
+         \u{20}     └─ z 1 conflicts with d 2"
+    );
+}
+
+#[test]
+fn refusals_of_a_version_that_nobody_has() {
+    assert_eq!(
+        solved("a 1\na 2", "a (= 3)"),
+        "a (= 3) cannot be installed:\n└─ which no source offers (2, 1 are there)"
+    );
+}
+
+#[test]
+fn refusals_by_pins() {
+    let index = index("a 2 depends: b\na 1 depends: b\nb 1");
+    let with = |text: &str, wants: &str| {
+        let file = crate::deb::preferences::Preferences::parse("pins", text).unwrap();
+        let policy = crate::deb::preferences::Policy::new("amd64", [file]);
+        let mut universe = Universe::new("amd64").with_policy(policy);
+        universe.add(&index);
+        match solve(&universe, &request(wants)) {
+            Ok(solution) => names(&universe, &solution),
+            Err(error) => error.to_string(),
+        }
+    };
+    let deny = "Package: b\nPin: release *\nPin-Priority: -1\n";
+    assert_eq!(
+        with(deny, "a"),
+        "a cannot be installed:\n\
+         └─ a 2, 1 depends on b\n\
+         \u{20}  └─ b 1 is forbidden by a pin (priority -1)"
+    );
+    assert_eq!(
+        with("Package: *\nPin: release *\nPin-Priority: never\n", "b"),
+        "b cannot be installed:\n└─ b 1 comes from a source that is never to be used"
+    );
+    let old = "Package: a\nPin: version 1\nPin-Priority: 600\n";
+    assert_eq!(with(old, "a"), "a=1 b=1");
+    // In so many words a pin is overruled.
+    assert_eq!(with(old, "a (= 2)"), "a=2 b=1");
+}
+
+#[test]
+fn refusals_of_architectures() {
+    let index = index(
+        "a 1\nb 1 architecture: i386\nboth 1 architecture: i386\nboth 2\nc 1 architecture: i386; depends: a",
+    );
+    let with = |foreign: &[&str], name: &str, arch: Option<&str>| {
+        let foreign = foreign.iter().map(|arch| (*arch).to_owned());
+        let mut universe = Universe::new("amd64").with_foreign(foreign);
+        universe.add(&index);
+        let want = Want {
+            arch: arch.map(str::to_owned),
+            ..Want::new(name)
+        };
+        let request = Request {
+            roots: vec![want, Want::new("both")],
+            ..Request::default()
+        };
+        match solve(&universe, &request) {
+            Ok(solution) => names(&universe, &solution),
+            Err(error) => error.to_string(),
+        }
+    };
+    assert_eq!(
+        with(&["i386"], "a", Some("i386")),
+        "no source offers a:i386 (only for amd64)"
+    );
+    assert_eq!(
+        with(&[], "a", Some("i386")),
+        "a:i386 is of an architecture that is not among those of the image (amd64)"
+    );
+    assert_eq!(with(&["i386"], "b", None), "b=1 both=2");
+    assert_eq!(
+        with(&["i386"], "c", None),
+        "c:i386 cannot be installed:\n\
+         └─ c:i386 1 depends on a\n\
+         \u{20}  └─ which no source offers, and no package provides"
+    );
+    // One package for two architectures only when it says that it can be.
+    assert!(with(&["i386"], "both", Some("i386")).contains("cannot be installed together"));
+}
+
+#[test]
+fn refusals_without_an_essential_package() {
+    let index = index("e 1 essential: yes\na 1 depends: e");
+    let mut universe = Universe::new("amd64");
+    universe.add(&index);
+    let selection = select(
+        &universe,
+        Variant::Essential,
+        &[Want::new("a")],
+        &["e".to_owned()],
+    );
+    assert_eq!(selection.excluded_essential, ["e"]);
+    assert_eq!(
+        solve(&universe, &selection.request)
+            .unwrap_err()
+            .to_string(),
+        "a cannot be installed:\n\
+         └─ a 1 depends on e\n\
+         \u{20}  └─ e 1 is excluded by the request"
+    );
+}
+
+#[test]
+fn of_a_release_with_what_it_needs() {
+    let (stable, backports) = (
+        index("a 1\nlib 1\nb 1"),
+        index("a 2 depends: lib (>= 2), b\nlib 2\nb 2"),
+    );
+    let facts = |name: &str, automatic: bool| ReleaseFacts {
+        codename: Some(name.to_owned()),
+        not_automatic: !automatic,
+        but_automatic_upgrades: !automatic,
+        ..ReleaseFacts::default()
+    };
+    let mut universe = Universe::new("amd64");
+    universe.add_source(&stable, facts("bookworm", true));
+    universe.add_source(&backports, facts("bookworm-backports", false));
+    let with = |release: Option<&str>| {
+        let request = Request {
+            roots: vec![Want {
+                release: release.map(str::to_owned),
+                ..Want::new("a")
+            }],
+            ..Request::default()
+        };
+        match solve(&universe, &request) {
+            Ok(solution) => names(&universe, &solution),
+            Err(error) => error.to_string(),
+        }
+    };
+    assert_eq!(with(None), "a=1");
+    assert_eq!(with(Some("bookworm-backports")), "a=2 b=1 lib=2");
+    assert_eq!(with(Some("bookworm")), "a=1");
+    assert_eq!(
+        with(Some("trixie")),
+        "no source offers a/trixie (2 in bookworm-backports; 1 in bookworm are there)"
+    );
+}

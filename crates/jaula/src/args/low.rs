@@ -4,10 +4,11 @@ use crate::args::high::Colour;
 use crate::args::sources;
 use crate::error::CommandError;
 use clap::ArgMatches;
+use clap::parser::ValueSource;
 use jaula_engine::{ImageOptions, JailSettings, RunChanges};
 use jaula_plan::names::{JailName, PackageName};
 use jaula_plan::spec::jail::{IdSpec, NetSpec, UserSpec};
-use jaula_plan::spec::rootfs::{Variant, Want};
+use jaula_plan::spec::rootfs::Variant;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -146,54 +147,30 @@ fn many<T>(
 /// # Errors
 /// When a name breaks its rules or the mirror is no URL.
 pub fn image(matches: &ArgMatches) -> Result<ImageOptions, CommandError> {
-    Ok(ImageOptions {
+    let mut options = ImageOptions {
         arch: parsed(matches, "arch")?,
         variant: parsed::<Variant>(matches, "variant")?.unwrap_or_default(),
-        include: many(matches, "include", want)?,
         exclude: many(matches, "exclude", |word| {
             parse::<PackageName>("--exclude", word)
         })?,
         sources: sources::read(matches)?,
         ..ImageOptions::default()
-    })
+    };
+    crate::args::packages::read(matches, &mut options)?;
+    Ok(options)
 }
 
 /// The image options that were typed, to say which of them make no sense with a REF that is no distribution.
 pub fn typed_image_options(matches: &ArgMatches) -> Vec<&'static str> {
-    let names = ["variant", "include", "exclude", "arch"];
+    let names = ["variant", "exclude", "arch"];
     names
         .into_iter()
         .chain(crate::args::settings::NAMES)
-        .filter(|name| {
-            // A switch has a value whether it was typed or not.
-            matches!(
-                matches.value_source(name),
-                Some(clap::parser::ValueSource::CommandLine)
-            )
-        })
+        .chain(crate::args::packages::NAMES)
+        // A switch has a value whether it was typed or not.
+        .filter(|name| matches.value_source(name) == Some(ValueSource::CommandLine))
         .chain(sources::typed(matches))
         .collect()
-}
-
-fn want(word: &str) -> Result<Want, CommandError> {
-    let (name, version) = match word.split_once('=') {
-        Some((name, version)) => (name, Some(version)),
-        None => (word, None),
-    };
-    // Debian Policy 5.6.12: what a version may hold.
-    let allowed = |c: char| c.is_ascii_alphanumeric() || ".+~:-".contains(c);
-    if let Some(version) = version
-        && (version.is_empty() || !version.chars().all(allowed))
-    {
-        return Err(
-            CommandError::usage(format!("cannot use {word:?} for --include"))
-                .hint("write PACKAGE or PACKAGE=VERSION"),
-        );
-    }
-    Ok(Want {
-        version: version.map(str::to_owned),
-        ..Want::any(parse("--include", name)?)
-    })
 }
 
 /// The settings that a jail keeps.
@@ -490,17 +467,6 @@ mod tests {
             (":/a", "x"),
         ] {
             assert!(copy(os(from), os(to)).is_err(), "{from} {to}");
-        }
-    }
-
-    #[test]
-    fn packages_with_versions() {
-        assert_eq!(
-            want("nginx=1:2~a").ok().and_then(|w| w.version).as_deref(),
-            Some("1:2~a")
-        );
-        for bad in ["nginx=", "=1", "a/b", "nginx=1 2", "../x"] {
-            assert!(want(bad).is_err(), "{bad:?}");
         }
     }
 }

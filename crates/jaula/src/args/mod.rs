@@ -10,6 +10,7 @@ pub mod low;
 pub mod nearest;
 pub mod options;
 pub mod output;
+pub mod packages;
 pub mod protection;
 pub mod reference;
 pub mod settings;

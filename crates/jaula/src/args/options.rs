@@ -101,18 +101,13 @@ pub fn program(help: &'static str) -> Arg {
 
 /// How an image is made that the store does not have.
 pub fn image(command: Command) -> Command {
-    let command = command.next_help_heading(IMAGE).args([
+    let command = crate::args::packages::options(command.next_help_heading(IMAGE)).args([
         value(
             "variant",
             "VARIANT",
             "How much of the distribution goes in [default: minbase]",
         )
         .value_parser(Variant::ALL.map(Variant::as_str)),
-        list(
-            "include",
-            "PKG[=VERSION],…",
-            "Packages besides those of the variant",
-        ),
         list("exclude", "PKG,…", "Packages that may not be chosen"),
         value(
             "arch",
