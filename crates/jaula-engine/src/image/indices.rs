@@ -108,13 +108,15 @@ fn at_once<'i, T: Sync, R: Send>(
 }
 
 /// Every suite of `sources`, several at once: first the Release files, which tell what nobody has said (the components,
-/// the architecture), then the indices.
+/// the architecture), then the indices. These are left out when `answered` says that what they would be asked is known: it is
+/// given the sources as they are now, and what Release files and indices there are, by their hashes.
 pub fn read_all(
     sources: &mut Sources,
     foreign: &[Arch],
     store: &Store,
     host: &Host<'_>,
     dry: Dry,
+    answered: &mut dyn FnMut(&Sources, &str) -> bool,
 ) -> Result<Vec<Suite>, BuildError> {
     let old = sources.old;
     let entries = sources.entries.clone();
@@ -128,21 +130,30 @@ pub fn read_all(
     for (number, suite) in opened.iter().enumerate() {
         parts.extend(parts_of(suite, number, sources, foreign)?);
     }
+    let known = match hashes(&opened, &parts) {
+        // What the packages alone tell has to be read.
+        Some(hashes) if !sources.merged_usr_by_packages => answered(sources, &hashes),
+        _ => false,
+    };
     let indices = at_once(&parts, |part| match opened.get(part.suite) {
+        _ if known => Ok(None),
         Some(suite) => read_part(suite, part, store, host, dry).map(Some),
         None => Ok(None),
     })?;
     let mut suites: Vec<Suite> = opened.into_iter().map(Suite::new).collect();
     for (part, index) in parts.into_iter().zip(indices) {
-        let (Some(suite), Some((index, sha256))) = (suites.get_mut(part.suite), index) else {
+        let Some(suite) = suites.get_mut(part.suite) else {
+            continue;
+        };
+        if !part.component.is_empty() && !suite.source.components.contains(&part.component) {
+            suite.source.components.push(part.component.clone());
+        }
+        let Some((index, sha256)) = index else {
             continue;
         };
         if part.file.is_none() {
             // Nothing else says what this suite was.
             suite.release_sha256 = sha256;
-        }
-        if !part.component.is_empty() && !suite.source.components.contains(&part.component) {
-            suite.source.components.push(part.component.clone());
         }
         suite.indices.push(index);
         suite.components.push(part.component);
@@ -156,6 +167,22 @@ pub fn read_all(
         sources.merged_usr_as_released = sources.merged_usr;
     }
     Ok(suites)
+}
+
+/// What Release files and indices there are, a line each; none when an index has no hash before it is read.
+fn hashes(opened: &[Opened<'_>], parts: &[Part]) -> Option<String> {
+    let mut text = String::new();
+    for suite in opened {
+        suite.release.as_ref()?;
+        text.push_str(&format!("release {}\n", hex::encode(&suite.sha256)));
+    }
+    for part in parts {
+        let file = part.file.as_ref()?;
+        let (suite, sha256) = (part.suite, hex::encode(&file.sha256));
+        let line = format!("index {suite} {} {} {sha256}\n", part.component, part.arch);
+        text.push_str(&line);
+    }
+    Some(text)
 }
 
 impl Suite {

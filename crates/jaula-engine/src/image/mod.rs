@@ -34,6 +34,7 @@ mod plan;
 mod release;
 mod settings;
 mod solve;
+mod solved;
 #[cfg(test)]
 mod tests;
 pub mod unfinished;

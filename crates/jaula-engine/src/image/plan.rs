@@ -4,7 +4,7 @@ use super::apt_files::AptFiles;
 use super::error::BuildError;
 use super::identity::{self, Identity};
 use super::settings;
-use super::{base, debs, hooks, indices, solve, unfinished};
+use super::{base, debs, hooks, indices, solve, solved, unfinished};
 use crate::engine::Dry;
 use crate::event::{Event, Observer, Phase};
 use crate::fetch::Client;
@@ -432,7 +432,16 @@ pub fn plan(
         items,
         bytes: 0,
     });
-    let suites = indices::read_all(&mut sources, &spec.options.foreign_archs, store, host, dry)?;
+    let local = debs::read(&spec.options.debs)?;
+    let mut key = None;
+    let mut known = None;
+    let foreign = &spec.options.foreign_archs;
+    let mut answered = |sources: &Sources, hashes: &str| {
+        key = solved::key(spec, sources, &local, hashes);
+        known = key.as_ref().and_then(|key| solved::find(store, key));
+        known.is_some()
+    };
+    let suites = indices::read_all(&mut sources, foreign, store, host, dry, &mut answered)?;
     for suite in suites.iter().filter(|suite| !suite.signers.is_empty()) {
         observer.event(Event::Verified {
             uri: suite.source.uri.clone(),
@@ -453,13 +462,21 @@ pub fn plan(
         items: 0,
         bytes: 0,
     });
-    let has = |name: &str| {
-        let mut indices = suites.iter().flat_map(|suite| &suite.indices);
-        indices.any(|index| index.by_name(name).next().is_some())
+    let (lock, packages) = match known {
+        Some(answer) => answer,
+        None => {
+            let has = |name: &str| {
+                let mut indices = suites.iter().flat_map(|suite| &suite.indices);
+                indices.any(|index| index.by_name(name).next().is_some())
+            };
+            let wanted = settings::with_packages(spec, &has)?;
+            let answer = solve::solve(&wanted, &sources, &suites, &local)?;
+            if let (Some(key), Dry::MayCache) = (&key, dry) {
+                solved::keep(store, key, &answer);
+            }
+            answer
+        }
     };
-    let wanted = settings::with_packages(spec, &has)?;
-    let (lock, packages) =
-        solve::solve(&wanted, &sources, &suites, &debs::read(&spec.options.debs)?)?;
     drop(suites);
     observer.event(Event::Finished {
         phase: Phase::Solve,

@@ -96,6 +96,43 @@ fn wishes_are_obeyed_or_refused() {
     );
 }
 
+/// The same question is answered without reading an index, another one is not.
+#[test]
+fn what_was_chosen_before_is_known() {
+    let mut world = choices();
+    world.include(&["extra"]);
+    let first = world.plan().unwrap();
+    let solved = world.store.root().join("solved");
+    let count = || std::fs::read_dir(&solved).unwrap().count();
+    assert_eq!(count(), 1);
+    // Other questions have other answers.
+    world.pin("Package: extra\nPin: version 1.*\nPin-Priority: 600\n");
+    let pinned = world.plan().unwrap();
+    assert_ne!(names(&pinned), names(&first));
+    world.spec.options.recommends = true;
+    world.plan().unwrap();
+    assert_eq!(count(), 3);
+    world.spec.options.include.clear();
+    world.plan_at(now(), Way::Whole, Dry::ReadOnly).unwrap();
+    assert_eq!(count(), 3, "who only looks writes nothing");
+    // Proof that no index is read for what is known: there is none any more, neither here nor on the server.
+    std::fs::remove_dir_all(world.store.root().join("indices")).unwrap();
+    std::fs::remove_dir_all(world.dir.path().join("repo/dists/bookworm/main")).unwrap();
+    assert!(world.plan().is_err());
+    world.include(&["extra"]);
+    world.spec.options.recommends = false;
+    assert_eq!(world.plan().unwrap(), pinned);
+    world.spec.options.sources.preferences.clear();
+    assert_eq!(world.plan().unwrap(), first);
+    // A damaged answer is none.
+    for entry in std::fs::read_dir(&solved).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read(&path).unwrap();
+        std::fs::write(&path, text.get(..100).unwrap()).unwrap();
+    }
+    assert!(world.plan().is_err());
+}
+
 #[test]
 fn tasks_are_sets_of_packages() {
     let mut world = choices();
