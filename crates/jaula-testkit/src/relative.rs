@@ -61,20 +61,15 @@ fn present(of: &Path, suite: &str) -> Result<Vec<u8>> {
     Compression::Gzip.compress(format!("{}\n\n", stanzas.join("\n\n")).as_bytes())
 }
 
-/// Writes a directory into an ISO 9660 image, its links followed.
+/// Writes a directory into an ISO 9660 image, its links followed or as they are.
 ///
 /// # Errors
 /// When there is no genisoimage(1), or it fails: skip the test with that reason.
-pub fn iso(dir: &Path, to: &Path) -> Result<()> {
+pub fn iso(dir: &Path, to: &Path, follow: bool) -> Result<()> {
     let ran = Command::new("genisoimage")
-        .args([
-            "-quiet",
-            "-follow-links",
-            "-rock",
-            "-joliet",
-            "-joliet-long",
-            "-output",
-        ])
+        .args(["-quiet", "-rock", "-joliet", "-joliet-long"])
+        .args(follow.then_some("-follow-links"))
+        .arg("-output")
         .args([to, dir])
         .output()
         .context("genisoimage")?;

@@ -104,7 +104,7 @@ fn a_disc_is_an_archive() {
     let archive = relative(&mirror, "bookworm", &work, "buho", &key("buho")).expect("an archive");
     // As on Debian's discs: a suite by another name is a link.
     let disc = work.join("disc.iso");
-    if let Err(error) = iso(&archive.dir, &disc) {
+    if let Err(error) = iso(&archive.dir, &disc, true) {
         skip!("no disc: {error:#}");
     }
     let keyring = archive.keyring.display().to_string();
@@ -240,8 +240,6 @@ fn several_repositories_each_with_its_key_are_one_archive() {
         first.keyring.display().to_string(),
         flat.keyring.display().to_string(),
     );
-    let main = line(&format!("[signed-by={k1}] "), &first.url(), "buho nuevo");
-    let _ = main;
     let buho = line(&format!("[signed-by={k1}] "), &first.url(), "buho main");
     let nuevo = line(&format!("[signed-by={k1}] "), &first.url(), "nuevo main");
     let second = line(&format!("[signed-by={k2}] "), &flat.url(), "debs/");
@@ -486,4 +484,182 @@ fn walk(dir: &Path) -> Vec<std::path::PathBuf> {
         }
     }
     found
+}
+
+/// A server of the repository that wants a certificate, as openssl's own. None where there is no openssl.
+struct Tls {
+    server: std::process::Child,
+    url: String,
+}
+
+impl Drop for Tls {
+    fn drop(&mut self) {
+        drop(self.server.kill());
+        drop(self.server.wait());
+    }
+}
+
+fn openssl(dir: &Path, words: &[&str]) -> Result<(), String> {
+    let mut command = std::process::Command::new("openssl");
+    let ran = command.args(words).current_dir(dir).output();
+    let ran = ran.map_err(|error| format!("no openssl: {error}"))?;
+    match ran.status.success() {
+        true => Ok(()),
+        false => Err(format!("openssl: {}", String::from_utf8_lossy(&ran.stderr))),
+    }
+}
+
+fn certificates(dir: &Path) -> Result<(), String> {
+    let key = [
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "30",
+    ];
+    let ca = [
+        "req",
+        "-x509",
+        "-keyout",
+        "ca.key",
+        "-out",
+        "ca.pem",
+        "-subj",
+        "/CN=test authority",
+    ];
+    openssl(dir, &[&ca[..], &key].concat())?;
+    for (name, more) in [
+        ("server", "subjectAltName=IP:127.0.0.1"),
+        ("client", "extendedKeyUsage=clientAuth"),
+    ] {
+        let (k, c, subject) = (
+            format!("{name}.key"),
+            format!("{name}.pem"),
+            format!("/CN={name}"),
+        );
+        let leaf = [
+            "req",
+            "-x509",
+            "-CA",
+            "ca.pem",
+            "-CAkey",
+            "ca.key",
+            "-keyout",
+            &k,
+            "-out",
+            &c,
+            "-subj",
+            &subject,
+            "-addext",
+            more,
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
+        ];
+        openssl(dir, &[&leaf[..], &key].concat())?;
+    }
+    Ok(())
+}
+
+fn serve(dir: &Path, keys: &Path) -> Result<Tls, String> {
+    let port = {
+        let listener =
+            std::net::TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
+        listener
+            .local_addr()
+            .map_err(|error| error.to_string())?
+            .port()
+    };
+    let at = |name: &str| keys.join(name).display().to_string();
+    let server = std::process::Command::new("openssl")
+        .args([
+            "s_server",
+            "-quiet",
+            "-WWW",
+            "-Verify",
+            "1",
+            "-verify_return_error",
+        ])
+        .args([
+            "-accept",
+            &format!("127.0.0.1:{port}"),
+            "-CAfile",
+            &at("ca.pem"),
+        ])
+        .args(["-cert", &at("server.pem"), "-key", &at("server.key")])
+        .current_dir(dir)
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .map_err(|error| format!("no openssl: {error}"))?;
+    let tls = Tls {
+        server,
+        url: format!("https://127.0.0.1:{port}"),
+    };
+    let start = std::time::Instant::now();
+    while start.elapsed().as_secs() < 10 {
+        if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            return Ok(tls);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    Err("openssl does not listen".to_owned())
+}
+
+#[test]
+fn a_server_that_asks_for_a_certificate_gets_it() {
+    let shown = shown();
+    let work = shown.place.path().join("work/one");
+    let repo = RepoBuilder::new("buho")
+        .without_by_hash()
+        .package(deb("probe", "1.0", "one"))
+        .write(&work, &key("k"))
+        .expect("a repository");
+    if let Err(why) = certificates(&work) {
+        skip!("{why}");
+    }
+    let tls = match serve(&repo.dir, &work) {
+        Ok(tls) => tls,
+        Err(why) => skip!("{why}"),
+    };
+    let at = |name: &str| work.join(name).display().to_string();
+    let (keyring, certificate, private) = (
+        repo.keyring.display().to_string(),
+        at("client.pem"),
+        at("client.key"),
+    );
+    let run = |words: &[&str]| {
+        let fixed = [
+            "build",
+            "guadalinex:buho",
+            "--arch",
+            "amd64",
+            "--variant",
+            "custom",
+            "--include",
+            "probe",
+            "--plan",
+        ];
+        let source = ["--mirror", &tls.url, "--keyring", &keyring];
+        let mut command = shown.place.command(&[&fixed[..], &source, words].concat());
+        command.env("SSL_CERT_FILE", work.join("ca.pem"));
+        command.output().expect("jaula")
+    };
+    let ran = run(&["--tls-cert", &certificate, "--tls-key", &private]);
+    let errors = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success(), "{errors}");
+    assert!(String::from_utf8_lossy(&ran.stdout).contains("probe 1.0"));
+    assert_eq!(run(&[]).status.code(), Some(125));
+    // A key that is none, and a certificate without one.
+    for words in [
+        vec!["--tls-cert", &certificate, "--tls-key", &keyring],
+        vec!["--tls-cert", &certificate],
+    ] {
+        let ran = run(&words);
+        let errors = String::from_utf8_lossy(&ran.stderr);
+        assert_eq!(ran.status.code(), Some(125));
+        assert!(errors.contains("cannot use the certificate"), "{errors}");
+    }
 }

@@ -165,3 +165,109 @@ fn on_disc(path: &Path, at: u64) -> io::Result<Box<dyn Read>> {
     let node = found.ok_or(io::ErrorKind::NotFound)?;
     Ok(Box::new(OnDisc { iso, node, at }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jaula_testkit::{relative::iso, skip};
+
+    fn read(url: &str, at: u64) -> Result<String, FetchError> {
+        let mut text = String::new();
+        let mut file = open(url, at).expect("an address of this machine")?;
+        file.read_to_string(&mut text)
+            .map_err(|source| FetchError::Read {
+                url: url.to_owned(),
+                source,
+            })?;
+        Ok(text)
+    }
+
+    #[test]
+    fn files_of_this_machine() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a b"), "hello").unwrap();
+        let here = dir.path().display();
+        for scheme in ["file", "copy"] {
+            assert_eq!(
+                read(&format!("{scheme}://{here}/a%20b"), 0).unwrap(),
+                "hello"
+            );
+            assert_eq!(read(&format!("{scheme}://{here}/a%20b"), 2).unwrap(), "llo");
+            let none = read(&format!("{scheme}://{here}/a%20b/c"), 0);
+            assert!(matches!(none, Err(FetchError::NotFound { .. })));
+        }
+        assert!(matches!(
+            read(&format!("file://{here}"), 0),
+            Err(FetchError::Read { .. })
+        ));
+        for bad in [
+            "file://relative",
+            "file:///x%00",
+            "file:///x%2",
+            "cdrom://x",
+        ] {
+            assert!(
+                matches!(read(bad, 0), Err(FetchError::BadAddress { .. })),
+                "{bad}"
+            );
+        }
+        assert!(open("http://h/", 0).is_none());
+    }
+
+    #[test]
+    fn a_disc_is_read_through_its_links_and_never_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = dir.path().join("tree");
+        std::fs::create_dir_all(tree.join("dists/buho")).unwrap();
+        std::fs::write(tree.join("dists/buho/Release"), "release").unwrap();
+        std::fs::write(dir.path().join("secret"), "outside").unwrap();
+        for (target, name) in [
+            ("buho", "dists/stable"),
+            ("/dists/buho", "dists/absolute"),
+            ("../../../../../dists/buho", "dists/above"),
+            ("round", "dists/round"),
+            (dir.path().join("secret").to_str().unwrap(), "out"),
+        ] {
+            std::os::unix::fs::symlink(target, tree.join(name)).unwrap();
+        }
+        let disc = dir.path().join("d.iso");
+        if let Err(error) = iso(&tree, &disc, false) {
+            skip!("no disc: {error:#}");
+        }
+        let url = |path: &str| format!("cdrom://{}/{path}", disc.display());
+        for way in ["buho", "stable", "absolute", "above"] {
+            assert_eq!(
+                read(&url(&format!("dists/{way}/Release")), 0).unwrap(),
+                "release",
+                "{way}"
+            );
+        }
+        assert_eq!(read(&url("dists/buho/Release"), 3).unwrap(), "ease");
+        for none in [
+            "dists/buho/InRelease",
+            "out",
+            "dists/buho/Release/x",
+            "dists",
+            "../secret",
+        ] {
+            assert!(
+                matches!(
+                    read(&url(none), 0),
+                    Err(FetchError::NotFound { .. } | FetchError::Read { .. })
+                ),
+                "{none}"
+            );
+        }
+        assert!(matches!(
+            read(&url("dists/round/x"), 0),
+            Err(FetchError::Read { .. })
+        ));
+        // Not a disc, and no file at all.
+        let file = format!("cdrom://{}/x", dir.path().join("secret").display());
+        assert!(matches!(read(&file, 0), Err(FetchError::Read { .. })));
+        assert!(matches!(
+            read("cdrom:///no/such.iso/x", 0),
+            Err(FetchError::NotFound { .. })
+        ));
+    }
+}

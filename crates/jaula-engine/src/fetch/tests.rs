@@ -374,3 +374,116 @@ fn a_name_is_asked_for_over_udp() {
     );
     server.join().unwrap();
 }
+
+/// A server that gives its one file to who says who he is, and hands on the others.
+fn asking(times: usize) -> (String, std::thread::JoinHandle<Vec<String>>) {
+    use std::io::{BufRead, BufReader, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let thread = std::thread::spawn(move || {
+        let mut heard = Vec::new();
+        for stream in listener.incoming().take(times) {
+            let mut stream = stream.unwrap();
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            let mut said = String::new();
+            for line in lines
+                .by_ref()
+                .map_while(Result::ok)
+                .take_while(|line| !line.is_empty())
+            {
+                if let Some(value) = line.to_ascii_lowercase().strip_prefix("authorization: ") {
+                    said = line.split_at(line.len() - value.len()).1.to_owned();
+                }
+            }
+            // ana:geheim
+            let answer = match said.as_str() {
+                "Basic YW5hOmdlaGVpbQ==" => "200 OK",
+                _ => "401 Unauthorized",
+            };
+            write!(
+                stream,
+                "HTTP/1.1 {answer}\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
+            )
+            .unwrap();
+            heard.push(said);
+        }
+        heard
+    });
+    (url, thread)
+}
+
+#[test]
+fn a_login_is_said_to_its_own_archive_alone() {
+    let (url, server) = asking(4);
+    let mut source = jaula_plan::rootfs::Source::new(
+        format!("{url}/debian"),
+        "bookworm",
+        jaula_plan::rootfs::Kind::Main,
+    );
+    source.login = jaula_plan::rootfs::address::split_login("http://ana:geheim@h").1;
+    let known = client().with_logins(&[source]);
+    assert!(
+        known
+            .small(&format!("{url}/debian/dists/x"), 10, None, None)
+            .is_ok()
+    );
+    for other in ["/debian-security/x", "/x"] {
+        let refused = known
+            .small(&format!("{url}{other}"), 10, None, None)
+            .unwrap_err();
+        assert!(
+            matches!(&refused, FetchError::Status { status: 401, .. }),
+            "{refused}"
+        );
+        assert!(!format!("{refused:?}{refused}").contains("geheim"));
+    }
+    // apt_auth.conf(5), which names plain http on purpose.
+    let host = url.trim_start_matches("http://");
+    let text = format!("machine http://{host}/private login ana password geheim");
+    let by_file = Client::new(Settings {
+        machines: jaula_plan::facts::auth::machines(&text),
+        ..Settings::default()
+    });
+    assert!(
+        by_file
+            .unwrap()
+            .small(&format!("{url}/private/x"), 10, None, None)
+            .is_ok()
+    );
+    let heard = server.join().unwrap();
+    assert_eq!(
+        heard.iter().filter(|said| said.is_empty()).count(),
+        2,
+        "{heard:?}"
+    );
+}
+
+#[test]
+fn apts_own_proxies_are_used_where_the_environment_names_none() {
+    let site = site();
+    let mut rules = jaula_plan::facts::apt_conf::ProxyRules::default();
+    rules.read(&format!("Acquire::http::Proxy \"{}\";", site.server.url()));
+    let through = |proxies: Proxies| {
+        let client = Client::new(Settings {
+            proxies,
+            apt_proxies: rules.clone(),
+            attempts: 1,
+            ..Settings::default()
+        });
+        client
+            .unwrap()
+            .small("http://archive.invalid/f", 1 << 20, None, None)
+    };
+    // The proxy is asked for the whole address, which it does not know: but it is asked.
+    drop(through(Proxies::default()));
+    assert_eq!(site.server.requests().len(), 1);
+    let other = Proxies {
+        http: Some("http://127.0.0.1:9".into()),
+        ..Proxies::default()
+    };
+    assert!(matches!(
+        through(other),
+        Err(FetchError::Unreachable { .. })
+    ));
+    assert_eq!(site.server.requests().len(), 1);
+}

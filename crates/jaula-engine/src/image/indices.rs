@@ -163,8 +163,10 @@ pub fn read_all(
         entry.components.clone_from(&suite.source.components);
     }
     if sources.merged_usr_by_packages {
-        sources.merged_usr = merged_usr(&suites);
-        sources.merged_usr_as_released = sources.merged_usr;
+        sources.merged_usr_as_released = merged_usr(&suites);
+        if !sources.merged_usr_asked {
+            sources.merged_usr = sources.merged_usr_as_released;
+        }
     }
     Ok(suites)
 }

@@ -21,6 +21,7 @@ use std::path::Path;
 use std::time::Duration;
 
 mod shared;
+mod sources;
 
 fn now() -> u64 {
     jaula_testkit::repo::now()

@@ -93,7 +93,8 @@ pub fn resolve_sources(
         arch,
         merged_usr: chosen.or(released).unwrap_or(true),
         merged_usr_as_released: released.unwrap_or(true),
-        merged_usr_by_packages: chosen.or(released).is_none(),
+        merged_usr_asked: chosen.is_some(),
+        merged_usr_by_packages: released.is_none(),
         arch_by_release: spec.options.arch.is_none() && released.is_none(),
         old: release.is_some_and(|release| release.old),
         origin,
@@ -200,7 +201,7 @@ impl Request<'_> {
             None => mirror.to_owned(),
         };
         let (uri, login) = split_login(&check_mirror(&mirror)?);
-        let mut made = source(uri, suite.as_str(), Kind::Main);
+        let mut made = Source::new(uri, suite.as_str(), Kind::Main);
         made.login = login;
         Ok(made)
     }
@@ -257,7 +258,7 @@ impl Request<'_> {
         }
         let mut made = Vec::new();
         for suite in &repository.suites {
-            let mut entry = source(uri.clone(), suite, Kind::Repository);
+            let mut entry = Source::new(uri.clone(), suite, Kind::Repository);
             let parts = if entry.flat() {
                 suite.trim_end_matches('/')
             } else {
@@ -415,25 +416,6 @@ fn bad<T: std::str::FromStr>(what: &'static str, value: &str) -> Result<T, Sourc
     })
 }
 
-fn source(uri: String, suite: &str, kind: Kind) -> Source {
-    Source {
-        uri,
-        login: None,
-        suite: suite.to_owned(),
-        kind,
-        components: Vec::new(),
-        keyrings: Vec::new(),
-        trust: Trust::Signed,
-        trusted_always: false,
-        check_valid_until: true,
-        archs: Vec::new(),
-        name: None,
-        own_keys: false,
-        used: Used::Both,
-        source_packages: false,
-    }
-}
-
 /// The address in its one spelling, if it is one.
 fn check_mirror(mirror: &str) -> Result<String, SourcesError> {
     checked(mirror).ok_or_else(|| SourcesError::BadMirror {
@@ -458,7 +440,7 @@ fn from_the_past(
         } else {
             main
         };
-        source(mirror.replace("{}", &stamp), &name, kind)
+        Source::new(mirror.replace("{}", &stamp), &name, kind)
     });
     Some(entries.collect())
 }
@@ -553,7 +535,7 @@ fn from_host_or_table(
         let by_host = if release.old { None } else { host.of(kind) };
         entries.push(match by_host {
             Some(by_host) => from_host(by_host, &name, kind),
-            None => source(table_mirror(distro, release, kind, arch), &name, kind),
+            None => Source::new(table_mirror(distro, release, kind, arch), &name, kind),
         });
     }
     let origin = if has_release || (!release.old && host.of(Kind::Main).is_some()) {
@@ -567,7 +549,7 @@ fn from_host_or_table(
 fn from_host(by_host: &AptSource, suite: &str, kind: Kind) -> Source {
     let address = checked(&by_host.uri).unwrap_or_else(|| by_host.uri.clone());
     let (uri, login) = split_login(&address);
-    let mut made = source(uri, suite, kind);
+    let mut made = Source::new(uri, suite, kind);
     made.login = login;
     match &by_host.signed_by {
         SignedBy::Files(files) => {

@@ -69,6 +69,26 @@ pub struct Source {
 }
 
 impl Source {
+    /// A signed suite with nothing special about it, and no keys yet.
+    pub fn new(uri: String, suite: &str, kind: Kind) -> Self {
+        Self {
+            uri,
+            login: None,
+            suite: suite.to_owned(),
+            kind,
+            components: Vec::new(),
+            keyrings: Vec::new(),
+            trust: Trust::Signed,
+            trusted_always: false,
+            check_valid_until: true,
+            archs: Vec::new(),
+            name: None,
+            own_keys: false,
+            used: Used::Both,
+            source_packages: false,
+        }
+    }
+
     /// Host of the address; empty for files of this machine.
     pub fn host(&self) -> &str {
         super::address::host(&self.uri)
@@ -149,7 +169,9 @@ pub struct Sources {
     pub merged_usr: bool,
     /// The same as the release has it, whatever the user asked.
     pub merged_usr_as_released: bool,
-    /// Whether nobody knows that but the packages: neither the table nor the user has said.
+    /// Whether the user has said.
+    pub merged_usr_asked: bool,
+    /// Whether only the packages know how the release has it: no table does.
     pub merged_usr_by_packages: bool,
     /// Whether nobody has said for which architecture, of an archive that no table knows.
     pub arch_by_release: bool,
