@@ -238,6 +238,9 @@ impl fmt::Display for ImagePlan {
             )?,
             Some(_) => next(f, "note which scripts are left for jaula finish".to_owned())?,
         }
+        for text in settings::texts(&self.spec.options) {
+            next(f, text)?;
+        }
         next(
             f,
             "remove what only one run has: logs, caches, times later than the archive's".to_owned(),
@@ -301,6 +304,7 @@ impl Preview for ImagePlan {
             "fetch": { "packages": count, "bytes": bytes },
             "share": self.share,
             "epoch": self.epoch(),
+            "settings": settings::texts(&self.spec.options),
             "packages": packages,
         })
     }
@@ -336,14 +340,17 @@ impl Preview for ImagePlan {
             " --architectures={}",
             word(self.sources.arch.as_str())
         ));
+        command.push_str(&settings::arguments(&self.spec.options));
         command.push_str(&format!(" {} {root}", word(self.sources.suite.as_str())));
         for entry in &self.sources.entries {
             command.push_str(&format!(" {}", word(entry.to_string())));
         }
-        vec![ExplainLine::new(
+        let mut lines = vec![ExplainLine::new(
             format!("SOURCE_DATE_EPOCH={} {command}", self.epoch()),
             "make a root file system from signed packages, each unpacked once and configured in a jail",
-        )]
+        )];
+        lines.extend(settings::explain(&self.spec.options, &self.stage));
+        lines
     }
 }
 

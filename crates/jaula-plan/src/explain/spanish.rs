@@ -2,6 +2,47 @@
 
 /// English and Spanish.
 const REASONS: &[(&str, &str)] = &[
+    // settings of images
+    (
+        "answers to packages' questions; jaula gives them before packages are configured",
+        "respuestas a las preguntas de los paquetes; jaula las da antes de configurarlos",
+    ),
+    (
+        "the name that the system gives itself; /etc/hosts gets it too",
+        "el nombre que se da el sistema; también va en /etc/hosts",
+    ),
+    (
+        "the time zone of programs; /etc/timezone names it too",
+        "el huso horario de los programas; también lo dice /etc/timezone",
+    ),
+    (
+        "the keyboard, as keyboard(5) has it",
+        "el teclado, como lo dice keyboard(5)",
+    ),
+    (
+        "generate what /etc/locale.gen lists; jaula lists the locales that were asked for",
+        "genera lo que lista /etc/locale.gen; jaula pone ahí las locales pedidas",
+    ),
+    (
+        "the password is a hash, and is not shown here",
+        "la contraseña es un resumen, y aquí no se muestra",
+    ),
+    (
+        "an account as useradd makes it; jaula writes the files itself",
+        "una cuenta como las hace useradd; jaula escribe los ficheros por sí misma",
+    ),
+    (
+        "how names of hosts are found",
+        "cómo se encuentran los nombres de máquinas",
+    ),
+    (
+        "packages start no services, now or later (invoke-rc.d(8))",
+        "los paquetes no arrancan servicios, ni ahora ni después (invoke-rc.d(8))",
+    ),
+    (
+        "a script of yours, which jaula runs in a jail as it runs those of packages",
+        "un guion propio, que jaula ejecuta en una jaula como los de los paquetes",
+    ),
     // jails
     (
         "the end of what the new process does",

@@ -42,7 +42,7 @@ pub fn any_outside(hooks: &[Hook]) -> bool {
 }
 
 /// What an event and an error call it.
-fn name(action: &HookAction) -> String {
+pub fn name(action: &HookAction) -> String {
     let first = |paths: &[std::path::PathBuf]| {
         paths
             .first()

@@ -1,6 +1,9 @@
 //! What is set in a tree: what the plan's settings come to, in the order in which a build gets to them.
 
 mod accounts;
+mod shown;
+
+pub use shown::{arguments, explain, texts};
 
 use super::build::Site;
 use super::error::BuildError;
