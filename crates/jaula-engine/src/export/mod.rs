@@ -10,12 +10,14 @@ mod mixed;
 mod oci;
 mod pack;
 pub(crate) mod scan;
+mod stream;
 mod tar;
 
 pub use compress::Compressor;
 pub use copy::{Copied, CopyOptions, Owner, copy_tree};
 pub use error::ExportError;
 pub use mixed::{Extra, ExtraKind, MixPlan, MixTarget};
+pub use stream::{DEVICES, StreamOptions};
 pub use tar::{TarOptions, Written, write_tar};
 
 use crate::error::At;

@@ -63,3 +63,9 @@ pub fn lines(error: &EngineError) -> Vec<String> {
     lines.extend(error.hints());
     lines
 }
+
+/// What the kernel said, without its number.
+pub fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}

@@ -10,6 +10,7 @@ pub mod getopt;
 pub mod lsns;
 mod making;
 mod multistrap;
+mod mmdebstrap;
 mod nsenter;
 pub mod signals;
 pub mod smartcols;
@@ -47,6 +48,7 @@ pub const FACES: &[Face] = &[
         run: lsns::run,
     },
     multistrap::FACE,
+    mmdebstrap::FACE,
     nsenter::FACE,
     unshare::FACE,
 ];

@@ -9,11 +9,12 @@ mod work_dir;
 use super::Face;
 use super::making::{self, NotOpened};
 use super::tool;
-use jaula_engine::export::{Extra, ExtraKind, MixTarget};
+use jaula_engine::export::{DEVICES, Extra, ExtraKind, MixTarget};
 use jaula_engine::image::Way;
 use jaula_engine::{Dry, Engine, EngineError, ImagePlan};
 use jaula_plan::step::Compression;
 use options::{Asked, Stop, Work};
+pub use request::own_arch;
 use request::Request;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -217,18 +218,6 @@ fn absolute(path: &Path, voice: &Voice) -> Result<PathBuf, Said> {
 fn is_occupied(path: &Path) -> bool {
     std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some())
 }
-
-/// The device nodes that debootstrap makes (null(4), full(4), random(4), tty(4), console(4), pts(4)).
-const DEVICES: [(&str, (u32, u32)); 8] = [
-    ("null", (1, 3)),
-    ("zero", (1, 5)),
-    ("full", (1, 7)),
-    ("random", (1, 8)),
-    ("urandom", (1, 9)),
-    ("tty", (5, 0)),
-    ("console", (5, 1)),
-    ("ptmx", (5, 2)),
-];
 
 fn extra(path: &str, what: ExtraKind) -> Extra {
     Extra {
