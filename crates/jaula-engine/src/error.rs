@@ -43,6 +43,9 @@ pub enum EngineError {
     /// A recipe or its lock.
     #[error(transparent)]
     Recipe(#[from] crate::recipe::RecipeFileError),
+    /// An archive of packages.
+    #[error(transparent)]
+    Collection(#[from] crate::image::CollectionError),
     /// Writing a directory or an archive.
     #[error(transparent)]
     Export(#[from] ExportError),
@@ -119,6 +122,7 @@ impl EngineError {
             Self::Store(error) => error.kind(),
             Self::Build(error) => error.kind(),
             Self::Recipe(error) => error.kind(),
+            Self::Collection(_) => Kind::User,
             Self::Export(error) => error.kind(),
             Self::Import(error) => error.kind(),
             Self::Named(error) => error.kind(),
@@ -190,6 +194,7 @@ impl EngineError {
             ],
             Self::Build(error) => error.hints(),
             Self::Recipe(error) => error.hints(),
+            Self::Collection(_) => Vec::new(),
             Self::Export(error) => error.hints(),
             Self::Import(error) => error.hints(),
             _ => Vec::new(),

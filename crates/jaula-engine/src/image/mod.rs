@@ -14,6 +14,7 @@ mod archs;
 mod base;
 mod build;
 mod cache;
+mod collection;
 mod database;
 mod debs;
 mod error;
@@ -42,6 +43,7 @@ mod verbs;
 
 pub use build::build;
 pub use cache::deb_name;
+pub use collection::{Collection, CollectionError};
 pub use error::BuildError;
 pub use finish::{FinishPlan, FinishSpec, Finished};
 pub use hooks::HookError;

@@ -10,8 +10,9 @@ use super::Face;
 use super::making::{self, NotOpened};
 use super::tool;
 use jaula_engine::export::{DEVICES, Extra, ExtraKind, MixTarget};
-use jaula_engine::image::Way;
+use jaula_engine::image::{Collection, FinishSpec, Way};
 use jaula_engine::{Dry, Engine, EngineError, ImagePlan};
+use jaula_plan::spec::rootfs::Reference;
 use jaula_plan::step::Compression;
 use options::{Asked, Stop, Work};
 pub use request::own_arch;
@@ -56,21 +57,7 @@ fn run(words: &[OsString]) -> ExitCode {
 
 fn act(asked: &Asked, voice: &mut Voice, name: &str) -> Result<(), Said> {
     if asked.work == Work::SecondStage {
-        voice.error(
-            "The second stage runs in the tree: chroot DIR /debootstrap/debootstrap --second-stage",
-        );
-        return Err(());
-    }
-    if let Some(path) = &asked.tarball {
-        voice.error(&format!(
-            "{}: an archive of packages cannot be read yet",
-            path.display()
-        ));
-        return Err(());
-    }
-    if asked.work == Work::Foreign {
-        voice.error("--foreign is not there yet");
-        return Err(());
+        return second_stage(asked, voice);
     }
     let target = match asked.operands.as_slice() {
         [suite, target, ..] if !suite.is_empty() && !target.is_empty() => Path::new(target),
@@ -107,9 +94,73 @@ fn act(asked: &Asked, voice: &mut Voice, name: &str) -> Result<(), Said> {
     };
     let relative = request::family(asked, voice)?;
     voice.aside = asked.work == Work::PrintDebs;
+    if let Some(path) = &asked.tarball {
+        let collection = collection(&engine, path, voice)?;
+        let request = request::of_collection(asked, relative, &collection, voice);
+        let made = request.and_then(|request| make(asked, &engine, &target, &request, voice));
+        collection.close(voice);
+        return made;
+    }
     let request = request::request(asked, relative, voice)?;
+    make(asked, &engine, &target, &request, voice)
+}
+
+/// Opens an archive of packages.
+fn collection(engine: &Engine, path: &Path, voice: &Voice) -> Result<Collection, Said> {
+    let name = path.to_string_lossy();
+    if !path.is_absolute() {
+        voice.error("Tarball must be given an absolute path");
+        return Err(());
+    }
+    if ![".tar", ".tar.gz", ".tar.xz", ".tgz"].iter().any(|ending| name.ends_with(ending)) {
+        voice.error("Unknown tarball: must be .tar.[gz,xz], .tar or .tgz");
+        return Err(());
+    }
+    engine.open_collection(path).map_err(|error| {
+        making::lines(&error).iter().for_each(|line| voice.error(line));
+    })
+}
+
+/// Finishes what was unpacked only.
+fn second_stage(asked: &Asked, voice: &Voice) -> Result<(), Said> {
+    let dir = asked.second_stage_target.clone().unwrap_or_else(|| "/".into());
+    if dir == Path::new("/") {
+        voice.error("The second stage of this system is begun by /debootstrap/debootstrap --second-stage in it");
+        return Err(());
+    }
+    let failed = |lines: Vec<String>| lines.iter().for_each(|line| voice.error(line));
+    let dir = absolute(&dir, voice)?;
+    let engine = match making::open() {
+        Ok(engine) => engine,
+        Err(NotOpened::OnlyRoot(_)) => {
+            voice.error("debootstrap can only run as root");
+            return Err(());
+        }
+        Err(NotOpened::Failed(text)) => return Err(voice.error(&text)),
+    };
+    let spec = FinishSpec::Reference(Reference::Directory(dir.clone()));
+    let done = engine
+        .plan_finish(&spec)
+        .and_then(|plan| engine.finish(&plan, &[], voice));
+    done.map_err(|error| failed(making::lines(&error)))?;
+    voice.finish();
+    if !asked.keep && dir.join("debootstrap").is_dir() {
+        let removed = engine.discard(&dir.join("debootstrap"));
+        removed.map_err(|error| failed(making::lines(&error)))?;
+    }
+    voice.done();
+    Ok(())
+}
+
+fn make(
+    asked: &Asked,
+    engine: &Engine,
+    target: &Path,
+    request: &Request,
+    voice: &Voice,
+) -> Result<(), Said> {
     let shown = target.display().to_string();
-    let failed = |error: EngineError| failure::tell(&error, &request, &shown, voice);
+    let failed = |error: EngineError| failure::tell(&error, request, &shown, voice);
     let plan = engine
         .plan_image_by(&request.spec, Way::Whole, voice, Dry::MayCache)
         .map_err(failed)?;
@@ -146,20 +197,25 @@ fn act(asked: &Asked, voice: &mut Voice, name: &str) -> Result<(), Said> {
         engine.take_packages(&plan, dir).map_err(failed)?;
     }
     if let Work::Download | Work::MakeTarball(_) = &asked.work {
-        return lay(&engine, &target, asked, &request, &plan, voice).map_err(failed);
+        return lay(engine, target, asked, request, &plan, voice).map_err(failed);
     }
     let image = engine.image(&plan, voice).map_err(failed)?;
     if let Some(dir) = &asked.cache {
         engine.lay_packages(&plan, dir).map_err(failed)?;
     }
-    let mut extras = places_own(&request);
-    if asked.keep {
-        extras.extend(work_dir::files(asked, &request, &plan, voice));
+    let mut extras = places_own(request);
+    let foreign = asked.work == Work::Foreign;
+    if asked.keep || foreign {
+        extras.extend(work_dir::files(asked, request, &plan, voice));
     }
-    voice.finish();
-    extras.push(log(voice));
+    if foreign {
+        extras.push(work_dir::log(voice));
+    } else {
+        voice.finish();
+        extras.push(log(voice));
+    }
     let mixing = MixTarget {
-        path: target,
+        path: target.to_owned(),
         mixed: true,
         usable: making::is_root(),
         extras,
@@ -168,7 +224,9 @@ fn act(asked: &Asked, voice: &mut Voice, name: &str) -> Result<(), Said> {
         .plan_mix(Some(image.digest()), &mixing)
         .map_err(failed)?;
     engine.mix(&mix, voice).map_err(failed)?;
-    voice.done();
+    if !foreign {
+        voice.done();
+    }
     Ok(())
 }
 

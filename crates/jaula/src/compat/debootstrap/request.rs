@@ -1,10 +1,12 @@
 //! From debootstrap's words to what the engine is asked for.
 
-use super::options::Asked;
+use super::options::{Asked, Work};
 use super::voice::Voice;
+use jaula_engine::image::Collection;
 use jaula_plan::names::{Arch, Suite};
 use jaula_plan::rootfs::{Families, Relative};
 use jaula_plan::spec::rootfs::{ImageOptions, ImageSpec, Variant, Want};
+use jaula_plan::spec::settings::Settings;
 use jaula_plan::spec::source::{SourceOptions, TlsClient, Trust};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -165,6 +167,7 @@ pub fn request(asked: &Asked, relative: Relative, voice: &Voice) -> Result<Reque
             .collect(),
         exclude: all("package", &exclude, voice)?,
         merged_usr: Some(merged),
+        unpack_only: asked.work == Work::Foreign,
         sources: SourceOptions {
             mirror: Some(mirror.clone()),
             components: all("component", &asked.components, voice)?,
@@ -194,5 +197,68 @@ pub fn request(asked: &Asked, relative: Relative, voice: &Voice) -> Result<Reque
         relative,
         arch,
         keyring,
+    })
+}
+
+/// The request for what is in an archive of packages, all of it.
+///
+/// # Errors
+/// Said already.
+pub fn of_collection(
+    asked: &Asked,
+    relative: Relative,
+    collection: &Collection,
+    voice: &Voice,
+) -> Result<Request, ()> {
+    let note = |name: &str| collection.words(name).into_iter().next();
+    if note("suite").is_some_and(|suite| suite != relative.suite) {
+        voice.error(&format!(
+            "Asked to install suite {}, but the archive has {}",
+            relative.suite,
+            note("suite").unwrap_or_default()
+        ));
+        return Err(());
+    }
+    let arch = asked.arch.clone().or_else(|| note("arch"));
+    let arch = arch.unwrap_or_else(|| own_arch().to_owned());
+    let buildd = asked.variant == "buildd" || note("variant").as_deref() == Some("buildd");
+    let merged = asked.merged_usr.unwrap_or_else(|| relative.merged_usr(buildd));
+    let given = asked.operands.get(2).cloned().filter(|word| !word.is_empty());
+    let mirror = given
+        .or_else(|| note("mirror"))
+        .unwrap_or_else(|| relative.mirror(&arch).to_owned());
+    let mirror = mirror.trim_end_matches('/').to_owned();
+    let suite: Suite = parse("suite", &relative.suite, voice)?;
+    let list = format!("deb {mirror} {suite} {}\n", asked.components.join(" "));
+    voice.info(&format!("{} packages are taken from the archive as they are", collection.packages.len()));
+    let options = ImageOptions {
+        arch: Some(parse::<Arch>("architecture", &arch, voice)?),
+        variant: Variant::Custom,
+        include: all("package", &collection.packages, voice)?.into_iter().map(Want::any).collect(),
+        merged_usr: Some(merged),
+        unpack_only: asked.work == Work::Foreign,
+        sources: SourceOptions {
+            mirror: Some(collection.mirror()),
+            components: vec![parse("component", "main", voice)?],
+            trust: Trust::Unsigned,
+            ..SourceOptions::default()
+        },
+        settings: Settings {
+            sources_list: Some(list),
+            ..Settings::default()
+        },
+        ..ImageOptions::default()
+    };
+    let spec = ImageSpec {
+        distro: parse("distribution", &relative.name, voice)?,
+        suite: Some(suite),
+        options,
+    };
+    Ok(Request {
+        spec,
+        mirror,
+        keyring: relative.keyring().to_owned(),
+        relative,
+        arch,
     })
 }

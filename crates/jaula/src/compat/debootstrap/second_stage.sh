@@ -5,6 +5,8 @@ set -e
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive DEBCONF_NONINTERACTIVE_SEEN=true
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 here=/debootstrap
+# What jaula left to do here: the scripts that run first, in their order.
+note=/var/lib/jaula/unfinished
 
 if [ "$1" != --second-stage ] || [ $# -ne 1 ]; then
     echo "E: this is the second stage only: $0 --second-stage"
@@ -32,8 +34,8 @@ said() {
 }
 
 echo "I: Installing core packages..."
-while IFS=' ' read -r package arch name; do
-    [ -n "$name" ] || continue
+while IFS=' ' read -r word package arch name; do
+    [ "$word" = preinst ] && [ -n "$name" ] || continue
     [ ! -e "$here/done.$name" ] || continue
     export DPKG_MAINTSCRIPT_PACKAGE="$package" DPKG_MAINTSCRIPT_ARCH="$arch" DPKG_MAINTSCRIPT_NAME=preinst
     export DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT=1 DPKG_ADMINDIR=/var/lib/dpkg DPKG_ROOT= DEBCONF_PACKAGE="$package"
@@ -42,7 +44,7 @@ while IFS=' ' read -r package arch name; do
         exit 1
     fi
     : >"$here/done.$name"
-done <"$here/preinsts"
+done <"$note"
 unset DPKG_MAINTSCRIPT_PACKAGE DPKG_MAINTSCRIPT_ARCH DPKG_MAINTSCRIPT_NAME DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT
 unset DPKG_ADMINDIR DPKG_ROOT DEBCONF_PACKAGE
 
@@ -58,5 +60,6 @@ if grep -q '^jaula: dpkg ' "$log"; then
 fi
 mkdir -p /var/log
 mv "$log" /var/log/bootstrap.log
-rm -rf "$here"
+rm -rf "$here" "$note"
+rmdir /var/lib/jaula 2>/dev/null || true
 echo "I: Base system installed successfully."
