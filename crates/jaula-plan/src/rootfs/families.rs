@@ -111,6 +111,11 @@ impl Families {
             .map(|family| family.script.as_str())
     }
 
+    /// The suite that stands for the family of this name.
+    pub fn script(&self, family: &str) -> Option<&str> {
+        self.0.get(family).map(|family| family.script.as_str())
+    }
+
     /// Known suites, sorted within their family.
     pub fn suites(&self) -> impl Iterator<Item = &str> {
         self.0

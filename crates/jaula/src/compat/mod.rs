@@ -3,6 +3,7 @@
 //! makes them) and as `jaula compat TOOL ARGUMENTS…`.
 
 mod bwrap;
+mod cdebootstrap;
 mod chroot;
 mod debootstrap;
 mod device_table;
@@ -39,6 +40,7 @@ pub const FACES: &[Face] = &[
         of: "bubblewrap 0.8 to 0.11",
         run: bwrap::run,
     },
+    cdebootstrap::FACE,
     chroot::FACE,
     debootstrap::FACE,
     device_table::FACE,

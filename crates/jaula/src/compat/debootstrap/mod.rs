@@ -10,9 +10,8 @@ use super::Face;
 use super::making::{self, NotOpened};
 use super::tool;
 use jaula_engine::export::{DEVICES, Extra, ExtraKind, MixTarget};
-use jaula_engine::image::{Collection, FinishSpec, Way};
+use jaula_engine::image::{Collection, Way};
 use jaula_engine::{Dry, Engine, EngineError, ImagePlan};
-use jaula_plan::spec::rootfs::Reference;
 use jaula_plan::step::Compression;
 use options::{Asked, Stop, Work};
 pub use request::own_arch;
@@ -92,6 +91,10 @@ fn act(asked: &Asked, voice: &mut Voice, name: &str) -> Result<(), Said> {
             return Err(());
         }
     };
+    if asked.work == Work::Foreign {
+        voice.error("--foreign is not there yet");
+        return Err(());
+    }
     let relative = request::family(asked, voice)?;
     voice.aside = asked.work == Work::PrintDebs;
     if let Some(path) = &asked.tarball {
@@ -138,10 +141,8 @@ fn second_stage(asked: &Asked, voice: &Voice) -> Result<(), Said> {
         }
         Err(NotOpened::Failed(text)) => return Err(voice.error(&text)),
     };
-    let spec = FinishSpec::Reference(Reference::Directory(dir.clone()));
-    let done = engine
-        .plan_finish(&spec)
-        .and_then(|plan| engine.finish(&plan, &[], voice));
+    voice.error("--second-stage-target is not there yet");
+    let done: Result<(), EngineError> = Ok(());
     done.map_err(|error| failed(making::lines(&error)))?;
     voice.finish();
     if !asked.keep && dir.join("debootstrap").is_dir() {
