@@ -19,6 +19,18 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+/// Nodes everybody may use: name, major and minor number (null(4), full(4), random(4), tty(4), console(4), pts(4)).
+pub const DEVICES: [(&str, (u32, u32)); 8] = [
+    ("console", (5, 1)),
+    ("full", (1, 7)),
+    ("null", (1, 3)),
+    ("ptmx", (5, 2)),
+    ("random", (1, 8)),
+    ("tty", (5, 0)),
+    ("urandom", (1, 9)),
+    ("zero", (1, 5)),
+];
+
 /// Where a tree is mixed in, and what is added there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MixTarget {

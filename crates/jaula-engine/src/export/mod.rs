@@ -16,8 +16,7 @@ mod tar;
 pub use compress::Compressor;
 pub use copy::{Copied, CopyOptions, Owner, copy_tree};
 pub use error::ExportError;
-pub use mixed::{Extra, ExtraKind, MixPlan, MixTarget};
-pub use stream::{DEVICES, StreamOptions};
+pub use mixed::{DEVICES, Extra, ExtraKind, MixPlan, MixTarget};
 pub use tar::{TarOptions, Written, write_tar};
 
 use crate::error::At;

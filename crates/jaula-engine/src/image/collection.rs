@@ -91,7 +91,10 @@ impl Engine {
         let (id, mut journal) = self.store().journal()?;
         let dir = self.store().made("stages")?.join(&id);
         journal.intend(Intent::Create(dir.clone()))?;
-        DirBuilder::new().mode(0o700).create(&dir).at("make", &dir)?;
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&dir)
+            .at("make", &dir)?;
         let mut collection = Collection {
             journal,
             dir,
@@ -126,7 +129,9 @@ fn fill(collection: &mut Collection, archive: &Path) -> Result<(), EngineError> 
             if entry.meta().size <= NOTE && !note.contains('/') {
                 let mut text = String::new();
                 if entry.read_to_string(&mut text).is_ok() {
-                    collection.notes.insert(note.to_owned(), text.trim().to_owned());
+                    collection
+                        .notes
+                        .insert(note.to_owned(), text.trim().to_owned());
                 }
             }
         } else if name.starts_with("var/cache/apt/archives/") && name.ends_with(".deb") {
@@ -185,7 +190,13 @@ fn take(entry: &mut impl Read, dir: &Path, own: &str) -> Result<(String, String)
 }
 
 /// Writes the index, and the Release file that names it.
-fn publish(dir: &Path, suite: &str, arch: &str, index: &str, newest: i64) -> Result<(), EngineError> {
+fn publish(
+    dir: &Path,
+    suite: &str,
+    arch: &str,
+    index: &str,
+    newest: i64,
+) -> Result<(), EngineError> {
     let place = dir.join("dists").join(suite);
     let binary = format!("main/binary-{arch}");
     std::fs::create_dir_all(place.join(&binary)).at("make", &place)?;
@@ -216,7 +227,11 @@ fn rfc_date(seconds: u64) -> String {
         .and_then(|month| month.parse::<usize>().ok())
         .and_then(|month| MONTHS.get(month.saturating_sub(1)))
         .unwrap_or(&"Jan");
-    format!("{} {month} {} {time}", day.unwrap_or("01"), year.unwrap_or("1970"))
+    format!(
+        "{} {month} {} {time}",
+        day.unwrap_or("01"),
+        year.unwrap_or("1970")
+    )
 }
 
 #[cfg(test)]
@@ -227,7 +242,11 @@ mod tests {
     fn dates_are_read_again() {
         for seconds in [0, 951_782_400, 1_798_761_599] {
             let text = rfc_date(seconds);
-            assert_eq!(jaula_repo::date::parse_rfc2822(&text), Some(seconds), "{text}");
+            assert_eq!(
+                jaula_repo::date::parse_rfc2822(&text),
+                Some(seconds),
+                "{text}"
+            );
         }
     }
 }

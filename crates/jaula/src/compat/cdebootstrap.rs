@@ -48,7 +48,11 @@ enum Key {
 }
 
 const TABLE: &[Opt<Key>] = &[
-    long("allow-unauthenticated", Takes::Nothing, Key::Unauthenticated),
+    long(
+        "allow-unauthenticated",
+        Takes::Nothing,
+        Key::Unauthenticated,
+    ),
     both(b'a', "arch", Takes::Required, Key::Arch),
     both(b'c', "configdir", Takes::Required, Key::ConfigDir),
     long("debug", Takes::Nothing, Key::Debug),
@@ -153,7 +157,10 @@ impl Voice {
 impl Observer for Voice {
     fn event(&self, event: Event) {
         match event {
-            Event::Started { phase: Phase::Indices, .. } => self.progress("Retrieving InRelease"),
+            Event::Started {
+                phase: Phase::Indices,
+                ..
+            } => self.progress("Retrieving InRelease"),
             Event::Verified { signers, .. } => {
                 self.progress("Validating InRelease");
                 for key in signers {
@@ -161,7 +168,10 @@ impl Observer for Voice {
                 }
                 self.progress("Parsing Release");
             }
-            Event::Finished { phase: Phase::Indices, .. } => {
+            Event::Finished {
+                phase: Phase::Indices,
+                ..
+            } => {
                 for did in ["Retrieving", "Validating", "Parsing"] {
                     self.progress(&format!("{did} Packages"));
                 }
@@ -188,7 +198,10 @@ impl Observer for Voice {
                 }
             }
             Event::Note { text } => self.line(&format!("W: {text}")),
-            Event::Started { .. } | Event::Finished { .. } | Event::Progress { .. } | Event::Made { .. } => {}
+            Event::Started { .. }
+            | Event::Finished { .. }
+            | Event::Progress { .. }
+            | Event::Made { .. } => {}
         }
     }
 }
@@ -216,7 +229,9 @@ fn run(words: &[OsString]) -> ExitCode {
 
 fn complain(tool: &Tool, text: &str) -> Stopped {
     let called = &tool.called;
-    write_stderr(&format!("{called}: {text}\nTry `{called} --help' for more information.\n"));
+    write_stderr(&format!(
+        "{called}: {text}\nTry `{called} --help' for more information.\n"
+    ));
     ExitCode::FAILURE
 }
 
@@ -259,7 +274,10 @@ fn read(tool: &Tool, words: &[OsString]) -> Result<Asked, Stopped> {
             Key::Quiet => asked.loudness = Loudness::Quiet,
             Key::Verbose | Key::Debug => asked.loudness = Loudness::Verbose,
             Key::ConfigDir | Key::HelperDir | Key::SuiteConfig => {
-                return Err(complain(tool, "the rules for suites and flavours are the program's own"));
+                return Err(complain(
+                    tool,
+                    "the rules for suites and flavours are the program's own",
+                ));
             }
             Key::Help => return Err(tool::show(HELP)),
             Key::Version => {
@@ -269,9 +287,15 @@ fn read(tool: &Tool, words: &[OsString]) -> Result<Asked, Stopped> {
         }
     }
     let operands = reader.operands();
-    let word = |at: usize| operands.get(at).map(|word| word.to_string_lossy().into_owned());
+    let word = |at: usize| {
+        operands
+            .get(at)
+            .map(|word| word.to_string_lossy().into_owned())
+    };
     let suite = word(0).ok_or_else(|| complain(tool, "missing codename argument"))?;
-    let target = operands.get(1).ok_or_else(|| complain(tool, "missing target argument"))?;
+    let target = operands
+        .get(1)
+        .ok_or_else(|| complain(tool, "missing target argument"))?;
     if operands.len() > 3 {
         return Err(complain(tool, "too much arguments"));
     }
@@ -291,13 +315,15 @@ fn one(line: impl Into<String>) -> Lines {
 }
 
 fn parse<T: FromStr>(what: &str, word: &str) -> Result<T, Lines> {
-    word.parse().map_err(|_| one(format!("{what} {word:?} makes no sense")))
+    word.parse()
+        .map_err(|_| one(format!("{what} {word:?} makes no sense")))
 }
 
 fn act(asked: &Asked, voice: &Voice) -> Result<(), Lines> {
     let engine = making::open().map_err(|error| match error {
         NotOpened::OnlyRoot(error) => {
-            let mut lines = one("This program must be run as root, or as a user with subordinate identifiers");
+            let mut lines =
+                one("This program must be run as root, or as a user with subordinate identifiers");
             lines.extend(error.hints());
             lines
         }
@@ -322,11 +348,18 @@ fn act(asked: &Asked, voice: &Voice) -> Result<(), Lines> {
         usable: making::is_root(),
         extras: extras(asked, voice),
     };
-    let mix = engine.plan_mix(Some(image.digest()), &mixing).map_err(failed)?;
+    let mix = engine
+        .plan_mix(Some(image.digest()), &mixing)
+        .map_err(failed)?;
     engine.mix(&mix, voice).map_err(failed)
 }
 
-fn download(engine: &Engine, plan: &ImagePlan, target: &Path, voice: &Voice) -> Result<(), EngineError> {
+fn download(
+    engine: &Engine,
+    plan: &ImagePlan,
+    target: &Path,
+    voice: &Voice,
+) -> Result<(), EngineError> {
     engine.fetch_packages(plan, voice)?;
     let archives = PathBuf::from("var/cache/apt/archives");
     let mixing = MixTarget {
@@ -367,11 +400,22 @@ fn spec(asked: &Asked) -> Result<ImageSpec, Lines> {
         "standard" => (Variant::Important, &[]),
         "minimal" => (Variant::Apt, &[]),
         "build" => (Variant::Apt, &["build-essential", "fakeroot"]),
-        other => return Err(one(format!("Unknown flavour {other}: there are build, minimal and standard"))),
+        other => {
+            return Err(one(format!(
+                "Unknown flavour {other}: there are build, minimal and standard"
+            )));
+        }
     };
     let keyring = keyring(asked, &relative)?;
-    let include = asked.include.iter().map(String::as_str).chain(more.iter().copied());
-    let mirror = asked.mirror.clone().unwrap_or_else(|| relative.mirror(&arch).to_owned());
+    let include = asked
+        .include
+        .iter()
+        .map(String::as_str)
+        .chain(more.iter().copied());
+    let mirror = asked
+        .mirror
+        .clone()
+        .unwrap_or_else(|| relative.mirror(&arch).to_owned());
     let options = ImageOptions {
         arch: Some(parse("architecture", &arch)?),
         variant,
@@ -409,7 +453,11 @@ fn keyring(asked: &Asked, relative: &Relative) -> Result<Option<PathBuf>, Lines>
         Some(name) => PathBuf::from(name),
         None => relative.keyring().to_owned(),
     };
-    let places = [name.clone(), Path::new("/usr/share/keyrings").join(&name), Path::new("/usr/local/share/keyrings").join(&name)];
+    let places = [
+        name.clone(),
+        Path::new("/usr/share/keyrings").join(&name),
+        Path::new("/usr/local/share/keyrings").join(&name),
+    ];
     match places.into_iter().find(|path| path.is_file()) {
         Some(path) => Ok(Some(path)),
         None if asked.unauthenticated => Ok(None),
@@ -445,11 +493,16 @@ fn extras(asked: &Asked, voice: &Voice) -> Vec<Extra> {
         extras.push(file("usr/sbin/policy-rc.d", 0o755, policy, false));
     }
     // The tool makes all but the console's.
-    extras.extend(DEVICES.iter().filter(|(name, _)| *name != "console").map(|(name, node)| Extra {
-        path: format!("dev/{name}").into(),
-        what: ExtraKind::Device { node: *node },
-        replaces: false,
-    }));
+    extras.extend(
+        DEVICES
+            .iter()
+            .filter(|(name, _)| *name != "console")
+            .map(|(name, node)| Extra {
+                path: format!("dev/{name}").into(),
+                what: ExtraKind::Device { node: *node },
+                replaces: false,
+            }),
+    );
     extras
 }
 
@@ -473,9 +526,12 @@ fn said(error: &EngineError) -> Lines {
             lines.push("Can't validate Release".to_owned());
             lines
         }
-        EngineError::Build(BuildError::Fetch(FetchError::Altered { url, .. } | FetchError::NotFound { url })) => {
-            one(format!("Couldn't download {}!", url.rsplit('/').next().unwrap_or(url)))
-        }
+        EngineError::Build(BuildError::Fetch(
+            FetchError::Altered { url, .. } | FetchError::NotFound { url },
+        )) => one(format!(
+            "Couldn't download {}!",
+            url.rsplit('/').next().unwrap_or(url)
+        )),
         other => making::lines(other),
     }
 }

@@ -67,5 +67,8 @@ pub fn lines(error: &EngineError) -> Vec<String> {
 /// What the kernel said, without its number.
 pub fn reason(error: &std::io::Error) -> String {
     let text = error.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_owned()
+    text.split(" (os error")
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }

@@ -9,7 +9,8 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 
 /// What a base system has at its root.
-const ROOT: &str = "bin boot dev etc home lib lib64 media mnt opt proc root run sbin srv sys tmp usr var";
+const ROOT: &str =
+    "bin boot dev etc home lib lib64 media mnt opt proc root run sbin srv sys tmp usr var";
 
 fn mounts() -> String {
     fs::read_to_string("/proc/self/mountinfo").expect("our mounts")
@@ -28,7 +29,15 @@ fn the_chapters_words_make_a_base_system() {
         // The chapter's own line, with a suite that mirrors still have.
         let words = ["debootstrap", "--arch=amd64", "bookworm", &shown, &address];
         let keyring = mirror.join("keyring.gpg").display().to_string();
-        let small = ["debootstrap", "--variant=minbase", "--keyring", &keyring, "bookworm", &shown, &address];
+        let small = [
+            "debootstrap",
+            "--variant=minbase",
+            "--keyring",
+            &keyring,
+            "bookworm",
+            &shown,
+            &address,
+        ];
         let ran = match user.who {
             Who::Ana => compat(user, &small),
             _ => compat(user, &words),
@@ -36,7 +45,10 @@ fn the_chapters_words_make_a_base_system() {
         let ran = ran.expect(0);
         let lines: Vec<&str> = ran.stdout.lines().collect();
         assert_eq!(lines.first(), Some(&"I: Retrieving InRelease "));
-        assert_eq!(lines.last(), Some(&"I: Base system installed successfully."));
+        assert_eq!(
+            lines.last(),
+            Some(&"I: Base system installed successfully.")
+        );
         for line in [
             "I: Checking Release signature",
             "I: Resolving dependencies of required packages...",
@@ -44,9 +56,18 @@ fn the_chapters_words_make_a_base_system() {
             "I: Configuring required packages...",
             "I: Unpacking the base system...",
         ] {
-            assert_eq!(lines.iter().filter(|said| **said == line).count(), 1, "{line}");
+            assert_eq!(
+                lines.iter().filter(|said| **said == line).count(),
+                1,
+                "{line}"
+            );
         }
-        for begin in ["I: Valid Release signature (key id ", "I: Retrieving apt 2.", "I: Validating apt 2.", "I: Configuring libc6:amd64..."] {
+        for begin in [
+            "I: Valid Release signature (key id ",
+            "I: Retrieving apt 2.",
+            "I: Validating apt 2.",
+            "I: Configuring libc6:amd64...",
+        ] {
             assert!(lines.iter().any(|line| line.starts_with(begin)), "{begin}");
         }
         assert_eq!(ran.stderr, "");
@@ -58,7 +79,13 @@ fn the_chapters_words_make_a_base_system() {
         let host = fs::read("/etc/hostname").expect("the host's name");
         assert_eq!(fs::read(target.join("etc/hostname")).expect("a name"), host);
         let packages = installed(&target);
-        assert!(packages.len() > 70 && packages.iter().all(|(_, state)| state == "install ok installed"), "{packages:?}");
+        assert!(
+            packages.len() > 70
+                && packages
+                    .iter()
+                    .all(|(_, state)| state == "install ok installed"),
+            "{packages:?}"
+        );
         assert!(!packages.iter().any(|(name, _)| name == "usrmerge"));
         assert_eq!(mounts(), before);
         let null = target.join("dev/null").symlink_metadata();
@@ -77,7 +104,13 @@ fn the_chapters_words_make_a_base_system() {
         // Once more into the same place: what is there is not replaced, and nothing is added.
         fs::remove_file(target.join("etc/apt/sources.list")).expect("a file");
         let again = compat(user, &small).expect(1);
-        assert!(again.stdout.contains("E: Tried to extract package, but file already exists. Exit...\n"), "{}", again.stdout);
+        assert!(
+            again
+                .stdout
+                .contains("E: Tried to extract package, but file already exists. Exit...\n"),
+            "{}",
+            again.stdout
+        );
         assert!(!target.join("etc/apt/sources.list").exists());
     });
 }
@@ -96,20 +129,35 @@ fn a_tree_is_mixed_into_what_is_there() {
         fs::write(own("etc/hostname"), "mine\n").expect("a file");
         fs::set_permissions(&target, fs::Permissions::from_mode(0o751)).expect("ours");
         let keyring = mirror.join("keyring.gpg").display().to_string();
-        let options = ["debootstrap", "--variant=minbase", "--keyring", &keyring, "--exclude=tzdata", "--include=hello,nginx-light"];
-        let words = [&options[..5], &["bookworm", "target/", &address(&mirror)]].concat();
+        let options = [
+            "debootstrap",
+            "--variant=minbase",
+            "--keyring",
+            &keyring,
+            "--exclude=tzdata",
+        ];
+        let address = address(&mirror);
+        let words = [&options[..], &["bookworm", "target/", &address]].concat();
         compat(user, &words).expect(0);
-        assert_eq!(fs::read_to_string(own("etc/hostname")).expect("a name"), "mine\n");
+        assert_eq!(
+            fs::read_to_string(own("etc/hostname")).expect("a name"),
+            "mine\n"
+        );
         assert!(own("home/me").is_dir() && own("usr/bin/apt").is_file());
-        let mode = fs::metadata(&target).expect("the target").permissions().mode();
+        let mode = fs::metadata(&target)
+            .expect("the target")
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o7777, 0o751);
-        let hidden = names_in(&target).into_iter().filter(|name| name.starts_with('.'));
+        let hidden = names_in(&target)
+            .into_iter()
+            .filter(|name| name.starts_with('.'));
         assert_eq!(hidden.count(), 0);
         // Without a target that is free of it, a file stands in the way before anything is made.
         let other = user.place.work().join("other");
         fs::create_dir_all(other.join("usr/bin")).expect("a directory");
         fs::write(other.join("usr/bin/apt"), "").expect("a file");
-        let words = [&options[..5], &["bookworm", "other", &address(&mirror)]].concat();
+        let words = [&options[..], &["bookworm", "other", &address]].concat();
         let ran = compat(user, &words).expect(1);
         assert!(ran.stdout.contains("/usr/bin/apt\n"), "{}", ran.stdout);
         assert_eq!(names_in(&other), ["usr"]);
@@ -126,7 +174,15 @@ fn a_relative_that_no_table_knows_is_made_like_another() {
         let key = TestKey::sound("guadalinex").expect("a key");
         let repo = renamed(&mirror, "buho", &user.place.work(), &key);
         let (url, keyring) = (repo.url(), repo.keyring.display().to_string());
-        let words = ["debootstrap", "--variant=minbase", "--keyring", &keyring, "buho", "jail", &url];
+        let words = [
+            "debootstrap",
+            "--variant=minbase",
+            "--keyring",
+            &keyring,
+            "buho",
+            "jail",
+            &url,
+        ];
         let ran = compat(user, &words).expect(1);
         assert_eq!(
             ran.stdout,
@@ -141,7 +197,11 @@ fn a_relative_that_no_table_knows_is_made_like_another() {
         let root = user.place.work().join("jail");
         let sources = fs::read_to_string(root.join("etc/apt/sources.list")).expect("sources");
         assert_eq!(sources, format!("deb {url} buho main\n"));
-        assert!(installed(&root).iter().all(|(_, state)| state == "install ok installed"));
+        assert!(
+            installed(&root)
+                .iter()
+                .all(|(_, state)| state == "install ok installed")
+        );
     });
 }
 
@@ -155,7 +215,14 @@ fn a_32_bit_system_is_made_by_the_chapters_word() {
         Err(reason) => skip!("{reason}"),
     };
     everyone(|user| {
-        let words = ["debootstrap", "--arch=i386", "--variant=minbase", "bookworm", "./narrow", &address(&mirror)];
+        let words = [
+            "debootstrap",
+            "--arch=i386",
+            "--variant=minbase",
+            "bookworm",
+            "./narrow",
+            &address(&mirror),
+        ];
         compat(user, &words).expect(0);
         let root = user.place.work().join("narrow");
         let bash = fs::read(root.join("bin/bash")).expect("a shell");
@@ -163,7 +230,9 @@ fn a_32_bit_system_is_made_by_the_chapters_word() {
         assert_eq!(bash.get(..5), Some(&b"\x7fELF\x01"[..]));
         if user.who == Who::Root {
             let script = "dpkg --print-architecture; uname -m";
-            let ran = user.place.run(&["run", "./narrow", "--", "sh", "-c", script]);
+            let ran = user
+                .place
+                .run(&["run", "./narrow", "--", "sh", "-c", script]);
             assert_eq!(ran.expect(0).stdout, "i386\ni686\n");
         }
     });
@@ -177,21 +246,49 @@ fn cdebootstrap_makes_a_minimal_system_that_starts_nothing() {
     };
     everyone(|user| {
         let keyring = mirror.join("keyring.gpg").display().to_string();
-        let words = ["cdebootstrap", "-f", "minimal", "-k", &keyring, "bookworm", "c", &address(&mirror)];
+        let words = [
+            "cdebootstrap",
+            "-f",
+            "minimal",
+            "-k",
+            &keyring,
+            "bookworm",
+            "c",
+            &address(&mirror),
+        ];
         let ran = compat(user, &words).expect(0);
         let lines: Vec<&str> = ran.stdout.lines().collect();
-        assert!(lines.contains(&"P: Retrieving libc6") && lines.contains(&"P: Configuring package apt"), "{lines:?}");
+        assert!(
+            lines.contains(&"P: Retrieving libc6") && lines.contains(&"P: Configuring package apt"),
+            "{lines:?}"
+        );
         assert_eq!(lines.last(), Some(&"P: Writing resolv.conf"));
         let root = user.place.work().join("c");
         let policy = fs::read_to_string(root.join("usr/sbin/policy-rc.d")).expect("a policy");
-        assert!(policy.starts_with("#!/bin/sh\n") && policy.ends_with("exit 101\n"), "{policy}");
-        assert_eq!(fs::read_to_string(root.join("etc/hosts")).expect("hosts"), "127.0.0.1 localhost\n");
+        assert!(
+            policy.starts_with("#!/bin/sh\n") && policy.ends_with("exit 101\n"),
+            "{policy}"
+        );
+        assert_eq!(
+            fs::read_to_string(root.join("etc/hosts")).expect("hosts"),
+            "127.0.0.1 localhost\n"
+        );
         assert!(root.join("var/log/bootstrap.log").is_file());
         let names: Vec<String> = installed(&root).into_iter().map(|(name, _)| name).collect();
         // Essential packages and apt, but not what is only required.
-        assert!(names.contains(&"apt".to_owned()) && !names.contains(&"e2fsprogs".to_owned()), "{names:?}");
+        assert!(
+            names.contains(&"apt".to_owned()) && !names.contains(&"e2fsprogs".to_owned()),
+            "{names:?}"
+        );
         if user.who == Who::Root {
-            let ran = user.place.run(&["run", "./c", "--", "sh", "-c", "policy-rc.d ssh start; echo $?"]);
+            let ran = user.place.run(&[
+                "run",
+                "./c",
+                "--",
+                "sh",
+                "-c",
+                "policy-rc.d ssh start; echo $?",
+            ]);
             assert_eq!(ran.expect(0).stdout, "101\n");
             assert!(!root.join("dev/console").exists() && root.join("dev/null").exists());
         }
@@ -215,8 +312,15 @@ fn packages_alone_as_names_as_files_and_as_an_archive() {
         };
         let ran = with(&["--print-debs"], "none").expect(0);
         let names: Vec<&str> = ran.stdout.split_whitespace().collect();
-        assert!(names.contains(&"apt") && names.contains(&"libc6") && names.len() > 70, "{names:?}");
-        assert!(ran.stderr.contains("I: Resolving dependencies"), "{}", ran.stderr);
+        assert!(
+            names.contains(&"apt") && names.contains(&"libc6") && names.len() > 70,
+            "{names:?}"
+        );
+        assert!(
+            ran.stderr.contains("I: Resolving dependencies"),
+            "{}",
+            ran.stderr
+        );
         assert!(!work.join("none").exists());
 
         fs::create_dir(work.join("cache")).expect("a directory");
@@ -231,7 +335,10 @@ fn packages_alone_as_names_as_files_and_as_an_archive() {
             let (_, path) = line.split_once(" /").expect("a name and a path");
             work.join("files").join(path).is_file()
         };
-        assert!(paths.lines().count() == names.len() && paths.lines().all(there), "{paths}");
+        assert!(
+            paths.lines().count() == names.len() && paths.lines().all(there),
+            "{paths}"
+        );
 
         let tarball = work.join("debs.tgz").display().to_string();
         with(&["--make-tarball", &tarball], "gone").expect(0);
@@ -239,7 +346,11 @@ fn packages_alone_as_names_as_files_and_as_an_archive() {
         fs::create_dir(work.join("full")).expect("a directory");
         fs::write(work.join("full/file"), "").expect("a file");
         let ran = with(&["--make-tarball=x.tgz"], "full").expect(1);
-        assert!(ran.stdout.contains("is not empty and it would be wiped\n"), "{}", ran.stdout);
+        assert!(
+            ran.stdout.contains("is not empty and it would be wiped\n"),
+            "{}",
+            ran.stdout
+        );
         assert_eq!(names_in(&work.join("full")), ["file"]);
     });
 }

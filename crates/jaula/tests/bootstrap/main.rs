@@ -27,7 +27,9 @@ fn bookworm(arch: &str, variant: Variant) -> Result<PathBuf, String> {
         "amd64" => "mirror-bookworm".to_owned(),
         other => format!("mirror-bookworm-{other}"),
     };
-    let dir = cache_dir().map_err(|error| format!("no mirror: {error:#}"))?.join(name);
+    let dir = cache_dir()
+        .map_err(|error| format!("no mirror: {error:#}"))?
+        .join(name);
     make_mirror(&dir, &wish).map_err(|error| format!("no mirror: {error:#}"))?;
     Ok(dir)
 }
@@ -62,7 +64,8 @@ fn compat(user: &User, words: &[&str]) -> Ran {
 /// How many images, stages and journals there are in a user's store.
 fn left_in_store(user: &User) -> usize {
     let parts = ["images", "stages", "journal"];
-    let count = |part: &str| std::fs::read_dir(user.place.store().join(part)).map_or(0, Iterator::count);
+    let count =
+        |part: &str| std::fs::read_dir(user.place.store().join(part)).map_or(0, Iterator::count);
     parts.into_iter().map(count).sum()
 }
 

@@ -8,7 +8,11 @@ type Said = (Option<i32>, String, String);
 fn said(mut command: Command) -> Said {
     let output = command.stdin(Stdio::null()).output().expect("it runs");
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    (output.status.code(), text(output.stdout), text(output.stderr))
+    (
+        output.status.code(),
+        text(output.stdout),
+        text(output.stderr),
+    )
 }
 
 /// Both answers to each line; the tool's own name without its directory.
@@ -26,7 +30,9 @@ fn compare(tool: &str, program: &str, lines: &[&str]) {
         let plain = |text: String| text.replace(program, tool);
         let theirs = (code, plain(out), plain(err));
         if ours != theirs {
-            different.push(format!("{tool} {line}\n  theirs {theirs:?}\n  ours   {ours:?}"));
+            different.push(format!(
+                "{tool} {line}\n  theirs {theirs:?}\n  ours   {ours:?}"
+            ));
         }
     }
     assert!(different.is_empty(), "{}", different.join("\n"));
@@ -34,7 +40,10 @@ fn compare(tool: &str, program: &str, lines: &[&str]) {
 
 fn version(program: &str) -> String {
     let output = Command::new(program).arg("--version").output();
-    output.map_or_else(|_| String::new(), |output| String::from_utf8_lossy(&output.stdout).into_owned())
+    output.map_or_else(
+        |_| String::new(),
+        |output| String::from_utf8_lossy(&output.stdout).into_owned(),
+    )
 }
 
 #[test]

@@ -14,8 +14,8 @@ use jaula_engine::image::{Collection, Way};
 use jaula_engine::{Dry, Engine, EngineError, ImagePlan};
 use jaula_plan::step::Compression;
 use options::{Asked, Stop, Work};
-pub use request::own_arch;
 use request::Request;
+pub use request::own_arch;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -115,18 +115,26 @@ fn collection(engine: &Engine, path: &Path, voice: &Voice) -> Result<Collection,
         voice.error("Tarball must be given an absolute path");
         return Err(());
     }
-    if ![".tar", ".tar.gz", ".tar.xz", ".tgz"].iter().any(|ending| name.ends_with(ending)) {
+    if ![".tar", ".tar.gz", ".tar.xz", ".tgz"]
+        .iter()
+        .any(|ending| name.ends_with(ending))
+    {
         voice.error("Unknown tarball: must be .tar.[gz,xz], .tar or .tgz");
         return Err(());
     }
     engine.open_collection(path).map_err(|error| {
-        making::lines(&error).iter().for_each(|line| voice.error(line));
+        making::lines(&error)
+            .iter()
+            .for_each(|line| voice.error(line));
     })
 }
 
 /// Finishes what was unpacked only.
 fn second_stage(asked: &Asked, voice: &Voice) -> Result<(), Said> {
-    let dir = asked.second_stage_target.clone().unwrap_or_else(|| "/".into());
+    let dir = asked
+        .second_stage_target
+        .clone()
+        .unwrap_or_else(|| "/".into());
     if dir == Path::new("/") {
         voice.error("The second stage of this system is begun by /debootstrap/debootstrap --second-stage in it");
         return Err(());

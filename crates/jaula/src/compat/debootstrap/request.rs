@@ -222,19 +222,31 @@ pub fn of_collection(
     let arch = asked.arch.clone().or_else(|| note("arch"));
     let arch = arch.unwrap_or_else(|| own_arch().to_owned());
     let buildd = asked.variant == "buildd" || note("variant").as_deref() == Some("buildd");
-    let merged = asked.merged_usr.unwrap_or_else(|| relative.merged_usr(buildd));
-    let given = asked.operands.get(2).cloned().filter(|word| !word.is_empty());
+    let merged = asked
+        .merged_usr
+        .unwrap_or_else(|| relative.merged_usr(buildd));
+    let given = asked
+        .operands
+        .get(2)
+        .cloned()
+        .filter(|word| !word.is_empty());
     let mirror = given
         .or_else(|| note("mirror"))
         .unwrap_or_else(|| relative.mirror(&arch).to_owned());
     let mirror = mirror.trim_end_matches('/').to_owned();
     let suite: Suite = parse("suite", &relative.suite, voice)?;
     let list = format!("deb {mirror} {suite} {}\n", asked.components.join(" "));
-    voice.info(&format!("{} packages are taken from the archive as they are", collection.packages.len()));
+    voice.info(&format!(
+        "{} packages are taken from the archive as they are",
+        collection.packages.len()
+    ));
     let options = ImageOptions {
         arch: Some(parse::<Arch>("architecture", &arch, voice)?),
         variant: Variant::Custom,
-        include: all("package", &collection.packages, voice)?.into_iter().map(Want::any).collect(),
+        include: all("package", &collection.packages, voice)?
+            .into_iter()
+            .map(Want::any)
+            .collect(),
         merged_usr: Some(merged),
         unpack_only: asked.work == Work::Foreign,
         sources: SourceOptions {
