@@ -339,9 +339,6 @@ fn act(asked: &Asked, voice: &Voice) -> Result<(), Lines> {
         return download(&engine, &plan, &target, voice).map_err(failed);
     }
     let image = engine.image(&plan, voice).map_err(failed)?;
-    for what in ["apt sources.list", "hosts", "resolv.conf"] {
-        voice.progress(&format!("Writing {what}"));
-    }
     let mixing = MixTarget {
         path: target,
         mixed: true,
@@ -351,7 +348,11 @@ fn act(asked: &Asked, voice: &Voice) -> Result<(), Lines> {
     let mix = engine
         .plan_mix(Some(image.digest()), &mixing)
         .map_err(failed)?;
-    engine.mix(&mix, voice).map_err(failed)
+    engine.mix(&mix, voice).map_err(failed)?;
+    for what in ["apt sources.list", "hosts", "resolv.conf"] {
+        voice.progress(&format!("Writing {what}"));
+    }
+    Ok(())
 }
 
 fn download(

@@ -12,8 +12,18 @@ use std::path::Path;
 const ROOT: &str =
     "bin boot dev etc home lib lib64 media mnt opt proc root run sbin srv sys tmp usr var";
 
-fn mounts() -> String {
-    fs::read_to_string("/proc/self/mountinfo").expect("our mounts")
+/// What of a place is mounted, or on something in it. Other tests of this machine mount things, too.
+fn mounted(place: &Path) -> Vec<String> {
+    let place = place.display().to_string();
+    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("our mounts");
+    let lines = mounts.lines().filter(|line| line.contains(&place));
+    lines.map(str::to_owned).collect()
+}
+
+/// A directory in which a user may write whom root plays.
+fn directory(path: &Path) {
+    fs::create_dir_all(path).expect("a directory");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o777)).expect("ours");
 }
 
 #[test]
@@ -23,7 +33,6 @@ fn the_chapters_words_make_a_base_system() {
         Err(reason) => skip!("{reason}"),
     };
     everyone(|user| {
-        let before = mounts();
         let target = user.place.work().join("jaulas/saucy");
         let (shown, address) = (target.display().to_string(), address(&mirror));
         // The chapter's own line, with a suite that mirrors still have.
@@ -87,7 +96,7 @@ fn the_chapters_words_make_a_base_system() {
             "{packages:?}"
         );
         assert!(!packages.iter().any(|(name, _)| name == "usrmerge"));
-        assert_eq!(mounts(), before);
+        assert_eq!(mounted(user.place.path()), [String::new(); 0]);
         let null = target.join("dev/null").symlink_metadata();
         match user.who {
             // Nobody else may make one.
@@ -155,7 +164,7 @@ fn a_tree_is_mixed_into_what_is_there() {
         assert_eq!(hidden.count(), 0);
         // Without a target that is free of it, a file stands in the way before anything is made.
         let other = user.place.work().join("other");
-        fs::create_dir_all(other.join("usr/bin")).expect("a directory");
+        directory(&other.join("usr/bin"));
         fs::write(other.join("usr/bin/apt"), "").expect("a file");
         let words = [&options[..], &["bookworm", "other", &address]].concat();
         let ran = compat(user, &words).expect(1);
@@ -323,7 +332,7 @@ fn packages_alone_as_names_as_files_and_as_an_archive() {
         );
         assert!(!work.join("none").exists());
 
-        fs::create_dir(work.join("cache")).expect("a directory");
+        directory(&work.join("cache"));
         let cache = format!("--cache-dir={}", work.join("cache").display());
         with(&["--download-only", &cache], "files").expect(0);
         let is_deb = |name: &&String| name.ends_with(".deb");
@@ -343,7 +352,7 @@ fn packages_alone_as_names_as_files_and_as_an_archive() {
         let tarball = work.join("debs.tgz").display().to_string();
         with(&["--make-tarball", &tarball], "gone").expect(0);
         assert!(!work.join("gone").exists() && Path::new(&tarball).is_file());
-        fs::create_dir(work.join("full")).expect("a directory");
+        directory(&work.join("full"));
         fs::write(work.join("full/file"), "").expect("a file");
         let ran = with(&["--make-tarball=x.tgz"], "full").expect(1);
         assert!(
