@@ -17,6 +17,7 @@ pub use compress::Compressor;
 pub use copy::{Copied, CopyOptions, Owner, copy_tree};
 pub use error::ExportError;
 pub use mixed::{DEVICES, Extra, ExtraKind, MixPlan, MixTarget};
+pub use stream::StreamOptions;
 pub use tar::{TarOptions, Written, write_tar};
 
 use crate::error::At;

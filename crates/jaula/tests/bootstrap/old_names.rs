@@ -7,7 +7,7 @@ fn the_bootstrappers_are_among_the_tools() {
     let place = hermetic!();
     let listed = place.run(&["compat", "ls"]).expect(0).stdout;
     let made = place.run(&["compat", "install", "."]).expect(0);
-    for name in ["cdebootstrap", "debootstrap"] {
+    for name in ["cdebootstrap", "debootstrap", "mmdebstrap"] {
         assert!(
             listed
                 .lines()

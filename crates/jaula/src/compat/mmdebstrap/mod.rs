@@ -1,0 +1,156 @@
+//! mmdebstrap(1), without apt: packages are chosen and unpacked by the engine.
+
+mod help;
+mod hooks;
+mod mirrors;
+mod options;
+mod output;
+mod request;
+mod voice;
+
+use super::Face;
+use super::making::{self, NotOpened};
+use super::tool;
+use jaula_engine::image::Way;
+use jaula_engine::{Dry, EngineError};
+use options::{Asked, HookWord, Stage, Stop};
+use output::Output;
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::time::Instant;
+use voice::Voice;
+
+/// The face.
+pub const FACE: Face = Face {
+    name: "mmdebstrap",
+    of: "mmdebstrap 1.3",
+    run,
+};
+
+/// What its own failures end with.
+const FAILURE: u8 = 25;
+
+fn run(words: &[OsString]) -> ExitCode {
+    let asked = match options::read(words) {
+        Ok(asked) => asked,
+        Err(Stop::Help) => return tool::show(&help::help()),
+        Err(Stop::Man) => return tool::show(&help::man()),
+        Err(Stop::Version) => return tool::show(help::VERSION),
+        Err(Stop::Complaints(lines)) => {
+            let mut text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+            text.push_str(&help::help());
+            crate::output::write_stderr(&text);
+            return ExitCode::from(2);
+        }
+    };
+    let log = match asked
+        .logfile
+        .as_ref()
+        .map(std::fs::File::create)
+        .transpose()
+    {
+        Ok(log) => log,
+        Err(error) => {
+            let name = asked.logfile.clone().unwrap_or_default();
+            Voice::new(asked.loudness, None).error(&format!("cannot open {name}: {error}"));
+            return ExitCode::from(FAILURE);
+        }
+    };
+    let voice = Voice::new(asked.loudness, log);
+    match act(&asked, &voice) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(lines) => {
+            if let Some((first, more)) = lines.split_first() {
+                voice.error(first);
+                more.iter().for_each(|line| voice.info(line));
+            }
+            ExitCode::from(FAILURE)
+        }
+    }
+}
+
+/// One line of an error is what the tool says; more are hints.
+type Lines = Vec<String>;
+
+fn one(line: impl Into<String>) -> Lines {
+    vec![line.into()]
+}
+
+fn act(asked: &Asked, voice: &Voice) -> Result<(), Lines> {
+    let began = Instant::now();
+    for idle in &asked.idle {
+        voice.info(&format!(
+            "the option --{idle} is a no-op. It only exists for compatibility with some debootstrap wrappers."
+        ));
+    }
+    if asked.simulate {
+        let has = |wanted: Stage| {
+            asked
+                .hooks
+                .iter()
+                .any(|hook| matches!(hook, HookWord::Command { stage, .. } if *stage == wanted))
+        };
+        for stage in Stage::ALL.into_iter().filter(|stage| has(*stage)) {
+            voice.warning(&format!(
+                "In dry-run mode, --{}-hook options have no effect",
+                stage.as_str()
+            ));
+        }
+    }
+    let request = request::read(asked, voice).map_err(one)?;
+    let (suite, rest) = match asked.operands.split_first() {
+        Some((suite, rest)) => (Some(suite.as_str()), rest),
+        None => {
+            voice.info("No SUITE specified, expecting sources.list on standard input");
+            (None, asked.operands.as_slice())
+        }
+    };
+    let (target, mirrors) = match rest.split_first() {
+        Some((target, mirrors)) => (target.as_str(), mirrors),
+        None => ("-", rest),
+    };
+    let spec = request::spec(asked, &request, suite, mirrors, voice).map_err(one)?;
+    let output = Output::choose(&asked.format, target, asked.simulate, voice).map_err(one)?;
+    let held = output.prepare(
+        asked.skip.iter().any(|skip| skip == "check/empty"),
+        asked.simulate,
+        voice,
+    );
+    let held = held.map_err(one)?;
+    let engine = making::open().map_err(|error| match error {
+        NotOpened::OnlyRoot(error) => {
+            let mut lines =
+                one("unable to pick chroot mode automatically (use --mode for manual selection)");
+            lines.push(making::line(&error));
+            lines.extend(error.hints());
+            lines
+        }
+        NotOpened::Failed(text) => one(text),
+    })?;
+    let failed = |error: EngineError| making::lines(&error);
+    let dry = if asked.simulate {
+        Dry::ReadOnly
+    } else {
+        Dry::MayCache
+    };
+    let plan = engine
+        .plan_image_by(&spec, Way::Whole, voice, dry)
+        .map_err(failed)?;
+    for package in &plan.lock().packages {
+        let line = format!("{} {} {}", package.name, package.version, package.arch);
+        if asked.simulate {
+            voice.info(&format!("would install {line}"));
+        } else {
+            voice.debug(&format!("chosen: {line}"));
+        }
+    }
+    if !asked.simulate {
+        let image = engine.image(&plan, voice).map_err(failed)?;
+        output
+            .write(held, &engine, image.digest(), voice)
+            .map_err(failed)?;
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    voice.info(&format!("success in {seconds:.4} seconds"));
+    Ok(())
+}

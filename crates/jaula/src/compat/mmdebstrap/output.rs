@@ -1,0 +1,272 @@
+//! Where mmdebstrap writes to, and as what.
+
+use super::voice::Voice;
+use crate::compat::making::reason;
+use jaula_engine::export::{DEVICES, Extra, ExtraKind, MixTarget, StreamOptions};
+use jaula_engine::{Engine, EngineError};
+use jaula_plan::names::Digest;
+use jaula_plan::step::Compression;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{BufWriter, IsTerminal};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// What is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Directory,
+    Tar(Compression),
+    Null,
+}
+
+/// The output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    format: Format,
+    /// None for standard output.
+    path: Option<PathBuf>,
+}
+
+/// What is held of an output from before anything is made until it is written.
+#[derive(Debug)]
+pub enum Held {
+    /// Nothing.
+    Nothing,
+    /// The archive's file, opened early so that a place that cannot be written is found early.
+    File(File),
+}
+
+/// /dev/null: its device number (null(4)).
+fn is_null(meta: &std::fs::Metadata) -> bool {
+    meta.file_type().is_char_device() && meta.rdev() == 0x103
+}
+
+/// How the name of an archive says it is compressed.
+fn compression(name: &str) -> Result<Option<Compression>, String> {
+    let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
+    if ends(&[".gz", "tgz", "taz"]) && name.contains('.') {
+        return Ok(Some(Compression::Gzip));
+    }
+    if ends(&[".xz", ".txz"]) {
+        return Ok(Some(Compression::Xz));
+    }
+    if ends(&[".zst"]) {
+        return Ok(Some(Compression::Zstd));
+    }
+    if ends(&[
+        ".Z", ".taZ", ".bz2", ".tbz", ".tbz2", ".tz2", ".lz", ".lzma", ".tlz", ".lzo", ".lz4",
+    ]) {
+        return Err(format!(
+            "cannot write {name}: archives are written plain or compressed by gzip, xz or zstd"
+        ));
+    }
+    Ok(name.ends_with(".tar").then_some(Compression::None))
+}
+
+impl Output {
+    /// Chooses by the words, and by what is there.
+    ///
+    /// # Errors
+    /// One line.
+    pub fn choose(
+        format: &str,
+        target: &str,
+        simulate: bool,
+        voice: &Voice,
+    ) -> Result<Self, String> {
+        let stdout = target == "-";
+        let path = match stdout {
+            true => {
+                if std::io::stdout().is_terminal() && !simulate {
+                    return Err("stdout is a an interactive tty".to_owned());
+                }
+                None
+            }
+            false => Some(resolve(Path::new(target)).ok_or_else(|| {
+                format!("unable to get absolute path of target directory {target}")
+            })?),
+        };
+        if path.as_deref() == Some(Path::new("/")) {
+            return Err("refusing to use the filesystem root as output directory".to_owned());
+        }
+        let meta = path.as_ref().and_then(|path| std::fs::metadata(path).ok());
+        let by_name = compression(target);
+        let format = match format {
+            "auto" => {
+                let chosen = if meta.as_ref().is_some_and(is_null) || stdout && stdout_is_null() {
+                    Format::Null
+                } else if meta.as_ref().is_some_and(std::fs::Metadata::is_dir) {
+                    Format::Directory
+                } else if let Some(compression) = by_name? {
+                    Format::Tar(compression)
+                } else if stdout || meta.as_ref().is_some_and(is_stream) {
+                    Format::Tar(Compression::None)
+                } else if target.ends_with(".squashfs")
+                    || target.ends_with(".sqfs")
+                    || target.ends_with(".ext2")
+                {
+                    return Err(image(target));
+                } else {
+                    Format::Directory
+                };
+                voice.info(&format!("automatically chosen format: {}", word(chosen)));
+                chosen
+            }
+            "directory" | "dir" => Format::Directory,
+            "tar" => Format::Tar(by_name?.unwrap_or_default()),
+            "null" => Format::Null,
+            _ => return Err(image(target)),
+        };
+        if stdout && format == Format::Directory {
+            return Err("the directory format is unable to write to standard output".to_owned());
+        }
+        if format == Format::Null && !stdout && target != "/dev/null" {
+            voice.info(&format!("ignoring target {target} with null format"));
+        }
+        Ok(Self { format, path })
+    }
+
+    /// Looks whether it can be written, and makes the place.
+    ///
+    /// # Errors
+    /// One line.
+    pub fn prepare(&self, occupied: bool, simulate: bool, voice: &Voice) -> Result<Held, String> {
+        let Some(path) = &self.path else {
+            return Ok(Held::Nothing);
+        };
+        let shown = path.display();
+        match self.format {
+            Format::Null => Ok(Held::Nothing),
+            Format::Tar(_) if simulate => {
+                if path.exists() {
+                    voice.info(&format!("not overwriting {shown} because in dry-run mode"));
+                }
+                Ok(Held::Nothing)
+            }
+            Format::Tar(_) => File::create(path)
+                .map(Held::File)
+                .map_err(|error| format!("cannot open {shown} for writing: {}", reason(&error))),
+            Format::Directory => {
+                if path.exists() {
+                    if !path.is_dir() {
+                        return Err(format!("{shown} exists and is not a directory"));
+                    }
+                    if occupied {
+                        voice.info("skipping check/empty as requested");
+                    } else {
+                        empty(path)?;
+                    }
+                } else {
+                    std::fs::create_dir_all(path)
+                        .map_err(|error| format!("cannot create {shown}: {}", reason(&error)))?;
+                }
+                Ok(Held::Nothing)
+            }
+        }
+    }
+
+    /// Writes the image.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub fn write(
+        &self,
+        held: Held,
+        engine: &Engine,
+        image: &Digest,
+        voice: &Voice,
+    ) -> Result<(), EngineError> {
+        let options = |compression| StreamOptions {
+            compression,
+            newest: std::env::var("SOURCE_DATE_EPOCH")
+                .ok()
+                .and_then(|text| text.parse().ok()),
+            devices: true,
+        };
+        match (self.format, held, &self.path) {
+            (Format::Null, ..) => Ok(()),
+            (Format::Tar(compression), Held::File(file), _) => {
+                voice.info("creating tarball...");
+                let out = BufWriter::with_capacity(256 << 10, file);
+                engine.stream(image, options(compression), out, voice)?;
+                voice.info("done");
+                Ok(())
+            }
+            (Format::Tar(compression), Held::Nothing, _) => {
+                voice.info("creating tarball...");
+                let out = BufWriter::with_capacity(256 << 10, std::io::stdout().lock());
+                engine.stream(image, options(compression), out, voice)?;
+                voice.info("done");
+                Ok(())
+            }
+            (Format::Directory, _, Some(path)) => {
+                let target = MixTarget {
+                    path: path.clone(),
+                    mixed: true,
+                    usable: false,
+                    extras: devices(),
+                };
+                engine.mix(&engine.plan_mix(Some(image), &target)?, voice)
+            }
+            (Format::Directory, _, None) => Ok(()),
+        }
+    }
+}
+
+fn devices() -> Vec<Extra> {
+    let node = |(name, node): (&str, (u32, u32))| Extra {
+        path: format!("dev/{name}").into(),
+        what: ExtraKind::Device { node },
+        replaces: false,
+    };
+    DEVICES.into_iter().map(node).collect()
+}
+
+fn word(format: Format) -> &'static str {
+    match format {
+        Format::Directory => "directory",
+        Format::Tar(_) => "tar",
+        Format::Null => "null",
+    }
+}
+
+fn image(target: &str) -> String {
+    format!("cannot write {target}: images of file systems are written by jaula build -o {target}")
+}
+
+fn is_stream(meta: &std::fs::Metadata) -> bool {
+    meta.file_type().is_fifo() || meta.file_type().is_char_device()
+}
+
+fn stdout_is_null() -> bool {
+    std::fs::metadata("/proc/self/fd/1").is_ok_and(|meta| is_null(&meta))
+}
+
+/// The path without links on the way; the last part need not be there.
+fn resolve(path: &Path) -> Option<PathBuf> {
+    if let Ok(real) = std::fs::canonicalize(path) {
+        return Some(real);
+    }
+    let absolute = std::path::absolute(path).ok()?;
+    let there = absolute.ancestors().find(|path| path.exists())?;
+    let rest = absolute.strip_prefix(there).ok()?;
+    Some(std::fs::canonicalize(there).ok()?.join(rest))
+}
+
+/// A directory may hold an empty `lost+found`, as every new ext file system does.
+fn empty(path: &Path) -> Result<(), String> {
+    let shown = path.display();
+    let cannot = |error: std::io::Error| format!("Can't opendir({shown}): {}", reason(&error));
+    for entry in std::fs::read_dir(path).map_err(cannot)? {
+        let name = entry.map_err(cannot)?.file_name();
+        let inner = path.join(&name);
+        if name != OsStr::new("lost+found") || !inner.is_dir() {
+            return Err(format!("{shown} is not empty"));
+        }
+        if std::fs::read_dir(&inner).is_ok_and(|mut entries| entries.next().is_some()) {
+            return Err(format!("{shown} contains a non-empty lost+found directory"));
+        }
+    }
+    Ok(())
+}
