@@ -343,7 +343,7 @@ fn act(asked: &Asked, voice: &Voice) -> Result<(), Lines> {
         path: target,
         mixed: true,
         usable: making::is_root(),
-        extras: extras(asked, voice),
+        extras: extras(asked, &spec, voice),
     };
     let mix = engine
         .plan_mix(Some(image.digest()), &mixing)
@@ -466,7 +466,8 @@ fn keyring(asked: &Asked, relative: &Relative) -> Result<Option<PathBuf>, Lines>
     }
 }
 
-fn extras(asked: &Asked, voice: &Voice) -> Vec<Extra> {
+fn extras(asked: &Asked, spec: &ImageSpec, voice: &Voice) -> Vec<Extra> {
+    let mirror = spec.options.sources.mirror.clone().unwrap_or_default();
     let file = |path: &str, mode: u32, content: &str, replaces: bool| Extra {
         path: path.into(),
         what: ExtraKind::File {
@@ -476,6 +477,12 @@ fn extras(asked: &Asked, voice: &Voice) -> Vec<Extra> {
         replaces,
     };
     let mut extras = vec![
+        file(
+            "etc/apt/sources.list",
+            0o644,
+            &format!("deb {mirror} {} main\n", asked.suite),
+            true,
+        ),
         file("etc/hosts", 0o644, "127.0.0.1 localhost\n", false),
         file("var/log/bootstrap.log", 0o600, &voice.state().log, true),
     ];

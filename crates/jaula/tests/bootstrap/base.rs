@@ -363,3 +363,170 @@ fn packages_alone_as_names_as_files_and_as_an_archive() {
         assert_eq!(names_in(&work.join("full")), ["file"]);
     });
 }
+
+#[test]
+fn a_second_stage_finishes_what_was_unpacked_only() {
+    let mirror = match bookworm("amd64", Variant::Minbase) {
+        Ok(mirror) => mirror,
+        Err(reason) => skip!("{reason}"),
+    };
+    everyone(|user| {
+        let address = address(&mirror);
+        let words = [
+            "debootstrap",
+            "--foreign",
+            "--variant=minbase",
+            "bookworm",
+            "f",
+            &address,
+        ];
+        let ran = compat(user, &words).expect(0);
+        assert!(!ran.stdout.contains("Configuring"), "{}", ran.stdout);
+        let root = user.place.work().join("f");
+        let notes = names_in(&root.join("debootstrap"));
+        for note in [
+            "arch",
+            "base",
+            "debootstrap",
+            "debpaths",
+            "deburis",
+            "mirror",
+            "required",
+            "suite",
+            "variant",
+        ] {
+            assert!(notes.contains(&note.to_owned()), "{notes:?}");
+        }
+        let unpacked = |(_, state): &(String, String)| state == "install ok unpacked";
+        assert!(installed(&root).iter().all(unpacked));
+        let ran = if user.who == Who::Root {
+            // The tree's own shell does it, where no jaula is.
+            let script = "exec chroot f /debootstrap/debootstrap --second-stage";
+            let words = ["--mount", "--propagation=private", "sh", "-c", script];
+            let output = user.other("unshare", &words).output().expect("a shell");
+            assert!(output.status.success(), "{output:?}");
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        } else {
+            let target = root.display().to_string();
+            let words = [
+                "debootstrap",
+                "--second-stage",
+                "--second-stage-target",
+                &target,
+            ];
+            compat(user, &words).expect(0).stdout
+        };
+        assert!(
+            ran.ends_with("I: Base system installed successfully.\n"),
+            "{ran}"
+        );
+        assert!(
+            installed(&root)
+                .iter()
+                .all(|(_, state)| state == "install ok installed")
+        );
+        assert!(!root.join("debootstrap").exists() && !root.join("var/lib/jaula").exists());
+    });
+}
+
+#[test]
+fn mmdebstrap_makes_a_tree_an_archive_and_nothing() {
+    let mirror = match bookworm("amd64", Variant::Minbase) {
+        Ok(mirror) => mirror,
+        Err(reason) => skip!("{reason}"),
+    };
+    everyone(|user| {
+        let address = address(&mirror);
+        let keyring = format!("--keyring={}", mirror.join("keyring.gpg").display());
+        let work = user.place.work();
+        let line = format!("deb {address} bookworm main");
+        let hook = "--customize-hook=echo made >\"$1/etc/made\"";
+        let words = [
+            "mmdebstrap",
+            "--variant=apt",
+            &keyring,
+            hook,
+            "bookworm",
+            "tree",
+            &line,
+        ];
+        let ran = compat(user, &words).expect(0);
+        let says = |text: &str| assert!(ran.stderr.contains(text), "{}", ran.stderr);
+        says("I: automatically chosen format: directory\n");
+        says("I: success in ");
+        assert_eq!(
+            fs::read_to_string(work.join("tree/etc/made")).expect("the hook's"),
+            "made\n"
+        );
+        let list = fs::read_to_string(work.join("tree/etc/apt/sources.list")).expect("sources");
+        assert_eq!(list, format!("{line}\n"));
+        let again = compat(user, &words);
+        assert_eq!(
+            (again.code, again.stderr.lines().last()),
+            (
+                25,
+                Some(&*format!("E: {} is not empty", work.join("tree").display()))
+            )
+        );
+
+        let words = [
+            "mmdebstrap",
+            "-q",
+            "--variant=apt",
+            &keyring,
+            hook,
+            "bookworm",
+            "t.tar.zst",
+            &address,
+        ];
+        let ran = compat(user, &words).expect(0);
+        assert_eq!(ran.stderr, "");
+        let archive = work.join("t.tar.zst").display().to_string();
+        let listed = user.other("tar", &["-tf", &archive]).output().expect("tar");
+        let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+        for name in ["./", "./dev/null", "./etc/made", "./usr/bin/apt"] {
+            assert_eq!(
+                listed.lines().filter(|line| *line == name).count(),
+                1,
+                "{name}"
+            );
+        }
+        // Nothing is made where nothing is asked to be made, and words that make no sense are told so.
+        let words = [
+            "mmdebstrap",
+            "--simulate",
+            "--variant=apt",
+            &keyring,
+            "bookworm",
+            "dry.tar",
+            &address,
+        ];
+        compat(user, &words).expect(0);
+        assert!(!work.join("dry.tar").exists());
+        let refused = |words: &[&str], says: &str| {
+            let ran = compat(user, &[&["mmdebstrap"], words].concat()).expect(25);
+            assert_eq!(ran.stderr.lines().last(), Some(&*format!("E: {says}")));
+        };
+        refused(&["bookworm", "x", "nonsense"], "invalid mirror: nonsense");
+        refused(
+            &["bookworm", "/"],
+            "refusing to use the filesystem root as output directory",
+        );
+        refused(
+            &["--mode=odd", "bookworm"],
+            "invalid mode. Choose from auto, root, unshare, fakechroot, chrootless",
+        );
+        refused(
+            &["--format=odd", "bookworm"],
+            "invalid format. Choose from auto, directory, tar, squashfs, ext2, null",
+        );
+        refused(
+            &["--keyring=/no/such", "bookworm"],
+            "keyring \"/no/such\" does not exist",
+        );
+        refused(
+            &["--format=dir", "bookworm", "-", &address],
+            "the directory format is unable to write to standard output",
+        );
+    });
+}

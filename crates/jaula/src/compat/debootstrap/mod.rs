@@ -10,8 +10,9 @@ use super::Face;
 use super::making::{self, NotOpened};
 use super::tool;
 use jaula_engine::export::{DEVICES, Extra, ExtraKind, MixTarget};
-use jaula_engine::image::{Collection, Way};
+use jaula_engine::image::{Collection, FinishSpec, Way};
 use jaula_engine::{Dry, Engine, EngineError, ImagePlan};
+use jaula_plan::spec::rootfs::Reference;
 use jaula_plan::step::Compression;
 use options::{Asked, Stop, Work};
 use request::Request;
@@ -91,10 +92,6 @@ fn act(asked: &Asked, voice: &mut Voice, name: &str) -> Result<(), Said> {
             return Err(());
         }
     };
-    if asked.work == Work::Foreign {
-        voice.error("--foreign is not there yet");
-        return Err(());
-    }
     let relative = request::family(asked, voice)?;
     voice.aside = asked.work == Work::PrintDebs;
     if let Some(path) = &asked.tarball {
@@ -147,10 +144,15 @@ fn second_stage(asked: &Asked, voice: &Voice) -> Result<(), Said> {
             voice.error("debootstrap can only run as root");
             return Err(());
         }
-        Err(NotOpened::Failed(text)) => return Err(voice.error(&text)),
+        Err(NotOpened::Failed(text)) => {
+            voice.error(&text);
+            return Err(());
+        }
     };
-    voice.error("--second-stage-target is not there yet");
-    let done: Result<(), EngineError> = Ok(());
+    let spec = FinishSpec::Reference(Reference::Directory(dir.clone()));
+    let done = engine
+        .plan_finish(&spec)
+        .and_then(|plan| engine.finish(&plan, &[], voice));
     done.map_err(|error| failed(making::lines(&error)))?;
     voice.finish();
     if !asked.keep && dir.join("debootstrap").is_dir() {
@@ -318,6 +320,7 @@ fn places_own(request: &Request) -> Vec<Extra> {
             }
         })
         .collect();
+    extras.push(sources_list(request));
     extras.push(text("etc/fstab", "# UNCONFIGURED FSTAB FOR BASE SYSTEM\n"));
     extras.push(extra(
         "etc/localtime",
@@ -333,6 +336,30 @@ fn places_own(request: &Request) -> Vec<Extra> {
         extras.push(extra(&format!("dev/{name}"), ExtraKind::Device { node }));
     }
     extras
+}
+
+/// One line a suite, as plain as the tool writes it.
+fn sources_list(request: &Request) -> Extra {
+    let sources = &request.spec.options.sources;
+    let components: Vec<String> = match &request.spec.options.settings.sources_list {
+        // Of an archive of packages the request itself is no source.
+        Some(list) => {
+            return Extra {
+                replaces: true,
+                ..text("etc/apt/sources.list", list)
+            };
+        }
+        None => sources.components.iter().map(ToString::to_string).collect(),
+    };
+    let suites = std::iter::once(request.relative.suite.clone())
+        .chain(sources.extra_suites.iter().map(ToString::to_string));
+    let list: String = suites
+        .map(|suite| format!("deb {} {suite} {}\n", request.mirror, components.join(" ")))
+        .collect();
+    Extra {
+        replaces: true,
+        ..text("etc/apt/sources.list", &list)
+    }
 }
 
 fn log(voice: &Voice) -> Extra {

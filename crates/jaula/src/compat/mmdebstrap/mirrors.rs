@@ -22,31 +22,33 @@ pub struct Asked<'a> {
     pub outdated: bool,
 }
 
+/// Where packages come from, and what is told of it in the tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mirrors {
+    /// The sources.
+    pub sources: SourceOptions,
+    /// The text of the tree's `sources.list`, where all of it was given as lines.
+    pub list: Option<String>,
+}
+
 /// The sources.
 ///
 /// # Errors
 /// One line, in the tool's words where it has some.
-pub fn sources(
-    asked: &Asked<'_>,
-    mirrors: &[String],
-    voice: &Voice,
-) -> Result<SourceOptions, String> {
-    let mut repositories = Vec::new();
+pub fn sources(asked: &Asked<'_>, mirrors: &[String], voice: &Voice) -> Result<Mirrors, String> {
+    let mut given = Given::default();
     if asked.suite.is_none() {
-        repositories.extend(standard_input(voice)?);
+        standard_input(&mut given, voice)?;
     }
     for mirror in mirrors {
         if mirror == "-" {
-            repositories.extend(standard_input(voice)?);
+            standard_input(&mut given, voice)?;
         } else if mirror.starts_with("deb ") || mirror.starts_with("deb-src ") {
-            repositories.extend(read(mirror, Form::Lines, "the mirror")?);
+            given.read(mirror, Form::Lines, "the mirror")?;
         } else if mirror.contains("://") {
-            repositories.push(Repository {
-                uri: mirror.trim_end_matches('/').to_owned(),
-                suites: asked.suite.iter().map(ToString::to_string).collect(),
-                components: asked.components.to_vec(),
-                ..Repository::default()
-            });
+            let (suite, components) = (asked.suite.unwrap_or_default(), asked.components.join(" "));
+            let line = format!("deb {mirror} {suite} {components}");
+            given.read(&line, Form::Lines, "the mirror")?;
         } else if Path::new(mirror).is_file() {
             let path = Path::new(mirror);
             let file = std::fs::File::open(path)
@@ -61,12 +63,16 @@ pub fn sources(
                 Some("sources") => Form::Stanzas,
                 _ => guess(&text)?,
             };
-            repositories.extend(read(&text, form, mirror)?);
+            given.read(&text, form, mirror)?;
         } else if !mirror.is_empty() {
             return Err(format!("invalid mirror: {mirror}"));
         }
     }
     let none_asked = mirrors.is_empty() && asked.suite.is_some();
+    let Given {
+        mut repositories,
+        list,
+    } = given;
     if repositories.is_empty() && !none_asked {
         voice.warning("empty apt sources.list");
     }
@@ -78,23 +84,59 @@ pub fn sources(
             repository.check_valid_until = false;
         }
     }
-    Ok(SourceOptions {
-        components: Vec::new(),
-        keyrings: asked.keyrings.to_vec(),
-        only_repositories: !none_asked,
-        repositories,
-        ..SourceOptions::default()
+    Ok(Mirrors {
+        sources: SourceOptions {
+            components: Vec::new(),
+            keyrings: asked.keyrings.to_vec(),
+            only_repositories: !none_asked,
+            repositories,
+            ..SourceOptions::default()
+        },
+        list: list.filter(|_| !none_asked),
     })
 }
 
-fn standard_input(voice: &Voice) -> Result<Vec<Repository>, String> {
+/// What was read so far.
+struct Given {
+    repositories: Vec<Repository>,
+    /// The lines, as long as there are only lines.
+    list: Option<String>,
+}
+
+impl Default for Given {
+    fn default() -> Self {
+        Self {
+            repositories: Vec::new(),
+            list: Some(String::new()),
+        }
+    }
+}
+
+impl Given {
+    /// Reads a text of sources.list(5).
+    fn read(&mut self, text: &str, form: Form, name: &str) -> Result<(), String> {
+        for entry in entries(text, form, Reading::Request) {
+            let entry = entry.map_err(|error| format!("{name}: {error}"))?;
+            if entry.binary {
+                self.repositories.extend(entry.repositories);
+            }
+        }
+        match (&mut self.list, form) {
+            (Some(list), Form::Lines) => list.push_str(&format!("{}\n", text.trim_end())),
+            _ => self.list = None,
+        }
+        Ok(())
+    }
+}
+
+fn standard_input(given: &mut Given, voice: &Voice) -> Result<(), String> {
     voice.info("reading sources.list from standard input...");
     let text = text(std::io::stdin(), "standard input")?;
     if text.is_empty() {
         voice.warning("sources.list from standard input is empty");
-        return Ok(Vec::new());
+        return Ok(());
     }
-    read(&text, guess(&text)?, "standard input")
+    given.read(&text, guess(&text)?, "standard input")
 }
 
 fn text(from: impl Read, name: &str) -> Result<String, String> {
@@ -119,13 +161,4 @@ fn guess(text: &str) -> Result<Form, String> {
         }
     }
     Err("cannot determine sources.list format".to_owned())
-}
-
-fn read(text: &str, form: Form, name: &str) -> Result<Vec<Repository>, String> {
-    let mut repositories = Vec::new();
-    for entry in entries(text, form, Reading::Request) {
-        let entry = entry.map_err(|error| format!("{name}: {error}"))?;
-        repositories.extend(entry.repositories.into_iter().filter(|_| entry.binary));
-    }
-    Ok(repositories)
 }

@@ -1,7 +1,7 @@
 //! From mmdebstrap's words to what the engine is asked for.
 
 use super::hooks::{self, Told};
-use super::mirrors;
+use super::mirrors::{self, Mirrors};
 use super::options::{Asked, Loudness};
 use super::voice::Voice;
 use crate::compat::debootstrap::own_arch;
@@ -243,7 +243,7 @@ pub fn spec(
         keyrings: &request.keyrings,
         outdated: says_no(&apt, "acquire::check-valid-until"),
     };
-    let mut sources = mirrors::sources(&sources, mirrors, voice)?;
+    let Mirrors { mut sources, list } = mirrors::sources(&sources, mirrors, voice)?;
     if !sources.only_repositories {
         sources.components = asked
             .components
@@ -283,6 +283,7 @@ pub fn spec(
             settings: Settings {
                 apt_options: apt,
                 dpkg_options: dpkg,
+                sources_list: list,
                 ..Settings::default()
             },
             hooks,
