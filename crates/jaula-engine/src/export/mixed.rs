@@ -138,7 +138,11 @@ impl Engine {
             let tree = Dir::open(image.root())
                 .at("open", image.root())
                 .map_err(ExportError::from)?;
-            clashes(&tree, &place, &target.path)?;
+            let ours = |path: &Path| {
+                let mut extras = target.extras.iter().filter(|extra| extra.replaces);
+                extras.any(|extra| extra.path == path)
+            };
+            clashes(&tree, &place, &target.path, Path::new(""), &ours)?;
         }
         Ok(MixPlan { image, target })
     }
@@ -244,24 +248,31 @@ fn alike(tree: &Dir, place: &Dir, name: &OsStr, kinds: (Kind, Kind)) -> bool {
     }
 }
 
-/// Refuses what both have and only one can keep.
-fn clashes(tree: &Dir, place: &Dir, path: &Path) -> Result<(), ExportError> {
-    for (name, _) in tree.entries().at("list", path)? {
-        let path = path.join(&name);
+/// Refuses what both have and only one can keep. What an extra replaces does not come to be where something is.
+fn clashes(
+    tree: &Dir,
+    place: &Dir,
+    top: &Path,
+    inner: &Path,
+    replaced: &dyn Fn(&Path) -> bool,
+) -> Result<(), ExportError> {
+    for (name, _) in tree.entries().at("list", top.join(inner))? {
+        let inner = inner.join(&name);
+        let path = top.join(&inner);
         let there = match place.meta(&name) {
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
             other => other.at("look at", &path)?.kind,
         };
         let ours = tree.meta(&name).at("look at", &path)?.kind;
+        if replaced(&inner) {
+            continue;
+        }
         if !alike(tree, place, &name, (ours, there)) {
             return Err(ExportError::Clash { path });
         }
         if ours == Kind::Directory {
-            clashes(
-                &below(tree, &name, &path)?,
-                &below(place, &name, &path)?,
-                &path,
-            )?;
+            let (tree, place) = (below(tree, &name, &path)?, below(place, &name, &path)?);
+            clashes(&tree, &place, top, &inner, replaced)?;
         }
     }
     Ok(())
@@ -434,10 +445,13 @@ fn add(part: &Part, place: &Dir, extra: &Extra) -> Result<bool, ExportError> {
             Err(error) => return Err(error).at("open", &shown)?,
         };
     }
-    if there.is_some_and(|dir| dir.meta(&name).is_ok()) {
-        return Ok(true);
-    }
+    let taken = there.is_some_and(|dir| dir.meta(&name).is_ok());
     match dir.meta(&name) {
+        Ok(meta) if taken && extra.replaces && meta.kind != Kind::Directory => {
+            dir.unlink(&name).at("replace", &shown)?;
+            return Ok(true);
+        }
+        _ if taken => return Ok(true),
         Ok(_) if !extra.replaces => return Ok(true),
         Ok(meta) if meta.kind != Kind::Directory => dir.unlink(&name).at("replace", &shown)?,
         _ => {}
