@@ -10,8 +10,8 @@ mod device_table;
 pub mod getopt;
 pub mod lsns;
 mod making;
-mod multistrap;
 mod mmdebstrap;
+mod multistrap;
 mod nsenter;
 pub mod signals;
 pub mod smartcols;
@@ -49,8 +49,8 @@ pub const FACES: &[Face] = &[
         of: "util-linux 2.38 to 2.41",
         run: lsns::run,
     },
-    multistrap::FACE,
     mmdebstrap::FACE,
+    multistrap::FACE,
     nsenter::FACE,
     unshare::FACE,
 ];
