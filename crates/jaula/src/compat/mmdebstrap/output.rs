@@ -8,7 +8,7 @@ use jaula_plan::names::Digest;
 use jaula_plan::step::Compression;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{BufWriter, IsTerminal};
+use std::io::BufWriter;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -78,7 +78,8 @@ impl Output {
         let stdout = target == "-";
         let path = match stdout {
             true => {
-                if std::io::stdout().is_terminal() && !simulate {
+                let [_, terminal, _] = crate::output::terminals();
+                if terminal && !simulate {
                     return Err("stdout is a an interactive tty".to_owned());
                 }
                 None
@@ -195,7 +196,7 @@ impl Output {
             }
             (Format::Tar(compression), Held::Nothing, _) => {
                 voice.info("creating tarball...");
-                let out = BufWriter::with_capacity(256 << 10, std::io::stdout().lock());
+                let out = crate::output::stdout_writer();
                 engine.stream(image, options(compression), out, voice)?;
                 voice.info("done");
                 Ok(())
