@@ -40,6 +40,9 @@ pub enum EngineError {
     /// Making an image from packages.
     #[error(transparent)]
     Build(#[from] BuildError),
+    /// Packages of a jail.
+    #[error(transparent)]
+    Pkg(#[from] crate::pkg::PkgError),
     /// A recipe or its lock.
     #[error(transparent)]
     Recipe(#[from] crate::recipe::RecipeFileError),
@@ -123,6 +126,7 @@ impl EngineError {
             Self::Build(error) => error.kind(),
             Self::Recipe(error) => error.kind(),
             Self::Collection(_) => Kind::User,
+            Self::Pkg(error) => error.kind(),
             Self::Export(error) => error.kind(),
             Self::Import(error) => error.kind(),
             Self::Named(error) => error.kind(),
@@ -195,6 +199,7 @@ impl EngineError {
             Self::Build(error) => error.hints(),
             Self::Recipe(error) => error.hints(),
             Self::Collection(_) => Vec::new(),
+            Self::Pkg(error) => error.hints(),
             Self::Export(error) => error.hints(),
             Self::Import(error) => error.hints(),
             _ => Vec::new(),

@@ -25,6 +25,7 @@ pub mod links;
 pub mod named;
 pub mod namespaces;
 pub mod outcome;
+pub mod pkg;
 pub mod plan;
 pub mod probe;
 pub mod processes;

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use std::fmt;
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// Recipes that extend each other, at most.
 const DEPTH: usize = 16;
@@ -145,7 +145,7 @@ pub fn load(path: &Path) -> Result<Loaded, RecipeFileError> {
         let real = std::fs::canonicalize(&path).map_err(failed)?;
         if met.contains(&real) || met.len() >= DEPTH {
             let place = place.unwrap_or_else(|| Place {
-                file: Rc::from(path.as_path()),
+                file: Arc::from(path.as_path()),
                 line: 1,
                 column: 1,
             });

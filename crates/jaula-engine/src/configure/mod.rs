@@ -290,7 +290,7 @@ impl<'a> Log<'a> {
         Some((package.to_owned(), code.parse().ok()?))
     }
 
-    fn failed(&self) -> Option<(String, String)> {
+    pub(crate) fn failed(&self) -> Option<(String, String)> {
         self.failed.clone()
     }
 

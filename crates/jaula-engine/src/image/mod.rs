@@ -34,6 +34,7 @@ mod origin;
 mod plan;
 mod release;
 mod settings;
+mod repositories;
 mod solve;
 mod solved;
 #[cfg(test)]
@@ -51,3 +52,4 @@ pub use locked::plan_locked;
 pub use mismatch::Mismatch;
 pub use origin::Origin;
 pub use plan::{Base, Host, ImagePlan, PlannedPackage, Way, apt_facts, plan};
+pub use repositories::Repositories;

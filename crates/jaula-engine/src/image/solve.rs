@@ -26,7 +26,7 @@ fn variant(asked: Asked) -> Variant {
 }
 
 /// The policy of the preferences of a request, in the order in which APT would read them from `preferences.d`.
-fn policy(given: &[Given], native: &str) -> Result<Policy, BuildError> {
+pub(super) fn policy(given: &[Given], native: &str) -> Result<Policy, BuildError> {
     let mut given: Vec<&Given> = given.iter().collect();
     given.sort_by(|a, b| a.name.cmp(&b.name));
     let mut files = Vec::new();
@@ -42,7 +42,7 @@ fn policy(given: &[Given], native: &str) -> Result<Policy, BuildError> {
 }
 
 /// What pins look at in an index of a suite.
-fn facts(suite: &Suite, index: usize) -> ReleaseFacts {
+pub(super) fn facts(suite: &Suite, index: usize) -> ReleaseFacts {
     let facts = &suite.facts;
     ReleaseFacts {
         archive: facts.suite.clone(),

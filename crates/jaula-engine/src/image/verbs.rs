@@ -18,7 +18,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 impl Engine {
     /// Who fetches for a request.
-    fn client(&self, asked: &SourceOptions) -> Result<Client, BuildError> {
+    pub(crate) fn client(&self, asked: &SourceOptions) -> Result<Client, BuildError> {
         let config = self.config();
         let apt = AptConfig::read();
         let settings = Settings {

@@ -53,7 +53,7 @@ impl View {
 }
 
 /// The jail as a copy sees it.
-struct Inside<'a> {
+pub(super) struct Inside<'a> {
     name: &'a JailName,
     view: View,
     /// Whoever is root of it, as this process numbers users and groups.
@@ -61,8 +61,13 @@ struct Inside<'a> {
 }
 
 impl Inside<'_> {
+    /// Its root.
+    pub(super) fn root(&self) -> &Dir {
+        self.view.root()
+    }
+
     /// A path of the jail as errors show it.
-    fn shown(&self, path: &Path) -> PathBuf {
+    pub(super) fn shown(&self, path: &Path) -> PathBuf {
         let mut shown = OsString::from(format!("{}:", self.name));
         shown.push(path);
         shown.into()
@@ -74,7 +79,7 @@ type Prepare = Option<fn() -> Result<(), String>>;
 
 /// Calls a function where the jail can be seen: in this process when it does not run, else in a child that has joined
 /// it, and which the jail's own processes neither see nor reach.
-fn inside(
+pub(super) fn inside(
     store: &Store,
     record: &Record,
     prepare: Prepare,

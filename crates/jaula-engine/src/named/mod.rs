@@ -9,12 +9,14 @@
 mod copy;
 mod error;
 mod exec;
+mod look;
 mod record;
 
 pub use copy::{copy_in, copy_out};
 pub use error::NamedError;
 pub(crate) use exec::chain;
 pub use exec::{Session, join};
+pub use look::{Files, look};
 pub use record::{
     Keeper, Record, Running, jail_dir, record, records, run_path, running, stale_runs,
 };

@@ -5,6 +5,7 @@ pub mod archive;
 pub mod control;
 pub mod copyright;
 pub mod dpkg;
+pub mod installed;
 pub mod packages;
 pub mod preferences;
 pub mod relation;

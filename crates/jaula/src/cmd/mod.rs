@@ -13,6 +13,7 @@ pub mod gc;
 pub mod help;
 pub mod image;
 pub mod kill;
+pub mod locale;
 pub mod lock;
 pub mod logs;
 pub mod ls;
@@ -20,6 +21,7 @@ pub mod man;
 pub mod new;
 pub mod ns;
 pub mod outputs;
+pub mod pkg;
 pub mod ps;
 pub mod recover;
 pub mod rm;
@@ -179,6 +181,36 @@ pub const VERBS: &[Verb] = &[
         run: outputs::diff,
     },
     Verb {
+        name: "locale",
+        command: locale::command,
+        run: locale::run,
+    },
+    Verb {
+        name: "pkg install",
+        command: pkg::install_command,
+        run: pkg::install,
+    },
+    Verb {
+        name: "pkg remove",
+        command: pkg::remove_command,
+        run: pkg::remove,
+    },
+    Verb {
+        name: "pkg upgrade",
+        command: pkg::upgrade_command,
+        run: pkg::upgrade,
+    },
+    Verb {
+        name: "pkg ls",
+        command: pkg::ls_command,
+        run: pkg::ls,
+    },
+    Verb {
+        name: "pkg search",
+        command: pkg::search_command,
+        run: pkg::search,
+    },
+    Verb {
         name: "lock show",
         command: lock::show_command,
         run: lock::show,
@@ -253,6 +285,7 @@ pub const VERBS: &[Verb] = &[
 /// The verbs that stand in a group, with what the group is about.
 pub const GROUPS: &[(&str, &str)] = &[
     ("image", "Images of the store"),
+    ("pkg", "Packages of a named jail"),
     (
         "lock",
         "Locks of recipes: which packages a build takes, to the byte",

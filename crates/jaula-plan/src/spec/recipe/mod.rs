@@ -21,14 +21,14 @@ use keys::{Keys, as_text, beside, named};
 use schema::{STAGES, USED};
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 use tree::{Node, Table, Value};
 
 /// Where something stands in a recipe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// The file.
-    pub file: Rc<Path>,
+    pub file: Arc<Path>,
     /// From 1.
     pub line: usize,
     /// In characters, from 1.

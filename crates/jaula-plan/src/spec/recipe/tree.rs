@@ -5,7 +5,7 @@ use super::schema::{Key, Kind, RECIPE};
 use super::{Place, RecipeError, What};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};
 
@@ -51,7 +51,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Table, RecipeError> {
 }
 
 struct Reader<'t> {
-    file: Rc<Path>,
+    file: Arc<Path>,
     text: &'t str,
 }
 
@@ -62,7 +62,7 @@ impl Reader<'_> {
         let start = before.rfind('\n').map_or(0, |end| end + 1);
         let column = before.get(start..).unwrap_or_default().chars().count() + 1;
         Place {
-            file: Rc::clone(&self.file),
+            file: Arc::clone(&self.file),
             line,
             column,
         }

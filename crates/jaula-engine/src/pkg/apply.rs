@@ -1,0 +1,418 @@
+//! Doing it: package files fetched and checked here, handed to the jail's own dpkg as open descriptors.
+
+use super::plan::{PkgPlan, Taken};
+use super::{PkgError, PkgTarget};
+use crate::configure::{self, Log};
+use crate::engine::Engine;
+use crate::error::{At, EngineError};
+use crate::event::{Event, Observer, Phase};
+use crate::fetch::{Wanted, download_all};
+use crate::image::BuildError;
+use crate::outcome::{Io, Status};
+use crate::spec::{ExecSpec, GuardSpec};
+use jaula_plan::spec::jail::{Changes, JailSpec, RootSpec, Terminal};
+use jaula_repo::hex;
+use sha2::{Digest, Sha256};
+use std::ffi::OsString;
+use std::fs::{File, Permissions};
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::time::Instant;
+
+/// Runs what its arguments say: `states FD`, then any number of `unpack COUNT FILE…`, `configure COUNT PACKAGE…`,
+/// `remove COUNT PACKAGE…`, `purge COUNT PACKAGE…`, `pending`. Services are kept from starting meanwhile
+/// (invoke-rc.d(8)); what one that was killed left of that is taken away first. No argument is ever read as a script.
+const DRIVER: &str = r#"
+set -f
+guard=/usr/sbin/policy-rc.d
+mine=no
+end() {
+    if [ "$mine" = yes ]; then rm -f "$guard"; mine=no; fi
+}
+trap end EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+if [ -f "$guard" ] && [ ! -L "$guard" ]; then
+    case $(cat "$guard") in
+        *'# while jaula changes packages'*) rm -f "$guard" ;;
+    esac
+fi
+if [ -d /usr/sbin ] && [ ! -e "$guard" ] && [ ! -L "$guard" ]; then
+    mine=yes
+    printf '#!/bin/sh\n# while jaula changes packages\nexit 101\n' >"$guard" && chmod 755 "$guard" || exit 98
+fi
+while [ "$#" -gt 0 ]; do
+    verb=$1
+    shift
+    case $verb in
+        states)
+            if [ -d /var/lib/apt ]; then
+                cat "/proc/self/fd/$1" >/var/lib/apt/extended_states.new || exit 98
+                mv -f /var/lib/apt/extended_states.new /var/lib/apt/extended_states || exit 98
+            fi
+            shift
+            continue ;;
+        pending)
+            dpkg --force-confdef --force-confold --configure --pending || exit "$?"
+            continue ;;
+    esac
+    count=$1
+    shift
+    list=
+    while [ "$count" -gt 0 ]; do
+        list="$list $1"
+        shift
+        count=$((count - 1))
+    done
+    case $verb in
+        unpack) dpkg --force-confdef --force-confold --auto-deconfigure --no-triggers --unpack $list ;;
+        configure) dpkg --force-confdef --force-confold --no-triggers --configure $list ;;
+        remove) dpkg --no-triggers --remove $list ;;
+        purge) dpkg --no-triggers --purge $list ;;
+        *) exit 97 ;;
+    esac || exit "$?"
+done
+"#;
+
+/// The least number of a descriptor that is lent: scripts use those below for themselves, debconf(7) number 3.
+const FIRST: i32 = 100;
+/// Package files that are open at once; processes may usually have 1024.
+const AT_ONCE: usize = 400;
+
+/// What one run of the driver is told.
+#[derive(Default)]
+struct Words {
+    words: Vec<OsString>,
+    lent: Vec<OwnedFd>,
+}
+
+impl Words {
+    fn say(&mut self, verb: &str, list: &[String]) {
+        if list.is_empty() {
+            return;
+        }
+        self.words.push(verb.into());
+        self.words.push(list.len().to_string().into());
+        self.words.extend(list.iter().map(OsString::from));
+    }
+
+    /// A descriptor that the driver has, by its number.
+    fn lend(&mut self, file: &File) -> std::io::Result<i32> {
+        let lent = jaula_sys::process::lend(file.as_fd(), FIRST)?;
+        let number = lent.as_raw_fd();
+        self.lent.push(lent);
+        Ok(number)
+    }
+}
+
+impl Engine {
+    /// Changes the packages of a jail.
+    ///
+    /// # Errors
+    /// [`EngineError::Pkg`]: the jail is as its dpkg left it, and nothing of ours is in it.
+    pub fn pkg(&self, plan: &PkgPlan, observer: &dyn Observer) -> Result<(), EngineError> {
+        if plan.is_empty() {
+            return Ok(());
+        }
+        self.fetch_taken(plan, observer)?;
+        let started = Instant::now();
+        let items = (plan.install.len() + plan.remove.len()) as u64;
+        observer.event(Event::Started {
+            phase: Phase::Configure,
+            items,
+            bytes: 0,
+        });
+        let mut runs = self.driver_runs(plan)?;
+        let last = runs.len().saturating_sub(1);
+        for (number, run) in runs.iter_mut().enumerate() {
+            if number == last && !(plan.install.is_empty() && plan.remove.is_empty()) {
+                run.words.push("pending".into());
+            }
+            self.drive(plan, run, observer)?;
+        }
+        observer.event(Event::Finished {
+            phase: Phase::Configure,
+            items,
+            bytes: 0,
+            millis: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        });
+        Ok(())
+    }
+
+    /// Fetches what the store lacks.
+    fn fetch_taken(&self, plan: &PkgPlan, observer: &dyn Observer) -> Result<(), PkgError> {
+        let mut wanted = Vec::new();
+        for taken in &plan.install {
+            if self.store().package(&taken.sha256).is_some() {
+                continue;
+            }
+            let path = self.store().package_path(&taken.sha256);
+            if let Some(parent) = path.parent() {
+                std::fs::create_dir_all(parent).at("make", parent)?;
+            }
+            wanted.push(Wanted {
+                urls: taken.urls.clone(),
+                size: taken.size,
+                sha256: taken.sha256,
+                label: taken.name.clone(),
+                part: self.store().partial_path(&taken.sha256)?,
+                path,
+            });
+        }
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let started = Instant::now();
+        let (items, bytes) = (
+            wanted.len() as u64,
+            wanted.iter().map(|file| file.size).sum(),
+        );
+        observer.event(Event::Started {
+            phase: Phase::Fetch,
+            items,
+            bytes,
+        });
+        let tell = |items, bytes, item: &str| {
+            observer.event(Event::Progress {
+                phase: Phase::Fetch,
+                items,
+                bytes,
+                item: item.to_owned(),
+            });
+        };
+        download_all(&self.client()?, &wanted, &tell).map_err(BuildError::from)?;
+        observer.event(Event::Finished {
+            phase: Phase::Fetch,
+            items,
+            bytes,
+            millis: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        });
+        Ok(())
+    }
+
+    /// What the driver is told, in as many runs as descriptors need.
+    fn driver_runs(&self, plan: &PkgPlan) -> Result<Vec<Words>, PkgError> {
+        let mut words = Words::default();
+        if let Some(states) = &plan.states {
+            let number = self.lend_text(&mut words, states)?;
+            words
+                .words
+                .extend(["states".into(), number.to_string().into()]);
+        }
+        let gone: Vec<String> = plan
+            .remove
+            .iter()
+            .map(|leaving| qualified(&leaving.name, &leaving.arch))
+            .collect();
+        words.say(if plan.purge { "purge" } else { "remove" }, &gone);
+        let mut runs = Vec::new();
+        let mut batch: Vec<String> = Vec::new();
+        let mut configured = vec![false; plan.install.len()];
+        for taken in &plan.install {
+            let due: Vec<usize> = taken
+                .before
+                .iter()
+                .copied()
+                .filter(|at| !configured.get(*at).copied().unwrap_or(true))
+                .collect();
+            if !due.is_empty() || words.lent.len() >= AT_ONCE {
+                words.say("unpack", &batch);
+                batch.clear();
+                let name = |at: &usize| {
+                    plan.install
+                        .get(*at)
+                        .map(|taken| qualified(&taken.name, &taken.arch))
+                };
+                words.say(
+                    "configure",
+                    &due.iter().filter_map(name).collect::<Vec<_>>(),
+                );
+                for at in due {
+                    if let Some(done) = configured.get_mut(at) {
+                        *done = true;
+                    }
+                }
+            }
+            if words.lent.len() >= AT_ONCE {
+                runs.push(std::mem::take(&mut words));
+            }
+            let file = self.checked(taken)?;
+            let number = words
+                .lend(&file)
+                .at("lend", self.store().package_path(&taken.sha256))?;
+            batch.push(format!("/proc/self/fd/{number}"));
+        }
+        words.say("unpack", &batch);
+        runs.push(words);
+        Ok(runs)
+    }
+
+    /// A package file whose bytes were checked just now.
+    fn checked(&self, taken: &Taken) -> Result<File, PkgError> {
+        let path = self.store().package_path(&taken.sha256);
+        let mut file = File::open(&path).at("open", &path)?;
+        let mut hash = Sha256::new();
+        let mut buffer = vec![0; 256 << 10];
+        loop {
+            let count = file.read(&mut buffer).at("read", &path)?;
+            if count == 0 {
+                break;
+            }
+            hash.update(buffer.get(..count).unwrap_or_default());
+        }
+        let got: [u8; 32] = hash.finalize().into();
+        if got != taken.sha256 {
+            // Best effort: the next run would find the same again, and say so.
+            drop(std::fs::remove_file(&path));
+            let altered = crate::fetch::FetchError::Altered {
+                url: jaula_plan::explain::shown(&path),
+                expected: hex::encode(&taken.sha256),
+                got: hex::encode(&got),
+            };
+            return Err(BuildError::from(altered).into());
+        }
+        // The jail's root is nobody to the store, and opens the file anew: the directory keeps all others out.
+        file.set_permissions(Permissions::from_mode(0o644))
+            .at("change", &path)?;
+        Ok(file)
+    }
+
+    /// A text as a descriptor.
+    fn lend_text(&self, words: &mut Words, text: &str) -> Result<i32, PkgError> {
+        let path = self
+            .store()
+            .made("run")?
+            .join(format!("{}.text", self.store().fresh_id()?));
+        let mut options = File::options();
+        options.read(true).write(true).create_new(true).mode(0o600);
+        let mut file = options.open(&path).at("make", &path)?;
+        let written = file
+            .write_all(text.as_bytes())
+            .and_then(|()| file.set_permissions(Permissions::from_mode(0o644)));
+        // Open for reading only, as everything that is lent.
+        let reader = File::open(&path);
+        std::fs::remove_file(&path).at("remove", &path)?;
+        written.at("write", &path)?;
+        Ok(words.lend(&reader.at("open", &path)?).at("lend", &path)?)
+    }
+
+    /// One run of the driver.
+    fn drive(
+        &self,
+        plan: &PkgPlan,
+        run: &mut Words,
+        observer: &dyn Observer,
+    ) -> Result<(), PkgError> {
+        let mut command: Vec<OsString> = ["/bin/sh", "-c", DRIVER, "jaula"]
+            .iter()
+            .map(Into::into)
+            .collect();
+        command.extend(run.words.iter().cloned());
+        self.script(
+            &plan.target,
+            command,
+            std::mem::take(&mut run.lent),
+            observer,
+        )
+    }
+
+    /// Runs a script that changes packages in a jail, with descriptors that it is lent.
+    pub(super) fn script(
+        &self,
+        target: &PkgTarget,
+        command: Vec<OsString>,
+        lent: Vec<OwnedFd>,
+        observer: &dyn Observer,
+    ) -> Result<(), PkgError> {
+        let guards = GuardSpec {
+            keep_fds: lent
+                .iter()
+                .filter_map(|fd| u32::try_from(fd.as_raw_fd()).ok())
+                .collect(),
+            ..GuardSpec::default()
+        };
+        let env = [
+            (
+                "PATH",
+                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            ),
+            ("HOME", "/root"),
+            ("SHELL", "/bin/sh"),
+            ("TERM", "dumb"),
+            ("LC_ALL", "C"),
+            ("DEBIAN_FRONTEND", "noninteractive"),
+            ("DEBCONF_NONINTERACTIVE_SEEN", "true"),
+            ("DEBCONF_NOWARNINGS", "yes"),
+        ];
+        let env = env.map(|(name, value)| (OsString::from(name), OsString::from(value)));
+        let mut log = Log::new(observer);
+        let status = match target {
+            PkgTarget::Jail(name) => {
+                let spec = ExecSpec {
+                    command,
+                    cwd: Some("/".into()),
+                    env: env.to_vec(),
+                    terminal: Terminal::Captured,
+                    guards,
+                    ..ExecSpec::default()
+                };
+                let exec = self.plan_exec(name, &spec).map_err(boxed)?;
+                let io = Io::Captured(&mut |bytes| log.hear(bytes));
+                self.exec(&exec, io, observer).map_err(boxed)?.status
+            }
+            PkgTarget::Tree(path) => {
+                let root = RootSpec::Tree {
+                    dir: path.clone(),
+                    changes: Changes::Direct,
+                };
+                let mut jail = JailSpec::new(root, command);
+                guards.apply(&mut jail);
+                jail.hostname = "localhost".parse().ok();
+                jail.cwd = Some("/".into());
+                jail.env = env.to_vec();
+                jail.terminal = Terminal::Captured;
+                configure::in_jail(jail, &mut |bytes| log.hear(bytes))?
+            }
+        };
+        log.end();
+        if status == Status::Exited(0) {
+            return Ok(());
+        }
+        let (package, script) = log.failed().unwrap_or_default();
+        Err(PkgError::Dpkg {
+            package,
+            script,
+            status,
+            tail: log.tail(),
+            unfinished: self.unfinished(target).unwrap_or_default(),
+        })
+    }
+}
+
+/// The name of a package as dpkg takes it in any case.
+fn qualified(name: &str, arch: &str) -> String {
+    match arch {
+        "all" => name.to_owned(),
+        arch => format!("{name}:{arch}"),
+    }
+}
+
+/// A verb of the engine that this one uses.
+fn boxed(error: EngineError) -> PkgError {
+    match error {
+        EngineError::Named(error) => error.into(),
+        EngineError::Jail(error) => error.into(),
+        EngineError::JailPlan(error) => configure::ConfigureError::from(error).into(),
+        EngineError::Store(error) => error.into(),
+        EngineError::Build(error) => error.into(),
+        EngineError::Pkg(error) => error,
+        other => PkgError::Io(crate::error::PathError {
+            action: "start",
+            path: Path::new("the jail").to_owned(),
+            source: std::io::Error::other(other),
+        }),
+    }
+}
