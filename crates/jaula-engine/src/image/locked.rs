@@ -4,6 +4,7 @@ use super::error::BuildError;
 use super::plan::{Host, ImagePlan, PlannedPackage, Way, assemble};
 use crate::fetch::{Client, FetchError, Wanted, download_all};
 use crate::store::Store;
+use jaula_plan::path_filter::PathFilter;
 use jaula_plan::rootfs::{Source, Sources, resolve_sources};
 use jaula_plan::spec::rootfs::ImageSpec;
 use jaula_repo::lock::LockPackage;
@@ -20,6 +21,8 @@ pub fn plan_locked(
     store: &Store,
     host: &Host<'_>,
 ) -> Result<ImagePlan, BuildError> {
+    super::hooks::check(&spec.options.hooks)?;
+    PathFilter::new(&spec.options.paths)?;
     let mut sources = resolve_sources(spec, host.facts, host.table)?;
     let mut places: Vec<String> = sources.entries.iter().map(|e| e.uri.clone()).collect();
     places.extend(
@@ -29,6 +32,12 @@ pub fn plan_locked(
     );
     places.dedup();
     sources.entries = entries(&sources, locked);
+    // What is told by indices elsewhere.
+    sources.merged_usr_as_released = locked.merged_usr;
+    sources.merged_usr = spec.options.merged_usr.unwrap_or(locked.merged_usr);
+    if let Ok(arch) = locked.lock.arch.parse() {
+        sources.arch = arch;
+    }
     let packages = locked.unpacks.iter().map(|of| PlannedPackage {
         replaces: of.replaces.clone(),
         installed_size: of.installed_size,
@@ -94,6 +103,7 @@ impl ImagePlan {
         });
         RecipeLock {
             recipe,
+            merged_usr: self.sources.merged_usr_as_released,
             lock: self.lock.clone(),
             unpacks: unpacks.collect(),
         }

@@ -7,7 +7,7 @@ use super::solve;
 use crate::engine::Dry;
 use crate::event::{Event, Observer, Phase};
 use crate::store::Store;
-use jaula_plan::rootfs::resolve_sources;
+use jaula_plan::rootfs::{Source, resolve_sources};
 use jaula_plan::spec::rootfs::ImageSpec;
 use jaula_repo::deb::packages::{Index, Package};
 use jaula_repo::deb::preferences::Policy;
@@ -18,6 +18,7 @@ use std::time::Instant;
 pub struct Repositories {
     native: String,
     suites: Vec<Suite>,
+    entries: Vec<Source>,
 }
 
 impl Repositories {
@@ -32,7 +33,12 @@ impl Repositories {
         observer: &dyn Observer,
         dry: Dry,
     ) -> Result<Self, BuildError> {
-        let sources = resolve_sources(spec, host.facts, host.table)?;
+        let mut sources = resolve_sources(spec, host.facts, host.table)?;
+        let client = host.client.with_logins(&sources.entries);
+        let host = &Host {
+            client: &client,
+            ..*host
+        };
         let started = Instant::now();
         let items = sources.entries.len() as u64;
         observer.event(Event::Started {
@@ -40,7 +46,8 @@ impl Repositories {
             items,
             bytes: 0,
         });
-        let suites = indices::read_all(&sources, &spec.options.foreign_archs, store, host, dry)?;
+        let suites =
+            indices::read_all(&mut sources, &spec.options.foreign_archs, store, host, dry)?;
         observer.event(Event::Finished {
             phase: Phase::Indices,
             items,
@@ -50,6 +57,7 @@ impl Repositories {
         Ok(Self {
             native: sources.arch.to_string(),
             suites,
+            entries: sources.entries,
         })
     }
 
@@ -68,6 +76,11 @@ impl Repositories {
                 universe.add_source(index, solve::facts(suite, place));
             }
         }
+    }
+
+    /// Where they come from.
+    pub fn entries(&self) -> &[Source] {
+        &self.entries
     }
 
     fn indices(&self) -> impl Iterator<Item = (&Suite, &Index)> {

@@ -1,4 +1,5 @@
-//! Doing it: package files fetched and checked here, handed to the jail's own dpkg as open descriptors.
+//! Doing it: package files fetched and checked here, handed to the jail's own dpkg as open descriptors of copies that
+//! have no name: what the jail does with them is nothing to the store.
 
 use super::plan::{PkgPlan, Taken};
 use super::{PkgError, PkgTarget};
@@ -18,7 +19,7 @@ use std::fs::{File, Permissions};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Runs what its arguments say: `states FD`, then any number of `unpack COUNT FILE…`, `configure COUNT PACKAGE…`,
@@ -183,7 +184,8 @@ impl Engine {
                 item: item.to_owned(),
             });
         };
-        download_all(&self.client()?, &wanted, &tell).map_err(BuildError::from)?;
+        let client = self.client(&plan.sources)?.with_logins(&plan.entries);
+        download_all(&client, &wanted, &tell).map_err(BuildError::from)?;
         observer.event(Event::Finished {
             phase: Phase::Fetch,
             items,
@@ -250,10 +252,30 @@ impl Engine {
         Ok(runs)
     }
 
-    /// A package file whose bytes were checked just now.
+    /// A file of no name, to be filled and to be read. Who is lent it may write into it where he is its owner, which is
+    /// his own affair: it is nobody else's.
+    fn private(&self) -> Result<(File, File, PathBuf), PkgError> {
+        let path = self
+            .store()
+            .made("run")?
+            .join(format!("{}.lent", self.store().fresh_id()?));
+        let mut options = File::options();
+        let filled = options.write(true).create_new(true).mode(0o600).open(&path);
+        let filled = filled.at("make", &path)?;
+        let reader = File::open(&path);
+        std::fs::remove_file(&path).at("remove", &path)?;
+        // The jail's root may be nobody to it, and opens it anew: it has no name by which others could.
+        filled
+            .set_permissions(Permissions::from_mode(0o644))
+            .at("change", &path)?;
+        Ok((filled, reader.at("open", &path)?, path))
+    }
+
+    /// A copy of a package file whose bytes are checked as they are copied.
     fn checked(&self, taken: &Taken) -> Result<File, PkgError> {
         let path = self.store().package_path(&taken.sha256);
         let mut file = File::open(&path).at("open", &path)?;
+        let (mut filled, reader, copy) = self.private()?;
         let mut hash = Sha256::new();
         let mut buffer = vec![0; 256 << 10];
         loop {
@@ -261,7 +283,9 @@ impl Engine {
             if count == 0 {
                 break;
             }
-            hash.update(buffer.get(..count).unwrap_or_default());
+            let piece = buffer.get(..count).unwrap_or_default();
+            hash.update(piece);
+            filled.write_all(piece).at("write", &copy)?;
         }
         let got: [u8; 32] = hash.finalize().into();
         if got != taken.sha256 {
@@ -274,29 +298,14 @@ impl Engine {
             };
             return Err(BuildError::from(altered).into());
         }
-        // The jail's root is nobody to the store, and opens the file anew: the directory keeps all others out.
-        file.set_permissions(Permissions::from_mode(0o644))
-            .at("change", &path)?;
-        Ok(file)
+        Ok(reader)
     }
 
     /// A text as a descriptor.
     fn lend_text(&self, words: &mut Words, text: &str) -> Result<i32, PkgError> {
-        let path = self
-            .store()
-            .made("run")?
-            .join(format!("{}.text", self.store().fresh_id()?));
-        let mut options = File::options();
-        options.read(true).write(true).create_new(true).mode(0o600);
-        let mut file = options.open(&path).at("make", &path)?;
-        let written = file
-            .write_all(text.as_bytes())
-            .and_then(|()| file.set_permissions(Permissions::from_mode(0o644)));
-        // Open for reading only, as everything that is lent.
-        let reader = File::open(&path);
-        std::fs::remove_file(&path).at("remove", &path)?;
-        written.at("write", &path)?;
-        Ok(words.lend(&reader.at("open", &path)?).at("lend", &path)?)
+        let (mut filled, reader, path) = self.private()?;
+        filled.write_all(text.as_bytes()).at("write", &path)?;
+        Ok(words.lend(&reader).at("lend", &path)?)
     }
 
     /// One run of the driver.

@@ -8,6 +8,7 @@ use crate::image::{BuildError, Host, Repositories};
 use crate::store::Store;
 use jaula_plan::names::PackageName;
 use jaula_plan::spec::rootfs::{ImageSpec, Want as Wanted};
+use jaula_plan::spec::source::SourceOptions;
 use jaula_repo::deb::installed::{AutoMarks, Installed};
 use jaula_repo::deb::packages::{Index, Package};
 use jaula_repo::deb::relation;
@@ -62,6 +63,8 @@ pub fn remove(
         kept_back: Vec::new(),
         unneeded: Vec::new(),
         states: None,
+        sources: SourceOptions::default(),
+        entries: Vec::new(),
     };
     let mut auto = inventory.auto.clone();
     let mut goes = |numbers: &BTreeSet<usize>, why: &dyn Fn(usize) -> &'static str| {
@@ -211,6 +214,8 @@ pub fn install(
         kept_back,
         unneeded: Vec::new(),
         states: None,
+        sources: origin.options.sources.clone(),
+        entries: repositories.entries().to_vec(),
     };
     if spec.autoremove {
         let set = &inventory.set;

@@ -120,7 +120,7 @@ impl Engine {
         let inventory = self.inventory(target)?;
         let spec = self.packages_of(target, origin, &inventory.arch)?;
         let mut names = vec!["locales".to_owned()];
-        self.with_host(|host| {
+        self.with_host(&spec.options.sources, |host| {
             let repositories = Repositories::read(&spec, self.store(), host, observer, dry)
                 .map_err(PkgError::from)?;
             for locale in locales {

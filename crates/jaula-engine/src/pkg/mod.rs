@@ -1,8 +1,8 @@
 //! Packages of a jail that is there: chosen by our solver with what is installed in it, fetched and checked outside,
 //! unpacked and configured by its own dpkg inside.
 //!
-//! The package files are shown to dpkg as open descriptors, read-only, so that nothing of ours is ever a file in the
-//! jail: not when it is killed either. Where packages come from is said by the image's origin ([`Origin`]) or by the
+//! Copies of the package files are given to dpkg as open descriptors, so that nothing of ours is ever a file in the
+//! jail, not when it is killed either, and nothing in the jail reaches the store. Where packages come from is said by the image's origin ([`Origin`]) or by the
 //! user, never by a file inside the jail.
 
 mod apply;
@@ -176,7 +176,7 @@ impl Engine {
             return Ok(choose::remove(spec, &inventory, names)?);
         }
         let origin = self.packages_of(&spec.target, &spec.origin, &inventory.arch)?;
-        self.with_host(|host| {
+        self.with_host(&origin.options.sources, |host| {
             let planned =
                 choose::install(spec, &origin, &inventory, self.store(), host, observer, dry);
             Ok(planned?)
@@ -196,7 +196,7 @@ impl Engine {
     ) -> Result<Vec<(String, String, Option<String>)>, EngineError> {
         let inventory = self.inventory(target)?;
         let spec = self.packages_of(target, origin, &inventory.arch)?;
-        self.with_host(|host| {
+        self.with_host(&spec.options.sources, |host| {
             let found = choose::search(&spec, &inventory, words, self.store(), host, observer);
             Ok(found?)
         })

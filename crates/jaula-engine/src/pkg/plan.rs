@@ -3,6 +3,8 @@
 use super::{PkgTarget, PkgVerb};
 use crate::plan::Preview;
 use jaula_plan::explain::{ExplainLine, word};
+use jaula_plan::rootfs::Source;
+use jaula_plan::spec::source::SourceOptions;
 use serde_json::{Value, json};
 use std::fmt;
 
@@ -58,6 +60,9 @@ pub struct PkgPlan {
     pub unneeded: Vec<String>,
     /// The whole text of apt's `extended_states` afterwards; none when it stays.
     pub(super) states: Option<String>,
+    /// How whoever asked gets at archives.
+    pub(super) sources: SourceOptions,
+    pub(super) entries: Vec<Source>,
 }
 
 impl PkgPlan {

@@ -4,6 +4,7 @@
 //! ```text
 //! jaula-recipe-lock 1
 //! recipe <SHA-256 of what the recipe says of packages>
+//! merged-usr yes
 //! unpacks base-files 341 -
 //! jaula-lock 1
 //! …
@@ -33,6 +34,8 @@ pub struct Unpacks {
 pub struct RecipeLock {
     /// SHA-256 of what the recipe says of packages.
     pub recipe: [u8; 32],
+    /// Whether the release has `/bin` and its like as links into `/usr`.
+    pub merged_usr: bool,
     /// The image's lock.
     pub lock: Lock,
     /// Of each package of the lock.
@@ -43,6 +46,11 @@ impl fmt::Display for RecipeLock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "jaula-recipe-lock {FORMAT}")?;
         writeln!(f, "recipe {}", hex::encode(&self.recipe))?;
+        writeln!(
+            f,
+            "merged-usr {}",
+            if self.merged_usr { "yes" } else { "no" }
+        )?;
         for (package, unpacks) in self.lock.packages.iter().zip(&self.unpacks) {
             let (name, replaces) = (escape(&package.name), escape(&unpacks.replaces));
             writeln!(f, "unpacks {name} {} {replaces}", unpacks.installed_size)?;
@@ -81,10 +89,15 @@ impl RecipeLock {
         let (_, _, second) = next().ok_or(bad(2, "the file is cut"))?;
         let recipe = second.strip_prefix("recipe ").and_then(hash);
         let recipe = recipe.ok_or(bad(2, "expected `recipe` and a SHA-256"))?;
+        let merged_usr = match next() {
+            Some((_, _, "merged-usr yes")) => true,
+            Some((_, _, "merged-usr no")) => false,
+            _ => return Err(bad(3, "expected `merged-usr` and yes or no")),
+        };
         let mut names = Vec::new();
         let mut unpacks = Vec::new();
         let (lines, start) = loop {
-            let (line, start, text) = next().ok_or(bad(3, "there is no lock in the file"))?;
+            let (line, start, text) = next().ok_or(bad(4, "there is no lock in the file"))?;
             if text.starts_with("jaula-lock ") {
                 break (line - 1, start);
             }
@@ -120,6 +133,7 @@ impl RecipeLock {
         }
         Ok(Self {
             recipe,
+            merged_usr,
             lock,
             unpacks,
         })
@@ -198,6 +212,7 @@ mod tests {
         };
         RecipeLock {
             recipe: [7; 32],
+            merged_usr: true,
             lock: Lock {
                 distribution: "debian".into(),
                 arch: "amd64".into(),
@@ -222,11 +237,12 @@ mod tests {
         assert_eq!(RecipeLock::parse(&text), Ok(sample()));
         for (from, to, line) in [
             ("recipe 07", "recipe 7", 2),
-            ("unpacks b", "unpacks c", 5),
-            ("unpacks b 3 -\n", "", 4),
-            ("unpacks b 3", "unpacks b 03", 4),
-            ("unpacks b", "unpack b", 4),
-            ("source 1 ", "source x ", 9),
+            ("merged-usr yes", "merged-usr", 3),
+            ("unpacks b", "unpacks c", 6),
+            ("unpacks b 3 -\n", "", 5),
+            ("unpacks b 3", "unpacks b 03", 5),
+            ("unpacks b", "unpack b", 5),
+            ("source 1 ", "source x ", 10),
         ] {
             let text = text.replacen(from, to, 1);
             let error = RecipeLock::parse(&text).expect_err(from).to_string();
