@@ -42,7 +42,7 @@ pub enum EngineError {
     Build(#[from] BuildError),
     /// Packages of a jail.
     #[error(transparent)]
-    Pkg(#[from] crate::pkg::PkgError),
+    Pkg(Box<crate::pkg::PkgError>),
     /// A recipe or its lock.
     #[error(transparent)]
     Recipe(#[from] crate::recipe::RecipeFileError),
@@ -116,6 +116,12 @@ pub enum EngineError {
         /// The part.
         what: &'static str,
     },
+}
+
+impl From<crate::pkg::PkgError> for EngineError {
+    fn from(error: crate::pkg::PkgError) -> Self {
+        Self::Pkg(Box::new(error))
+    }
 }
 
 impl EngineError {

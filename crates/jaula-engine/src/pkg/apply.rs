@@ -417,7 +417,7 @@ fn boxed(error: EngineError) -> PkgError {
         EngineError::JailPlan(error) => configure::ConfigureError::from(error).into(),
         EngineError::Store(error) => error.into(),
         EngineError::Build(error) => error.into(),
-        EngineError::Pkg(error) => error,
+        EngineError::Pkg(error) => *error,
         other => PkgError::Io(crate::error::PathError {
             action: "start",
             path: Path::new("the jail").to_owned(),

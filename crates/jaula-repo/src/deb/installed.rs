@@ -125,6 +125,9 @@ impl Installed {
     }
 }
 
+/// Size and SHA-256 of the file of a package.
+pub type FileOf<'a> = &'a dyn Fn(&Installed) -> Option<(u64, [u8; 32])>;
+
 /// Everything that is there.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct InstalledSet {
@@ -169,7 +172,7 @@ impl InstalledSet {
 
     /// The same as the text of an index of packages, so that it can be solved with. `file` gives size and SHA-256 of the
     /// package file that an archive has of a package, by which the two are known to be the same.
-    pub fn index_text(&self, file: &dyn Fn(&Installed) -> Option<(u64, [u8; 32])>) -> String {
+    pub fn index_text(&self, file: FileOf<'_>) -> String {
         let mut text = String::new();
         for package in &self.packages {
             let Installed {
