@@ -33,8 +33,8 @@ mod normalise;
 mod origin;
 mod plan;
 mod release;
-mod settings;
 mod repositories;
+mod settings;
 mod solve;
 mod solved;
 #[cfg(test)]

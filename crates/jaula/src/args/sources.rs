@@ -249,7 +249,10 @@ fn preferences(path: &Path) -> Result<Preferences, CommandError> {
 }
 
 /// An address of an archive, or a directory.
-fn mirror(url: &str) -> Result<String, CommandError> {
+///
+/// # Errors
+/// When it is neither.
+pub fn mirror(url: &str) -> Result<String, CommandError> {
     let typed = match url.starts_with('/') {
         true => format!("file:{url}"),
         false => url.to_owned(),

@@ -206,7 +206,9 @@ pub fn read_origin(matches: &ArgMatches, context: &Context) -> Result<PkgOrigin,
         .into_iter()
         .flatten();
     let sources = SourceOptions {
-        mirror: low::text(matches, "mirror").map(low::mirror).transpose()?,
+        mirror: low::text(matches, "mirror")
+            .map(crate::args::sources::mirror)
+            .transpose()?,
         components: components
             .map(|word| low::parse("--components", word))
             .collect::<Result<_, _>>()?,
