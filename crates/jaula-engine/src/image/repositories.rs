@@ -46,8 +46,14 @@ impl Repositories {
             items,
             bytes: 0,
         });
-        let suites =
-            indices::read_all(&mut sources, &spec.options.foreign_archs, store, host, dry)?;
+        let suites = indices::read_all(
+            &mut sources,
+            &spec.options.foreign_archs,
+            store,
+            host,
+            dry,
+            &mut |_, _| false,
+        )?;
         observer.event(Event::Finished {
             phase: Phase::Indices,
             items,

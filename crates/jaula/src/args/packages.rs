@@ -120,7 +120,10 @@ fn task(option: &str, name: &str) -> Result<String, CommandError> {
 }
 
 /// `NAME[:ARCH][=VERSION][/SUITE]`
-fn want(word: &str) -> Result<Want, CommandError> {
+///
+/// # Errors
+/// When it is in none of these forms.
+pub fn want(word: &str) -> Result<Want, CommandError> {
     let forms = "write PACKAGE, PACKAGE:ARCH, PACKAGE=VERSION or PACKAGE/SUITE";
     let (rest, suite) = match word.split_once('/') {
         Some((rest, suite)) => (rest, Some(suite)),

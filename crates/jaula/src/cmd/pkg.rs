@@ -345,7 +345,7 @@ pub fn install(matches: &ArgMatches, context: &Context) -> Done {
     change(matches, context, "install", |words| {
         let wants: Result<Vec<Want>, _> = some(words, "install")?
             .iter()
-            .map(|word| low::want(word))
+            .map(|word| crate::args::packages::want(word))
             .collect();
         Ok(PkgVerb::Install(wants?))
     })
