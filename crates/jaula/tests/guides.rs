@@ -1,4 +1,4 @@
-//! Every command of the guides, typed as it stands there, in both languages, as root and as an ordinary user, with the
+//! Every command of the guides, typed as it stands there, as root and as an ordinary user, with the
 //! links to the old names first in PATH. A block is what a person sees: after `# ` (root) or `$ ` (anyone) a command,
 //! below it what it shows; `…` stands for anything.
 #![allow(
@@ -8,11 +8,14 @@
 
 mod who;
 
-use jaula_testkit::skip;
+use jaula_testkit::{Server, partial_mirror, skip};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use who::{User, Who, everyone};
+
+/// What the guide to content installs besides the smallest system.
+const PACKAGES: &[&str] = &["nginx-light", "locales", "hello"];
 
 /// A block of a guide.
 struct Block {
@@ -85,15 +88,52 @@ fn shell(user: &User) -> Command {
     shell
 }
 
-fn run(user: &User, guide: &str, block: &Block) {
+/// A mirror of Debian's that stands for the reader's.
+struct Mirror {
+    server: Server,
+    /// Instead of the host's `/etc/apt/sources.list.d`.
+    sources: tempfile::TempDir,
+}
+
+impl Mirror {
+    fn start() -> Result<Self, String> {
+        let dir = partial_mirror(PACKAGES).map_err(|error| format!("no mirror: {error:#}"))?;
+        let server = Server::start(&dir).map_err(|error| format!("no server: {error:#}"))?;
+        let sources = tempfile::tempdir().expect("a directory");
+        let keyring = dir.join("keyring.gpg");
+        let line = format!(
+            "deb [signed-by={}] {} bookworm main\n",
+            keyring.display(),
+            server.url()
+        );
+        std::fs::write(sources.path().join("debian.list"), line).expect("a file");
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(sources.path(), open).expect("a directory of ours");
+        Ok(Self { server, sources })
+    }
+}
+
+fn run(user: &User, guide: &str, block: &Block, mirror: Option<&Mirror>) {
     let bin = user.place.path().join("bin");
-    let mut child = shell(user).spawn().expect("bash");
-    let mut input = child.stdin.take().expect("a pipe");
-    let script = format!(
-        "exec 2>&1\nexport PATH={}:$PATH\nexport SHELL=/bin/bash\n{}",
+    let mut shell = shell(user);
+    let mut script = format!(
+        "exec 2>&1\nexport PATH={}:$PATH\nexport SHELL=/bin/bash\n",
         bin.display(),
-        block.script
     );
+    if let Some(mirror) = mirror {
+        let sources = mirror.sources.path();
+        script.push_str(&format!("export mirror={}\n", mirror.server.url()));
+        match user.who {
+            Who::Root => script.push_str(&format!(
+                "mount --bind {} /etc/apt/sources.list.d\n",
+                sources.display()
+            )),
+            Who::Caller | Who::Ana => drop(shell.env("JAULA_TEST_APT", sources)),
+        }
+    }
+    script.push_str(&block.script);
+    let mut child = shell.spawn().expect("bash");
+    let mut input = child.stdin.take().expect("a pipe");
     input.write_all(script.as_bytes()).expect("typed");
     drop(input);
     let output = child.wait_with_output().expect("an end");
@@ -138,17 +178,24 @@ fn top() -> PathBuf {
     )
 }
 
-fn guide(path: &str) {
+fn guide(path: &str, packages: bool) {
     let text = std::fs::read_to_string(top().join(path)).expect(path);
     let blocks = blocks(&text);
-    assert!(blocks.len() > 5, "{path} has {} blocks", blocks.len());
+    assert!(blocks.len() > 1, "{path} has {} blocks", blocks.len());
+    let mirror = match packages.then(Mirror::start).transpose() {
+        Ok(mirror) => mirror,
+        Err(reason) => skip!("{reason}"),
+    };
     everyone(|user| {
         if !prepare(user) {
             skip!("there is no bash or no genisoimage");
         }
+        if packages && (user.who == Who::Caller || Path::new("/etc/apt/sources.list").exists()) {
+            skip!("the mirror of the tests cannot stand for that of this host");
+        }
         for block in &blocks {
             if user.who == Who::Root || !block.root {
-                run(user, path, block);
+                run(user, path, block, mirror.as_ref());
             }
         }
     });
@@ -156,12 +203,12 @@ fn guide(path: &str) {
 
 #[test]
 fn the_guide_to_isolation_shows_what_happens() {
-    guide("docs/guide/isolation.md");
+    guide("docs/guide/isolation.md", false);
 }
 
 #[test]
-fn la_guia_del_aislamiento_muestra_lo_que_ocurre() {
-    guide("docs/guia/aislamiento.md");
+fn the_guide_to_content_shows_what_happens() {
+    guide("docs/guide/content.md", true);
 }
 
 #[test]
@@ -175,15 +222,19 @@ fn what_is_shown_is_matched_whole() {
 }
 
 #[test]
-fn both_languages_type_the_same() {
+fn both_languages_type_and_show_the_same() {
     let read = |path: &str| std::fs::read_to_string(top().join(path)).expect(path);
-    let english = read("docs/guide/isolation.md");
-    let spanish = read("docs/guia/aislamiento.md");
     let typed = |text: &str| {
         blocks(text)
             .into_iter()
-            .map(|block| block.script)
+            .map(|block| (block.root, block.script, block.shown))
             .collect::<Vec<_>>()
     };
-    assert_eq!(typed(&english), typed(&spanish));
+    // So that one run does for both.
+    for (english, spanish) in [
+        ("docs/guide/isolation.md", "docs/guia/aislamiento.md"),
+        ("docs/guide/content.md", "docs/guia/contenido.md"),
+    ] {
+        assert_eq!(typed(&read(english)), typed(&read(spanish)));
+    }
 }

@@ -95,7 +95,8 @@ fn ana() -> User {
             "#!/bin/sh\nset -e\nfor name in passwd group subuid subgid; do\n  [ -e /etc/$name ] || {{ echo \"no /etc/$name\" >&2; exit 125; }}\n  \
              mount --bind {dir}/$name /etc/$name\ndone\n\
              if [ \"$JAULA_TEST_FUSE\" ] && [ -c /dev/fuse ]; then\n  [ -e {dir}/fuse ] || mknod -m 666 {dir}/fuse c 10 229\n  \
-             mount --bind {dir}/fuse /dev/fuse\nfi\nhere=${{JAULA_STORE%/store}}\n\
+             mount --bind {dir}/fuse /dev/fuse\nfi\n\
+             if [ \"$JAULA_TEST_APT\" ]; then mount --bind \"$JAULA_TEST_APT\" /etc/apt/sources.list.d; fi\nhere=${{JAULA_STORE%/store}}\n\
              [ \"$(stat -c %u \"$here\")\" = {ANA} ] || chown -R {ANA}:{ANA} \"$here\"\n\
              exec setpriv --reuid {ANA} --regid {ANA} --clear-groups ${{JAULA_TEST_INSTEAD:-{dir}/jaula}} \"$@\"\n",
             dir = dir.display()
