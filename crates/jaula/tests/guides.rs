@@ -1,6 +1,6 @@
 //! Every command of the guides, typed as it stands there, as root and as an ordinary user, with the
-//! links to the old names first in PATH. A block is what a person sees: after `# ` (root) or `$ ` (anyone) a command,
-//! below it what it shows; `…` stands for anything.
+//! links to the old names first in PATH. A block is what a person sees: after `# ` (root) or `$ ` (anyone) a command
+//! that may go on after `> `, below it what it shows; `…` stands for anything.
 #![allow(
     clippy::disallowed_types,
     reason = "tests start programs; the rule is for the program itself"
@@ -41,7 +41,9 @@ fn blocks(text: &str) -> Vec<Block> {
             }
             (Some(_), "```") => found.extend(open.take()),
             (Some(block), line) => {
-                let typed = line.strip_prefix("# ").or_else(|| line.strip_prefix("$ "));
+                let starts = ["# ", "$ ", "> "];
+                let typed = starts.iter().find_map(|start| line.strip_prefix(start));
+                let typed = typed.or((line == ">").then_some(""));
                 let to = match typed {
                     Some(_) => &mut block.script,
                     None => &mut block.shown,
