@@ -1,4 +1,5 @@
-//! Settings and filters of images from end to end, as root and as an ordinary user.
+//! Settings, hooks and filters of images from end to end, as root and as an ordinary user: an image that is set up
+//! with nobody asked anything, a jail that speaks Spanish, hooks that work and that fail, files left out.
 #![allow(
     clippy::disallowed_types,
     reason = "tests start programs; the rule is for the program itself"
@@ -13,6 +14,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use who::{User, everyone};
 
+/// `openssl passwd -6 -salt salt secreto`
+const HASH: &str = "$6$salt$vbvmBnV9bnb8HZjWUYdQFkcM7TxUbSuWbmnZ6A2LBmwAGE3QMYX3bdGSXoSWRLOWnIPh6ZKDKJpnA0OTdQX9W0";
 const PACKAGES: [&str; 5] = [
     "locales",
     "tzdata",
@@ -45,25 +48,149 @@ fn entries(user: &User) -> BTreeSet<String> {
 }
 
 #[test]
-fn a_jail_made_with_a_locale_speaks_it() {
+fn an_image_is_set_up_unattended_and_speaks_spanish() {
+    let mut whole: Option<Vec<u8>> = None;
     everyone(|user| {
         let web = match Web::start(&PACKAGES) {
             Ok(web) => web,
             Err(reason) => skip!("{reason}"),
         };
-        let words = ["--locale", "es_ES.UTF-8", "--tag", "s31"];
-        web.run(user, &small(&words)).expect(0);
-        let ls = |options: &[&str]| {
-            let words = [&["run", "s31"], options, &["--", "ls", "/nada"]].concat();
-            user.place.run(&words).expect(2).stderr
-        };
+        let answers = user.place.path().join("home/answers");
+        std::fs::write(
+            &answers,
+            "# nobody is asked\ntzdata tzdata/Areas select Europe\ntzdata tzdata/Zones/Europe select Madrid\n\
+             passwd passwd/user-fullname string Ana\n",
+        )
+        .expect("a file");
+        let answers = answers.display().to_string();
+        // The mirror of each user has another port, which is no part of what is compared.
+        let list = user.place.path().join("home/list");
+        std::fs::write(&list, "deb http://deb.debian.org/debian bookworm main\n").expect("a file");
+        let list = list.display().to_string();
+        let ana = format!("ana:password={HASH},groups=sudo+audio,comment=Ana Bel,shell=/bin/bash");
+        let options = [
+            "--include",
+            "keyboard-configuration",
+            "--locale",
+            "es_ES.UTF-8",
+            "--timezone",
+            "Europe/Madrid",
+            "--keyboard",
+            "es:nodeadkeys",
+            "--preseed",
+            &answers,
+            "--set-hostname",
+            "jaula28",
+            "--add-user",
+            &ana,
+            "--add-user",
+            "bea",
+            "--root-password-hash",
+            HASH,
+            "--apt-option",
+            "APT::Install-Recommends \"false\"",
+            "--dpkg-option",
+            "force-unsafe-io",
+            "--no-services",
+            "--sources-list",
+            &list,
+            "--tag",
+            "s28",
+            "--json",
+        ];
+        let made = web.run(user, &small(&options)).expect(0);
+        // Standard input is closed: nobody could have answered. Every phase is told as it comes.
+        for phase in ["indices", "solve", "fetch", "unpack", "configure", "finish"] {
+            assert!(
+                made.stderr.contains(&format!("\"phase\":\"{phase}\"")),
+                "{phase}: {}",
+                made.stderr
+            );
+        }
+        let before = entries(user);
+        let again = web.run(user, &small(&options)).expect(0);
+        assert_eq!(again.stdout, made.stdout);
+        assert_eq!(entries(user), before);
+        for phase in ["fetch", "unpack", "configure"] {
+            assert!(
+                !again.stderr.contains(&format!("\"phase\":\"{phase}\"")),
+                "{}",
+                again.stderr
+            );
+        }
+
+        let run = |script: &str| user.place.run(&["run", "s28", "--", "bash", "-c", script]);
+        let ls = run("ls /nada").expect(2);
         assert_eq!(
-            ls(&[]).trim_end(),
+            ls.stderr.trim_end(),
             "ls: no se puede acceder a '/nada': No existe el fichero o el directorio"
         );
-        for options in [&["--env", "LANG=C"][..], &["--clean-env"]] {
-            assert!(ls(options).contains("No such file"), "{options:?}");
+        let said = user
+            .place
+            .run(&["run", "s28", "--env", "LANG=C", "--", "ls", "/nada"])
+            .expect(2);
+        assert!(said.stderr.contains("No such file"), "{}", said.stderr);
+        let said = user
+            .place
+            .run(&["run", "s28", "--clean-env", "--", "ls", "/nada"])
+            .expect(2);
+        assert!(said.stderr.contains("No such file"), "{}", said.stderr);
+
+        let ran = run(
+            "cat /etc/hostname /etc/timezone /etc/default/locale; readlink /etc/localtime; locale -a; \
+             grep jaula28 /etc/hosts; date -d @0 +%H; . /etc/default/keyboard; echo $XKBLAYOUT/$XKBVARIANT; \
+             cat /usr/sbin/policy-rc.d /etc/apt/apt.conf.d/99jaula /etc/dpkg/dpkg.cfg.d/99jaula",
+        )
+        .expect(0);
+        assert_eq!(
+            ran.stdout,
+            "jaula28\nEurope/Madrid\nLANG=es_ES.UTF-8\n/usr/share/zoneinfo/Europe/Madrid\nC\nC.utf8\nes_ES.utf8\nPOSIX\n\
+             127.0.1.1\tjaula28\n01\nes/nodeadkeys\n#!/bin/sh\nexit 101\nAPT::Install-Recommends \"false\";\nforce-unsafe-io\n"
+        );
+        let ran = run(
+            "for question in tzdata/Zones/Europe passwd/user-fullname keyboard-configuration/layoutcode; do \
+             echo \"get $question\"; done | debconf-communicate 2>/dev/null",
+        )
+        .expect(0);
+        assert_eq!(ran.stdout, "0 Madrid\n0 Ana\n0 es\n");
+
+        // Accounts are what the real useradd makes of them.
+        let ran = run(
+            "export SOURCE_DATE_EPOCH=$(stat -c %Y /etc/shadow); id ana; \
+             show() { grep -h \"^$1:\" /etc/passwd /etc/group /etc/shadow /etc/gshadow /etc/subuid /etc/subgid | \
+             sed \"s/$1/NAME/g; s/100[0-9]:100[0-9]/U:G/; s/x:100[0-9]:/x:G:/; s/NAME:[0-9]*:65536/NAME:S:65536/\"; \
+             stat -c '%a %F' /home/$1; ls -A /home/$1; }; \
+             show bea >/tmp/ours; useradd -m clara; show clara >/tmp/theirs; diff /tmp/ours /tmp/theirs && \
+             stat -c %U:%G /home/ana /home/ana/.profile && grep ^sudo: /etc/group /etc/gshadow; grep '^root:' /etc/shadow | cut -d: -f2",
+        );
+        assert!(
+            ran.stdout.starts_with("uid=1000(ana) gid=1000(ana) "),
+            "{} {}",
+            ran.stdout,
+            ran.stderr
+        );
+        assert!(ran.stdout.contains("27(sudo),29(audio)"), "{}", ran.stdout);
+        assert!(
+            ran.stdout.ends_with(&format!(
+                "ana:ana\nana:ana\n/etc/group:sudo:x:27:ana\n/etc/gshadow:sudo:*::ana\n{HASH}\n"
+            )),
+            "{} {}",
+            ran.stdout,
+            ran.stderr
+        );
+
+        // The same bytes, whoever makes it.
+        let tar = user.place.path().join("home/s28.tar");
+        let words = ["build", "s28", "-o", &tar.display().to_string()].map(str::to_owned);
+        user.place.run(&words).expect(0);
+        let bytes = std::fs::read(&tar).expect("an archive");
+        if let Some(other) = &whole {
+            assert!(
+                *other == bytes,
+                "the bytes of root's and of the user's image differ"
+            );
         }
+        whole = Some(bytes);
         assert_gone(user.place.path());
     });
 }
@@ -73,6 +200,92 @@ fn script(user: &User, name: &str, text: &str) -> String {
     let path = user.place.path().join("home").join(name);
     std::fs::write(&path, text).expect("a script");
     path.display().to_string()
+}
+
+#[test]
+fn hooks_run_in_a_jail_at_their_stages_and_one_that_fails_leaves_nothing() {
+    everyone(|user| {
+        let web = match Web::start(&["tzdata"]) {
+            Ok(web) => web,
+            Err(reason) => skip!("{reason}"),
+        };
+        let state = "grep -c '^Status: install ok installed' /var/lib/dpkg/status";
+        let extract = script(
+            user,
+            "extract",
+            &format!("test ! -e /proc/sys/net/ipv4/conf/eth0\n{state} >/etc/extract\nexit 0\n"),
+        );
+        let essential = script(
+            user,
+            "essential",
+            "#!/bin/bash\n[[ $BASH_VERSION ]] && dpkg -s bash | grep -q '^Status: install ok installed' &&\n\
+             test ! -e /usr/share/zoneinfo/Europe && echo \"$0 $LC_ALL $#\" >/etc/essential\n",
+        );
+        let last = script(
+            user,
+            "last",
+            "#!/usr/bin/perl\nopen(my $f, '>', '/etc/last'); print $f -e '/usr/share/zoneinfo/Europe' ? 'all' : 'no';\n",
+        );
+        let copied = user.place.path().join("home/copied");
+        std::fs::create_dir_all(copied.join("below")).expect("a directory");
+        std::fs::write(copied.join("below/file"), "copied").expect("a file");
+        let hooks = [
+            format!("extract:{extract}"),
+            format!("essential:{essential}"),
+            format!("customize:{last}"),
+        ];
+        let copy = format!("{}/.:/srv", copied.display());
+        let mut words = vec!["--include", "tzdata", "--tag", "hooked", "--copy-in", &copy];
+        for hook in &hooks {
+            words.extend(["--hook", hook]);
+        }
+        let built = web.run(user, &small(&words)).expect(0);
+        let ran = user
+            .place
+            .run(&[
+                "run",
+                "hooked",
+                "--",
+                "sh",
+                "-c",
+                "cd /etc; cat extract essential last /srv/below/file; ls /run /tmp",
+            ])
+            .expect(0);
+        assert_eq!(
+            ran.stdout,
+            "0\n/run/jaula-hook/hook C 0\nallcopied/run:\nlock\n\n/tmp:\n"
+        );
+        // The same again is the same; another content of a file is another image.
+        assert_eq!(web.run(user, &small(&words)).expect(0).stdout, built.stdout);
+        std::fs::write(copied.join("below/file"), "changed").expect("a file");
+        assert_ne!(web.run(user, &small(&words)).expect(0).stdout, built.stdout);
+
+        let bad = script(user, "bad", "echo one; echo two >&2; exit 7\n");
+        let bad = format!("customize:{bad}");
+        let before = entries(user);
+        let ran = web.run(user, &small(&["--hook", &bad])).expect(125);
+        assert!(
+            ran.stderr
+                .contains("customize hook bad failed with status 7")
+                && ran.stderr.contains("one")
+                && ran.stderr.contains("two"),
+            "{}",
+            ran.stderr
+        );
+        assert_eq!(entries(user), before);
+        let early = format!("setup:{extract}");
+        let ran = web.run(user, &small(&["--hook", &early])).expect(125);
+        assert!(
+            ran.stderr.contains("no program is in the tree"),
+            "{}",
+            ran.stderr
+        );
+        // A hook has no network unless it is said.
+        let net = script(user, "net", "test $(grep -c : /proc/net/dev) = 1\n");
+        web.run(user, &small(&["--hook", &format!("customize:{net}")]))
+            .expect(0);
+        assert_gone(user.place.path());
+    });
 }
 
 #[test]
