@@ -309,7 +309,8 @@ chmod +x debian/rules
 dpkg-buildpackage -us -uc >/tmp/log 2>&1 || { tail -n 20 /tmp/log; exit 1; }
 id -u
 ls /sys/class/net
-dpkg-deb -x ../tiny_1.0_amd64.deb /tmp/x && { /tmp/x/usr/bin/tiny; echo "$?"; }
+dpkg-deb -x ../tiny_1.0_amd64.deb /tmp/x
+code=0; /tmp/x/usr/bin/tiny || code=$?; echo "$code"
 dpkg-deb -f ../tiny_1.0_amd64.deb Depends
 "#;
 
