@@ -18,7 +18,7 @@ pub fn detach(
     report: BorrowedFd<'_>,
     function: &mut dyn FnMut(File) -> u8,
 ) -> io::Result<()> {
-    if std::fs::read_dir("/proc/self/task")?.count() != 1 {
+    if !alone()? {
         return Err(io::Error::new(
             io::ErrorKind::WouldBlock,
             "this process has several threads",
@@ -41,6 +41,20 @@ pub fn detach(
             }
         },
     }
+}
+
+/// Milliseconds that threads whose work is done get to be gone.
+const LEAVING: u32 = 1_000;
+
+/// Whether this process has one thread. One whose result was taken may still be on its way out: it is waited for.
+fn alone() -> io::Result<bool> {
+    for _ in 0..LEAVING {
+        if std::fs::read_dir("/proc/self/task")?.count() == 1 {
+            return Ok(true);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    Ok(false)
 }
 
 fn end(code: u8) -> ! {
