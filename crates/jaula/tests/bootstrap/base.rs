@@ -96,7 +96,7 @@ fn the_chapters_words_make_a_base_system() {
             "{packages:?}"
         );
         assert!(!packages.iter().any(|(name, _)| name == "usrmerge"));
-        assert_eq!(mounted(user.place.path()), [String::new(); 0]);
+        assert_eq!(mounted(user.place.path()), Vec::<String>::new());
         let null = target.join("dev/null").symlink_metadata();
         match user.who {
             // Nobody else may make one.

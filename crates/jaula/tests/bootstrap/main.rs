@@ -1,5 +1,6 @@
 //! The bootstrappers' old names: `debootstrap`, `cdebootstrap`, `mmdebstrap`, typed by their users.
 #![allow(
+    clippy::disallowed_methods,
     clippy::disallowed_types,
     reason = "tests start programs; the rule is for the program itself"
 )]

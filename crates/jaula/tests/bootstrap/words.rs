@@ -79,6 +79,10 @@ fn debootstraps_complaints_are_its_own() {
 
 #[test]
 fn cdebootstraps_complaints_are_its_own() {
+    let own = std::fs::metadata("/proc/self").expect("our own process");
+    if std::os::unix::fs::MetadataExt::uid(&own) != 0 {
+        skip!("the original looks whether it is root before anything else");
+    }
     let program = "/usr/bin/cdebootstrap";
     if !version(program).starts_with("cdebootstrap 0.7") {
         skip!("no cdebootstrap 0.7 here");
