@@ -159,9 +159,17 @@ fn prepare(user: &User) -> bool {
     let program = program.unwrap_or_else(|| env!("CARGO_BIN_EXE_jaula").into());
     std::fs::copy(program, bin.join("jaula")).expect("a copy of the program");
     let link = |name: &str| std::os::unix::fs::symlink("jaula", bin.join(name)).expect("a link");
-    ["unshare", "nsenter", "lsns", "chroot", "bwrap"]
-        .into_iter()
-        .for_each(link);
+    [
+        "unshare",
+        "nsenter",
+        "lsns",
+        "chroot",
+        "bwrap",
+        "debootstrap",
+        "multistrap",
+    ]
+    .into_iter()
+    .for_each(link);
     ["bash", "genisoimage"].iter().all(|tool| {
         let found = Command::new("sh")
             .args(["-c", &format!("command -v {tool}")])
