@@ -381,6 +381,24 @@ fn a_tree_of_the_host_has_packages_too() {
             .run(&["pkg", "install", "--root", &tree, "hello"])
             .expect(125);
         assert!(ran.stderr.contains("--from DISTRO:SUITE"), "{}", ran.stderr);
+        // Neither the host itself nor an image, whose files are those of others too.
+        let image = std::fs::read_dir(user.place.path().join("store/images"))
+            .expect("images")
+            .flatten()
+            .map(|entry| entry.path().join("root").display().to_string())
+            .next()
+            .expect("an image");
+        for (root, why) in [
+            ("/", "the host's own root"),
+            (&image, "an image is never written"),
+        ] {
+            let words = ["pkg", "remove", "--root", root, "dash"];
+            let ran = user.place.run(&words).expect(125);
+            assert!(ran.stderr.contains(why), "{}", ran.stderr);
+            let words = ["run", "--write", root, "--", "true"];
+            let ran = user.place.run(&words).expect(125);
+            assert!(ran.stderr.contains(why), "{}", ran.stderr);
+        }
         let words = [
             "pkg",
             "install",

@@ -90,7 +90,7 @@ pub(super) fn write(
             }
         }
     };
-    let written = fill(scan, items, &parts, &layout, &files, &file, part, told);
+    let written = fill(scan, items, &parts, &layout, &files, &file, told);
     let packed = written.map_err(|error| scan.explained(error, part))?;
     file.set_len(layout.image_len()).at("write", part)?;
     Ok((file, packed))
@@ -359,10 +359,6 @@ impl Read for Joined<'_> {
     }
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "what was laid out, and where it goes"
-)]
 fn fill(
     scan: &mut Scan<'_>,
     items: &[Item],
@@ -370,10 +366,8 @@ fn fill(
     layout: &Layout,
     files: &[(usize, InodeHandle)],
     file: &File,
-    target: &Path,
     told: &mut dyn FnMut(u64, u64, usize),
 ) -> Result<Packed, PackError> {
-    let _ = target;
     let plain = |error: mkext4::Error| match error {
         mkext4::Error::Io(error) => PackError::Io(error),
         other => PackError::Io(io::Error::other(other.to_string())),

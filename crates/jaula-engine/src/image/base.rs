@@ -178,7 +178,14 @@ impl Copy<'_> {
     }
 }
 
-fn copy_one(from: &Dir, to: &Dir, name: &CString, stat: &tree::Stat) -> std::io::Result<bool> {
+/// Copies one name with owner, mode, time and extended attributes; tells whether it is a directory, whose content is
+/// still to come.
+pub(super) fn copy_one(
+    from: &Dir,
+    to: &Dir,
+    name: &CString,
+    stat: &tree::Stat,
+) -> std::io::Result<bool> {
     match stat.kind {
         Kind::Dir => {
             to.make_dir(name, 0o700)?;

@@ -118,6 +118,8 @@ impl Engine {
         if plan.is_empty() {
             return Ok(());
         }
+        // No package goes from the store between its coming and its use.
+        let _content = self.store().use_content().map_err(PkgError::from)?;
         self.fetch_taken(plan, observer)?;
         let started = Instant::now();
         let items = (plan.install.len() + plan.remove.len()) as u64;

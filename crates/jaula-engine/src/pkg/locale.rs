@@ -117,6 +117,7 @@ impl Engine {
         observer: &dyn Observer,
         dry: Dry,
     ) -> Result<LocalePlan, EngineError> {
+        let target = &self.changeable(target)?;
         let inventory = self.inventory(target)?;
         let spec = self.packages_of(target, origin, &inventory.arch)?;
         let mut names = vec!["locales".to_owned()];

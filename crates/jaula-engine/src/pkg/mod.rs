@@ -171,6 +171,11 @@ impl Engine {
         observer: &dyn Observer,
         dry: Dry,
     ) -> Result<PkgPlan, EngineError> {
+        let target = self.changeable(&spec.target)?;
+        let spec = &PkgSpec {
+            target,
+            ..spec.clone()
+        };
         let inventory = self.inventory(&spec.target)?;
         if let PkgVerb::Remove(names) = &spec.verb {
             return Ok(choose::remove(spec, &inventory, names)?);
@@ -181,6 +186,22 @@ impl Engine {
                 choose::install(spec, &origin, &inventory, self.store(), host, observer, dry);
             Ok(planned?)
         })
+    }
+
+    /// What is to be changed, by its real path. Images of the store share files with each other and with kept packages:
+    /// none is ever written.
+    fn changeable(&self, target: &PkgTarget) -> Result<PkgTarget, EngineError> {
+        let PkgTarget::Tree(path) = target else {
+            return Ok(target.clone());
+        };
+        let path = crate::import::directory(path)?;
+        if self.store().holds_image(&path) {
+            return Err(EngineError::BadReference {
+                reference: jaula_plan::explain::shown(&path),
+                why: "it is an image of the store, and an image is never written",
+            });
+        }
+        Ok(PkgTarget::Tree(path))
     }
 
     /// The packages of a jail's sources whose names hold all of these words: name, version, whether it is installed.

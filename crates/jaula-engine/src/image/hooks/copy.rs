@@ -2,6 +2,7 @@
 //! mmdebstrap(1) copies. Owners, modes, times, attributes and hard links are kept; a file takes the place of a file,
 //! a directory of the same name stays and gets what comes. No link is followed on either side.
 
+use super::super::base::copy_one;
 use super::super::error::BuildError;
 use crate::error::At;
 use jaula_sys::tree::{self, Dir, Kind, Stat};
@@ -109,34 +110,7 @@ fn leaf(
         links.first.insert((stat.dev, stat.ino), place);
     }
     match stat.kind {
-        Kind::File => {
-            let (source, target) = (from.read(name)?, to.create(name, 0o600)?);
-            tree::copy_content(&source, &target, stat.size)?;
-            // Owner first: giving a file away takes its capabilities.
-            tree::set_file(
-                &target,
-                stat.uid,
-                stat.gid,
-                stat.mode,
-                stat.mtime,
-                stat.mtime_nsec,
-            )?;
-            for (key, value) in tree::file_xattrs(&source)? {
-                tree::set_xattr(&target, &key, &value)?;
-            }
-            tree::set_file_times(&target, stat.mtime, stat.mtime_nsec)
-        }
-        Kind::Symlink => {
-            to.symlink(&from.read_link(name)?, name)?;
-            to.chown(name, stat.uid, stat.gid)?;
-            to.set_mtime(name, stat.mtime, stat.mtime_nsec)
-        }
-        Kind::Fifo => {
-            to.fifo(name, 0o600)?;
-            to.chown(name, stat.uid, stat.gid)?;
-            to.chmod(name, stat.mode)?;
-            to.set_mtime(name, stat.mtime, stat.mtime_nsec)
-        }
+        Kind::File | Kind::Symlink | Kind::Fifo => copy_one(from, to, name, stat).map(drop),
         Kind::Dir | Kind::Socket | Kind::Char | Kind::Block => {
             Err(std::io::Error::other("it is no file, link or pipe"))
         }

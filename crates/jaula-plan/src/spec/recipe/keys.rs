@@ -3,6 +3,7 @@
 use super::tree::{Node, Table, Value};
 use super::{Place, Read, RecipeError, What};
 use crate::names::NameError;
+use crate::rootfs::address::split_login;
 use crate::spec::rootfs::Want;
 use crate::spec::settings::PathRule;
 use std::path::{Component, Path, PathBuf};
@@ -189,6 +190,22 @@ impl Keys {
             })
         };
         self.places(key).into_iter().map(parse).collect()
+    }
+
+    /// Addresses without a login: what is looked up in other places is shown when it is not there.
+    pub(super) fn addresses(&mut self, key: &'static str) -> Result<Vec<String>, RecipeError> {
+        let clean = |(place, value): (Place, String)| match split_login(&value) {
+            (_, None) => Ok(value),
+            (value, Some(_)) => Err(RecipeError {
+                place,
+                what: What::BadValue {
+                    key,
+                    value,
+                    why: "a login belongs into auth.conf(5) of the host's apt",
+                },
+            }),
+        };
+        self.places(key).into_iter().map(clean).collect()
     }
 
     pub(super) fn wants(&mut self) -> Result<Vec<Want>, RecipeError> {

@@ -261,7 +261,7 @@ impl Recipe {
         let suite = top.parsed("suite")?;
         let tags = top.parsed_list("tags")?;
         let mut sources = top.table("sources");
-        let mirrors = sources.texts("mirrors");
+        let mirrors = sources.addresses("mirrors")?;
         let outputs = top.tables("output");
         Ok(Self {
             spec: ImageSpec {

@@ -288,6 +288,17 @@ fn mistakes_have_a_place_and_a_word() {
 }
 
 #[test]
+fn a_login_in_a_further_mirror_is_refused_and_not_shown() {
+    let text = "distro = \"debian\"\n[sources]\nmirrors = [\"http://ana:geheim@h/debian\"]\n";
+    let said = refused(text);
+    assert!(
+        said.contains("/r/web.toml:3:12") && said.contains("login"),
+        "{said}"
+    );
+    assert!(!said.contains("geheim"), "{said}");
+}
+
+#[test]
 fn what_is_more_specific_wins_and_lists_go_on() {
     let base = "distro = \"debian\"\nsuite = \"bookworm\"\ninclude = [\"a\"]\n[settings]\nhostname = \"base\"\ntimezone = \"UTC\"\n\
         [[settings.user]]\nname = \"ana\"\nuid = 1\n[[settings.user]]\nname = \"eva\"\n[[hook]]\nscript = \"one\"\n\

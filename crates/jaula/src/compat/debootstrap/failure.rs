@@ -15,7 +15,7 @@ use jaula_plan::rootfs::SourcesError;
 /// Says why it failed.
 pub fn tell(error: &EngineError, request: &Request, target: &str, voice: &Voice) {
     match error {
-        EngineError::Build(error) if told(error, request, target, voice) => return,
+        EngineError::Build(error) if told(error, request, voice) => return,
         EngineError::Export(ExportError::Inert { .. }) => {
             return voice.error(&format!(
                 "Cannot install into target '{target}' mounted with noexec or nodev"
@@ -36,7 +36,7 @@ pub fn tell(error: &EngineError, request: &Request, target: &str, voice: &Voice)
     }
 }
 
-fn told(error: &BuildError, request: &Request, target: &str, voice: &Voice) -> bool {
+fn told(error: &BuildError, request: &Request, voice: &Voice) -> bool {
     match error {
         BuildError::Signature { source, .. } => return signature(source, request, voice),
         BuildError::Mismatch { url, what } => match what {
@@ -118,7 +118,6 @@ fn told(error: &BuildError, request: &Request, target: &str, voice: &Voice) -> b
                 .filter(|package| !package.is_empty())
                 .map(|package| format!(" (possibly the package {package} is at fault)"))
                 .unwrap_or_default();
-            let _ = target;
             voice.error(&format!("{}{fault}", making::line(error)));
         }
         _ => return false,

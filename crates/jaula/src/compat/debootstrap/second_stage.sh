@@ -17,7 +17,13 @@ if [ "$(id -u)" -ne 0 ]; then
     exit 1
 fi
 if [ ! -e /proc/self/stat ]; then
-    mount -t proc proc /proc || echo "W: /proc is not mounted"
+    if mount -t proc proc /proc; then
+        trap 'umount /proc' EXIT
+        trap 'exit 130' INT
+        trap 'exit 143' TERM
+    else
+        echo "W: /proc is not mounted"
+    fi
 fi
 
 log=$here/debootstrap.log
