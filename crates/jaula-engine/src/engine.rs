@@ -179,6 +179,7 @@ impl Engine {
             Source::Ready(image) => image.root().to_owned(),
             Source::Import(archive, _) => self.store.image_dir(&archive.digest).join("root"),
             Source::Build(plan) => self.store.image_dir(plan.digest()).join("root"),
+            Source::Minimal(plan) => self.store.image_dir(plan.digest()).join("root"),
         }
     }
 
@@ -196,6 +197,7 @@ impl Engine {
                 }
             }
             Source::Build(plan) => Ok(plan.lock().arch.parse().ok()),
+            Source::Minimal(plan) => Ok(plan.arch().parse().ok()),
         }
     }
 
@@ -224,6 +226,7 @@ impl Engine {
             Source::Ready(image) => Ok(Some(image.clone())),
             Source::Import(archive, _) => Ok(Some(archive.import(&self.store, &[], observer)?)),
             Source::Build(plan) => Ok(Some(self.image(plan, observer)?)),
+            Source::Minimal(plan) => Ok(Some(plan.make(&self.store, &[], observer)?)),
         }
     }
 
@@ -342,7 +345,7 @@ impl Engine {
             _ if !spec.image_language => None,
             Source::Ready(image) => self.store.language(image.digest()),
             Source::Build(plan) => plan.language(),
-            Source::There | Source::Import(..) => None,
+            Source::There | Source::Import(..) | Source::Minimal(_) => None,
         };
         let mut spec = JailSpec {
             root,

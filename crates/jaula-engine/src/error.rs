@@ -55,6 +55,9 @@ pub enum EngineError {
     /// Reading a directory or an archive as an image.
     #[error(transparent)]
     Import(#[from] ImportError),
+    /// Making an image of files of the host.
+    #[error(transparent)]
+    Minimal(#[from] crate::minimal::MinimalImageError),
     /// Namespaces kept by name.
     #[error(transparent)]
     Keep(#[from] crate::namespaces::KeepError),
@@ -135,6 +138,7 @@ impl EngineError {
             Self::Pkg(error) => error.kind(),
             Self::Export(error) => error.kind(),
             Self::Import(error) => error.kind(),
+            Self::Minimal(error) => error.kind(),
             Self::Named(error) => error.kind(),
             Self::Keep(error) => error.kind(),
             Self::Look(error) => error.kind(),
@@ -208,6 +212,7 @@ impl EngineError {
             Self::Pkg(error) => error.hints(),
             Self::Export(error) => error.hints(),
             Self::Import(error) => error.hints(),
+            Self::Minimal(error) => error.hints(),
             _ => Vec::new(),
         }
     }

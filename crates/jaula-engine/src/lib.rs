@@ -22,6 +22,7 @@ pub mod import;
 pub mod jail;
 pub mod journal;
 pub mod links;
+pub mod minimal;
 pub mod named;
 pub mod namespaces;
 pub mod outcome;

@@ -1,6 +1,7 @@
 //! What a run takes, and what making a named jail takes.
 
 use crate::import::Archive;
+use crate::minimal::MinimalPlan;
 use crate::plan::{ImagePlan, Preview, StepPlan};
 use crate::spec::ExecSpec;
 use crate::view::Image;
@@ -22,6 +23,8 @@ pub(crate) enum Source {
     Import(Archive, StepPlan),
     /// An image to be made.
     Build(ImagePlan),
+    /// An image of files of the host.
+    Minimal(MinimalPlan),
 }
 
 impl Source {
@@ -30,6 +33,7 @@ impl Source {
             Self::There | Self::Ready(_) => None,
             Self::Import(_, steps) => Some(steps),
             Self::Build(plan) => Some(plan),
+            Self::Minimal(plan) => Some(plan),
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod facts;
 pub mod jail;
 pub mod landlock;
 pub mod limit_op;
+pub mod minimal;
 pub mod names;
 pub mod output;
 pub mod path_filter;

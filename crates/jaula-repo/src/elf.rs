@@ -1,5 +1,9 @@
-//! What the first bytes of a program say about the machine it is for (elf(5)).
+//! What the first bytes of a program say about the machine it is for, and what its headers say it needs (elf(5)).
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
+
+mod dynamic;
+
+pub use dynamic::{Dynamic, ElfError};
 
 /// Bytes of a file that are enough for [`Identity::read`].
 pub const NEEDED: usize = 20;

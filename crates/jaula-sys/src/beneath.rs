@@ -187,6 +187,26 @@ pub fn is_there(root: &Path, path: &str) -> bool {
     dir.is_ok_and(|dir| open(&dir, Path::new(path), libc::O_PATH, Links::InRoot).is_ok())
 }
 
+/// Opens a regular file for reading, by a path beneath a directory in which no link may be; mounts are crossed.
+/// Anything but a regular file is refused (EINVAL), and is not waited for.
+pub fn open_file(dir: &impl AsRawFd, path: &Path) -> Result<File, SysError> {
+    let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file = File::from(open(dir, path, flags, Links::Refuse)?);
+    let shown = || path.display().to_string();
+    let meta = file.metadata();
+    match meta
+        .map_err(|e| SysError::io("fstat", shown(), &e))?
+        .is_file()
+    {
+        true => Ok(file),
+        false => Err(SysError {
+            call: "open",
+            target: shown(),
+            errno: Errno(libc::EINVAL),
+        }),
+    }
+}
+
 /// Reads at most `limit` bytes of a regular file beneath `root`, links followed inside only. Anything but a regular
 /// file is refused (EINVAL), and is not waited for.
 pub fn read_in_root(root: &Path, path: &str, limit: usize) -> Result<Vec<u8>, SysError> {

@@ -17,7 +17,7 @@ use jaula_plan::spec::limits::Limits;
 use jaula_plan::spec::rootfs::Reference;
 use jaula_plan::step::Step;
 use jaula_sys::joining::Held;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 impl Engine {
     /// What making a named jail takes.
@@ -27,17 +27,35 @@ impl Engine {
         observer: &dyn Observer,
         dry: Dry,
     ) -> Result<NewPlan, EngineError> {
-        if crate::named::jail_dir(&self.store, &spec.name)
-            .symlink_metadata()
-            .is_ok()
-        {
-            return Err(NamedError::Exists {
-                name: spec.name.clone(),
-            }
-            .into());
-        }
-        crate::detached::refuse_running(&self.store, &spec.name)?;
+        self.refuse_existing(&spec.name)?;
         let source = self.source(&spec.from, &spec.image, observer, dry)?;
+        self.plan_new_on(spec, source)
+    }
+
+    /// What making a named jail on files of the host takes; `from` of the specification is not looked at.
+    pub fn plan_new_minimal(
+        &self,
+        spec: &NewSpec,
+        files: &[PathBuf],
+    ) -> Result<NewPlan, EngineError> {
+        self.refuse_existing(&spec.name)?;
+        let plan = self.plan_minimal(files)?;
+        let spec = NewSpec {
+            from: Reference::Digest(*plan.digest()),
+            ..spec.clone()
+        };
+        self.plan_new_on(&spec, Source::Minimal(plan))
+    }
+
+    fn refuse_existing(&self, name: &JailName) -> Result<(), EngineError> {
+        let jail = crate::named::jail_dir(&self.store, name);
+        if jail.symlink_metadata().is_ok() {
+            return Err(NamedError::Exists { name: name.clone() }.into());
+        }
+        Ok(crate::detached::refuse_running(&self.store, name)?)
+    }
+
+    fn plan_new_on(&self, spec: &NewSpec, source: Source) -> Result<NewPlan, EngineError> {
         let directory = match &spec.from {
             Reference::Directory(path) => Some(crate::import::directory(path)?),
             _ => None,
@@ -45,6 +63,7 @@ impl Engine {
         let digest = match &source {
             Source::Ready(image) => Some(*image.digest()),
             Source::Import(archive, _) => Some(archive.digest),
+            Source::Minimal(plan) => Some(*plan.digest()),
             Source::There | Source::Build(_) => None,
         };
         let record = Record::new(spec, digest, directory);

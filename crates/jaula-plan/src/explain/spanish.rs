@@ -43,6 +43,19 @@ const REASONS: &[(&str, &str)] = &[
         "a script of yours, which jaula runs in a jail as it runs those of packages",
         "un guion propio, que jaula ejecuta en una jaula como los de los paquetes",
     ),
+    // roots of single files
+    (
+        "directories with the modes that they have on the host",
+        "directorios con los permisos que tienen en el anfitrión",
+    ),
+    (
+        "links as on the host, and where the loader looks without a cache",
+        "enlaces como en el anfitrión, y donde el cargador busca sin caché",
+    ),
+    (
+        "the files and what they need; set-id bits and file capabilities are dropped",
+        "los ficheros y lo que necesitan; los bits set-id y las capacidades de fichero se quitan",
+    ),
     // jails
     (
         "the end of what the new process does",

@@ -5,6 +5,7 @@ pub mod archive;
 pub mod auth;
 pub mod cgroup;
 pub mod disk;
+pub mod elf;
 pub mod host;
 pub mod sources_list;
 pub mod target;

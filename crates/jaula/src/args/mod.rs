@@ -3,6 +3,7 @@
 
 pub mod complaint;
 pub mod disk;
+pub mod files;
 pub mod high;
 pub mod isolation;
 pub mod limits;

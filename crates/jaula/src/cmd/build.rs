@@ -2,19 +2,20 @@
 
 pub mod recipe;
 
-use crate::args::{low, options, output, settings, sources};
+use crate::args::{files, low, options, output, settings, sources};
 use crate::cmd::image::meant;
 use crate::cmd::run::{missing, only_for_distros};
-use crate::cmd::{Context, failed, session_for};
+use crate::cmd::{Context, failed, session_for, session_for_files};
 use crate::error::CommandError;
 use crate::output::Done;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use jaula_engine::view::reference_text;
-use jaula_engine::{Dry, EngineError, ImageOptions};
+use jaula_engine::{Dry, Engine, EngineError, Image, ImageOptions};
 use jaula_plan::names::Tag;
 use jaula_plan::spec::rootfs::Reference;
 use serde_json::json;
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 /// Its operands and options.
 pub fn command(command: Command) -> Command {
@@ -33,9 +34,10 @@ pub fn command(command: Command) -> Command {
              jaula build debian --include nginx-light --tag web\n  \
              jaula build debian -o d.squashfs --sbom spdx\n  \
              jaula build debian -o - | ssh host tar -x -C /srv/d\n  \
-             jaula build web.toml --locked",
+             jaula build web.toml --locked\n  \
+             jaula build --empty --with-files /bin/bash,/bin/ls -o /srv/small",
         )
-        .arg(options::reference(true).required_unless_present("schema").required(false))
+        .arg(options::reference(true).required_unless_present_any(["schema", "empty"]).required(false))
         .arg(
             Arg::new("foreign")
                 .long("foreign")
@@ -43,6 +45,7 @@ pub fn command(command: Command) -> Command {
                 .help("Only unpack, and leave the packages' scripts to `jaula finish`"),
         )
         .arg(Arg::new("tag").long("tag").value_name("TAG").help("Give the image a further tag"));
+    let command = files::options(command, "ref");
     recipe::options(options::image(output::options(options::preview(command))))
 }
 
@@ -54,6 +57,9 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
         .unwrap_or_default();
     if matches.get_flag("schema") {
         return recipe::schema();
+    }
+    if let Some(files) = files::read(matches)? {
+        return of_files(matches, context, &files);
     }
     if let Some(path) = recipe::named(&word) {
         return recipe::run(matches, context, &path);
@@ -110,18 +116,56 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
             })?
         }
     };
+    finish(&engine, &image, tag, output, shown, context, &explained)
+}
+
+/// An image of files of the host.
+fn of_files(matches: &ArgMatches, context: &Context, files: &[PathBuf]) -> Done {
+    if matches.get_flag("foreign") {
+        return Err(CommandError::usage(
+            "cannot use --foreign: files of this host have no packages' scripts",
+        ));
+    }
+    let tag = low::text(matches, "tag")
+        .map(|tag| low::parse::<Tag>("--tag", tag))
+        .transpose()?;
+    let output = output::read(matches, &context.around)?;
+    let shown = low::Shown::read(matches);
+    let attempt = "cannot build an image from files of this host";
+    let explained = |error: EngineError| failed(attempt.to_owned(), error);
+    let engine = context.engine(session_for_files(shown), true)?;
+    let plan = engine.plan_minimal(files).map_err(explained)?;
+    if shown != low::Shown::Done {
+        return context.show(shown, &plan);
+    }
+    let image = engine
+        .minimal(&plan, &context.progress)
+        .map_err(explained)?;
+    finish(&engine, &image, tag, output, shown, context, &explained)
+}
+
+/// Gives the tag and writes the output.
+fn finish(
+    engine: &Engine,
+    image: &Image,
+    tag: Option<Tag>,
+    output: Option<output::Output>,
+    shown: low::Shown,
+    context: &Context,
+    explained: &dyn Fn(EngineError) -> CommandError,
+) -> Done {
     if let Some(tag) = &tag {
         engine.tag(image.digest(), tag).map_err(explained)?;
     }
     if let Some(output) = &output {
         if shown != low::Shown::Done {
-            return match output.plan(&engine, image.digest()).map_err(explained)? {
+            return match output.plan(engine, image.digest()).map_err(explained)? {
                 Some(plan) => context.show(shown, &plan),
                 None => Ok(0),
             };
         }
         output
-            .write(&engine, image.digest(), context)
+            .write(engine, image.digest(), context)
             .map_err(explained)?;
     }
     context.progress.clear();

@@ -508,6 +508,14 @@ pub fn session_for(reference: Option<&Reference>, shown: Shown) -> Option<Need> 
     }
 }
 
+/// The same for an image of files of the host.
+pub fn session_for_files(shown: Shown) -> Option<Need> {
+    Some(match shown {
+        Shown::Done => Need::Users,
+        Shown::Plan | Shown::Explain => Need::OneUser,
+    })
+}
+
 /// From the words after the program's name to the exit code.
 pub fn dispatch(words: &[OsString]) -> u8 {
     let around = Surroundings::read();

@@ -1,17 +1,19 @@
 //! `jaula new`: a named jail.
 
-use crate::args::{low, options, settings, sources};
+use crate::args::{files, low, options, settings, sources};
 use crate::cmd::image::meant;
 use crate::cmd::run::{missing, only_for_distros};
-use crate::cmd::{Context, failed, session_for};
+use crate::cmd::{Context, failed, session_for, session_for_files};
+use crate::error::CommandError;
 use crate::output::Done;
 use clap::{Arg, ArgMatches, Command, ValueHint, value_parser};
 use jaula_engine::view::reference_text;
-use jaula_engine::{Dry, EngineError, NewSpec};
+use jaula_engine::{Dry, Engine, EngineError, ImageOptions, NewPlan, NewSpec};
 use jaula_plan::names::JailName;
 use jaula_plan::spec::rootfs::Reference;
 use serde_json::json;
 use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
 
 /// What a jail starts from when nothing is said.
 const DEFAULT_FROM: &str = "debian";
@@ -24,7 +26,10 @@ pub fn command(command: Command) -> Command {
             "Make a named jail: an image, a writable layer that lasts, and settings. An image that the store does \
              not have yet is made first.",
         )
-        .after_help("Examples:\n  jaula new web --from debian:bookworm --include nginx-light\n  jaula sh web")
+        .after_help(
+            "Examples:\n  jaula new web --from debian:bookworm --include nginx-light\n  jaula sh web\n  \
+             jaula new c --empty --with-files /bin/bash,/bin/ls",
+        )
         .arg(Arg::new("name").value_name("NAME").required(true).help("The jail's name, also its host name"))
         .arg(
             Arg::new("from")
@@ -34,7 +39,43 @@ pub fn command(command: Command) -> Command {
                 .value_hint(ValueHint::AnyPath)
                 .help("What it starts from [default: debian]"),
         );
+    let command = files::options(command, "from");
     options::image(options::settings(options::preview(command)))
+}
+
+/// On files of the host.
+fn on_files(matches: &ArgMatches, context: &Context, name: JailName, files: &[PathBuf]) -> Done {
+    let attempt = format!("cannot make jail {name} from files of this host");
+    let explained = |error: EngineError| failed(attempt.clone(), error);
+    let shown = low::Shown::read(matches);
+    let spec = NewSpec {
+        name,
+        image: ImageOptions::default(),
+        settings: low::settings(matches)?,
+        from: Reference::Directory("/".into()),
+    };
+    let engine = context.engine(session_for_files(shown), true)?;
+    let plan = engine.plan_new_minimal(&spec, files).map_err(explained)?;
+    finish(shown, context, &engine, &plan, &explained)
+}
+
+fn finish(
+    shown: low::Shown,
+    context: &Context,
+    engine: &Engine,
+    plan: &NewPlan,
+    explained: &dyn Fn(EngineError) -> CommandError,
+) -> Done {
+    if shown != low::Shown::Done {
+        return context.show(shown, plan);
+    }
+    let jail = engine
+        .new_jail(plan, &context.progress)
+        .map_err(explained)?;
+    context.progress.clear();
+    context
+        .out
+        .did("jail", || json!({ "jail": jail }), || jail.name.to_string())
 }
 
 /// Does it.
@@ -43,6 +84,9 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
         "the name of a jail",
         low::text(matches, "name").unwrap_or_default(),
     )?;
+    if let Some(files) = files::read(matches)? {
+        return on_files(matches, context, name, &files);
+    }
     let typed = matches.get_one::<OsString>("from");
     let from = typed.map_or(OsStr::new(DEFAULT_FROM), OsString::as_os_str);
     let from = sources::reference(matches, context.reference(from)?, typed.is_some())?;
@@ -75,14 +119,5 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
     let plan = engine
         .plan_new(&spec, &context.progress, dry)
         .map_err(explained)?;
-    if shown != low::Shown::Done {
-        return context.show(shown, &plan);
-    }
-    let jail = engine
-        .new_jail(&plan, &context.progress)
-        .map_err(explained)?;
-    context.progress.clear();
-    context
-        .out
-        .did("jail", || json!({ "jail": jail }), || jail.name.to_string())
+    finish(shown, context, &engine, &plan, &explained)
 }

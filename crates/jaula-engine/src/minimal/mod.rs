@@ -1,0 +1,259 @@
+//! An image of single files of the host and what they need. The host is read, nothing of it is executed.
+
+mod copy;
+mod error;
+mod host;
+
+pub use error::MinimalImageError;
+
+use crate::engine::Engine;
+use crate::error::{At, EngineError};
+use crate::event::Observer;
+use crate::plan::Preview;
+use crate::store::Store;
+use crate::unpack::HashReader;
+use crate::view::Image;
+use host::Host;
+use jaula_plan::explain::{ExplainLine, shown, word};
+use jaula_plan::minimal::{Item, ItemKind, closure};
+use jaula_plan::names::{Digest, Tag};
+use jaula_plan::step::{Step, human};
+use jaula_repo::elf::Identity;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// One path of the image.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+struct Taken {
+    path: PathBuf,
+    #[serde(flatten)]
+    item: Item,
+    /// Of a file.
+    content: Option<ContentOf>,
+}
+
+/// What a file's bytes were when it was planned.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+struct ContentOf {
+    size: u64,
+    sha256: Digest,
+    /// Modified: seconds since 1970.
+    mtime: i64,
+}
+
+/// What an image of files of the host is made of. Its digest is that of its content: the same files give the same
+/// image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MinimalPlan {
+    digest: Digest,
+    arch: String,
+    taken: Vec<Taken>,
+    steps: [Step; 2],
+}
+
+impl Engine {
+    /// Reads these files of the host and all they need, and says what an image of them takes.
+    pub fn plan_minimal(&self, files: &[PathBuf]) -> Result<MinimalPlan, EngineError> {
+        Ok(plan(self.store(), files)?)
+    }
+
+    /// Makes the image, unless it is there.
+    pub fn minimal(
+        &self,
+        plan: &MinimalPlan,
+        observer: &dyn Observer,
+    ) -> Result<Image, EngineError> {
+        Ok(plan.make(self.store(), &[], observer)?)
+    }
+}
+
+fn plan(store: &Store, files: &[PathBuf]) -> Result<MinimalPlan, MinimalImageError> {
+    let mut host = Host::open()?;
+    let native = host::native()?;
+    let items = closure(&mut host, files, native)?;
+    let mut taken = Vec::new();
+    for (path, item) in items {
+        let content = match item.kind {
+            ItemKind::File { .. } => Some(content(&host, &path)?),
+            _ => None,
+        };
+        taken.push(Taken {
+            path,
+            item,
+            content,
+        });
+    }
+    let digest = digest(native, &taken);
+    let root = store.root().join("stages/NEW/root");
+    let publish = Step::Publish {
+        image: digest,
+        from: root.clone(),
+        to: store.image_dir(&digest),
+    };
+    Ok(MinimalPlan {
+        digest,
+        arch: native.debian_arch().unwrap_or_default().to_owned(),
+        taken,
+        steps: [Step::MakeStage { root }, publish],
+    })
+}
+
+fn content(host: &Host, path: &Path) -> Result<ContentOf, MinimalImageError> {
+    let file = host.file(path)?;
+    let mtime = file.metadata().at("look at", path)?.mtime();
+    let (size, sha256) = HashReader::new(file).finish().at("read", path)?;
+    Ok(ContentOf {
+        size,
+        sha256: Digest(sha256),
+        mtime,
+    })
+}
+
+/// Over everything that the tree consists of, each field with its length before it.
+fn digest(native: Identity, taken: &[Taken]) -> Digest {
+    let mut hash = Sha256::new();
+    let mut field = |bytes: &[u8]| {
+        hash.update((bytes.len() as u64).to_le_bytes());
+        hash.update(bytes);
+    };
+    field(b"jaula files of a host 1");
+    field(native.debian_arch().unwrap_or_default().as_bytes());
+    for one in taken {
+        field(one.path.as_os_str().as_bytes());
+        match &one.item.kind {
+            ItemKind::Directory { mode } => {
+                field(b"directory");
+                field(&mode.to_le_bytes());
+            }
+            ItemKind::Link { target } => {
+                field(b"link");
+                field(target.as_os_str().as_bytes());
+            }
+            ItemKind::File { mode, .. } => {
+                field(b"file");
+                field(&mode.to_le_bytes());
+            }
+        }
+        if let Some(content) = &one.content {
+            field(&content.mtime.to_le_bytes());
+            field(&content.sha256.0);
+        }
+    }
+    Digest(hash.finalize().into())
+}
+
+impl MinimalPlan {
+    /// The image that it gives.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// Debian's name of the machine that its programs are for.
+    pub fn arch(&self) -> &str {
+        &self.arch
+    }
+
+    pub(crate) fn make(
+        &self,
+        store: &Store,
+        tags: &[Tag],
+        observer: &dyn Observer,
+    ) -> Result<Image, MinimalImageError> {
+        copy::make(self, store, tags, observer)
+    }
+
+    fn files(&self) -> impl Iterator<Item = (&Taken, &ContentOf)> {
+        let files = self.taken.iter();
+        files.filter_map(|taken| Some((taken, taken.content.as_ref()?)))
+    }
+
+    fn bytes(&self) -> u64 {
+        let sizes = self.files().map(|(_, content)| content.size);
+        sizes.fold(0, u64::saturating_add)
+    }
+}
+
+impl fmt::Display for MinimalPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "image {} of {} files of the host ({}) for {}",
+            self.digest,
+            self.files().count(),
+            human(self.bytes()),
+            self.arch
+        )?;
+        for Taken { path, item, .. } in &self.taken {
+            let (path, why) = (shown(path), &item.why);
+            match &item.kind {
+                ItemKind::Directory { mode } => writeln!(f, "  {mode:04o} {path}/: {why}")?,
+                ItemKind::Link { target } => {
+                    writeln!(f, "  link {path} -> {}: {why}", shown(target))?;
+                }
+                ItemKind::File { mode, dropped } => {
+                    let note = if *dropped {
+                        ", set-id bits dropped"
+                    } else {
+                        ""
+                    };
+                    writeln!(f, "  {mode:04o} {path}: {why}{note}")?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Preview for MinimalPlan {
+    fn to_json(&self) -> Value {
+        json!({ "version": 1, "digest": self.digest, "arch": self.arch, "items": self.taken })
+    }
+
+    fn explain(&self) -> Vec<ExplainLine> {
+        let [stage, publish] = &self.steps;
+        let root = match stage {
+            Step::MakeStage { root } => root.clone(),
+            _ => PathBuf::new(),
+        };
+        let inside = |path: &Path| word(root.join(path.strip_prefix("/").unwrap_or(path)));
+        let (mut directories, mut links, mut files) = (Vec::new(), Vec::new(), Vec::new());
+        for Taken { path, item, .. } in &self.taken {
+            let to = inside(path);
+            match &item.kind {
+                ItemKind::Directory { mode } => {
+                    directories.push(format!("mkdir -m {mode:04o} {to}"))
+                }
+                ItemKind::Link { target } => {
+                    links.push(format!("ln --symbolic {} {to}", word(target)));
+                }
+                ItemKind::File { mode, .. } => files.push(format!(
+                    "install --preserve-timestamps -m {mode:04o} {} {to}",
+                    word(path)
+                )),
+            }
+        }
+        vec![
+            stage.explain(),
+            ExplainLine::new(
+                directories.join("\n"),
+                "directories with the modes that they have on the host",
+            ),
+            ExplainLine::new(
+                links.join("\n"),
+                "links as on the host, and where the loader looks without a cache",
+            ),
+            ExplainLine::new(
+                files.join("\n"),
+                "the files and what they need; set-id bits and file capabilities are dropped",
+            ),
+            publish.explain(),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests;

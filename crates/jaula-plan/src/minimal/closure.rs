@@ -1,0 +1,534 @@
+//! All that some files of the host need, found by reading them.
+
+use super::search::{configured, default_directories, named_path, run_path};
+use super::{Item, ItemKind, Items, MinimalError, Why};
+use crate::facts::elf::{Content, HostFiles, Seen};
+use jaula_repo::elf::{Dynamic, Identity};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+/// Links followed in one path, as the kernel has it (path_resolution(7)).
+const MOST_LINKS: usize = 40;
+/// Paths of one root: a desktop's largest programs need some hundred libraries.
+const MOST_ITEMS: usize = 20_000;
+/// Objects of one program.
+const MOST_OBJECTS: usize = 4096;
+/// Scripts whose interpreter is a script; the kernel allows four.
+const MOST_SCRIPTS: usize = 4;
+/// Set-user-id and set-group-id.
+const SET_ID: u32 = 0o6000;
+
+/// Names below `/` that a merged `/usr` makes links.
+const MERGED: [&str; 6] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
+/// Where a jail's programs are looked for by name.
+const PATH: [&str; 6] = [
+    "/usr/local/sbin",
+    "/usr/local/bin",
+    "/usr/sbin",
+    "/usr/bin",
+    "/sbin",
+    "/bin",
+];
+
+/// What these files need, with themselves. `native` is the machine whose programs run here.
+///
+/// # Errors
+/// When one of them, or something that it needs, cannot be had.
+pub fn closure(
+    host: &mut dyn HostFiles,
+    asked: &[PathBuf],
+    native: Identity,
+) -> Result<Items, MinimalError> {
+    let configured = configured(host)?;
+    let mut search = Search {
+        host,
+        native,
+        configured,
+        seen: BTreeMap::new(),
+        done: BTreeSet::new(),
+        items: Items::new(),
+    };
+    search.merged()?;
+    for path in asked {
+        search.program(path, &Why::Asked, None, 0)?;
+    }
+    Ok(search.items)
+}
+
+struct Search<'a> {
+    host: &'a mut dyn HostFiles,
+    native: Identity,
+    configured: Vec<PathBuf>,
+    seen: BTreeMap<PathBuf, Seen>,
+    /// Programs that were followed.
+    done: BTreeSet<PathBuf>,
+    items: Items,
+}
+
+/// A path followed to its end.
+struct Walked {
+    /// Directories and links on the way, and the end.
+    way: Vec<(PathBuf, ItemKind)>,
+    /// The end, without links.
+    real: PathBuf,
+    /// What is there.
+    end: Seen,
+}
+
+/// An object that the loader has mapped.
+struct Loaded {
+    /// Where it was found; a program's without links, because it is by them that `$ORIGIN` is meant.
+    path: PathBuf,
+    real: PathBuf,
+    dynamic: Dynamic,
+    /// Who made it be loaded.
+    by: Option<usize>,
+}
+
+impl Search<'_> {
+    fn look(&mut self, path: &Path) -> Result<Seen, MinimalError> {
+        if let Some(seen) = self.seen.get(path) {
+            return Ok(seen.clone());
+        }
+        let seen = self.host.look(path)?;
+        self.seen.insert(path.to_owned(), seen.clone());
+        Ok(seen)
+    }
+
+    /// Follows a path as the kernel does.
+    fn walk(&mut self, path: &Path) -> Result<Walked, MinimalError> {
+        let mut walked = Walked {
+            way: Vec::new(),
+            real: PathBuf::from("/"),
+            end: Seen::Directory { mode: 0o755 },
+        };
+        let mut rest: Vec<OsString> = names(path);
+        let mut links = 0usize;
+        while let Some(name) = rest.pop() {
+            if name == ".." {
+                walked.real.pop();
+                continue;
+            }
+            if !matches!(walked.end, Seen::Directory { .. }) {
+                walked.end = Seen::Missing;
+                return Ok(walked);
+            }
+            let here = walked.real.join(&name);
+            let seen = self.look(&here)?;
+            match &seen {
+                Seen::Missing => {
+                    walked.end = seen;
+                    return Ok(walked);
+                }
+                Seen::Link { target } => {
+                    links = links.saturating_add(1);
+                    if links > MOST_LINKS {
+                        return Err(MinimalError::Loop {
+                            path: path.to_owned(),
+                        });
+                    }
+                    let target = target.clone();
+                    if target.is_absolute() {
+                        walked.real = PathBuf::from("/");
+                    }
+                    rest.extend(names(&target));
+                    walked.way.push((here, ItemKind::Link { target }));
+                }
+                Seen::Directory { mode } => {
+                    let kind = ItemKind::Directory {
+                        mode: mode & !SET_ID,
+                    };
+                    walked.way.push((here.clone(), kind));
+                    (walked.real, walked.end) = (here, seen);
+                }
+                Seen::File { mode } => {
+                    let kind = ItemKind::File {
+                        mode: mode & 0o777,
+                        dropped: mode & SET_ID != 0,
+                    };
+                    walked.way.push((here.clone(), kind));
+                    (walked.real, walked.end) = (here, seen);
+                }
+                Seen::Special => (walked.real, walked.end) = (here, seen),
+            }
+        }
+        Ok(walked)
+    }
+
+    fn take(&mut self, way: Vec<(PathBuf, ItemKind)>, why: &Why) -> Result<(), MinimalError> {
+        for (path, kind) in way {
+            let why = why.clone();
+            self.items.entry(path).or_insert(Item { kind, why });
+        }
+        match self.items.len() > MOST_ITEMS {
+            true => Err(MinimalError::TooMuch {
+                most: MOST_ITEMS,
+                what: "files, directories and links",
+            }),
+            false => Ok(()),
+        }
+    }
+
+    /// The links of a merged `/usr`, and what they lead to.
+    fn merged(&mut self) -> Result<(), MinimalError> {
+        for name in MERGED {
+            let path = Path::new("/").join(name);
+            if matches!(self.look(&path)?, Seen::Link { .. }) {
+                let walked = self.walk(&path)?;
+                if matches!(walked.end, Seen::Directory { .. }) {
+                    self.take(walked.way, &Why::Merged)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a program, a library or a script with all it needs.
+    fn program(
+        &mut self,
+        path: &Path,
+        why: &Why,
+        by: Option<&Path>,
+        depth: usize,
+    ) -> Result<(), MinimalError> {
+        if !path.is_absolute() {
+            return Err(MinimalError::Relative {
+                path: path.to_owned(),
+                by: by.map(Path::to_owned),
+            });
+        }
+        let walked = self.walk(path)?;
+        match walked.end {
+            Seen::Missing => {
+                return Err(MinimalError::Missing {
+                    path: path.to_owned(),
+                    by: by.map(Path::to_owned),
+                });
+            }
+            Seen::File { .. } => {}
+            _ => {
+                return Err(MinimalError::NoProgram {
+                    path: path.to_owned(),
+                });
+            }
+        }
+        let real = walked.real;
+        self.take(walked.way, why)?;
+        if !self.done.insert(real.clone()) {
+            return Ok(());
+        }
+        match self.host.content(&real)? {
+            Content::Elf(dynamic) => self.objects(path, real, dynamic),
+            Content::Script(line) => self.script(path, line, depth),
+            Content::Damaged(source) => Err(MinimalError::Damaged {
+                path: path.to_owned(),
+                source,
+            }),
+            Content::Other => Err(MinimalError::NoProgram {
+                path: path.to_owned(),
+            }),
+        }
+    }
+
+    fn native(&self, path: &Path, dynamic: &Dynamic) -> Result<(), MinimalError> {
+        if dynamic.identity == self.native {
+            return Ok(());
+        }
+        Err(MinimalError::Machine {
+            path: path.to_owned(),
+            is: machine(dynamic.identity),
+            host: machine(self.native),
+        })
+    }
+
+    /// A program or library, its loader, and its libraries in the order in which the loader maps them.
+    fn objects(
+        &mut self,
+        path: &Path,
+        real: PathBuf,
+        dynamic: Dynamic,
+    ) -> Result<(), MinimalError> {
+        self.native(path, &dynamic)?;
+        let mut names: BTreeSet<Vec<u8>> = dynamic.soname.iter().cloned().collect();
+        let mut musl = false;
+        if let Some(loader) = &dynamic.interpreter {
+            let loader = PathBuf::from(OsStr::from_bytes(loader));
+            musl = file_name(&loader).starts_with(b"ld-musl-");
+            let why = Why::Loader {
+                of: path.to_owned(),
+            };
+            self.program(&loader, &why, Some(path), 0)?;
+            let walked = self.walk(&loader)?;
+            if let Content::Elf(dynamic) = self.host.content(&walked.real)? {
+                names.extend(dynamic.soname);
+            }
+            names.insert(file_name(&loader).to_vec());
+        }
+        let mut loaded = vec![Loaded {
+            path: real.clone(),
+            real,
+            dynamic,
+            by: None,
+        }];
+        let mut next = 0usize;
+        while let Some(object) = loaded.get(next) {
+            for name in object.dynamic.needed.clone() {
+                if names.contains(&name) || musl && own_of_musl(&name) {
+                    continue;
+                }
+                let found = self.library(&loaded, next, &name, musl)?;
+                names.insert(name);
+                names.extend(found.dynamic.soname.clone());
+                if loaded.iter().any(|object| object.real == found.real) {
+                    continue;
+                }
+                loaded.push(found);
+                if loaded.len() > MOST_OBJECTS {
+                    return Err(MinimalError::TooMuch {
+                        most: MOST_OBJECTS,
+                        what: "libraries of one program",
+                    });
+                }
+            }
+            next = next.saturating_add(1);
+        }
+        Ok(())
+    }
+
+    /// Finds and takes one library, as ld.so(8) says: the directories of DT_RPATH of whoever led to it, unless there
+    /// is a DT_RUNPATH; those of DT_RUNPATH; those of ld.so.conf; its own.
+    fn library(
+        &mut self,
+        loaded: &[Loaded],
+        by: usize,
+        name: &[u8],
+        musl: bool,
+    ) -> Result<Loaded, MinimalError> {
+        let needing = loaded.get(by).map(|object| object.path.clone());
+        let needing = needing.unwrap_or_default();
+        let own = own_directories(loaded, by);
+        let defaults = default_directories(self.native, musl);
+        let general: Vec<PathBuf> = match musl {
+            true => Vec::new(),
+            false => self.configured.clone(),
+        };
+        let mut candidates: Vec<PathBuf> = Vec::new();
+        let mut sought = Vec::new();
+        if name.contains(&b'/') {
+            let origin = needing.parent().unwrap_or(Path::new("/"));
+            candidates = named_path(name, origin, self.native);
+        } else {
+            for directory in own.iter().chain(&general).chain(&defaults) {
+                if !sought.contains(directory) {
+                    sought.push(directory.clone());
+                    candidates.push(directory.join(OsStr::from_bytes(name)));
+                }
+            }
+        }
+        let why = Why::Needed {
+            name: String::from_utf8_lossy(name).into_owned(),
+            by: needing.clone(),
+        };
+        for path in &candidates {
+            let walked = self.walk(path)?;
+            let Seen::File { .. } = walked.end else {
+                continue;
+            };
+            // The loader passes over what is for another machine too; a text for the linker is no library either.
+            let Content::Elf(dynamic) = self.host.content(&walked.real)? else {
+                continue;
+            };
+            if dynamic.identity != self.native {
+                continue;
+            }
+            self.take(walked.way, &why)?;
+            let directory = path.parent().unwrap_or(Path::new("/")).to_owned();
+            if !own.contains(&directory) && general.contains(&directory) {
+                self.link_for(path, &directory, &defaults)?;
+            }
+            return Ok(Loaded {
+                path: path.clone(),
+                real: walked.real,
+                dynamic,
+                by: Some(by),
+            });
+        }
+        Err(MinimalError::Library {
+            name: String::from_utf8_lossy(name).into_owned(),
+            by: needing,
+            sought,
+        })
+    }
+
+    /// A library that only ld.so.conf leads to gets a link where the loader looks by itself: the root has no cache.
+    fn link_for(
+        &mut self,
+        path: &Path,
+        directory: &Path,
+        defaults: &[PathBuf],
+    ) -> Result<(), MinimalError> {
+        let real = self.walk(directory)?.real;
+        let mut usable = None;
+        for default in defaults {
+            let walked = self.walk(default)?;
+            let Seen::Directory { .. } = walked.end else {
+                continue;
+            };
+            if walked.real == real {
+                return Ok(());
+            }
+            // Not every loader knows each of them: the C library's place is one that this host's does.
+            let libc = self.walk(&walked.real.join("libc.so.6"))?;
+            let has_libc = matches!(libc.end, Seen::File { .. });
+            if usable.is_none() && has_libc {
+                usable = Some(walked);
+            }
+        }
+        let (Some(place), Some(name)) = (usable, path.file_name()) else {
+            return Ok(());
+        };
+        let why = Why::Found {
+            library: path.to_owned(),
+        };
+        let mut way = place.way;
+        let target = path.to_owned();
+        way.push((place.real.join(name), ItemKind::Link { target }));
+        self.take(way, &why)
+    }
+
+    /// A script's interpreter, and what env(1) starts for it.
+    fn script(
+        &mut self,
+        path: &Path,
+        line: Option<Vec<u8>>,
+        depth: usize,
+    ) -> Result<(), MinimalError> {
+        let wrong = |why| MinimalError::Script {
+            path: path.to_owned(),
+            why,
+        };
+        if depth >= MOST_SCRIPTS {
+            return Err(wrong("its interpreter is a script of a script of a script"));
+        }
+        let line = line.ok_or_else(|| wrong("it is longer than the kernel reads"))?;
+        let line = line.trim_ascii();
+        let end = line.iter().position(|byte| b" \t".contains(byte));
+        let (interpreter, argument) = line.split_at(end.unwrap_or(line.len()));
+        if interpreter.is_empty() {
+            return Err(wrong("it names no interpreter"));
+        }
+        let interpreter = Path::new(OsStr::from_bytes(interpreter));
+        let of = path.to_owned();
+        let deeper = depth.saturating_add(1);
+        let why = Why::Interpreter { of: of.clone() };
+        self.program(interpreter, &why, Some(path), deeper)?;
+        if file_name(interpreter) != b"env" {
+            return Ok(());
+        }
+        let Some(name) = env_program(argument.trim_ascii()).map_err(wrong)? else {
+            return Ok(());
+        };
+        let why = Why::Program { of };
+        let name = Path::new(OsStr::from_bytes(name));
+        if name.as_os_str().as_bytes().contains(&b'/') {
+            return self.program(name, &why, Some(path), deeper);
+        }
+        for directory in PATH {
+            let candidate = Path::new(directory).join(name);
+            let walked = self.walk(&candidate)?;
+            if matches!(walked.end, Seen::File { mode } if mode & 0o111 != 0) {
+                return self.program(&candidate, &why, Some(path), deeper);
+            }
+        }
+        Err(MinimalError::Program {
+            name: name.to_string_lossy().into_owned(),
+            by: path.to_owned(),
+            sought: PATH.map(PathBuf::from).to_vec(),
+        })
+    }
+}
+
+/// The directories that objects themselves name for what one of them needs.
+fn own_directories(loaded: &[Loaded], by: usize) -> Vec<PathBuf> {
+    let origin = |object: &Loaded| object.path.parent().unwrap_or(Path::new("/")).to_owned();
+    let mut directories = Vec::new();
+    let Some(needing) = loaded.get(by) else {
+        return directories;
+    };
+    let identity = needing.dynamic.identity;
+    if let Some(list) = &needing.dynamic.runpath {
+        return run_path(list, &origin(needing), identity);
+    }
+    let mut next = Some(by);
+    while let Some(object) = next.and_then(|at| loaded.get(at)) {
+        if let (Some(list), None) = (&object.dynamic.rpath, &object.dynamic.runpath) {
+            directories.extend(run_path(list, &origin(object), identity));
+        }
+        // Whoever made an object be loaded stands before it, so this ends.
+        next = object.by;
+    }
+    directories
+}
+
+/// The program that env(1) starts, from its one argument in a `#!` line.
+fn env_program(argument: &[u8]) -> Result<Option<&[u8]>, &'static str> {
+    if argument.is_empty() {
+        return Ok(None);
+    }
+    let Some(words) = argument
+        .strip_prefix(b"-S")
+        .or_else(|| argument.strip_prefix(b"--split-string="))
+    else {
+        return match argument.first() {
+            Some(b'-') => Err("env is given an option, and no program"),
+            _ => Ok(Some(argument)),
+        };
+    };
+    if words.iter().any(|byte| b"\"'\\$".contains(byte)) {
+        return Err("env's -S has quotes or variables, which only env understands");
+    }
+    let mut words = words
+        .split(|byte| b" \t".contains(byte))
+        .filter(|word| !word.is_empty());
+    match words.find(|word| !word.contains(&b'=')) {
+        Some([b'-', ..]) => Err("env's -S has further options"),
+        word => Ok(word),
+    }
+}
+
+/// Names that musl's loader is itself (its `reserved` names: c, pthread, rt, m, dl, util, xnet).
+fn own_of_musl(name: &[u8]) -> bool {
+    let kind = name
+        .strip_prefix(b"lib")
+        .and_then(|rest| rest.split(|byte| *byte == b'.').next());
+    kind.is_some_and(|kind| {
+        [&b"c"[..], b"pthread", b"rt", b"m", b"dl", b"util", b"xnet"].contains(&kind)
+    })
+}
+
+fn machine(identity: Identity) -> String {
+    match identity.debian_arch() {
+        Some(name) => name.to_owned(),
+        None => format!("ELF machine {}", identity.machine),
+    }
+}
+
+fn file_name(path: &Path) -> &[u8] {
+    path.file_name().unwrap_or_default().as_bytes()
+}
+
+/// The names of a path, the first one last.
+fn names(path: &Path) -> Vec<OsString> {
+    let mut names: Vec<OsString> = path
+        .components()
+        .filter_map(|part| match part {
+            Component::Normal(name) => Some(name.to_owned()),
+            Component::ParentDir => Some("..".into()),
+            _ => None,
+        })
+        .collect();
+    names.reverse();
+    names
+}

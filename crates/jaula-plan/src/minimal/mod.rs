@@ -1,0 +1,106 @@
+//! A root from single files of the host and what they need: their interpreters, their libraries as ld.so(8) finds
+//! them, and the links and directories on the way.
+
+mod closure;
+mod error;
+mod search;
+
+pub use closure::closure;
+pub use error::MinimalError;
+
+use crate::explain::shown;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// What comes into the root at one path.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ItemKind {
+    /// A directory.
+    Directory {
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// A symbolic link.
+    Link {
+        /// Where it leads.
+        target: PathBuf,
+    },
+    /// The host's file of the same path.
+    File {
+        /// Its permission bits, without set-id bits.
+        mode: u32,
+        /// Whether the host's has set-id bits.
+        dropped: bool,
+    },
+}
+
+/// Why it is taken.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum Why {
+    /// It was asked for.
+    Asked,
+    /// The host has its directories of programs merged so.
+    Merged,
+    /// PT_INTERP of a program.
+    Loader {
+        /// The program.
+        of: PathBuf,
+    },
+    /// The `#!` line of a script.
+    Interpreter {
+        /// The script.
+        of: PathBuf,
+    },
+    /// What env(1) starts for a script.
+    Program {
+        /// The script.
+        of: PathBuf,
+    },
+    /// DT_NEEDED.
+    Needed {
+        /// The name that is needed.
+        name: String,
+        /// Who needs it.
+        by: PathBuf,
+    },
+    /// The place in which the loader finds, without a cache, what ld.so.conf names the directory of.
+    Found {
+        /// The library.
+        library: PathBuf,
+    },
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Asked => f.write_str("asked for"),
+            Self::Merged => f.write_str("merged as on the host"),
+            Self::Loader { of } => write!(f, "loads {}", shown(of)),
+            Self::Interpreter { of } => write!(f, "interpreter of {}", shown(of)),
+            Self::Program { of } => write!(f, "started by env for {}", shown(of)),
+            Self::Needed { name, by } => {
+                write!(f, "{} needed by {}", shown(Path::new(name)), shown(by))
+            }
+            Self::Found { library } => write!(f, "where the loader looks for {}", shown(library)),
+        }
+    }
+}
+
+/// One path of the root.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Item {
+    /// What.
+    #[serde(flatten)]
+    pub kind: ItemKind,
+    /// Why; of what is needed more than once, for whom first.
+    pub why: Why,
+}
+
+/// Everything that comes into the root, by path; a directory comes before what is in it.
+pub type Items = BTreeMap<PathBuf, Item>;
+
+#[cfg(test)]
+mod tests;
