@@ -14,6 +14,7 @@ pub mod error;
 pub mod idmap;
 pub mod joining;
 pub mod landlock;
+pub mod lent;
 pub mod limits;
 pub mod loopdev;
 pub mod mount;

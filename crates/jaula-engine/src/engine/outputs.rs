@@ -46,11 +46,27 @@ impl Engine {
             newest: Some(info.created).filter(|newest| *newest > 0),
             size: info.size,
             arch,
+            devices: false,
         })
     }
 
     /// Writes an image as a plan says.
     pub fn export(&self, plan: &StepPlan, observer: &dyn Observer) -> Result<(), EngineError> {
+        self.export_as(plan, false, None, observer)
+    }
+
+    /// [`Self::export`], with nodes of devices in images of file systems, and with no time later than this one: seconds
+    /// since 1970.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn export_as(
+        &self,
+        plan: &StepPlan,
+        devices: bool,
+        newest: Option<i64>,
+        observer: &dyn Observer,
+    ) -> Result<(), EngineError> {
         for step in plan.steps() {
             let (Step::WriteArchive { root, path, .. }
             | Step::WriteImage { root, path, .. }
@@ -68,7 +84,10 @@ impl Engine {
             let image = digest.map_or(Ok(None), |digest| self.store.image(&digest))?;
             let held = image.as_ref().map(Image::hold).transpose()?;
             let about = image.as_ref().map(|image| self.about(image)).transpose()?;
-            crate::export::export(&self.store, step, &about.unwrap_or_default(), observer)?;
+            let mut about = about.unwrap_or_default();
+            about.devices = devices;
+            about.newest = about.newest.into_iter().chain(newest).min();
+            crate::export::export(&self.store, step, &about, observer)?;
             drop(held);
             if matches!(step, Step::WriteDirectory { .. }) && crate::session::ids().is_some() {
                 let text = format!(

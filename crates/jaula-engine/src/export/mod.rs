@@ -66,6 +66,8 @@ pub struct About {
     pub size: u64,
     /// Its Debian architecture.
     pub arch: String,
+    /// Whether an image of a file system gets [`DEVICES`], which a tree of the store has not.
+    pub devices: bool,
 }
 
 impl ExportTarget {
@@ -475,6 +477,9 @@ impl Work<'_> {
         let tree = Dir::open(root).at("open", root)?;
         let mut scan = scan::scan(&tree, root, self.about.newest)?;
         let time = self.about.newest.unwrap_or_else(|| image::newest(&scan));
+        if self.about.devices {
+            scan.add_devices(time);
+        }
         let wish = image::Wish { kind, time, size };
         let mut tell = meter.teller();
         let (file, packed) = image::write(&mut scan, file, part, wish, &mut tell)?;

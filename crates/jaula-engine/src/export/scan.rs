@@ -330,6 +330,34 @@ impl Scan<'_> {
         }
     }
 
+    /// Adds the nodes of devices that everybody may use, beneath a `dev` that is a directory of the tree. What has their
+    /// names already stays.
+    pub fn add_devices(&mut self, time: i64) {
+        let items = Arc::make_mut(&mut self.items);
+        let named = |item: &Item, parent: usize, name: &str| {
+            item.parent == parent && item.name == name.as_bytes()
+        };
+        let Some(dev) = items.iter().enumerate().position(|(index, item)| {
+            index != 0 && named(item, 0, "dev") && item.kind == NodeKind::Directory
+        }) else {
+            return;
+        };
+        for (name, device) in super::DEVICES {
+            if items.iter().any(|item| named(item, dev, name)) {
+                continue;
+            }
+            items.push(Item {
+                parent: dev,
+                name: name.as_bytes().to_vec(),
+                kind: NodeKind::CharDevice,
+                mode: 0o666,
+                mtime: time,
+                device,
+                ..Item::root()
+            });
+        }
+    }
+
     /// A file of the tree, opened to be read; it still has the size it had.
     pub fn file(&mut self, item: usize) -> io::Result<std::fs::File> {
         let found = self.items.get(item).ok_or(io::ErrorKind::NotFound)?;

@@ -268,6 +268,11 @@ fn make(
     observer: &dyn Observer,
 ) -> Result<u64, BuildError> {
     let shown = stage.root();
+    if hooks::any_outside(&plan.spec.options.hooks) {
+        // What is mounted by them, or for them, is theirs alone and goes with this process.
+        let own = jaula_sys::lent::own_mounts().map_err(std::io::Error::other);
+        own.at("have mounts of one's own for", shown)?;
+    }
     let (mut share, place) = stage.unpacking()?;
     if share == Share::Link && hooks::any_outside(&plan.spec.options.hooks) {
         // A program of the host may write into a file in place, and then nobody else may have it.

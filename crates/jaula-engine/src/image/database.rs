@@ -203,9 +203,11 @@ pub fn activate(tree: &Tree<'_>, new: &[(&Control, &Unpacked)]) -> Result<(), Bu
     )?)
 }
 
-/// apt's file of packages that came only because others need them.
+/// apt's file of packages that came only because others need them; made without any such package too, if `asked`: apt
+/// makes it when it installs what it was asked for.
 pub fn write_extended_states<'a>(
     tree: &Tree<'_>,
+    asked: bool,
     auto: impl Iterator<Item = (&'a str, &'a str)>,
 ) -> Result<(), BuildError> {
     let before = tree.read_text("var/lib/apt/extended_states")?;
@@ -217,7 +219,7 @@ pub fn write_extended_states<'a>(
             ));
         }
     }
-    if text.is_empty() {
+    if text.is_empty() && !asked {
         return Ok(());
     }
     tree.make_dirs("var/lib/apt", 0o755)?;

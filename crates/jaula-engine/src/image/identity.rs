@@ -207,6 +207,7 @@ mod tests {
     #[test]
     fn what_is_done_besides_is_done_each_time() {
         let options = with(HookAction::Outside {
+            mounts: false,
             command: vec!["true".into()],
             after: vec![],
             env: vec![],

@@ -14,8 +14,12 @@ pub fn finish(plan: &ImagePlan, tree: &Tree<'_>) -> Result<(), BuildError> {
         .iter()
         .filter(|package| package.role == Role::Dependency);
     // apt names the native architecture for packages of all architectures too.
+    let options = &plan.spec.options;
+    let asked =
+        !(options.include.is_empty() && options.debs.is_empty() && options.tasks.is_empty());
     database::write_extended_states(
         tree,
+        asked,
         auto.map(|package| match package.arch.as_str() {
             "all" => (package.name.as_str(), plan.lock.arch.as_str()),
             arch => (package.name.as_str(), arch),

@@ -70,6 +70,8 @@ pub enum HookAction {
         after: Vec<String>,
         /// Variables besides those of the caller.
         env: Vec<(String, String)>,
+        /// Whether `/proc`, `/sys` and a `/dev` are mounted in the tree meanwhile.
+        mounts: bool,
     },
     /// Files of the host into a directory of the tree, with their owners and modes. What is there of the same name is
     /// replaced; directories are merged.

@@ -28,8 +28,25 @@ pub struct Settings {
     pub apt_options: Vec<String>,
     /// Further options for dpkg in the image, in the words of dpkg.cfg(5).
     pub dpkg_options: Vec<String>,
+    /// The name of the files in `apt.conf.d` and `dpkg.cfg.d` that these options are written to; [`OPTIONS_NAME`] when
+    /// absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub options_name: Option<&'static str>,
     /// A `policy-rc.d` that refuses to start services stays in the image.
     pub no_services: bool,
+}
+
+/// The name of the files of options in an image.
+pub const OPTIONS_NAME: &str = "99jaula";
+
+impl Settings {
+    /// The name of the files of options.
+    pub const fn options_name(&self) -> &'static str {
+        match self.options_name {
+            Some(name) => name,
+            None => OPTIONS_NAME,
+        }
+    }
 }
 
 /// An account.

@@ -352,6 +352,19 @@ fn packages_alone_as_names_as_files_and_as_an_archive() {
         let tarball = work.join("debs.tgz").display().to_string();
         with(&["--make-tarball", &tarball], "gone").expect(0);
         assert!(!work.join("gone").exists() && Path::new(&tarball).is_file());
+        with(&["--unpack-tarball", &tarball], "from").expect(0);
+        let there = installed(&work.join("from"));
+        assert!(
+            there
+                .iter()
+                .all(|(_, state)| state == "install ok installed")
+        );
+        let mut made: Vec<&str> = there.iter().map(|(name, _)| name.as_str()).collect();
+        let mut wanted = names.clone();
+        made.sort_unstable();
+        wanted.sort_unstable();
+        assert_eq!(made, wanted);
+        assert!(!work.join("from/debootstrap").exists());
         directory(&work.join("full"));
         fs::write(work.join("full/file"), "").expect("a file");
         let ran = with(&["--make-tarball=x.tgz"], "full").expect(1);
@@ -440,10 +453,14 @@ fn mmdebstrap_makes_a_tree_an_archive_and_nothing() {
         let keyring = format!("--keyring={}", mirror.join("keyring.gpg").display());
         let work = user.place.work();
         let line = format!("deb {address} bookworm main");
-        let hook = "--customize-hook=echo made >\"$1/etc/made\"";
+        // A program of the tree finds what it would have on a machine of its own.
+        let hook = "--customize-hook=chroot \"$1\" sh -ec 'test -e /proc/self/fd; test -c /dev/null; test -d /sys/class' \
+                    && echo made >\"$1/etc/made\"";
         let words = [
             "mmdebstrap",
             "--variant=apt",
+            "--aptopt=Acquire::Languages \"none\"",
+            "--dpkgopt=path-exclude=/usr/share/man/*",
             &keyring,
             hook,
             "bookworm",
@@ -458,6 +475,20 @@ fn mmdebstrap_makes_a_tree_an_archive_and_nothing() {
             fs::read_to_string(work.join("tree/etc/made")).expect("the hook's"),
             "made\n"
         );
+        for empty in ["proc", "sys"] {
+            let mut entries = fs::read_dir(work.join("tree").join(empty)).expect("a directory");
+            assert!(entries.next().is_none(), "{empty}");
+        }
+        let read = |path: &str| fs::read_to_string(work.join("tree/etc").join(path)).expect("text");
+        assert_eq!(
+            read("apt/apt.conf.d/99mmdebstrap"),
+            "Acquire::Languages \"none\";\n"
+        );
+        assert_eq!(
+            read("dpkg/dpkg.cfg.d/99mmdebstrap"),
+            "path-exclude=/usr/share/man/*\n"
+        );
+        assert!(!work.join("tree/usr/share/man/man1").exists());
         let list = fs::read_to_string(work.join("tree/etc/apt/sources.list")).expect("sources");
         assert_eq!(list, format!("{line}\n"));
         let again = compat(user, &words);
@@ -491,6 +522,29 @@ fn mmdebstrap_makes_a_tree_an_archive_and_nothing() {
                 "{name}"
             );
         }
+        // Images of file systems: told by their magic numbers.
+        for (name, at, magic) in [
+            ("i.squashfs", 0, &b"hsqs"[..]),
+            ("i.ext2", 1080, &[0x53, 0xef]),
+        ] {
+            let words = [
+                "mmdebstrap",
+                "-q",
+                "--variant=apt",
+                &keyring,
+                "bookworm",
+                name,
+                &address,
+            ];
+            compat(user, &words).expect(0);
+            let image = fs::read(work.join(name)).expect("an image");
+            assert_eq!(image.get(at..at + magic.len()), Some(magic), "{name}");
+            fs::remove_file(work.join(name)).expect("removed");
+        }
+        let words = ["mmdebstrap", "--format=ext2", "bookworm", "-", &address];
+        let ran = compat(user, &words).expect(25);
+        assert!(ran.stderr.contains("unable to write to standard output"));
+
         // Nothing is made where nothing is asked to be made, and words that make no sense are told so.
         let words = [
             "mmdebstrap",
@@ -518,7 +572,7 @@ fn mmdebstrap_makes_a_tree_an_archive_and_nothing() {
         );
         refused(
             &["--format=odd", "bookworm"],
-            "invalid format. Choose from auto, directory, tar, squashfs, ext2, null",
+            "invalid format. Choose from auto, directory, tar, squashfs, ext2, ext4, null",
         );
         refused(
             &["--keyring=/no/such", "bookworm"],

@@ -10,9 +10,11 @@ pub use error::HookError;
 use super::build::Site;
 use super::error::BuildError;
 use crate::configure::{self, Runner};
+use crate::error::At;
 use crate::event::{Event, Observer};
 use crate::outcome::Status;
 use jaula_plan::spec::hook::{Hook, HookAction, HookStage};
+use jaula_sys::lent::Lent;
 use std::ffi::OsString;
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
@@ -85,7 +87,16 @@ pub fn run(site: &Site<'_>, stage: HookStage, runner: Runner<'_>) -> Result<(), 
                 command,
                 after,
                 env,
-            } => outside(site, command, after, env)?,
+                mounts,
+            } => {
+                let lent = match mounts {
+                    true => Some(lend(site)?),
+                    false => None,
+                };
+                let ended = outside(site, command, after, env)?;
+                drop(lent);
+                ended
+            }
             action => {
                 files::run(site, action).map_err(|source| HookError::Files {
                     stage,
@@ -141,6 +152,12 @@ fn inside(
     site.tree.remove(&path)?;
     site.tree.remove_dir(place)?;
     Ok(ended)
+}
+
+/// What a program of the host finds mounted in the tree, in the mount namespace that [`super::build`] made.
+fn lend(site: &Site<'_>) -> Result<Lent, BuildError> {
+    let lent = Lent::place(site.shown).map_err(std::io::Error::other);
+    Ok(lent.at("mount /proc, /sys and /dev in", site.shown)?)
 }
 
 /// A program of the host, with the tree's place as an argument. It has the caller's environment, as with mmdebstrap,

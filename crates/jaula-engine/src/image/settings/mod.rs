@@ -88,16 +88,26 @@ pub fn setup(site: &Site<'_>) -> Result<(), BuildError> {
     for option in &asked.settings.apt_options {
         apt.push_str(&options::apt_text(option)?);
     }
-    let mut dpkg = PathFilter::new(&asked.paths)?.lines();
+    let given: Vec<&str> = asked
+        .settings
+        .dpkg_options
+        .iter()
+        .flat_map(|option| option.lines())
+        .map(|line| line.trim().trim_start_matches("--"))
+        .collect();
+    // Rules that were given as options stand where they stand among those.
+    let mut dpkg: String = PathFilter::new(&asked.paths)?
+        .lines()
+        .split_inclusive('\n')
+        .filter(|line| !given.contains(&line.trim_end()))
+        .collect();
     for option in &asked.settings.dpkg_options {
         options::check_dpkg(option)?;
         dpkg.push_str(&options::dpkg_text(option));
     }
-    for (path, text) in [
-        ("etc/apt/apt.conf.d/99jaula", apt),
-        ("etc/dpkg/dpkg.cfg.d/99jaula", dpkg),
-    ] {
+    for (path, text) in [("etc/apt/apt.conf.d", apt), ("etc/dpkg/dpkg.cfg.d", dpkg)] {
         if !text.is_empty() {
+            let path = &format!("{path}/{}", asked.settings.options_name());
             let dir = path.rsplit_once('/').map_or("", |(dir, _)| dir);
             site.tree.make_dirs(dir, 0o755)?;
             site.tree.write(path, 0o644, text.as_bytes())?;

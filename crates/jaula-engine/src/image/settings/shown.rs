@@ -24,10 +24,12 @@ pub fn texts(options: &ImageOptions) -> Vec<String> {
         say(format!("/bin and its like are {how}"));
     }
     if !settings.apt_options.is_empty() {
-        say("write /etc/apt/apt.conf.d/99jaula".to_owned());
+        let name = settings.options_name();
+        say(format!("write /etc/apt/apt.conf.d/{name}"));
     }
     if !settings.dpkg_options.is_empty() || count > 0 {
-        say("write /etc/dpkg/dpkg.cfg.d/99jaula".to_owned());
+        let name = settings.options_name();
+        say(format!("write /etc/dpkg/dpkg.cfg.d/{name}"));
     }
     if settings.sources_list.is_some() {
         say("write /etc/apt/sources.list as it was given".to_owned());

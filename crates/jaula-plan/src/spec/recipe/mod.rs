@@ -399,6 +399,7 @@ fn settings(top: &mut Keys, read: Read<'_>) -> Result<Settings, RecipeError> {
     let (root_password, timezone) = (text("root-password"), text("timezone"));
     let (resolv_conf, sources_list) = (text("resolv-conf"), text("sources-list"));
     Ok(Settings {
+        options_name: None,
         hostname: table.parsed("hostname")?,
         users: users.into_iter().map(account).collect::<Result<_, _>>()?,
         root_password,

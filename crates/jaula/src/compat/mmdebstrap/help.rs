@@ -40,7 +40,7 @@ const OPTIONS: &str = "\
                             standard
     --mode=NAME             auto, sudo, root, unshare, fakeroot, fakechroot: one way for all of them; chrootless is
                             refused
-    --format=FORMAT         auto, directory, dir, tar, squashfs, sqfs, ext2, null
+    --format=FORMAT         auto, directory, dir, tar, squashfs, sqfs, ext2, ext4, null
     --aptopt=OPTION|FILE    an option for apt in the tree; recommendations and proxies hold for the build too
     --keyring=FILE|DIR      keys that may sign
     --dpkgopt=OPTION|FILE   an option for dpkg in the tree; path-exclude and path-include hold for the build too

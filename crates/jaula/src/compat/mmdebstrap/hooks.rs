@@ -17,6 +17,8 @@ pub struct Told {
     pub verbosity: u8,
     /// `MMDEBSTRAP_INCLUDE`
     pub include: Vec<String>,
+    /// Whether hooks find `/proc`, `/sys` and `/dev` in the tree: not with `--skip=chroot/mount`.
+    pub mounts: bool,
 }
 
 impl Told {
@@ -78,6 +80,8 @@ fn outside(stage: Stage, command: Vec<String>, told: &Told) -> Hook {
             command,
             after: Vec::new(),
             env: told.env(stage),
+            // As there: not before packages are unpacked.
+            mounts: told.mounts && stage != Stage::Setup,
         },
     }
 }
@@ -302,6 +306,7 @@ mod tests {
             mode: "root".into(),
             verbosity: 1,
             include: vec!["a,b".into()],
+            mounts: true,
         }
     }
 
@@ -318,7 +323,14 @@ mod tests {
     #[test]
     fn a_shell_is_asked_only_where_one_is_needed() {
         let commands = |text: &str| match made(text).expect("sound").as_slice() {
-            [HookAction::Outside { command, env, .. }] => {
+            [
+                HookAction::Outside {
+                    command,
+                    env,
+                    mounts: true,
+                    ..
+                },
+            ] => {
                 assert!(env.contains(&("MMDEBSTRAP_HOOK".into(), "customize".into())));
                 assert!(env.contains(&("MMDEBSTRAP_INCLUDE".into(), "a%2Cb".into())));
                 command.clone()

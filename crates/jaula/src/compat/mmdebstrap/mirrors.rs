@@ -18,6 +18,8 @@ pub struct Asked<'a> {
     pub components: &'a [String],
     /// `--keyring`, files and directories.
     pub keyrings: &'a [PathBuf],
+    /// Whether keys are looked for: not with `--skip=check/signed-by`.
+    pub signed_by: bool,
     /// `--aptopt` says that `Valid-Until` does not count.
     pub outdated: bool,
 }
@@ -69,6 +71,10 @@ pub fn sources(asked: &Asked<'_>, mirrors: &[String], voice: &Voice) -> Result<M
         }
     }
     let none_asked = mirrors.is_empty() && asked.suite.is_some();
+    // Lines say themselves whose signature counts.
+    if asked.signed_by && (none_asked || mirrors.iter().any(|mirror| mirror.starts_with("http"))) {
+        voice.info("finding correct signed-by value...");
+    }
     let Given {
         mut repositories,
         list,

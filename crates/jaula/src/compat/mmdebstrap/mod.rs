@@ -56,7 +56,9 @@ fn run(words: &[OsString]) -> ExitCode {
             return ExitCode::from(FAILURE);
         }
     };
-    let voice = Voice::new(asked.loudness, log);
+    let small = ["extract", "custom", "essential", "apt"];
+    let more = !asked.include.is_empty() || !small.contains(&asked.variant.as_str());
+    let voice = Voice::new(asked.loudness, log).of_more(more);
     match act(&asked, &voice) {
         Ok(()) => ExitCode::SUCCESS,
         Err(lines) => {
@@ -146,6 +148,7 @@ fn act(asked: &Asked, voice: &Voice) -> Result<(), Lines> {
     }
     if !asked.simulate {
         let image = engine.image(&plan, voice).map_err(failed)?;
+        voice.made();
         output
             .write(held, &engine, image.digest(), voice)
             .map_err(failed)?;

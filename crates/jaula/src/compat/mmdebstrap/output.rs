@@ -2,9 +2,10 @@
 
 use super::voice::Voice;
 use crate::compat::making::reason;
-use jaula_engine::export::{DEVICES, Extra, ExtraKind, MixTarget, StreamOptions};
+use jaula_engine::export::{DEVICES, ExportTarget, Extra, ExtraKind, MixTarget, StreamOptions};
 use jaula_engine::{Engine, EngineError};
 use jaula_plan::names::Digest;
+use jaula_plan::output::{BlockCompression, OutputKind};
 use jaula_plan::step::Compression;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -17,6 +18,9 @@ use std::path::{Path, PathBuf};
 enum Format {
     Directory,
     Tar(Compression),
+    Squashfs,
+    /// Under the name of ext2 as well.
+    Ext4,
     Null,
 }
 
@@ -70,7 +74,7 @@ impl Output {
     /// # Errors
     /// One line.
     pub fn choose(
-        format: &str,
+        asked: &str,
         target: &str,
         simulate: bool,
         voice: &Voice,
@@ -93,7 +97,7 @@ impl Output {
         }
         let meta = path.as_ref().and_then(|path| std::fs::metadata(path).ok());
         let by_name = compression(target);
-        let format = match format {
+        let format = match asked {
             "auto" => {
                 let chosen = if meta.as_ref().is_some_and(is_null) || stdout && stdout_is_null() {
                     Format::Null
@@ -103,11 +107,10 @@ impl Output {
                     Format::Tar(compression)
                 } else if stdout || meta.as_ref().is_some_and(is_stream) {
                     Format::Tar(Compression::None)
-                } else if target.ends_with(".squashfs")
-                    || target.ends_with(".sqfs")
-                    || target.ends_with(".ext2")
-                {
-                    return Err(image(target));
+                } else if target.ends_with(".squashfs") || target.ends_with(".sqfs") {
+                    Format::Squashfs
+                } else if target.ends_with(".ext2") || target.ends_with(".ext4") {
+                    Format::Ext4
                 } else {
                     Format::Directory
                 };
@@ -116,9 +119,19 @@ impl Output {
             }
             "directory" | "dir" => Format::Directory,
             "tar" => Format::Tar(by_name?.unwrap_or_default()),
-            "null" => Format::Null,
-            _ => return Err(image(target)),
+            "squashfs" | "sqfs" => Format::Squashfs,
+            "ext2" | "ext4" => Format::Ext4,
+            _ => Format::Null,
         };
+        if stdout && matches!(format, Format::Squashfs | Format::Ext4) {
+            return Err(format!(
+                "the {} format is unable to write to standard output: its image needs a file",
+                word(format)
+            ));
+        }
+        if format == Format::Ext4 && (asked == "ext2" || target.ends_with(".ext2")) {
+            voice.info("the image is an ext4 file system, with a journal; ext2 is not written");
+        }
         if stdout && format == Format::Directory {
             return Err("the directory format is unable to write to standard output".to_owned());
         }
@@ -141,6 +154,16 @@ impl Output {
             Format::Null => Ok(Held::Nothing),
             Format::Tar(_) if simulate => {
                 if path.exists() {
+                    voice.info(&format!("not overwriting {shown} because in dry-run mode"));
+                }
+                Ok(Held::Nothing)
+            }
+            // Made beside its place and renamed when it is whole: only what a rename cannot replace is told early.
+            Format::Squashfs | Format::Ext4 => {
+                if path.is_dir() {
+                    return Err(format!("{shown} already exists and is a directory"));
+                }
+                if simulate && path.exists() {
                     voice.info(&format!("not overwriting {shown} because in dry-run mode"));
                 }
                 Ok(Held::Nothing)
@@ -178,15 +201,31 @@ impl Output {
         image: &Digest,
         voice: &Voice,
     ) -> Result<(), EngineError> {
+        let newest = std::env::var("SOURCE_DATE_EPOCH")
+            .ok()
+            .and_then(|text| text.parse().ok());
         let options = |compression| StreamOptions {
             compression,
-            newest: std::env::var("SOURCE_DATE_EPOCH")
-                .ok()
-                .and_then(|text| text.parse().ok()),
+            newest,
             devices: true,
         };
+        if let (Format::Squashfs | Format::Ext4, Some(path)) = (self.format, &self.path) {
+            let kind = match self.format {
+                Format::Squashfs => OutputKind::Squashfs(BlockCompression::default()),
+                _ => OutputKind::Ext4,
+            };
+            let target = ExportTarget::Image {
+                path: path.clone(),
+                kind,
+                size: None,
+            };
+            voice.info(&format!("creating {} image...", word(self.format)));
+            engine.export_as(&engine.plan_export(image, &target)?, true, newest, voice)?;
+            voice.info("done");
+            return Ok(());
+        }
         match (self.format, held, &self.path) {
-            (Format::Null, ..) => Ok(()),
+            (Format::Null | Format::Squashfs | Format::Ext4, ..) => Ok(()),
             (Format::Tar(compression), Held::File(file), _) => {
                 voice.info("creating tarball...");
                 let out = BufWriter::with_capacity(256 << 10, file);
@@ -228,12 +267,10 @@ fn word(format: Format) -> &'static str {
     match format {
         Format::Directory => "directory",
         Format::Tar(_) => "tar",
+        Format::Squashfs => "squashfs",
+        Format::Ext4 => "ext4",
         Format::Null => "null",
     }
-}
-
-fn image(target: &str) -> String {
-    format!("cannot write {target}: images of file systems are written by jaula build -o {target}")
 }
 
 fn is_stream(meta: &std::fs::Metadata) -> bool {

@@ -27,7 +27,18 @@ const VARIANTS: [&str; 11] = [
     "standard",
 ];
 const MODES: [&str; 5] = ["auto", "root", "unshare", "fakechroot", "chrootless"];
-const FORMATS: [&str; 6] = ["auto", "directory", "tar", "squashfs", "ext2", "null"];
+const FORMATS: [&str; 7] = [
+    "auto",
+    "directory",
+    "tar",
+    "squashfs",
+    "ext2",
+    "ext4",
+    "null",
+];
+
+/// The files of options in the tree, by the tool's own name: scripts remove them there.
+const OPTIONS_NAME: &str = "99mmdebstrap";
 
 /// The largest file of options, in bytes.
 const LIMIT: u64 = 1 << 20;
@@ -101,7 +112,12 @@ pub fn read(asked: &Asked, voice: &Voice) -> Result<Request, String> {
         }
     }
     for skip in &asked.skip {
-        let known = ["check/empty", "check/qemu", "check/signed-by"];
+        let known = [
+            "check/empty",
+            "check/qemu",
+            "check/signed-by",
+            "chroot/mount",
+        ];
         if !known.contains(&skip.as_str()) {
             voice.warning(&format!("--skip={skip} has no effect here"));
         }
@@ -223,8 +239,8 @@ pub fn spec(
     mirrors: &[String],
     voice: &Voice,
 ) -> Result<ImageSpec, String> {
-    let apt = lines(&asked.apt_options)?;
-    let dpkg = lines(&asked.dpkg_options)?;
+    let apt = texts(&asked.apt_options)?;
+    let dpkg = texts(&asked.dpkg_options)?;
     let told = Told {
         called: crate::compat::tool::Tool::new(super::FACE.name, super::FAILURE).called,
         mode: request.mode.clone(),
@@ -235,12 +251,14 @@ pub fn spec(
             Loudness::Debug => 3,
         },
         include: asked.include.clone(),
+        mounts: !asked.skip.iter().any(|skip| skip == "chroot/mount"),
     };
     let hooks = hooks::hooks(&asked.hooks, &told, voice)?;
     let sources = mirrors::Asked {
         suite,
         components: &asked.components,
         keyrings: &request.keyrings,
+        signed_by: !asked.skip.iter().any(|skip| skip == "check/signed-by"),
         outdated: says_no(&apt, "acquire::check-valid-until"),
     };
     let Mirrors { mut sources, list } = mirrors::sources(&sources, mirrors, voice)?;
@@ -283,6 +301,7 @@ pub fn spec(
             settings: Settings {
                 apt_options: apt,
                 dpkg_options: dpkg,
+                options_name: Some(OPTIONS_NAME),
                 sources_list: list,
                 ..Settings::default()
             },
@@ -292,8 +311,8 @@ pub fn spec(
     })
 }
 
-/// Options as they were given, or the lines of a file that is named.
-fn lines(words: &[String]) -> Result<Vec<String>, String> {
+/// Options as they were given, or the text of a file that is named.
+fn texts(words: &[String]) -> Result<Vec<String>, String> {
     let mut options = Vec::new();
     for word in words {
         let path = Path::new(word);
@@ -306,14 +325,17 @@ fn lines(words: &[String]) -> Result<Vec<String>, String> {
         }
         let text = std::fs::read_to_string(path)
             .map_err(|error| format!("cannot open {word}: {error}"))?;
-        options.extend(text.lines().map(str::to_owned));
+        if !text.trim().is_empty() {
+            options.push(text);
+        }
     }
     Ok(options)
 }
 
 /// The value of an option of apt.conf(5) that stands in a line of its own.
 fn value<'a>(options: &'a [String], name: &str) -> Option<&'a str> {
-    options.iter().rev().find_map(|line| {
+    let lines = options.iter().flat_map(|option| option.lines());
+    lines.rev().find_map(|line| {
         let (key, value) = line.trim().split_once(char::is_whitespace)?;
         let value = value.trim().trim_end_matches(';').trim().trim_matches('"');
         key.eq_ignore_ascii_case(name).then_some(value)
@@ -341,7 +363,7 @@ fn says_no(options: &[String], name: &str) -> bool {
 
 /// What dpkg is told to leave out, obeyed from the first package on.
 fn paths(options: &[String]) -> Vec<PathRule> {
-    let rule = |line: &String| {
+    let rule = |line: &str| {
         let line = line.trim().trim_start_matches("--");
         let (name, pattern) = line.split_once(['=', ' ', '\t'])?;
         match name {
@@ -350,7 +372,8 @@ fn paths(options: &[String]) -> Vec<PathRule> {
             _ => None,
         }
     };
-    options.iter().filter_map(rule).collect()
+    let lines = options.iter().flat_map(|option| option.lines());
+    lines.filter_map(rule).collect()
 }
 
 #[cfg(test)]

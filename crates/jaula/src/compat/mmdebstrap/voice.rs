@@ -5,12 +5,30 @@ use crate::output::{clean, write_stderr};
 use jaula_engine::{Event, Observer, Phase};
 use std::fs::File;
 use std::io::Write;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+
+/// The stages in the tool's words. Scripts wait for these lines, so that each is said, and once, also where the store
+/// has what the stage would make.
+const STAGES: [&str; 6] = [
+    "running apt-get update...",
+    "downloading packages with apt...",
+    "extracting archives...",
+    "installing essential packages...",
+    "installing remaining packages inside the chroot...",
+    "cleaning package lists and apt cache...",
+];
+/// The one of them that only comes where there is more than the essential packages and apt.
+const REMAINING: usize = 4;
 
 /// Speaks for one run.
 #[derive(Debug)]
 pub struct Voice {
     loudness: Loudness,
+    /// How many of [`STAGES`] were reached.
+    reached: AtomicUsize,
+    /// Whether there is the stage [`REMAINING`].
+    remaining: bool,
     /// `--logfile`: nothing is written to standard error then.
     log: Option<Mutex<File>>,
 }
@@ -18,8 +36,32 @@ pub struct Voice {
 impl Voice {
     /// With this loudness, into a file if there is one.
     pub fn new(loudness: Loudness, log: Option<File>) -> Self {
-        let log = log.map(Mutex::new);
-        Self { loudness, log }
+        Self {
+            loudness,
+            reached: AtomicUsize::new(0),
+            remaining: false,
+            log: log.map(Mutex::new),
+        }
+    }
+
+    /// The same, for a tree of more than the essential packages and apt.
+    pub fn of_more(self, remaining: bool) -> Self {
+        Self { remaining, ..self }
+    }
+
+    /// Says the stages up to this many that were not said yet.
+    fn reach(&self, stages: usize) {
+        let said = self.reached.fetch_max(stages, Ordering::Relaxed);
+        for (number, stage) in STAGES.iter().enumerate().take(stages).skip(said) {
+            if number != REMAINING || self.remaining {
+                self.info(stage);
+            }
+        }
+    }
+
+    /// The tree is there.
+    pub fn made(&self) {
+        self.reach(STAGES.len());
     }
 
     fn line(&self, text: &str) {
@@ -72,15 +114,12 @@ impl Observer for Voice {
     fn event(&self, event: Event) {
         match event {
             Event::Started { phase, .. } => match phase {
-                Phase::Indices => self.info("running apt-get update..."),
+                Phase::Indices => self.reach(1),
                 Phase::Solve => self.debug("choosing packages"),
-                Phase::Fetch => self.info("downloading packages with apt..."),
-                Phase::Unpack => self.info("extracting archives..."),
-                Phase::Configure => {
-                    self.info("installing essential packages...");
-                    self.info("installing remaining packages inside the chroot...");
-                }
-                Phase::Finish => self.info("cleaning package lists and apt cache..."),
+                Phase::Fetch => self.reach(2),
+                Phase::Unpack => self.reach(3),
+                Phase::Configure => self.reach(4),
+                Phase::Finish => self.made(),
                 Phase::Export => {}
             },
             Event::Note { text } => self.info(&text),
@@ -91,5 +130,27 @@ impl Observer for Voice {
             Event::Progress { item, .. } if !item.is_empty() => self.debug(&item),
             Event::Progress { .. } | Event::Finished { .. } | Event::Made { .. } => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_stage_is_said_once_and_in_order() {
+        let said = |remaining: bool| {
+            let place = tempfile::NamedTempFile::new().expect("a file");
+            let log = place.reopen().expect("the file");
+            let voice = Voice::new(Loudness::Normal, Some(log)).of_more(remaining);
+            voice.reach(1);
+            voice.reach(3);
+            voice.reach(2);
+            voice.made();
+            std::fs::read_to_string(place.path()).expect("the log")
+        };
+        let all: Vec<String> = STAGES.iter().map(|stage| format!("I: {stage}\n")).collect();
+        assert_eq!(said(true), all.concat());
+        assert_eq!(said(false).lines().count(), STAGES.len() - 1);
     }
 }
