@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
-use jaula_testkit::{HostSnapshot, hermetic, mirror, partial_mirror, skip};
+use jaula_testkit::{Guest, HostSnapshot, hermetic, mirror, partial_mirror, skip};
 
 /// The account that root's run makes, and removes again.
 const USER: &str = "jaula-test";
@@ -40,6 +40,10 @@ pub fn run(root: &Path, options: &[&str]) -> Result<()> {
         say(&format!(
             "no mirror: {error:#}; tests that need it will skip"
         ));
+    }
+    say("the kernel of guests");
+    if let Err(reason) = Guest::new() {
+        say(&format!("{reason}; tests that need a guest will skip"));
     }
     let before = HostSnapshot::take();
     let mut count = Count::default();

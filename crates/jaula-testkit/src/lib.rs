@@ -7,6 +7,7 @@
 
 pub mod deb;
 pub mod digest;
+pub mod guest;
 pub mod hermetic;
 pub mod kernel;
 pub mod keys;
@@ -18,6 +19,7 @@ pub mod skip;
 pub mod snapshot;
 
 pub use deb::{Compression, Deb, DebBuilder};
+pub use guest::{Guest, GuestRan};
 pub use hermetic::{Hermetic, Ran};
 pub use keys::TestKey;
 pub use mirror::{MirrorWish, Variant, partial_mirror};
