@@ -3,9 +3,10 @@
 use crate::engine::{Dry, Engine};
 use crate::error::{At, EngineError, Kind, PathError};
 use crate::event::{Event, Observer};
-use crate::image::ImagePlan;
+use crate::image::{Hold, ImagePlan, absent};
 use crate::plan::Preview;
 use jaula_plan::explain::{ExplainLine, shown};
+use jaula_plan::names::PackageName;
 use jaula_plan::spec::recipe::{Part, Place, Recipe, RecipeError, What};
 use jaula_plan::spec::rootfs::{ImageOptions, ImageSpec};
 use jaula_plan::spec::settings::Settings;
@@ -49,6 +50,14 @@ pub enum RecipeFileError {
         /// Where it would be.
         path: PathBuf,
     },
+    /// Packages to be chosen anew that the lock does not have.
+    #[error("{} has no {}", shown(.path), .names.join(", "))]
+    NotLocked {
+        /// The lock.
+        path: PathBuf,
+        /// The names.
+        names: Vec<String>,
+    },
     /// A locked build of a recipe that asks for other packages.
     #[error("{} was made for another recipe: what it says of packages has changed", shown(.path))]
     OtherRecipe {
@@ -67,7 +76,7 @@ impl RecipeFileError {
             },
             Self::Io(error) => error.kind(),
             Self::Lock { .. } | Self::OtherRecipe { .. } => Kind::User,
-            Self::NoLock { .. } => Kind::NotFound,
+            Self::NoLock { .. } | Self::NotLocked { .. } => Kind::NotFound,
         }
     }
 
@@ -87,6 +96,10 @@ impl RecipeFileError {
             Self::NoLock { .. } => {
                 vec!["build once without --locked, or use jaula lock update".to_owned()]
             }
+            Self::NotLocked { .. } => vec![
+                "jaula lock show lists its packages; what the recipe asks for newly comes without being named"
+                    .to_owned(),
+            ],
             Self::OtherRecipe { .. } => {
                 vec!["jaula lock update shows what changes and writes it".to_owned()]
             }
@@ -405,6 +418,41 @@ impl Engine {
             old,
             lock,
             lock_path,
+        })
+    }
+
+    /// What choosing only these packages of a recipe's lock anew takes. The others stay at their versions, but for what
+    /// does not go together with that.
+    ///
+    /// # Errors
+    /// [`EngineError::Recipe`], also when there is no lock or it does not have them; [`EngineError::Build`].
+    pub fn plan_lock_of(
+        &self,
+        loaded: &Loaded,
+        moving: &[PackageName],
+        observer: &dyn Observer,
+        dry: Dry,
+    ) -> Result<RecipePlan, EngineError> {
+        let path = loaded.lock_path.clone();
+        let Some(old) = read_lock(&path)? else {
+            return Err(RecipeFileError::NoLock { path }.into());
+        };
+        let names = absent(&old, moving);
+        if !names.is_empty() {
+            return Err(RecipeFileError::NotLocked { path, names }.into());
+        }
+        let hold = Hold {
+            lock: &old,
+            moving,
+            mirrors: &loaded.recipe.mirrors,
+        };
+        let image = self.plan_image_holding(&loaded.recipe.spec, hold, observer, dry)?;
+        let lock = image.recipe_lock(loaded.digest);
+        Ok(RecipePlan {
+            image,
+            old: Some(old),
+            lock,
+            lock_path: path,
         })
     }
 }

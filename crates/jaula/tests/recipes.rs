@@ -348,3 +348,180 @@ fn a_recipe_that_is_wrong_says_where() {
         );
     });
 }
+
+/// Three packages, of which one needs another in its own version from 2.0 on.
+fn three(at: &Path, key: &TestKey, version: &str, other: &str) -> Repo {
+    let plain = |name: &str, version: &str| {
+        DebBuilder::new(name, version).file(&format!("usr/share/{name}"), version, 0o644)
+    };
+    let (needs, breaks) = (format!("lib (>= {version})"), format!("old (<< {version})"));
+    let whole = [
+        plain("probe", version).field("Depends", &needs),
+        plain("lib", version).field("Breaks", &breaks),
+        plain("old", version),
+        plain("other", other),
+    ];
+    let whole = whole
+        .into_iter()
+        .fold(RepoBuilder::new("bookworm"), |repo, deb| {
+            repo.package(deb.build().expect("a package"))
+        });
+    whole.write(at, key).expect("a repository")
+}
+
+/// The names and versions of a lock, as `lock show` has them.
+fn shown(user: &User) -> Vec<String> {
+    let ran = user.place.run(&["lock", "show", "web.toml", "--json"]);
+    let lock: serde_json::Value = serde_json::from_str(&ran.expect(0).stdout).expect("JSON");
+    assert_eq!(lock["architecture"], "amd64");
+    let packages = lock["packages"].as_array().expect("packages");
+    let mut found: Vec<String> = packages
+        .iter()
+        .map(|package| {
+            let path = package["path"].as_str().expect("a path");
+            assert!(path.starts_with("pool/main/"), "{path}");
+            assert_eq!(package["sha256"].as_str().map(str::len), Some(64));
+            let word = |key: &str| package[key].as_str().expect(key).to_owned();
+            format!("{} {}", word("name"), word("version"))
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn only_what_is_named_moves_in_a_lock() {
+    let key = TestKey::sound("archive").expect("a key");
+    everyone(|user| {
+        let work = user.place.work();
+        let archive = work.join("archive");
+        let repo = three(&archive, &key, "1.0", "1.0");
+        let server = Server::start(&repo.dir).expect("a server");
+        fs::copy(&repo.keyring, work.join("archive.gpg")).expect("a keyring");
+        write(
+            &work.join("web.toml"),
+            &format!(
+                "distro = \"debian\"\nsuite = \"bookworm\"\narch = \"amd64\"\nvariant = \"custom\"\n\
+                 include = [\"probe\", \"old\", \"other\"]\n\
+                 [sources]\nmirror = \"{}\"\nkeyrings = [\"archive.gpg\"]\n",
+                server.url()
+            ),
+        );
+        let lock = || fs::read_to_string(work.join("web.lock")).expect("a lock");
+        let update = |words: &[&str], code: i32| {
+            let words = [&["lock", "update", "web.toml"], words].concat();
+            user.place.run(&words).expect(code)
+        };
+        let ran = update(&["other"], 125);
+        assert!(ran.stderr.contains("there is no lock"), "{}", ran.stderr);
+        update(&[], 0);
+        assert_eq!(
+            shown(user),
+            ["lib 1.0", "old 1.0", "other 1.0", "probe 1.0"]
+        );
+
+        // The archive goes on, and its index has nothing old any more; its pool has.
+        three(&archive, &key, "2.0", "1.5");
+        let before = lock();
+        let there = server.requests().len();
+        let ran = update(&["other", "--plan", "--json"], 0);
+        let told: serde_json::Value = serde_json::from_str(&ran.stdout).expect("JSON");
+        assert_eq!(told["written"], false, "{}", ran.stdout);
+        assert_eq!(told["changes"].as_array().map(Vec::len), Some(1));
+        assert_eq!(told["changes"][0]["name"], "other");
+        assert_eq!(told["changes"][0]["old"]["version"], "1.0");
+        assert_eq!(told["changes"][0]["new"]["version"], "1.5");
+        assert_eq!(lock(), before);
+        // The three that stay are looked at where they are, the one that moves is not.
+        let asked = server.requests().split_off(there);
+        let debs = asked.iter().filter(|r| r.path.ends_with("_1.0_amd64.deb"));
+        assert_eq!(debs.count(), 3, "{asked:?}");
+        let ran = update(&["other"], 0);
+        assert!(
+            ran.stdout.starts_with("other 1.0 → 1.5 amd64, ") && ran.stdout.lines().count() == 2,
+            "{}",
+            ran.stdout
+        );
+        assert_eq!(
+            shown(user),
+            ["lib 1.0", "old 1.0", "other 1.5", "probe 1.0"]
+        );
+        // Where each is has not moved either: by this lock all are fetched.
+        user.place
+            .run(&["build", "web.toml", "--locked", "--plan"])
+            .expect(0);
+
+        // What is forced moves too: what the new one needs, and what that breaks.
+        three(&archive, &key, "2.0", "2.0");
+        let ran = update(&["probe"], 0);
+        let moved: Vec<&str> = ran
+            .stdout
+            .lines()
+            .map(|l| l.split(',').next().unwrap_or(l))
+            .collect();
+        assert_eq!(
+            moved.split_last().expect("lines").1,
+            [
+                "lib 1.0 → 2.0 amd64",
+                "old 1.0 → 2.0 amd64",
+                "probe 1.0 → 2.0 amd64"
+            ]
+        );
+        assert_eq!(
+            shown(user),
+            ["lib 2.0", "old 2.0", "other 1.5", "probe 2.0"]
+        );
+        let ran = update(&["probe"], 0);
+        assert!(
+            ran.stdout.starts_with("nothing changes: 4 packages"),
+            "{}",
+            ran.stdout
+        );
+
+        let ran = update(&["nginx"], 125);
+        assert!(
+            ran.stderr.contains("web.lock has no nginx") && ran.stderr.contains("jaula lock show"),
+            "{}",
+            ran.stderr
+        );
+        let ran = update(&["../x"], 125);
+        assert!(ran.stderr.contains("a package"), "{}", ran.stderr);
+
+        // What is altered is not believed, and what is nowhere is named; the lock stays.
+        let before = lock();
+        let other = repo.dir.join("pool/main/o/other/other_1.5_amd64.deb");
+        let bytes = fs::read(&other).expect("a package");
+        let mut false_bytes = bytes.clone();
+        if let Some(byte) = false_bytes.last_mut() {
+            *byte ^= 1;
+        }
+        fs::write(&other, false_bytes).expect("a package");
+        let ran = update(&["probe"], 125);
+        assert!(ran.stderr.contains("other_1.5_amd64.deb"), "{}", ran.stderr);
+        fs::remove_file(&other).expect("a package");
+        let ran = update(&["probe"], 125);
+        for says in [
+            "no mirror has 1 of the lock's packages any more: other 1.5 (amd64)",
+            "sources.mirrors",
+            "snapshot",
+            "jaula lock update",
+        ] {
+            assert!(ran.stderr.contains(says), "{says}: {}", ran.stderr);
+        }
+        assert_eq!(lock(), before);
+        // So does a locked build.
+        let ran = user
+            .place
+            .run(&["build", "web.toml", "--locked"])
+            .expect(125);
+        assert!(ran.stderr.contains("other 1.5 (amd64)"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("snapshot"), "{}", ran.stderr);
+        // It moves when it is named.
+        let ran = update(&["other"], 0);
+        assert!(
+            ran.stdout.starts_with("other 1.5 → 2.0 amd64, "),
+            "{}",
+            ran.stdout
+        );
+    });
+}

@@ -71,50 +71,68 @@ pub fn read(paths: &[PathBuf]) -> Result<Local, BuildError> {
         return Err(error).at("read so many package files as", Path::new(""))?;
     }
     for path in paths {
-        let shown = || jaula_plan::explain::shown(path);
         let (sha256, size) = hash(path).at("read", path)?;
         let reader = BufReader::new(open(path).at("read", path)?);
-        let (control, _) = archive::open(reader).map_err(|source| BuildError::Deb {
-            file: shown(),
-            source,
-        })?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        // One package whatever its control file holds: it is read as a stanza first.
-        let stanza = control.stanza().map_err(|error| BuildError::DebControl {
-            file: shown(),
-            what: error.to_string(),
-        })?;
-        let before = text.len();
-        for field in stanza.fields() {
-            if ["filename", "size", "sha256"].contains(&field.name.to_ascii_lowercase().as_str()) {
-                continue;
-            }
-            let value = field.raw.trim_end_matches('\n');
-            text.push_str(&format!("{}:{value}\n", field.name));
-        }
-        // The name is for people: the file is found by its hash.
-        let safe: String = name
-            .chars()
-            .map(|c| match c {
-                c if c.is_control() || c == '\\' => '_',
-                c => c,
-            })
-            .collect();
-        text.push_str(&format!(
-            "Filename: {safe}\nSize: {size}\nSHA256: {}\n\n",
-            hex::encode(&sha256)
-        ));
-        let alone = text.get(before..).unwrap_or_default();
-        Index::parse(alone.as_bytes()).map_err(|error| BuildError::DebControl {
-            file: shown(),
-            what: error.to_string(),
-        })?;
+        let about = About {
+            shown: &jaula_plan::explain::shown(path),
+            name: &name,
+            size,
+            sha256,
+        };
+        text.push_str(&stanza(&about, reader)?);
     }
     let index = Index::parse(text.as_bytes()).map_err(|error| BuildError::DebControl {
         file: "the package files".to_owned(),
         what: error.to_string(),
     })?;
     Ok(Local { index })
+}
+
+/// What an index says of a package file besides what is in it.
+pub(super) struct About<'a> {
+    /// As messages call it.
+    pub shown: &'a str,
+    /// Its name. It is for people: the file is found by its hash.
+    pub name: &'a str,
+    /// Its bytes.
+    pub size: u64,
+    /// Its SHA-256.
+    pub sha256: [u8; 32],
+}
+
+/// The stanza of an index for a package file: one package, whatever its control file holds.
+pub(super) fn stanza(about: &About<'_>, reader: impl Read) -> Result<String, BuildError> {
+    let file = || about.shown.to_owned();
+    let (control, _) = archive::open(reader).map_err(|source| BuildError::Deb {
+        file: file(),
+        source,
+    })?;
+    let wrong = |what: String| BuildError::DebControl { file: file(), what };
+    let stanza = control.stanza().map_err(|error| wrong(error.to_string()))?;
+    let mut text = String::new();
+    for field in stanza.fields() {
+        if ["filename", "size", "sha256"].contains(&field.name.to_ascii_lowercase().as_str()) {
+            continue;
+        }
+        let value = field.raw.trim_end_matches('\n');
+        text.push_str(&format!("{}:{value}\n", field.name));
+    }
+    let safe: String = about
+        .name
+        .chars()
+        .map(|c| match c {
+            c if c.is_control() || c == '\\' => '_',
+            c => c,
+        })
+        .collect();
+    text.push_str(&format!(
+        "Filename: {safe}\nSize: {}\nSHA256: {}\n\n",
+        about.size,
+        hex::encode(&about.sha256)
+    ));
+    Index::parse(text.as_bytes()).map_err(|error| wrong(error.to_string()))?;
+    Ok(text)
 }
 
 /// Takes the package files of a plan that the store does not have into it, by their hashes.

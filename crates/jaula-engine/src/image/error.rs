@@ -226,8 +226,8 @@ impl BuildError {
             Self::Sources(error) => error.hint().into_iter().collect(),
             Self::Fetch(error) => error.hints(),
             Self::Gone { .. } => vec![
-                "name a place that still has them in sources.mirrors of the recipe".to_owned(),
-                "jaula lock update takes what the archive has now".to_owned(),
+                "name a place that still has them in sources.mirrors of the recipe: an archive that keeps its past by date, such as https://snapshot.debian.org/archive/debian/DATE".to_owned(),
+                "jaula lock update takes what the archive has now; jaula lock update FILE PKG… only for these".to_owned(),
             ],
             Self::Keyring { .. } => one("name another keyring with --keyring"),
             Self::Signature { .. } => {

@@ -115,15 +115,36 @@ pub(super) fn urls(plan: &ImagePlan, package: &LockPackage) -> Vec<String> {
     // With the password, if any, that the lock leaves out.
     let own = plan.sources.entries.get(package.source);
     let own = own.map(|entry| entry.uri.as_str()).unwrap_or_default();
+    let mirrors = plan.mirrors.iter().flatten().map(String::as_str);
+    addresses(own, mirrors, package)
+}
+
+/// The addresses of a package of a source, and of further places.
+pub(super) fn addresses<'m>(
+    own: &str,
+    mirrors: impl Iterator<Item = &'m str>,
+    package: &LockPackage,
+) -> Vec<String> {
     let path = super::build::escaped(&package.path);
     let mut urls = vec![format!("{own}/{path}")];
-    for place in plan.mirrors.iter().flatten() {
-        let url = format!("{place}/{path}");
+    for place in mirrors {
+        let url = format!("{}/{path}", place.trim_end_matches('/'));
         if !urls.contains(&url) {
             urls.push(url);
         }
     }
     urls
+}
+
+/// A package as messages call it.
+pub(super) fn named(package: &LockPackage) -> String {
+    let LockPackage {
+        name,
+        version,
+        arch,
+        ..
+    } = package;
+    format!("{name} {version} ({arch})")
 }
 
 /// Fetches the packages of a plan. When some are on no mirror of a lock any more, all the others are fetched and these
@@ -144,9 +165,7 @@ pub(super) fn download(
                 };
                 let file = wanted.remove(at);
                 let package = plan.lock.packages.iter().find(|p| p.sha256 == file.sha256);
-                gone.push(package.map_or(file.label, |package| {
-                    format!("{} {} ({})", package.name, package.version, package.arch)
-                }));
+                gone.push(package.map_or(file.label, named));
             }
             Err(error) => return Err(error.into()),
             Ok(()) if gone.is_empty() => return Ok(()),

@@ -4,6 +4,7 @@ use super::apt_files::AptFiles;
 use super::error::BuildError;
 use super::identity::{self, Identity};
 use super::settings;
+use super::hold::Hold;
 use super::{base, debs, hooks, indices, solve, solved, unfinished};
 use crate::engine::Dry;
 use crate::event::{Event, Observer, Phase};
@@ -19,7 +20,7 @@ use jaula_plan::path_filter::PathFilter;
 use jaula_plan::rootfs::{Keyring, Origin, Source, Sources, Table, resolve_sources};
 use jaula_plan::spec::rootfs::{ImageOptions, ImageSpec};
 use jaula_plan::spec::source::Trust;
-use jaula_repo::lock::{Lock, Role};
+use jaula_repo::lock::{Lock, LockPackage, Role};
 use serde_json::{Value, json};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -405,12 +406,13 @@ pub(super) fn listed(dir: &Path, endings: &[&str]) -> Vec<PathBuf> {
 }
 
 /// Finds sources, reads and verifies their indices, chooses packages, and says what making the image takes. With
-/// [`Dry::ReadOnly`] nothing is written anywhere.
+/// [`Dry::ReadOnly`] nothing is written anywhere. What is held of a lock stays as it is where that can be.
 ///
 /// # Errors
 /// [`BuildError`].
 pub fn plan(
     spec: &ImageSpec,
+    hold: Option<Hold<'_>>,
     store: &Store,
     host: &Host<'_>,
     way: Way,
@@ -444,7 +446,11 @@ pub fn plan(
     let mut known = None;
     let foreign = &spec.options.foreign_archs;
     let mut answered = |sources: &Sources, hashes: &str| {
-        key = solved::key(spec, sources, &local, hashes);
+        // What was chosen for a lock is no answer to the same request without it.
+        key = match hold {
+            Some(_) => None,
+            None => solved::key(spec, sources, &local, hashes),
+        };
         known = key.as_ref().and_then(|key| solved::find(store, key));
         known.is_some()
     };
@@ -477,7 +483,22 @@ pub fn plan(
                 indices.any(|index| index.by_name(name).next().is_some())
             };
             let wanted = settings::with_packages(spec, &has)?;
-            let answer = solve::solve(&wanted, &sources, &suites, &local)?;
+            let held = match hold {
+                Some(hold) => {
+                    let places: Vec<String> =
+                        sources.entries.iter().map(|e| e.uri.clone()).collect();
+                    let listed = |package: &LockPackage| {
+                        let mut indices = suites.iter().flat_map(|suite| &suite.indices);
+                        indices.any(|index| {
+                            let mut versions = index.by_name(&package.name);
+                            versions.any(|id| index.package(id).sha256() == package.sha256)
+                        })
+                    };
+                    Some(hold.read(&listed, &places, store, host)?)
+                }
+                None => None,
+            };
+            let answer = solve::solve(&wanted, &sources, &suites, &local, held.as_ref())?;
             if let (Some(key), Dry::MayCache) = (&key, dry) {
                 solved::keep(store, key, &answer);
             }

@@ -2,6 +2,7 @@
 
 use super::debs::{self, Local};
 use super::error::BuildError;
+use super::hold::Held;
 use super::indices::Suite;
 use super::plan::PlannedPackage;
 use jaula_plan::rootfs::Sources;
@@ -12,6 +13,9 @@ use jaula_repo::hex;
 use jaula_repo::lock::{Lock, LockPackage, LockSource, Role};
 use jaula_repo::solve::{self, PackageRef, Universe, Variant, Want, task_members};
 use std::collections::BTreeSet;
+
+/// Instead of the number of a suite: in the lock, and in no index.
+const HELD: usize = usize::MAX;
 
 fn variant(asked: Asked) -> Variant {
     match asked {
@@ -100,12 +104,14 @@ pub fn solve(
     sources: &Sources,
     suites: &[Suite],
     local: &Local,
+    held: Option<&Held<'_>>,
 ) -> Result<(Lock, Vec<PlannedPackage>), BuildError> {
     let options = &spec.options;
     let native = sources.arch.as_str();
+    let first = held.map(|held| held.preferences(native)).transpose()?;
     let mut universe = Universe::new(native)
         .with_foreign(options.foreign_archs.iter().map(ToString::to_string))
-        .with_policy(policy(&options.sources.preferences, native)?);
+        .with_policy(policy(&options.sources.preferences, native)?.behind(first));
     let mut of_index = Vec::new();
     for (number, suite) in suites.iter().enumerate() {
         for (place, index) in suite.indices.iter().enumerate() {
@@ -117,6 +123,10 @@ pub fn solve(
     if !local.index.is_empty() {
         with_local = Some((universe.add_local(&local.index), local));
         of_index.push(suites.len());
+    }
+    if let Some(held) = held {
+        universe.add_source(&held.index, ReleaseFacts::default());
+        of_index.push(HELD);
     }
     let include = wanted(options, &universe, with_local)?;
     let exclude: Vec<String> = options.exclude.iter().map(ToString::to_string).collect();
@@ -131,6 +141,19 @@ pub fn solve(
         .iter()
         .map(|want| want.name.as_str())
         .collect();
+    let mut places: Vec<LockSource> = suites
+        .iter()
+        .map(|suite| LockSource {
+            date: suite.date,
+            uri: without_password(&suite.source.uri),
+            suite: suite.source.suite.clone(),
+            components: suite.source.components.join(","),
+            release_sha256: suite.release_sha256,
+        })
+        .collect();
+    if !local.index.is_empty() {
+        places.push(debs::lock_source());
+    }
     let mut packages = Vec::new();
     let mut planned = Vec::new();
     for chosen in solution
@@ -162,14 +185,22 @@ pub fn solve(
             _ if chosen.manual => Role::Essential,
             _ => Role::Dependency,
         };
+        let source = of_index.get(chosen.package.source).copied().unwrap_or(0);
+        let as_locked = held
+            .filter(|_| source == HELD)
+            .and_then(|held| held.locked(&package.sha256()));
+        let (source, path) = match as_locked {
+            Some((locked, of)) => (place(&mut places, of), locked.path.clone()),
+            None => (source, package.filename().to_owned()),
+        };
         packages.push(LockPackage {
             name: name.to_owned(),
             version: package.version().to_owned(),
             arch: package.architecture().to_owned(),
             size: package.size(),
             sha256: package.sha256(),
-            source: of_index.get(chosen.package.source).copied().unwrap_or(0),
-            path: package.filename().to_owned(),
+            source,
+            path,
             role,
         });
         planned.push(PlannedPackage {
@@ -180,19 +211,6 @@ pub fn solve(
             in_base: false,
         });
     }
-    let mut places: Vec<LockSource> = suites
-        .iter()
-        .map(|suite| LockSource {
-            date: suite.date,
-            uri: without_password(&suite.source.uri),
-            suite: suite.source.suite.clone(),
-            components: suite.source.components.join(","),
-            release_sha256: suite.release_sha256,
-        })
-        .collect();
-    if !local.index.is_empty() {
-        places.push(debs::lock_source());
-    }
     let lock = Lock {
         distribution: sources.distro.to_string(),
         arch: sources.arch.to_string(),
@@ -201,6 +219,15 @@ pub fn solve(
         packages,
     };
     Ok((lock, planned))
+}
+
+/// Where a source of an earlier lock is among those of this one, now or as it was.
+fn place(places: &mut Vec<LockSource>, of: &LockSource) -> usize {
+    let same = |place: &LockSource| place.uri == of.uri && place.suite == of.suite;
+    places.iter().position(same).unwrap_or_else(|| {
+        places.push(of.clone());
+        places.len() - 1
+    })
 }
 
 /// Two sources say different things of one package.

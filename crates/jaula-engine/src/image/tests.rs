@@ -134,7 +134,7 @@ impl World {
             client: &self.client,
             now,
         };
-        plan(&self.spec, &self.store, &host, way, &Silent, dry)
+        plan(&self.spec, None, &self.store, &host, way, &Silent, dry)
     }
 
     fn plan(&self) -> Result<ImagePlan, BuildError> {

@@ -1,7 +1,7 @@
 //! The engine's verbs for images made from packages.
 
 use super::plan::{Host, ImagePlan, Way, apt_facts, plan};
-use super::{BuildError, build, plan_locked};
+use super::{BuildError, Hold, build, plan_locked};
 use crate::engine::{Dry, Engine};
 use crate::error::{At, EngineError};
 use crate::event::Observer;
@@ -62,7 +62,7 @@ impl Engine {
         dry: Dry,
     ) -> Result<ImagePlan, EngineError> {
         self.with_host(&spec.options.sources, |host| {
-            Ok(plan(spec, self.store(), host, way, observer, dry)?)
+            Ok(plan(spec, None, self.store(), host, way, observer, dry)?)
         })
     }
 
@@ -78,6 +78,23 @@ impl Engine {
     ) -> Result<ImagePlan, EngineError> {
         self.with_host(&spec.options.sources, |host| {
             Ok(plan_locked(spec, lock, mirrors, self.store(), host)?)
+        })
+    }
+
+    /// As [`Engine::plan_image`], with all packages of a lock but some at their versions where that can be.
+    ///
+    /// # Errors
+    /// [`EngineError::Build`].
+    pub fn plan_image_holding(
+        &self,
+        spec: &ImageSpec,
+        hold: Hold<'_>,
+        observer: &dyn Observer,
+        dry: Dry,
+    ) -> Result<ImagePlan, EngineError> {
+        self.with_host(&spec.options.sources, |host| {
+            let hold = Some(hold);
+            Ok(plan(spec, hold, self.store(), host, Way::Whole, observer, dry)?)
         })
     }
 

@@ -8,6 +8,7 @@ use crate::output::Done;
 use clap::{Arg, ArgMatches, Command, ValueHint, value_parser};
 use jaula_engine::recipe::{Locking, RecipeFileError, change_json, read_lock, told, write_lock};
 use jaula_engine::{Dry, EngineError};
+use jaula_plan::names::PackageName;
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -37,10 +38,21 @@ pub fn update_command(command: Command) -> Command {
         .about("Choose the packages of a recipe anew, show what changes, and write its lock")
         .long_about(
             "Choose the packages of FILE.toml from what its archives have now, show each that is new, gone or in another \
-             version, and write the lock. --plan only shows.",
+             version, and write the lock. When packages are named, only these and what they force move: the others stay at \
+             their locked versions, also those that are in no index any more, as long as their files can be had. --plan \
+             only shows.",
         )
-        .after_help("Examples:\n  jaula lock update web.toml --plan\n  jaula lock update web.toml")
-        .arg(file());
+        .after_help(
+            "Examples:\n  jaula lock update web.toml --plan\n  jaula lock update web.toml\n  \
+             jaula lock update web.toml openssl libssl3",
+        )
+        .arg(file())
+        .arg(
+            Arg::new("packages")
+                .value_name("PKG")
+                .num_args(0..)
+                .help("Only these, and what they force [default: all]"),
+        );
     options::preview(command).arg(
         Arg::new("offline")
             .long("offline")
@@ -115,6 +127,10 @@ pub fn update(matches: &ArgMatches, context: &Context) -> Done {
     let path = path(matches)?;
     let shown_path = jaula_plan::explain::shown(&path);
     let attempt = format!("cannot update the lock of {shown_path}");
+    let moving = matches.get_many::<String>("packages").into_iter().flatten();
+    let moving = moving
+        .map(|word| low::parse::<PackageName>("a package", word))
+        .collect::<Result<Vec<_>, _>>()?;
     let loaded = recipe::read(context, &path, &attempt)?;
     let shown = low::Shown::read(matches);
     let explained = |error: EngineError| failed(attempt.clone(), error);
@@ -125,9 +141,11 @@ pub fn update(matches: &ArgMatches, context: &Context) -> Done {
     // Nothing is unpacked: indices are all that is kept.
     let session = session_for(Some(&recipe::reference(&loaded)), shown);
     let engine = context.engine(session, matches.get_flag("offline"))?;
-    let plan = engine
-        .plan_recipe(&loaded, Locking::Update, &context.progress, dry)
-        .map_err(explained)?;
+    let plan = match moving.as_slice() {
+        [] => engine.plan_recipe(&loaded, Locking::Update, &context.progress, dry),
+        moving => engine.plan_lock_of(&loaded, moving, &context.progress, dry),
+    }
+    .map_err(explained)?;
     if shown == low::Shown::Explain {
         return context.show(shown, &plan);
     }

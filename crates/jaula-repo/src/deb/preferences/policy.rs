@@ -140,6 +140,15 @@ impl Policy {
         self
     }
 
+    /// The same behind a file that is read before all others: of what it names, nothing else counts.
+    #[must_use]
+    pub fn behind(mut self, first: Option<Preferences>) -> Self {
+        if let Some(first) = first {
+            self.records.splice(0..0, first.records);
+        }
+        self
+    }
+
     /// The priority of everything in an index that no record of the specific form names.
     pub fn of_source(&self, facts: &ReleaseFacts) -> i32 {
         let general = || {
