@@ -193,15 +193,18 @@ impl Dir {
         )?))
     }
 
-    /// Opens a path as a process would whose root this directory is: links are followed, but only inside, and no
-    /// magic link of proc(5). Mounts are crossed.
-    pub fn open_in_root(&self, path: &Path, directory: bool) -> io::Result<OwnedFd> {
-        let mut flags = OFlags::PATH | OFlags::CLOEXEC;
-        if directory {
-            flags |= OFlags::DIRECTORY;
-        }
+    /// Opens a file to read it, as a process would whose root this directory is: links are followed, but only inside,
+    /// and no magic link of proc(5). Mounts are crossed. Who opens a pipe does not wait for a writer.
+    pub fn open_file_in_root(&self, path: &Path) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        Ok(openat2(&self.0, path, flags, Mode::empty(), how)?)
+        Ok(File::from(openat2(
+            &self.0,
+            path,
+            flags,
+            Mode::empty(),
+            how,
+        )?))
     }
 
     /// The same for a directory that is to be read.

@@ -21,17 +21,20 @@ fn probe(version: &str) -> Deb {
     deb.build().expect("a package")
 }
 
-/// The essential packages of bookworm: a tree that can configure itself, and small.
-fn essential(user: &User, mirror: &Path) -> Vec<Deb> {
+/// The essential packages of bookworm and these: a tree that can configure itself, and small.
+fn essential(user: &User, mirror: &Path, include: &[&str]) -> Vec<Deb> {
     let (url, keyring) = (
         format!("file:{}", mirror.display()),
         mirror.join("keyring.gpg").display().to_string(),
     );
-    let words = [
+    let mut words = vec![
         "build",
         "debian:bookworm",
         "--variant",
         "essential",
+        // With all of Perl, for a conversion that nothing here needs.
+        "--exclude",
+        "usrmerge",
         "--arch",
         "amd64",
         "--mirror",
@@ -41,6 +44,7 @@ fn essential(user: &User, mirror: &Path) -> Vec<Deb> {
         "--plan",
         "--json",
     ];
+    words.extend(include.iter().flat_map(|name| ["--include", name]));
     let text = user.place.run(&words).expect(0).stdout;
     let plan: serde_json::Value = serde_json::from_str(&text).expect("a plan");
     let packages = plan["packages"].as_array().expect("packages");
@@ -90,7 +94,7 @@ fn one_lock_gives_the_same_bytes_on_another_day() {
     let date = jaula_testkit::repo::now();
     everyone(|user| {
         if packages.is_empty() {
-            packages = essential(user, &mirror);
+            packages = essential(user, &mirror, &["usr-is-merged"]);
         }
         let first = shared.path().join("archive");
         drop(fs::remove_dir_all(&first));
@@ -118,7 +122,7 @@ fn one_lock_gives_the_same_bytes_on_another_day() {
             &work.join("base.toml"),
             &format!(
                 "distro = \"debian\"\nsuite = \"bookworm\"\narch = \"amd64\"\nvariant = \"essential\"\n\
-                [sources]\nmirror = \"{url}\"\nkeyrings = [\"archive.gpg\"]\n"
+                exclude = [\"usrmerge\"]\n[sources]\nmirror = \"{url}\"\nkeyrings = [\"archive.gpg\"]\n"
             ),
         );
         let recipe = work.join("web.toml");
@@ -288,6 +292,130 @@ fn one_lock_gives_the_same_bytes_on_another_day() {
             ran.stderr
         );
         drop(fs::remove_dir_all(shared.path().join("kept")));
+    });
+}
+
+/// What is done to the clock: the C library of the tree is told another day by a library that is loaded into every
+/// program (libfaketime), from when the essential packages are configured until after the last script. The day is chosen by chance at each
+/// build, the same script does it in each, and it is copied out so that the test knows it. What this does not move is
+/// the kernel's own clock, from which files get their times (two builds have different ones anyway), and jaula's, which a
+/// locked build has no use for: it reads no index that could be too old.
+const CLOCK: &str = r#"
+[[hook]]
+stage = "essential"
+upload = "libfaketime.so.1"
+to = "/usr/lib/libfaketime.so.1"
+[[hook]]
+stage = "essential"
+run = """
+echo "+$(($(od -An -N4 -tu4 /dev/urandom) % 9000 + 2))d" >/etc/faketimerc
+echo /usr/lib/libfaketime.so.1 >/etc/ld.so.preload
+"""
+[[hook]]
+stage = "customize"
+run = """
+set -e
+read -r up _ </proc/uptime
+boot=$(sed -n 's/^btime //p' /proc/stat)
+ahead=$(($(date +%s) - boot - ${up%.*}))
+[ "$ahead" -gt 86400 ] || { echo "the clock is only $ahead s ahead"; exit 9; }
+"""
+[[hook]]
+stage = "customize"
+download = "/etc/faketimerc"
+to = "day"
+[[hook]]
+stage = "customize"
+run = "rm /etc/ld.so.preload /etc/faketimerc /usr/lib/libfaketime.so.1 && ldconfig"
+[[output]]
+path = "web.tar"
+"#;
+
+#[test]
+fn two_builds_of_one_lock_on_different_days_are_identical() {
+    let Ok(mirror) = partial_mirror(&["passwd", "libfaketime"]) else {
+        skip!("no mirror");
+    };
+    let key = TestKey::sound("archive").expect("a key");
+    // A script that makes what has a date in it: an account and its password's age, files, a cache.
+    let diary = DebBuilder::new("diary", "1.0")
+        .field("Depends", "passwd")
+        .script(
+            "postinst",
+            "#!/bin/sh\nset -e\nuseradd --system diary\ntouch /var/lib/diary\nmkdir /var/lib/days\n\
+         cp /etc/passwd /var/lib/days/\nldconfig\n",
+        );
+    let diary = diary.build().expect("a package");
+    everyone(|user| {
+        let work = user.place.work();
+        let packages = essential(user, &mirror, &["passwd", "usr-is-merged"]);
+        let now = jaula_testkit::repo::now();
+        let at = |date: u64, expired: bool| {
+            let mut repo = RepoBuilder::new("bookworm")
+                .date(date)
+                .package(diary.clone());
+            if expired {
+                repo = repo.valid_until(Some(date + 86_400));
+            }
+            let repo = packages
+                .iter()
+                .fold(repo, |repo, deb| repo.package(deb.clone()));
+            repo.write(&work.join("archive"), &key)
+                .expect("a repository")
+        };
+        let repo = at(now - 90 * 86_400, false);
+        let server = Server::start(&repo.dir).expect("a server");
+        fs::copy(&repo.keyring, work.join("archive.gpg")).expect("a keyring");
+        let unpacked = work.join("faketime");
+        let deb = mirror::tree(&mirror)
+            .into_iter()
+            .map(|(path, _, _)| path)
+            .find(|path| path.display().to_string().contains("/libfaketime_"))
+            .expect("the library's package");
+        let ran = user.other(
+            "dpkg-deb",
+            &[
+                "-x",
+                &deb.display().to_string(),
+                &unpacked.display().to_string(),
+            ],
+        );
+        assert!({ ran }.status().expect("dpkg-deb").success());
+        fs::copy(
+            unpacked.join("usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"),
+            work.join("libfaketime.so.1"),
+        )
+        .expect("the library");
+        write(
+            &work.join("web.toml"),
+            &format!(
+                "distro = \"debian\"\nsuite = \"bookworm\"\narch = \"amd64\"\nvariant = \"essential\"\n\
+                 include = [\"diary\"]\nexclude = [\"usrmerge\"]\n[sources]\nmirror = \"{}\"\nkeyrings = [\"archive.gpg\"]\n{CLOCK}",
+                server.url()
+            ),
+        );
+        let (mut days, mut made) = (Vec::new(), Vec::new());
+        for store in ["one-store", "other-store"] {
+            let store = user.place.path().join(store);
+            let locked: &[&str] = match days.len() {
+                0 => &["build", "web.toml"],
+                _ => &["build", "web.toml", "--locked"],
+            };
+            with_store(user, &store, locked).expect(0);
+            days.push(fs::read_to_string(work.join("day")).expect("the day"));
+            made.push(fs::read(work.join("web.tar")).expect("an archive"));
+            fs::remove_file(work.join("web.tar")).expect("an archive");
+            // By the archive it is another day too: what it said has expired.
+            at(now - 60 * 86_400, true);
+        }
+        assert_ne!(
+            days[0], days[1],
+            "the same day by chance: one in nine thousand"
+        );
+        assert!(made[0] == made[1], "days {days:?}: the bytes differ");
+        let text = String::from_utf8_lossy(&made[0]);
+        assert!(text.contains("\ndiary:!:"), "there is no account");
+        assert!(!text.contains("faketime"), "the clock's library is left");
     });
 }
 

@@ -2,9 +2,9 @@
 
 use super::apt_files::AptFiles;
 use super::error::BuildError;
+use super::hold::Hold;
 use super::identity::{self, Identity};
 use super::settings;
-use super::hold::Hold;
 use super::{base, debs, hooks, indices, solve, solved, unfinished};
 use crate::engine::Dry;
 use crate::event::{Event, Observer, Phase};

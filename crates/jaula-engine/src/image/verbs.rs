@@ -94,7 +94,15 @@ impl Engine {
     ) -> Result<ImagePlan, EngineError> {
         self.with_host(&spec.options.sources, |host| {
             let hold = Some(hold);
-            Ok(plan(spec, hold, self.store(), host, Way::Whole, observer, dry)?)
+            Ok(plan(
+                spec,
+                hold,
+                self.store(),
+                host,
+                Way::Whole,
+                observer,
+                dry,
+            )?)
         })
     }
 

@@ -206,8 +206,8 @@ fn download(site: &Site<'_>, from: &Path, to: &Path) -> Result<(), BuildError> {
     parents(to)?;
     let shown = site.shown.join(relative(from));
     let root = dir::Dir::open(site.shown).at("open", site.shown)?;
-    let found = root.open_in_root(&Path::new("/").join(from), false);
-    let mut file = regular(File::from(found.at("open", &shown)?), &shown)?;
+    let found = root.open_file_in_root(&Path::new("/").join(from));
+    let mut file = regular(found.at("open", &shown)?, &shown)?;
     let mut made = File::create(to).at("write", to)?;
     std::io::copy(&mut file, &mut made).at("write", to)?;
     Ok(())
