@@ -63,6 +63,10 @@ const EXPLAINED: &[(&str, &str)] = &[
         "what was before the last change tells only of the order of the run",
     ),
     (
+        "var/lib/dpkg/diversions-old",
+        "what was before the last change tells only of the order of the run",
+    ),
+    (
         "var/lib/dpkg/status-old",
         "what was before the last change tells only of the order of the run",
     ),
@@ -104,10 +108,6 @@ const DEBOOTSTRAP: &[(&str, &str)] = &[
     ("var/lib/dpkg/lock", "made by whoever locks first"),
     ("var/lib/dpkg/lock-frontend", "made by whoever locks first"),
     ("var/lib/dpkg/parts", "dpkg makes it when it needs it"),
-    (
-        "var/lib/dpkg/diversions-old",
-        "what was before the last change",
-    ),
     (
         "var/lib/dpkg/statoverride-old",
         "what was before the last change",
@@ -448,12 +448,9 @@ fn compare(suite: &'static str, tool: Tool, variant: Variant, heavy: bool) -> Re
     let one = |path: &str, line: &str| -> String {
         let split = tool == Tool::Mmdebstrap && SPLIT.contains(&path);
         let kept = line.split(" = ").next().filter(|_| split).unwrap_or(line);
-        match tool {
-            // A timer is enabled by systemd's presets or by its package's script, whichever is configured first, and
-            // the script goes by another name of the same directory.
-            Tool::Debootstrap => kept.replace(" -> \"/lib/systemd/", " -> \"/usr/lib/systemd/"),
-            Tool::Mmdebstrap => kept.to_owned(),
-        }
+        // Since trixie a timer is enabled by systemd's presets or by its package's script, whichever is configured first,
+        // and the script goes by another name of the same directory.
+        kept.replace(" -> \"/lib/systemd/", " -> \"/usr/lib/systemd/")
     };
     for path in ours
         .keys()

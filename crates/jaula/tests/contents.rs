@@ -8,12 +8,12 @@
 mod mirror;
 mod who;
 
-use jaula_testkit::{DebBuilder, RepoBuilder, TestKey, skip};
-use mirror::{Web, assert_gone};
+use jaula_testkit::{Deb, DebBuilder, RepoBuilder, Server, TestKey, partial_mirror, skip};
+use mirror::{Web, assert_gone, essential};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
-use who::{User, everyone};
+use who::{User, Who, everyone};
 
 /// The trees of the images in a user's store.
 fn images(user: &User) -> Vec<PathBuf> {
@@ -313,6 +313,145 @@ dpkg-deb -x ../tiny_1.0_amd64.deb /tmp/x
 code=0; /tmp/x/usr/bin/tiny || code=$?; echo "$code"
 dpkg-deb -f ../tiny_1.0_amd64.deb Depends
 "#;
+
+/// A package as Ubuntu has it: without the messages of a language, which are apart in packs of languages.
+fn without_messages(dir: &Path, deb: &Deb) -> (Deb, Vec<u8>) {
+    let (tree, file) = (dir.join(&deb.name), dir.join(deb.file_name()));
+    fs::write(&file, &deb.bytes).expect("a package");
+    let dpkg = |words: &[&std::ffi::OsStr]| {
+        let done = std::process::Command::new("dpkg-deb").args(words).output();
+        let done = done.expect("dpkg-deb");
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success(), "{said}");
+    };
+    dpkg(&["-R".as_ref(), file.as_os_str(), tree.as_os_str()]);
+    let messages = tree.join("usr/share/locale/es/LC_MESSAGES/coreutils.mo");
+    let bytes = fs::read(&messages).expect("messages");
+    fs::remove_file(&messages).expect("messages");
+    dpkg(&[
+        "--root-owner-group".as_ref(),
+        "-Znone".as_ref(),
+        "-b".as_ref(),
+        tree.as_os_str(),
+        file.as_os_str(),
+    ]);
+    (Deb::read(&file).expect("a package"), bytes)
+}
+
+#[test]
+fn ubuntus_language_pack_makes_a_jail_speak_spanish() {
+    let Ok(mirror) = partial_mirror(&["locales"]) else {
+        skip!("no mirror");
+    };
+    let key = TestKey::sound("ubuntu").expect("a key");
+    everyone(|user| {
+        let packages = essential(user, &mirror, &["usr-is-merged", "locales"]);
+        let dir = tempfile::tempdir().expect("a directory");
+        // An archive that is Ubuntu's in what counts here: its suite, and who has a language's messages.
+        let mut repo = RepoBuilder::new("noble");
+        let mut messages = Vec::new();
+        for deb in packages {
+            if deb.name == "coreutils" {
+                let (bare, of_es) = without_messages(dir.path(), &deb);
+                messages = of_es;
+                repo = repo.package(bare);
+            } else {
+                repo = repo.package(deb);
+            }
+        }
+        let pack = DebBuilder::new("language-pack-es", "1:24.04")
+            .arch("all")
+            .field("Depends", "language-pack-es-base, locales");
+        let base = DebBuilder::new("language-pack-es-base", "1:24.04")
+            .arch("all")
+            .file(
+                "usr/share/locale/es/LC_MESSAGES/coreutils.mo",
+                messages,
+                0o644,
+            );
+        let other = DebBuilder::new("language-pack-fr", "1:24.04").arch("all");
+        for deb in [pack, base, other] {
+            repo = repo.package(deb.build().expect("a package"));
+        }
+        let repo = repo
+            .write(&dir.path().join("archive"), &key)
+            .expect("a repository");
+        let server = Server::start(&repo.dir).expect("a server");
+        let (url, keyring) = (server.url(), user.place.work().join("ubuntu.gpg"));
+        fs::copy(&repo.keyring, &keyring).expect("a keyring");
+        let keyring = keyring.display().to_string();
+        let from = ["--mirror", &url, "--keyring", &keyring];
+        let small = [
+            "--variant",
+            "essential",
+            "--exclude",
+            "usrmerge",
+            "--components",
+            "main",
+        ];
+        let ran = |words: &[&str]| user.place.run(&[words, &small, &from].concat()).expect(0);
+
+        // The flag of an image brings the pack.
+        let plan = ran(&["build", "ubuntu:noble", "--locale", "es_ES.UTF-8", "--plan"]).stdout;
+        for name in ["locales ", "language-pack-es ", "language-pack-es-base "] {
+            assert!(plan.contains(&format!("\n    {name}")), "{name}: {plan}");
+        }
+        assert!(!plan.contains("language-pack-fr"), "{plan}");
+        ran(&[
+            "build",
+            "ubuntu:noble",
+            "--locale",
+            "es_ES.UTF-8",
+            "--tag",
+            "es",
+        ]);
+        let ls = user
+            .place
+            .run(&["run", "es", "--", "ls", "/nada"])
+            .expect(2);
+        let said = "ls: no se puede acceder a '/nada': No existe el fichero o el directorio";
+        assert_eq!(ls.stderr.trim_end(), said);
+
+        assert_gone(user.place.path());
+        if user.who == Who::Ana {
+            return;
+        }
+
+        // So does the verb in a jail that was made without, and where locales alone is there already.
+        ran(&["new", "u", "--from", "ubuntu:noble", "--include", "locales"]);
+        let ls = || {
+            let words = [
+                "exec",
+                "u",
+                "--env",
+                "LANG=es_ES.UTF-8",
+                "--",
+                "ls",
+                "/nada",
+            ];
+            user.place.run(&words).expect(2).stderr
+        };
+        assert!(ls().contains("cannot access"), "{}", ls());
+        let plan = user
+            .place
+            .run(&["locale", "u", "es_ES.utf8", "--plan"])
+            .expect(0)
+            .stdout;
+        assert!(
+            plan.contains("install language-pack-es 1:24.04") && !plan.contains("install locales"),
+            "{plan}"
+        );
+        user.place.run(&["locale", "u", "es_ES.utf8"]).expect(0);
+        assert_eq!(ls().trim_end(), said);
+        let found = user.place.run(&["pkg", "ls", "u"]).expect(0).stdout;
+        assert!(
+            found.contains("\nlanguage-pack-es 1:24.04 all manual\n")
+                && found.contains("\nlanguage-pack-es-base 1:24.04 all auto\n"),
+            "{found}"
+        );
+        assert_gone(user.place.path());
+    });
+}
 
 #[test]
 fn software_is_tried_and_packages_are_built_without_a_trace() {

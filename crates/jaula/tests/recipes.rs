@@ -10,6 +10,7 @@ mod who;
 
 use jaula_testkit::server::Server;
 use jaula_testkit::{Deb, DebBuilder, Ran, Repo, RepoBuilder, TestKey, partial_mirror, skip};
+use mirror::essential;
 use std::fs;
 use std::path::Path;
 use who::{User, Who, everyone};
@@ -19,40 +20,6 @@ fn probe(version: &str) -> Deb {
         .field("Depends", "libc6")
         .file("usr/share/probe", format!("of {version}\n"), 0o644);
     deb.build().expect("a package")
-}
-
-/// The essential packages of bookworm and these: a tree that can configure itself, and small.
-fn essential(user: &User, mirror: &Path, include: &[&str]) -> Vec<Deb> {
-    let (url, keyring) = (
-        format!("file:{}", mirror.display()),
-        mirror.join("keyring.gpg").display().to_string(),
-    );
-    let mut words = vec![
-        "build",
-        "debian:bookworm",
-        "--variant",
-        "essential",
-        // With all of Perl, for a conversion that nothing here needs.
-        "--exclude",
-        "usrmerge",
-        "--arch",
-        "amd64",
-        "--mirror",
-        &url,
-        "--keyring",
-        &keyring,
-        "--plan",
-        "--json",
-    ];
-    words.extend(include.iter().flat_map(|name| ["--include", name]));
-    let text = user.place.run(&words).expect(0).stdout;
-    let plan: serde_json::Value = serde_json::from_str(&text).expect("a plan");
-    let packages = plan["packages"].as_array().expect("packages");
-    packages
-        .iter()
-        .map(|package| Deb::read(&mirror.join(package["path"].as_str().expect("a path"))))
-        .collect::<Result<_, _>>()
-        .expect("packages of the mirror")
 }
 
 fn archive(at: &Path, key: &TestKey, packages: &[Deb], probe: Deb, expired: bool) -> Repo {

@@ -4,9 +4,10 @@ use super::{PkgError, PkgOrigin, PkgPlan, PkgSpec, PkgTarget, PkgVerb};
 use crate::engine::{Dry, Engine};
 use crate::error::EngineError;
 use crate::event::Observer;
-use crate::image::Repositories;
+use crate::image::{BuildError, Repositories};
 use crate::plan::Preview;
 use jaula_plan::explain::{ExplainLine, word};
+use jaula_plan::settings::locale::locale_packages;
 use jaula_plan::spec::rootfs::Want;
 use serde_json::{Value, json};
 use std::ffi::OsString;
@@ -31,9 +32,6 @@ done
 locale-gen --keep-existing || exit "$?"
 exec update-locale "LANG=$1"
 "#;
-
-/// Longest name of a locale.
-const LONGEST: usize = 64;
 
 /// What locales of a jail take.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,32 +76,6 @@ impl Preview for LocalePlan {
     }
 }
 
-/// A name of a locale as the C library's list spells it; none when it can be none.
-pub fn locale_name(text: &str) -> Option<String> {
-    let fits = |c: char| c.is_ascii_alphanumeric() || "_.@-".contains(c);
-    let first = text.chars().next()?;
-    if text.len() > LONGEST || !first.is_ascii_alphabetic() || !text.chars().all(fits) {
-        return None;
-    }
-    let (name, modifier) = match text.split_once('@') {
-        Some((name, modifier)) => (name, format!("@{modifier}")),
-        None => (text, String::new()),
-    };
-    Some(match name.split_once('.') {
-        Some((name, charset))
-            if matches!(charset.to_ascii_lowercase().as_str(), "utf8" | "utf-8") =>
-        {
-            format!("{name}.UTF-8{modifier}")
-        }
-        _ => text.to_owned(),
-    })
-}
-
-/// The language of a locale, by which language packs are called.
-fn language(locale: &str) -> &str {
-    locale.split(['_', '.', '@']).next().unwrap_or(locale)
-}
-
 impl Engine {
     /// What locales of a jail take: Debian's `locales`, and the language packs where the distribution has some.
     ///
@@ -120,21 +92,16 @@ impl Engine {
         let target = &self.changeable(target)?;
         let inventory = self.inventory(target)?;
         let spec = self.packages_of(target, origin, &inventory.arch)?;
-        let mut names = vec!["locales".to_owned()];
-        self.with_host(&spec.options.sources, |host| {
+        let there = |name: &str| inventory.set.find(name, &inventory.arch).is_some();
+        let mut names = self.with_host(&spec.options.sources, |host| {
             let repositories = Repositories::read(&spec, self.store(), host, observer, dry)
                 .map_err(PkgError::from)?;
-            for locale in locales {
-                let pack = format!("language-pack-{}", language(locale));
-                if !repositories.named(&pack).is_empty() {
-                    names.push(pack);
-                }
-            }
-            Ok(())
+            let has = |name: &str| there(name) || !repositories.named(name).is_empty();
+            let names = locale_packages(&has, locales).map_err(BuildError::from);
+            Ok(names.map_err(PkgError::from)?)
         })?;
-        names.dedup();
         // What is there already may stay as old as it is.
-        names.retain(|name| inventory.set.find(name, &inventory.arch).is_none());
+        names.retain(|name| !there(name));
         let wants = names.iter().filter_map(|name| name.parse().ok());
         let packages = self.plan_pkg(
             &PkgSpec {
@@ -166,29 +133,5 @@ impl Engine {
             .collect();
         command.extend(plan.locales.iter().map(OsString::from));
         Ok(self.script(&plan.packages.target, command, Vec::new(), observer)?)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_spelled_as_the_list_has_them() {
-        for (text, name) in [
-            ("es_ES.UTF-8", Some("es_ES.UTF-8")),
-            ("es_ES.utf8", Some("es_ES.UTF-8")),
-            ("ca_ES.utf8@valencia", Some("ca_ES.UTF-8@valencia")),
-            ("es_ES@euro", Some("es_ES@euro")),
-            ("es", Some("es")),
-            ("", None),
-            ("-x", None),
-            ("es ES", None),
-            ("../x", None),
-            ("es_ES.UTF-8\n", None),
-        ] {
-            assert_eq!(locale_name(text).as_deref(), name, "{text}");
-        }
-        assert_eq!(language("es_ES.UTF-8"), "es");
     }
 }

@@ -14,7 +14,7 @@ mod read;
 
 pub use error::PkgError;
 pub use jaula_repo::deb::installed::Installed;
-pub use locale::{LocalePlan, locale_name};
+pub use locale::LocalePlan;
 pub use plan::{Leaving, PkgPlan, Taken};
 
 use crate::engine::{Dry, Engine};

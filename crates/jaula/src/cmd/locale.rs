@@ -6,8 +6,8 @@ use crate::cmd::{Context, failed};
 use crate::error::CommandError;
 use crate::output::Done;
 use clap::{ArgMatches, Command};
-use jaula_engine::pkg::locale_name;
 use jaula_engine::{Dry, EngineError};
+use jaula_plan::settings::locale::Locale;
 use serde_json::json;
 
 /// Its operands and options.
@@ -29,10 +29,11 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
     let (target, words) = read_target(matches, context)?;
     let mut locales = Vec::new();
     for word in &words {
-        locales.push(locale_name(word).ok_or_else(|| {
+        let locale = Locale::parse(word).map_err(|_| {
             CommandError::usage(format!("cannot use {word:?} as a locale"))
                 .hint("write it as es_ES.UTF-8")
-        })?);
+        })?;
+        locales.push(locale.to_string());
     }
     if locales.is_empty() {
         return Err(CommandError::usage("cannot set locales: none is named")

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "no test uses all of it")]
 
 use crate::who::User;
-use jaula_testkit::{Ran, Server, partial_mirror};
+use jaula_testkit::{Deb, Ran, Server, partial_mirror};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -51,6 +51,40 @@ impl Web {
             .filter(|path| path.ends_with(".deb"))
             .collect()
     }
+}
+
+/// The essential packages of bookworm and these, as files: a tree that can configure itself, and small.
+pub fn essential(user: &User, mirror: &Path, include: &[&str]) -> Vec<Deb> {
+    let (url, keyring) = (
+        format!("file:{}", mirror.display()),
+        mirror.join("keyring.gpg").display().to_string(),
+    );
+    let mut words = vec![
+        "build",
+        "debian:bookworm",
+        "--variant",
+        "essential",
+        // With all of Perl, for a conversion that nothing here needs.
+        "--exclude",
+        "usrmerge",
+        "--arch",
+        "amd64",
+        "--mirror",
+        &url,
+        "--keyring",
+        &keyring,
+        "--plan",
+        "--json",
+    ];
+    words.extend(include.iter().flat_map(|name| ["--include", name]));
+    let text = user.place.run(&words).expect(0).stdout;
+    let plan: serde_json::Value = serde_json::from_str(&text).expect("a plan");
+    let packages = plan["packages"].as_array().expect("packages");
+    packages
+        .iter()
+        .map(|package| Deb::read(&mirror.join(package["path"].as_str().expect("a path"))))
+        .collect::<Result<_, _>>()
+        .expect("packages of the mirror")
 }
 
 /// Every file below a directory with its size and time of change; empty when there is none.
