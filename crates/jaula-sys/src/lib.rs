@@ -19,6 +19,7 @@ pub mod limits;
 pub mod loopdev;
 pub mod mount;
 pub mod namespace;
+pub mod netlink;
 pub mod overlay;
 mod page;
 mod place;
