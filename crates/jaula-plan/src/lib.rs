@@ -14,6 +14,7 @@ pub mod landlock;
 pub mod limit_op;
 pub mod minimal;
 pub mod names;
+pub mod net;
 pub mod output;
 pub mod path_filter;
 pub mod personality;

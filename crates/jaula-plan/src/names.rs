@@ -143,6 +143,65 @@ name!(
     Tag, "tag", 255, &['-', '_', '.', ':', '+', '~']
 );
 
+/// The name of a link of a network (netdevice(7)): at most fifteen bytes; any character but `/`, `:`, `%`, blanks and
+/// control characters, and none that makes it an option or a directory.
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(try_from = "String")]
+pub struct LinkName(String);
+
+impl LinkName {
+    /// The most bytes.
+    pub const LIMIT: usize = 15;
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for LinkName {
+    type Error = NameError;
+
+    fn try_from(name: String) -> Result<Self, NameError> {
+        name.parse()
+    }
+}
+
+impl FromStr for LinkName {
+    type Err = NameError;
+
+    fn from_str(name: &str) -> Result<Self, NameError> {
+        let what = "link name";
+        let Some(first) = name.chars().next() else {
+            return Err(NameError::Empty { what });
+        };
+        if name.len() > Self::LIMIT {
+            let (name, limit) = (name.chars().take(64).collect(), Self::LIMIT);
+            return Err(NameError::TooLong { what, name, limit });
+        }
+        let bad = |c: char| {
+            c.is_whitespace() || c.is_control() || matches!(c, '/' | ':' | '%' | ',' | '\u{fffd}')
+        };
+        let name = name.to_owned();
+        if let Some(found) = name.chars().find(|c| bad(*c)) {
+            return Err(NameError::BadCharacter { what, name, found });
+        }
+        if first == '-' || name == "." || name == ".." {
+            let found = first;
+            return Err(NameError::BadStart { what, name, found });
+        }
+        Ok(Self(name))
+    }
+}
+
+impl fmt::Display for LinkName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
 /// The SHA-256 digest of an image's lock, by which the store knows the image. Sixty-four hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(pub [u8; 32]);

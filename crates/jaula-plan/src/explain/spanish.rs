@@ -56,6 +56,75 @@ const REASONS: &[(&str, &str)] = &[
         "the files and what they need; set-id bits and file capabilities are dropped",
         "los ficheros y lo que necesitan; los bits set-id y las capacidades de fichero se quitan",
     ),
+    // networks
+    (
+        "a switch inside the kernel; the mark tells that jaula made it",
+        "un conmutador dentro del núcleo; la marca dice que lo hizo jaula",
+    ),
+    (
+        "a cable: what goes in at one end comes out of the other",
+        "un cable: lo que entra por un extremo sale por el otro",
+    ),
+    (
+        "an address of its own on the card",
+        "una dirección propia en la tarjeta",
+    ),
+    (
+        "a network of its own among the card's frames",
+        "una red propia entre las tramas de la tarjeta",
+    ),
+    ("a link that swallows all", "un enlace que se lo traga todo"),
+    (
+        "several cards that work as one",
+        "varias tarjetas que trabajan como una",
+    ),
+    (
+        "remove it; its addresses and routes go with it",
+        "se quita; sus direcciones y rutas se van con él",
+    ),
+    (
+        "written on the card: what goes back to it, and from where",
+        "se anota en la tarjeta lo que ha de volver a ella",
+    ),
+    (
+        "only what is up passes packets",
+        "solo lo que está levantado deja pasar paquetes",
+    ),
+    ("change the link", "cambia el enlace"),
+    (
+        "its frames go to the bridge; addresses on it would not be reached any more",
+        "sus tramas van al puente; a las direcciones que tuviera ya no se llegaría",
+    ),
+    (
+        "its frames are its own again",
+        "sus tramas vuelven a ser suyas",
+    ),
+    (
+        "change how the bridge works",
+        "cambia cómo trabaja el puente",
+    ),
+    (
+        "change how the bridge works; times are hundredths of a second ({} s)",
+        "cambia cómo trabaja el puente; los tiempos son centésimas de segundo ({} s)",
+    ),
+    (
+        "change how the bridge treats the port",
+        "cambia cómo trata el puente al puerto",
+    ),
+    (
+        "an address; the route to its network comes with it",
+        "una dirección; con ella viene la ruta a su red",
+    ),
+    (
+        "take the address away; the route to its network goes with it",
+        "se quita la dirección; con ella se va la ruta a su red",
+    ),
+    ("a way to other networks", "un camino a otras redes"),
+    (
+        "the old way to other networks",
+        "el camino de antes a otras redes",
+    ),
+    ("a setting of the kernel", "un ajuste del núcleo"),
     // jails
     (
         "the end of what the new process does",

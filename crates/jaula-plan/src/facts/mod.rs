@@ -7,5 +7,6 @@ pub mod cgroup;
 pub mod disk;
 pub mod elf;
 pub mod host;
+pub mod net;
 pub mod sources_list;
 pub mod target;

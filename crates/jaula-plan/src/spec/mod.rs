@@ -5,6 +5,7 @@ pub mod hook;
 pub mod jail;
 pub mod limits;
 pub mod mount;
+pub mod net;
 pub mod recipe;
 pub mod rootfs;
 pub mod settings;

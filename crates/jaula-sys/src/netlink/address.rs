@@ -109,13 +109,7 @@ impl Batch {
         self.address(DELADDR, 0, address, name);
     }
 
-    fn address(
-        &mut self,
-        call: (u16, &'static str),
-        flags: u16,
-        address: &Address,
-        name: &str,
-    ) {
+    fn address(&mut self, call: (u16, &'static str), flags: u16, address: &Address, name: &str) {
         let target = format!("{}/{} {name}", address.address, address.prefix);
         self.push(call, flags, target, |writer| {
             let mut head = [0; IFADDR];

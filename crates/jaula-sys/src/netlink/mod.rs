@@ -11,7 +11,8 @@ mod wire;
 
 pub use address::{Address, AddressLife};
 pub use link::{
-    BondMode, Bridge, BridgeId, BridgeSet, Link, LinkSet, NewLink, NewLinkKind, Place, Port, PortSet,
+    BondMode, Bridge, BridgeId, BridgeSet, Link, LinkSet, NewLink, NewLinkKind, Place, Port,
+    PortSet,
 };
 pub use neighbour::Neighbour;
 pub use route::Route;

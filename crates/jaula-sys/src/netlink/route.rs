@@ -54,7 +54,11 @@ pub struct Route {
 impl Route {
     /// A route of the main table.
     pub fn new(to: IpAddr, prefix: u8, via: Option<IpAddr>, link: u32) -> Self {
-        let scope = if via.is_none() && to.is_ipv4() { 253 } else { 0 };
+        let scope = if via.is_none() && to.is_ipv4() {
+            253
+        } else {
+            0
+        };
         Self {
             to,
             prefix,
