@@ -285,17 +285,17 @@ fn error_of(message: Message<'_>) -> i32 {
 }
 
 /// The next datagram, whole.
-fn receive(fd: &OwnedFd, buffer: &mut Vec<u8>) -> Result<usize, std::io::Error> {
-    loop {
-        let length = match recv(fd, &mut buffer[..], RecvFlags::TRUNC) {
-            Err(rustix::io::Errno::INTR) => continue,
-            other => other?.1,
-        };
-        if length > buffer.len() {
-            return Err(std::io::Error::from_raw_os_error(libc::EMSGSIZE));
+fn receive(fd: &OwnedFd, buffer: &mut [u8]) -> Result<usize, std::io::Error> {
+    let length = loop {
+        match recv(fd, &mut buffer[..], RecvFlags::TRUNC) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => break other?.1,
         }
-        return Ok(length);
+    };
+    if length > buffer.len() {
+        return Err(std::io::Error::from_raw_os_error(libc::EMSGSIZE));
     }
+    Ok(length)
 }
 
 fn set_net(namespace: BorrowedFd<'_>) -> Result<(), SysError> {
