@@ -78,7 +78,7 @@ fn host() -> NetFacts {
 /// The host after a plan, as far as the plans look.
 fn after(plan: &NetPlan, mut facts: NetFacts) -> NetFacts {
     for step in &plan.steps {
-        let mut link = |name: &LinkName| {
+        let link = |name: &LinkName| {
             let at = facts.links.iter().position(|link| link.name == *name);
             at.expect("a link that is there")
         };
