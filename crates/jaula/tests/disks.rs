@@ -22,7 +22,7 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use who::{User, Who, everyone};
+use who::{User, Who, everyone_and_ana};
 
 const CONTENT: &str = "contenido\n";
 
@@ -140,7 +140,7 @@ fn processes(word: &str) -> Vec<i32> {
 
 #[test]
 fn an_iso_is_read_inside_and_nowhere_else() {
-    everyone(|user| {
+    everyone_and_ana(|user| {
         put(user, "p.iso", &image());
         for driver in drivers(user) {
             let script = "cat /mnt/cd/LEEME.TXT; cat /mnt/cd/link; ls /mnt/cd; echo x >/mnt/cd/new; \
@@ -267,7 +267,7 @@ fn tree(user: &User) -> PathBuf {
 
 #[test]
 fn every_kind_of_image_is_the_same_by_every_driver() {
-    everyone(|user| {
+    everyone_and_ana(|user| {
         tree(user);
         let work = user.place.work();
         let made = [
@@ -337,7 +337,7 @@ fn every_kind_of_image_is_the_same_by_every_driver() {
 
 #[test]
 fn what_jaula_cannot_read_itself_is_left_to_the_kernel_and_root() {
-    everyone(|user| {
+    everyone_and_ana(|user| {
         tree(user);
         if !tool(
             "mkfs.erofs",
@@ -376,7 +376,7 @@ fn what_jaula_cannot_read_itself_is_left_to_the_kernel_and_root() {
 
 #[test]
 fn two_images_in_one_jail_and_one_at_an_offset() {
-    everyone(|user| {
+    everyone_and_ana(|user| {
         put(user, "p.iso", &image());
         let inner = squashfs::write(vec![("other", What::File(b"otro\n".to_vec()))]);
         put(user, "disk", &[vec![0xaa; 1 << 20], inner].concat());
@@ -403,7 +403,7 @@ fn two_images_in_one_jail_and_one_at_an_offset() {
 
 #[test]
 fn what_cannot_be_shown_is_refused_with_a_reason_and_nothing_is_left() {
-    everyone(|user| {
+    everyone_and_ana(|user| {
         let whole = image();
         put(user, "cut.iso", &whole[..40_000]);
         put(user, "noise", &vec![0x5a; 100_000]);
@@ -470,7 +470,7 @@ fn what_cannot_be_shown_is_refused_with_a_reason_and_nothing_is_left() {
 
 #[test]
 fn a_bomb_is_not_unpacked() {
-    everyone(|user| {
+    everyone_and_ana(|user| {
         put(
             user,
             "bomb",
@@ -497,7 +497,7 @@ fn a_bomb_is_not_unpacked() {
 
 #[test]
 fn a_file_is_read_far_behind_four_gib() {
-    everyone(|user| {
+    everyone_and_ana(|user| {
         if !fuse_is_there(user) {
             skip!("this user has no FUSE here");
         }
@@ -584,7 +584,7 @@ fn kill(pid: i32) {
 
 #[test]
 fn a_killed_server_ends_the_reading_and_not_the_jail_or_its_supervisor() {
-    everyone(|user| {
+    everyone_and_ana(|user| {
         if !fuse_is_there(user) {
             skip!("this user has no FUSE here");
         }
@@ -609,7 +609,7 @@ fn a_killed_server_ends_the_reading_and_not_the_jail_or_its_supervisor() {
 
 #[test]
 fn a_server_has_no_rights_and_few_descriptors() {
-    everyone(|user| {
+    everyone_and_ana(|user| {
         if !fuse_is_there(user) {
             skip!("this user has no FUSE here");
         }
@@ -662,7 +662,7 @@ fn supervisors_killed_at_random_leave_neither_jail_nor_server() {
         .as_nanos() as u64
         | 1;
     let mut chance = seed;
-    everyone(|user| {
+    everyone_and_ana(|user| {
         put(user, "p.iso", &image());
         let fuse = fuse_is_there(user);
         for round in 0..20u32 {
@@ -730,7 +730,7 @@ fn servers() -> Vec<i32> {
 
 #[test]
 fn a_plan_an_explanation_and_the_outcome_say_who_reads_an_image() {
-    everyone(|user| {
+    everyone_and_ana(|user| {
         put(user, "p.iso", &image());
         let words = |what: &'static str| ["run", what, "--iso", "p.iso:/mnt/cd", "--", "true"];
         let plan = run(user, &words("--plan")).expect(0);

@@ -9,7 +9,7 @@ mod who;
 use jaula_testkit::skip;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
-use who::{User, Who, everyone};
+use who::{User, Who, everyone, everyone_and_ana};
 
 /// A jail whose program waits for the end of its input.
 struct Background {
@@ -160,7 +160,7 @@ fn a_named_jail_is_entered_while_it_runs() {
 
 #[test]
 fn what_is_not_there_or_not_yours_is_not_entered() {
-    everyone(|user| {
+    everyone_and_ana(|user| {
         let run = user.place.run(&["enter", "2147483000", "--", "true"]);
         assert!(run.expect(125).stderr.contains("there is no process"));
         for word in ["0", "4294967296", "12x", "-1", "../x"] {

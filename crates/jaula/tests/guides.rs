@@ -12,7 +12,7 @@ use jaula_testkit::{Server, partial_mirror, skip};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use who::{User, Who, everyone};
+use who::{User, Who, everyone_and_ana};
 
 /// What the guide to content installs besides the smallest system.
 const PACKAGES: &[&str] = &["nginx-light", "locales", "hello"];
@@ -196,7 +196,7 @@ fn guide(path: &str, packages: bool) {
         Ok(mirror) => mirror,
         Err(reason) => skip!("{reason}"),
     };
-    everyone(|user| {
+    everyone_and_ana(|user| {
         if !prepare(user) {
             skip!("there is no bash or no genisoimage");
         }

@@ -202,7 +202,8 @@ fn packages_come_and_go_in_a_jail() {
         );
         assert_gone(user.place.path());
     });
-    assert_eq!(host, host_database(), "the host's own packages");
+    // Compared without printing it: it is long.
+    assert!(host == host_database(), "the host's own packages changed");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What the tools of this host do not have, or say otherwise.
 
-use crate::who::{Who, everyone};
+use crate::who::{Who, everyone_and_ana};
 use crate::{Links, run, run_here};
 use jaula_testkit::{kernel_test, skip};
 
@@ -14,7 +14,7 @@ fn map(text: &str) -> String {
 fn blocks_of_identifiers_are_mapped_in_every_spelling() {
     let links = Links::new();
     let show = "cat /proc/self/uid_map /proc/self/gid_map";
-    everyone(|user| {
+    everyone_and_ana(|user| {
         let of = |options: &str| {
             let (code, out, err) = run(user, &links.ours(&format!("unshare {options} {show}")));
             if code == Some(0) { map(&out) } else { err }
@@ -98,7 +98,7 @@ fn who_has_no_subordinate_identifiers_is_told_so_and_gets_nobody_elses() {
 #[test]
 fn the_environment_is_what_is_asked_for() {
     let links = Links::new();
-    everyone(|user| {
+    everyone_and_ana(|user| {
         let out = |line: &str| run(user, &links.ours(line)).1;
         assert_eq!(out("A=1 unshare --clear-env env"), "");
         assert_eq!(
@@ -123,7 +123,7 @@ fn the_environment_is_what_is_asked_for() {
 #[test]
 fn another_can_own_the_namespace() {
     let links = Links::new();
-    everyone(|user| {
+    everyone_and_ana(|user| {
         let line = "unshare --owner 4242:4242 -r cat /proc/self/uid_map /proc/self/gid_map";
         let (code, out, err) = run(user, &links.ours(line));
         if user.who == Who::Root {
@@ -147,7 +147,7 @@ fn another_can_own_the_namespace() {
 #[test]
 fn nsenter_takes_the_newer_options() {
     let links = Links::new();
-    everyone(|user| {
+    everyone_and_ana(|user| {
         let Some(target) = crate::processes::target(user) else {
             return;
         };
