@@ -16,6 +16,7 @@ pub mod relative;
 pub mod repo;
 pub mod server;
 pub mod skip;
+pub mod small;
 pub mod snapshot;
 
 pub use deb::{Compression, Deb, DebBuilder};

@@ -3,6 +3,7 @@
 
 #![allow(clippy::disallowed_types)]
 
+mod tls;
 mod who;
 
 use jaula_testkit::relative::{iso, relative};
@@ -486,128 +487,6 @@ fn walk(dir: &Path) -> Vec<std::path::PathBuf> {
     found
 }
 
-/// A server of the repository that wants a certificate, as openssl's own. None where there is no openssl.
-struct Tls {
-    server: std::process::Child,
-    url: String,
-}
-
-impl Drop for Tls {
-    fn drop(&mut self) {
-        drop(self.server.kill());
-        drop(self.server.wait());
-    }
-}
-
-fn openssl(dir: &Path, words: &[&str]) -> Result<(), String> {
-    let mut command = std::process::Command::new("openssl");
-    let ran = command.args(words).current_dir(dir).output();
-    let ran = ran.map_err(|error| format!("no openssl: {error}"))?;
-    match ran.status.success() {
-        true => Ok(()),
-        false => Err(format!("openssl: {}", String::from_utf8_lossy(&ran.stderr))),
-    }
-}
-
-fn certificates(dir: &Path) -> Result<(), String> {
-    let key = [
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-        "-nodes",
-        "-days",
-        "30",
-    ];
-    let ca = [
-        "req",
-        "-x509",
-        "-keyout",
-        "ca.key",
-        "-out",
-        "ca.pem",
-        "-subj",
-        "/CN=test authority",
-    ];
-    openssl(dir, &[&ca[..], &key].concat())?;
-    for (name, more) in [
-        ("server", "subjectAltName=IP:127.0.0.1"),
-        ("client", "extendedKeyUsage=clientAuth"),
-    ] {
-        let (k, c, subject) = (
-            format!("{name}.key"),
-            format!("{name}.pem"),
-            format!("/CN={name}"),
-        );
-        let leaf = [
-            "req",
-            "-x509",
-            "-CA",
-            "ca.pem",
-            "-CAkey",
-            "ca.key",
-            "-keyout",
-            &k,
-            "-out",
-            &c,
-            "-subj",
-            &subject,
-            "-addext",
-            more,
-            "-addext",
-            "basicConstraints=critical,CA:FALSE",
-        ];
-        openssl(dir, &[&leaf[..], &key].concat())?;
-    }
-    Ok(())
-}
-
-fn serve(dir: &Path, keys: &Path) -> Result<Tls, String> {
-    let port = {
-        let listener =
-            std::net::TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
-        listener
-            .local_addr()
-            .map_err(|error| error.to_string())?
-            .port()
-    };
-    let at = |name: &str| keys.join(name).display().to_string();
-    let server = std::process::Command::new("openssl")
-        .args([
-            "s_server",
-            "-quiet",
-            "-WWW",
-            "-Verify",
-            "1",
-            "-verify_return_error",
-        ])
-        .args([
-            "-accept",
-            &format!("127.0.0.1:{port}"),
-            "-CAfile",
-            &at("ca.pem"),
-        ])
-        .args(["-cert", &at("server.pem"), "-key", &at("server.key")])
-        .current_dir(dir)
-        .stdin(std::process::Stdio::null())
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .map_err(|error| format!("no openssl: {error}"))?;
-    let tls = Tls {
-        server,
-        url: format!("https://127.0.0.1:{port}"),
-    };
-    let start = std::time::Instant::now();
-    while start.elapsed().as_secs() < 10 {
-        if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
-            return Ok(tls);
-        }
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
-    Err("openssl does not listen".to_owned())
-}
-
 #[test]
 fn a_server_that_asks_for_a_certificate_gets_it() {
     let shown = shown();
@@ -617,10 +496,10 @@ fn a_server_that_asks_for_a_certificate_gets_it() {
         .package(deb("probe", "1.0", "one"))
         .write(&work, &key("k"))
         .expect("a repository");
-    if let Err(why) = certificates(&work) {
+    if let Err(why) = tls::certificates(&work) {
         skip!("{why}");
     }
-    let tls = match serve(&repo.dir, &work) {
+    let tls = match tls::serve(&repo.dir, &work) {
         Ok(tls) => tls,
         Err(why) => skip!("{why}"),
     };

@@ -30,6 +30,14 @@ const SHORTCUTS: [(&str, &str, &str); 2] = [
     ),
 ];
 
+/// dpkg's own program for starting daemons, which some scripts call without asking anybody: as with debootstrap(8), another
+/// stands in its place and does nothing.
+const STARTERS: [&str; 2] = ["usr/sbin/start-stop-daemon", "sbin/start-stop-daemon"];
+/// What is added to its name meanwhile.
+const ASIDE: &str = ".REAL";
+const NO_STARTER: &str =
+    "#!/bin/sh\necho\necho \"Warning: Fake start-stop-daemon called, doing nothing\"\n";
+
 /// What was put into a tree.
 #[derive(Debug, Default)]
 pub struct Guards(Vec<String>);
@@ -43,6 +51,13 @@ impl Guards {
         for (path, text) in GUARDS {
             if tree.has_parent(path) && tree.write_new(path, 0o755, text.as_bytes())? {
                 self.0.push(path.to_owned());
+            }
+        }
+        for starter in STARTERS {
+            let aside = format!("{starter}{ASIDE}");
+            if tree.is_file(starter) && !tree.is_file(&aside) {
+                tree.rename(starter, &aside)?;
+                tree.write(starter, 0o755, NO_STARTER.as_bytes())?;
             }
         }
         for (program, name, text) in SHORTCUTS {
@@ -70,6 +85,17 @@ impl Guards {
                 continue;
             }
             tree.remove(path)?;
+        }
+        for starter in STARTERS {
+            let aside = format!("{starter}{ASIDE}");
+            if !tree.is_file(&aside) {
+                continue;
+            }
+            // Its package may have been unpacked once more.
+            match tree.read(starter)?.as_deref() == Some(NO_STARTER.as_bytes()) {
+                true => tree.rename(&aside, starter)?,
+                false => tree.remove(&aside)?,
+            }
         }
         Ok(tree.remove_dir(DIR)?)
     }

@@ -180,6 +180,15 @@ impl<'a> Tree<'a> {
         Ok(String::from_utf8_lossy(&self.read(path)?.unwrap_or_default()).into_owned())
     }
 
+    /// Gives a file another name; what has that name goes.
+    pub fn rename(&self, path: &str, to: &str) -> Result<(), PathError> {
+        let renamed = self.parent(path).and_then(|(dir, last)| {
+            let (to_dir, to_last) = self.parent(to)?;
+            dir.rename(&last, &to_dir, &to_last)
+        });
+        renamed.at("rename", self.shown.join(path))
+    }
+
     /// Owner and mode of a directory that is there.
     pub fn own(&self, path: &str, uid: u32, gid: u32, mode: u32) -> Result<(), PathError> {
         let own = self

@@ -193,6 +193,9 @@ pub fn solve(
             Some((locked, of)) => (place(&mut places, of), locked.path.clone()),
             None => (source, package.filename().to_owned()),
         };
+        if options.alone && !is_named(name, &[&essential, &requested, &roots]) {
+            continue;
+        }
         packages.push(LockPackage {
             name: name.to_owned(),
             version: package.version().to_owned(),
@@ -228,6 +231,11 @@ fn place(places: &mut Vec<LockSource>, of: &LockSource) -> usize {
         places.push(of.clone());
         places.len() - 1
     })
+}
+
+/// Whether a package is there for its own sake, and not because another needs it.
+fn is_named(name: &str, parts: &[&BTreeSet<&str>]) -> bool {
+    parts.iter().any(|part| part.contains(name))
 }
 
 /// Two sources say different things of one package.

@@ -156,18 +156,25 @@ pub(super) fn complete(
     let mut guards = Guards::default();
     guards.place(&tree)?;
     let preinsts = &unfinished.preinsts;
-    if diverting(&tree, preinsts)? {
-        configure::run(shown, preinsts, false, seconds, runner, observer)?;
-        give_back(&root, &tree)?;
-        configure::run(shown, &[], true, seconds, runner, observer)?;
-    } else {
-        configure::run(shown, preinsts, true, seconds, runner, observer)?;
-    }
-    let left = database::unfinished(shown, &tree)?;
-    if !left.is_empty() {
-        return Err(ConfigureError::Unfinished { packages: left }.into());
-    }
-    guards.remove(&tree)?;
+    let mut configure = || -> Result<(), BuildError> {
+        if diverting(&tree, preinsts)? {
+            configure::run(shown, preinsts, false, seconds, runner, observer)?;
+            give_back(&root, &tree)?;
+            configure::run(shown, &[], true, seconds, runner, observer)?;
+        } else {
+            configure::run(shown, preinsts, true, seconds, runner, observer)?;
+        }
+        let left = database::unfinished(shown, &tree)?;
+        match left.is_empty() {
+            true => Ok(()),
+            false => Err(ConfigureError::Unfinished { packages: left }.into()),
+        }
+    };
+    let done = configure();
+    // The tree is its owner's: what stands in it for the scripts goes, however they ended.
+    let removed = guards.remove(&tree);
+    done?;
+    removed?;
     tree.remove(FILE)?;
     // Somebody else may keep something there.
     drop(tree.remove_dir(DIR));

@@ -130,6 +130,8 @@ pub struct ImageOptions {
     pub exclude: Vec<PackageName>,
     /// Whether `Recommends` are followed.
     pub recommends: bool,
+    /// Only what is named or chosen by the variant, without what that needs; whether it can be configured is dpkg's to say.
+    pub alone: bool,
     /// Where packages come from.
     pub sources: SourceOptions,
     /// Whether `/bin` and its like are links into `/usr`; as the release has it when absent.

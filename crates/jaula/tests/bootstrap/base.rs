@@ -1,7 +1,7 @@
 //! Base systems, from the first word to a tree that works.
 
 use super::{address, bookworm, compat, installed, left_in_store, names_in, renamed};
-use crate::who::{Who, everyone};
+use crate::who::{User, Who, everyone};
 use jaula_testkit::mirror::Variant;
 use jaula_testkit::{TestKey, skip};
 use std::fs;
@@ -365,6 +365,9 @@ fn packages_alone_as_names_as_files_and_as_an_archive() {
         wanted.sort_unstable();
         assert_eq!(made, wanted);
         assert!(!work.join("from/debootstrap").exists());
+        if user.who == Who::Root {
+            both_ways(user, &mirror, &tarball);
+        }
         directory(&work.join("full"));
         fs::write(work.join("full/file"), "").expect("a file");
         let ran = with(&["--make-tarball=x.tgz"], "full").expect(1);
@@ -375,6 +378,54 @@ fn packages_alone_as_names_as_files_and_as_an_archive() {
         );
         assert_eq!(names_in(&work.join("full")), ["file"]);
     });
+}
+
+/// The original's archive of packages unpacked by ours, and ours by the original.
+fn both_ways(user: &User, mirror: &Path, ours: &str) {
+    let program = "/usr/sbin/debootstrap";
+    if !Path::new(program).exists() {
+        jaula_testkit::skip::note("both_ways", "no debootstrap here");
+        return;
+    }
+    let (address, keyring) = (address(mirror), mirror.join("keyring.gpg"));
+    let keyring = format!("--keyring={}", keyring.display());
+    let work = user.place.work();
+    let original = |option: &str, target: &str| {
+        let fixed = [
+            "--mount",
+            "--propagation=private",
+            program,
+            "--variant=minbase",
+        ];
+        let words = [
+            &fixed[..],
+            &[&keyring, option, "bookworm", target, &address],
+        ]
+        .concat();
+        let output = user.other("unshare", &words).output().expect("debootstrap");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{option}: {said}");
+    };
+    let sorted = |target: &str| {
+        let mut all = installed(&work.join(target));
+        all.sort();
+        all
+    };
+    let theirs = work.join("theirs.tgz").display().to_string();
+    original(&format!("--make-tarball={theirs}"), "theirs");
+    let from = format!("--unpack-tarball={theirs}");
+    let words = [
+        "debootstrap",
+        "--variant=minbase",
+        &from,
+        "bookworm",
+        "of-theirs",
+        &address,
+    ];
+    compat(user, &words).expect(0);
+    original(&format!("--unpack-tarball={ours}"), "of-ours");
+    assert_eq!(sorted("of-theirs"), sorted("from"));
+    assert_eq!(sorted("of-ours"), sorted("from"));
 }
 
 #[test]

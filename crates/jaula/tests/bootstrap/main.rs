@@ -8,6 +8,9 @@
 mod base;
 mod old_names;
 mod refusals;
+mod small;
+#[path = "../tls/mod.rs"]
+mod tls;
 #[path = "../who/mod.rs"]
 mod who;
 mod words;

@@ -195,6 +195,11 @@ fn make(
         let (required, base) = voice.parts();
         let list = format!("{} {} \n", required.join("\n"), base.join(" "));
         let _code = tool::show(&list);
+        if asked.keep {
+            let mut extras = work_dir::files(engine, asked, request, &plan, voice);
+            extras.push(work_dir::log(voice));
+            return put(engine, target, extras, voice).map_err(failed);
+        }
         voice.info("Deleting target directory");
         return Ok(());
     }
@@ -217,13 +222,14 @@ fn make(
     let mut extras = places_own(request);
     let foreign = asked.work == Work::Foreign;
     if asked.keep || foreign {
-        extras.extend(work_dir::files(asked, request, &plan, voice));
+        extras.extend(work_dir::files(engine, asked, request, &plan, voice));
     }
-    if foreign {
-        extras.push(work_dir::log(voice));
-    } else {
+    if !foreign {
         voice.finish();
         extras.push(log(voice));
+    }
+    if foreign || asked.keep {
+        extras.push(work_dir::log(voice));
     }
     let mixing = MixTarget {
         path: target.to_owned(),
@@ -254,7 +260,7 @@ fn lay(
     if let Some(dir) = &asked.cache {
         engine.lay_packages(plan, dir)?;
     }
-    let mut extras = work_dir::files(asked, request, plan, voice);
+    let mut extras = work_dir::files(engine, asked, request, plan, voice);
     extras.extend(work_dir::lists(engine, request, plan)?);
     extras.push(work_dir::log(voice));
     let archives = "var/cache/apt/archives";
@@ -262,13 +268,7 @@ fn lay(
         &format!("{archives}/partial"),
         ExtraKind::Directory { mode: 0o755 },
     ));
-    let mixing = MixTarget {
-        path: target.to_owned(),
-        mixed: true,
-        usable: false,
-        extras,
-    };
-    engine.mix(&engine.plan_mix(None, &mixing)?, voice)?;
+    put(engine, target, extras, voice)?;
     engine.lay_packages(plan, &target.join(archives))?;
     if let Work::MakeTarball(path) = &asked.work {
         engine.pack(target, path, Compression::Gzip, voice)?;
@@ -278,6 +278,22 @@ fn lay(
         }
     }
     Ok(())
+}
+
+/// Puts files into the target, and nothing else.
+fn put(
+    engine: &Engine,
+    target: &Path,
+    extras: Vec<Extra>,
+    voice: &Voice,
+) -> Result<(), EngineError> {
+    let mixing = MixTarget {
+        path: target.to_owned(),
+        mixed: true,
+        usable: false,
+        extras,
+    };
+    engine.mix(&engine.plan_mix(None, &mixing)?, voice)
 }
 
 fn absolute(path: &Path, voice: &Voice) -> Result<PathBuf, Said> {

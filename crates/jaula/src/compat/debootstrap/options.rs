@@ -362,7 +362,7 @@ const OPTIONS: &str = "\
       --keyring=K            check signatures by the keys in this file
       --no-check-gpg         do not check signatures
       --force-check-gpg      check them (the default: nothing is used that nobody signed)
-      --no-resolve-deps      refused: packages without what they need cannot be configured
+      --no-resolve-deps      only what is named: what needs more will not be configured
       --log-extra-deps       say which packages were added because others need them
       --cache-dir=DIR        keep packages in this directory too, and take them from there
 

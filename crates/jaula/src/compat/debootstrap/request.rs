@@ -122,6 +122,9 @@ pub fn request(asked: &Asked, relative: Relative, voice: &Voice) -> Result<Reque
             "unknown location {mirror}/dists/{}/InRelease",
             relative.suite
         ));
+        if mirror.starts_with("ftp:") || mirror.starts_with("ssh:") {
+            voice.more("   archives are read by http:, https: and file:, not by ftp: and ssh:");
+        }
         return Err(());
     }
     let keyring = asked
@@ -140,7 +143,9 @@ pub fn request(asked: &Asked, relative: Relative, voice: &Voice) -> Result<Reque
         voice.warning("Signatures are not checked: whoever is between here and the mirror can replace every package");
     }
     if asked.alone {
-        voice.warning("Dependencies are resolved nevertheless: packages without what they need cannot be configured");
+        voice.warning(
+            "Nothing is added that packages need: what lacks something will not be configured",
+        );
     }
     let merged = asked
         .merged_usr
@@ -168,6 +173,7 @@ pub fn request(asked: &Asked, relative: Relative, voice: &Voice) -> Result<Reque
         exclude: all("package", &exclude, voice)?,
         merged_usr: Some(merged),
         unpack_only: asked.work == Work::Foreign,
+        alone: asked.alone,
         sources: SourceOptions {
             mirror: Some(mirror.clone()),
             components: all("component", &asked.components, voice)?,

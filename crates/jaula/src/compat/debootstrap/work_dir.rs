@@ -1,11 +1,12 @@
 //! The directory `debootstrap` in the target: what the tool leaves there for its second stage, and for whoever looks.
 
-use super::options::Asked;
+use super::options::{Asked, Work};
 use super::request::Request;
 use super::voice::Voice;
 use jaula_engine::export::{Extra, ExtraKind};
 use jaula_engine::image::deb_name;
 use jaula_engine::{Engine, EngineError, ImagePlan};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The second stage, where no jaula is: run in the target by its own shell.
 pub const SECOND_STAGE: &str = include_str!("second_stage.sh");
@@ -21,9 +22,88 @@ fn file(name: &str, mode: u32, content: impl Into<Vec<u8>>) -> Extra {
     }
 }
 
+/// What the tool installs first, and then: packages of priority `required` with what they need, and the others. By
+/// their control fields, where they were fetched; else as jaula itself parts them.
+fn parts(engine: &Engine, plan: &ImagePlan, voice: &Voice) -> (Vec<String>, Vec<String>) {
+    let mut index = String::new();
+    for source in 0..plan.lock().sources.len() {
+        match engine.index_text(plan, source) {
+            Ok(text) => index.push_str(&text),
+            Err(_) => return voice.parts(),
+        }
+    }
+    let first = required(&index);
+    let all = plan
+        .lock()
+        .packages
+        .iter()
+        .map(|package| package.name.clone());
+    let (mut required, mut base): (Vec<String>, Vec<String>) =
+        all.partition(|name| first.contains(name));
+    required.sort();
+    base.sort();
+    (required, base)
+}
+
+/// Packages of an index whose priority is `required` and those of it that they need, alternatives and providers too.
+fn required(index: &str) -> BTreeSet<String> {
+    fn value<'a>(stanza: &'a str, field: &str) -> &'a str {
+        let mut lines = stanza.lines();
+        let found = lines.find_map(|line| line.strip_prefix(field)?.strip_prefix(": "));
+        found.unwrap_or_default()
+    }
+    // Names only: what is in the plan has the right version.
+    fn relations(text: &str) -> impl Iterator<Item = &str> {
+        text.split([',', '|'])
+            .filter_map(|word| word.split([' ', ':', '(']).find(|part| !part.is_empty()))
+    }
+    let stanzas: Vec<&str> = index
+        .split("\n\n")
+        .filter(|stanza| !stanza.trim().is_empty())
+        .collect();
+    let mut by_name: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for stanza in &stanzas {
+        let names = std::iter::once(value(stanza, "Package"));
+        for name in names.chain(relations(value(stanza, "Provides"))) {
+            by_name.entry(name).or_default().push(stanza);
+        }
+    }
+    let mut found = BTreeSet::new();
+    let mut left: Vec<&str> = stanzas
+        .iter()
+        .copied()
+        .filter(|stanza| {
+            value(stanza, "Priority") == "required" || value(stanza, "Essential") == "yes"
+        })
+        .collect();
+    while let Some(stanza) = left.pop() {
+        if !found.insert(value(stanza, "Package").to_owned()) {
+            continue;
+        }
+        for field in ["Pre-Depends", "Depends"] {
+            for name in relations(value(stanza, field)) {
+                left.extend(by_name.get(name).into_iter().flatten().copied());
+            }
+        }
+    }
+    found
+}
+
 /// The files that name what is to be installed.
-pub fn files(asked: &Asked, request: &Request, plan: &ImagePlan, voice: &Voice) -> Vec<Extra> {
-    let (required, base) = voice.parts();
+pub fn files(
+    engine: &Engine,
+    asked: &Asked,
+    request: &Request,
+    plan: &ImagePlan,
+    voice: &Voice,
+) -> Vec<Extra> {
+    let (required, base) = parts(engine, plan, voice);
+    // Once it is done there is no second stage.
+    let script = if asked.work == Work::Install {
+        0o644
+    } else {
+        0o755
+    };
     let (mut paths, mut uris) = (String::new(), String::new());
     for package in &plan.lock().packages {
         let name = &package.name;
@@ -44,7 +124,7 @@ pub fn files(asked: &Asked, request: &Request, plan: &ImagePlan, voice: &Voice) 
         file("base", 0o644, format!("{} \n", base.join(" "))),
         file("debpaths", 0o644, paths),
         file("deburis", 0o644, uris),
-        file("debootstrap", 0o755, SECOND_STAGE),
+        file("debootstrap", script, SECOND_STAGE),
     ];
     if !asked.variant.is_empty() {
         files.push(file("variant", 0o644, format!("{}\n", asked.variant)));
@@ -101,4 +181,20 @@ pub fn lists(
 /// What was said so far, where the tool keeps it meanwhile.
 pub fn log(voice: &Voice) -> Extra {
     file("debootstrap.log", 0o644, voice.log())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_required_packages_need_comes_with_them() {
+        let index = "Package: libc6\nPriority: optional\n\n\
+                     Package: login\nPriority: required\nPre-Depends: libc6 (>= 2.3), libpam:any\n\n\
+                     Package: libpam\nDepends: none-such | debconf-2.0\n\n\
+                     Package: debconf\nProvides: debconf-2.0 (= 1)\nDepends: login\n\n\
+                     Package: apt\nPriority: important\nDepends: libc6, other\n\nPackage: other\n\n";
+        let found: Vec<String> = required(index).into_iter().collect();
+        assert_eq!(found, ["debconf", "libc6", "libpam", "login"]);
+    }
 }
