@@ -17,6 +17,7 @@ pub mod event;
 pub mod export;
 pub mod fault;
 pub mod fetch;
+pub mod firewall;
 pub mod image;
 pub mod import;
 pub mod jail;

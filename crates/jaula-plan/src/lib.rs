@@ -15,6 +15,7 @@ pub mod limit_op;
 pub mod minimal;
 pub mod names;
 pub mod net;
+pub mod nft;
 pub mod output;
 pub mod path_filter;
 pub mod personality;

@@ -20,6 +20,7 @@ pub mod loopdev;
 pub mod mount;
 pub mod namespace;
 pub mod netlink;
+pub mod nfnetlink;
 pub mod overlay;
 mod page;
 mod place;
@@ -36,4 +37,4 @@ pub mod tree;
 pub mod userns;
 pub mod watch;
 
-pub use error::SysError;
+pub use error::{Errno, SysError};
