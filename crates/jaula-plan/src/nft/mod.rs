@@ -1,7 +1,9 @@
 //! Tables of nf_tables, as data: what a network's firewall is, before anything is sent to the kernel. Its text is what
 //! `nft` reads and lists (nft(8)).
 
+mod check;
 mod error;
+mod frames;
 pub mod network;
 mod rules;
 mod text;
@@ -10,6 +12,7 @@ mod text;
 mod tests;
 
 pub use error::FirewallError;
+pub use frames::link_local;
 pub use network::{Access, Firewall, Guest, Ports, Protocol, Publish, Subnet, Target};
 
 use std::net::{Ipv4Addr, Ipv6Addr};

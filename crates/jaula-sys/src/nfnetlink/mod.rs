@@ -146,6 +146,9 @@ pub struct Rule {
     pub expressions: Vec<Expr>,
 }
 
+/// A family, and attributes.
+type Row = (u8, Vec<u8>);
+
 /// Times that a list which changed while it was read is read again.
 const AGAIN: usize = 16;
 /// Bytes of one answer: the kernel sends up to 32 KiB at once.
@@ -340,7 +343,7 @@ impl Tables {
         kind: u16,
         family: Option<Family>,
         attributes: &[(u16, &str)],
-    ) -> Result<Vec<(u8, Vec<u8>)>, SysError> {
+    ) -> Result<Vec<Row>, SysError> {
         for _ in 0..AGAIN {
             let sequence = self.sequence;
             self.sequence = self.sequence.wrapping_add(1);
@@ -357,7 +360,7 @@ impl Tables {
         })
     }
 
-    fn answers(&self, sequence: u32) -> Result<Option<Vec<(u8, Vec<u8>)>>, SysError> {
+    fn answers(&self, sequence: u32) -> Result<Option<Vec<Row>>, SysError> {
         let mut found = Vec::new();
         let mut torn = false;
         loop {
@@ -387,7 +390,7 @@ impl Tables {
     /// Of sending and receiving; `EPERM` without the right.
     pub fn tables(&mut self) -> Result<Vec<(Family, String)>, SysError> {
         let rows = self.list(message::GET_TABLE, None, &[])?;
-        let table = |(family, b): &(u8, Vec<u8>)| Some((Family::of(*family)?, attr::text(b, 1)?));
+        let table = |(family, b): &Row| Some((Family::of(*family)?, attr::text(b, 1)?));
         Ok(rows.iter().filter_map(table).collect())
     }
 
@@ -412,7 +415,7 @@ impl Tables {
     /// As [`Tables::tables`].
     pub fn rules(&mut self, family: Family, table: &str) -> Result<Vec<Rule>, SysError> {
         let rows = self.list(message::GET_RULE, Some(family), &[(1, table)])?;
-        let ours = |(_, b): &&(u8, Vec<u8>)| attr::text(b, 1).as_deref() == Some(table);
+        let ours = |(_, b): &&Row| attr::text(b, 1).as_deref() == Some(table);
         let rows = rows.iter().filter(ours);
         Ok(rows.filter_map(|(_, b)| message::read_rule(b)).collect())
     }
@@ -423,7 +426,7 @@ impl Tables {
     /// As [`Tables::tables`].
     pub fn sets(&mut self, family: Family, table: &str) -> Result<Vec<Set>, SysError> {
         let rows = self.list(message::GET_SET, Some(family), &[(1, table)])?;
-        let ours = |(_, b): &&(u8, Vec<u8>)| attr::text(b, 1).as_deref() == Some(table);
+        let ours = |(_, b): &&Row| attr::text(b, 1).as_deref() == Some(table);
         let rows = rows.iter().filter(ours);
         Ok(rows.filter_map(|(_, b)| message::read_set(b)).collect())
     }
