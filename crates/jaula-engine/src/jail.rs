@@ -9,6 +9,7 @@ mod clock;
 mod enforced;
 mod error;
 mod lower;
+mod owners;
 mod supervise;
 
 pub(crate) use enforced::Applied;
@@ -293,6 +294,7 @@ fn supervised(
         _ => None,
     };
     let blocked = Blocked::new()?;
+    let calls = function.is_some() && started.is_some();
     let payload = match function {
         Some(function) => Payload::Call(function),
         None => Payload::Exec {
@@ -342,8 +344,23 @@ fn supervised(
     }
     let terminal = matches!(stdio, Stdio::Pty);
     let master = if terminal { child.descriptor()? } else { None };
-    if let Some(running) = started.and_then(|f| child.announced().and_then(running).map(|r| (f, r)))
-    {
+    // Who plays the program in a function's stead tells that he is there first of all.
+    let running_now = calls.then(|| child.announced()).flatten();
+    let asks = lowered.last.iter().any(|op| matches!(op, Op::Listen(_)));
+    let mut answering = None;
+    if let Some(listener) = asks.then(|| child.descriptor()).transpose()?.flatten() {
+        let session = match &join {
+            Some(Joined::Namespaces(held)) => owners::session(held)?,
+            _ => None,
+        };
+        answering = Some(owners::answer(listener, session)?);
+    }
+    if let Some(running) = started.and_then(|f| {
+        running_now
+            .or_else(|| child.announced())
+            .and_then(running)
+            .map(|r| (f, r))
+    }) {
         let (started, running) = running;
         started(running, &held);
     }
@@ -365,6 +382,10 @@ fn supervised(
     let progress = child.wait()?;
     let struck = clock.stop();
     drop(blocked);
+    if let Some(answering) = answering.filter(|_| join.is_none()) {
+        // With PID 1 everybody went who could have asked.
+        answering.wait()?;
+    }
     let status = match progress {
         Progress::Ended(status) => ended(status),
         Progress::Failed(index, errno) => return Err(failed(plan, lowered.step(index), errno)),

@@ -3,14 +3,19 @@
 mod kept;
 
 use crate::probe::account;
+use jaula_sys::idmap::{self, Range};
 use jaula_sys::{SysError, process, userns};
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// How many identifiers the session of this process has; 0 without one.
 static IDS: AtomicU32 = AtomicU32::new(0);
+
+/// Why there is one only.
+static ONE: Mutex<Option<String>> = Mutex::new(None);
 
 /// The most subordinate identifiers that a session takes: with the caller's own, 0 to 65536.
 const SUBORDINATE: u32 = 65536;
@@ -52,11 +57,19 @@ impl Caller {
     }
 }
 
+/// Why this process has one identifier; nothing when it has more, or works as whoever started it.
+pub fn one_because() -> Option<String> {
+    ONE.lock().ok()?.clone()
+}
+
 /// What a verb needs of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
-    /// Several users and groups: everything that makes or uses an image.
+    /// Files of several users and groups: everything that makes or uses an image. Where there are no subordinate
+    /// identifiers, whose they are is recorded.
     Users,
+    /// Several users and groups for certain.
+    ManyUsers,
     /// Nothing: one user will do.
     OneUser,
 }
@@ -66,7 +79,8 @@ pub enum Need {
 pub enum Session {
     /// Root, unchanged.
     Root,
-    /// Root of a user namespace of its own with this many identifiers.
+    /// Root of a user namespace of its own with this many identifiers. With one, owners of files are recorded
+    /// ([`jaula_sys::owner`]).
     Entered {
         /// How many, from 0.
         ids: u32,
@@ -96,6 +110,12 @@ pub enum SessionError {
         /// What it said.
         message: String,
     },
+    /// The program that maps them is not there.
+    #[error("there is no {program}, which maps subordinate identifiers")]
+    NoProgram {
+        /// `newuidmap`
+        program: &'static str,
+    },
     /// A kept namespace turned out to be another than it had said.
     #[error("the kept user namespace is not what it was taken for")]
     Kept,
@@ -115,7 +135,7 @@ impl SessionError {
             Self::NoRange { file, line, .. } => {
                 vec![format!("let root add this line to {file}: {line}")]
             }
-            Self::Program { program, .. } => vec![format!(
+            Self::Program { program, .. } | Self::NoProgram { program } => vec![format!(
                 "{program} comes with the package uidmap (shadow-utils)"
             )],
             Self::Kept => {
@@ -218,16 +238,17 @@ fn enter_at(caller: &Caller, need: Need, dir: Option<&Path>) -> Result<Session, 
         match (range(&text, caller), need) {
             (Some(own), _) => *found = own,
             (None, Need::OneUser) => return Ok(Session::Single),
-            (None, Need::Users) => {
+            (None, Need::Users | Need::ManyUsers) => {
                 let user = caller
                     .name
                     .clone()
                     .unwrap_or_else(|| caller.uid.to_string());
-                return Err(SessionError::NoRange {
-                    user,
-                    file,
-                    line: free_line(&text, caller),
-                });
+                let line = free_line(&text, caller);
+                let error = SessionError::NoRange { user, file, line };
+                return match need {
+                    Need::ManyUsers => Err(error),
+                    _ => one(caller, error.to_string()),
+                };
             }
         }
     }
@@ -240,17 +261,54 @@ fn enter_at(caller: &Caller, need: Need, dir: Option<&Path>) -> Result<Session, 
     };
     let kept = dir.and_then(|dir| kept::Place::new(dir, caller));
     if !kept.as_ref().is_some_and(|place| place.join(&maps)) {
-        map(&maps)?;
+        match map(&maps) {
+            // Nothing is mapped yet, and the new namespace is there.
+            Err(SessionError::NoProgram { program }) if need == Need::Users => {
+                let error = SessionError::NoProgram { program };
+                return finish_one(caller, error.to_string());
+            }
+            other => other?,
+        }
         // A session without one that lasts is a session all the same.
         kept.iter().for_each(kept::Place::keep);
     } else if !kept::is_ours(&maps) {
         return Err(SessionError::Kept);
     }
-    userns::become_root()?;
+    userns::become_root(true)?;
     let ids = count + 1;
     IDS.store(ids, Ordering::Relaxed);
     Ok(Session::Entered { ids })
 }
+
+/// A session in which the caller's own identifier is root's, and the only one. Nothing has to be asked for that.
+fn one(caller: &Caller, why: String) -> Result<Session, SessionError> {
+    userns::unshare()?;
+    finish_one(caller, why)
+}
+
+fn finish_one(caller: &Caller, why: String) -> Result<Session, SessionError> {
+    let own = |outside| Range {
+        inside: 0,
+        outside,
+        count: 1,
+    };
+    idmap::map(
+        userns::own_pid(),
+        &[own(caller.uid)],
+        &[own(caller.gid)],
+        true,
+    )?;
+    userns::become_root(false)?;
+    jaula_sys::owner::record();
+    IDS.store(1, Ordering::Relaxed);
+    if let Ok(mut held) = ONE.lock() {
+        *held = Some(why);
+    }
+    Ok(Session::Entered { ids: 1 })
+}
+
+/// What the child that maps identifiers ends with when there is no newuidmap.
+const NO_PROGRAM: u8 = 3;
 
 fn map(maps: &Maps) -> Result<(), SessionError> {
     let failed =
@@ -278,11 +336,15 @@ fn map(maps: &Maps) -> Result<(), SessionError> {
                 .stderr(Stdio::piped())
                 .spawn()
         };
+        let users = start("newuidmap", maps.own.0, maps.first.0);
+        if users
+            .as_ref()
+            .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+        {
+            return NO_PROGRAM;
+        }
         // Both at once: they do not depend on each other.
-        let both = [
-            start("newuidmap", maps.own.0, maps.first.0),
-            start("newgidmap", maps.own.1, maps.first.1),
-        ];
+        let both = [users, start("newgidmap", maps.own.1, maps.first.1)];
         for (number, started) in (1u8..).zip(both) {
             let message = match started.and_then(|child| child.wait_with_output()) {
                 Ok(output) if output.status.success() => continue,
@@ -310,6 +372,9 @@ fn map(maps: &Maps) -> Result<(), SessionError> {
     unshared?;
     match code {
         Some(0) => Ok(()),
+        Some(NO_PROGRAM) => Err(SessionError::NoProgram {
+            program: "newuidmap",
+        }),
         Some(2) => Err(SessionError::Program {
             program: "newgidmap",
             message,

@@ -438,6 +438,11 @@ pub enum SetupOp {
     CloseDescriptors,
     /// The same, but for these further ones.
     KeepDescriptors(Vec<u32>),
+    /// Where the jail has one identifier: what is given to another is recorded, and told so when it is asked for.
+    RecordOwners {
+        /// Whether changes of user and group seem to succeed too, as packages' scripts need it.
+        users: bool,
+    },
     /// The system call filter.
     Seccomp(FilterPlan),
     /// A system call filter of the caller's.
@@ -615,6 +620,14 @@ impl fmt::Display for SetupOp {
                     "close every descriptor but input, output, error and {}",
                     list.join(" ")
                 )
+            }
+            Self::RecordOwners { users } => {
+                f.write_str("record whose files would be, since one identifier can own them")?;
+                f.write_str(if *users {
+                    "; changes of user seem to succeed"
+                } else {
+                    ""
+                })
             }
             Self::SeccompProfile { name, .. } => {
                 write!(

@@ -19,7 +19,7 @@ pub use crate::place::Stage;
 use steps::{await_go, close_but, loopback_up, mask, stdio, work_in};
 
 pub use self_op::SelfOp;
-pub(crate) use steps::set_ids;
+pub(crate) use steps::{close_but as close_all_but, set_ids};
 pub use tree_op::{OverlayDirs, TreeOp};
 
 /// A place in the child's table of descriptors.
@@ -283,6 +283,8 @@ pub enum Op {
     CloseBut(Vec<RawFd>),
     /// Load the filter.
     Seccomp(Filter),
+    /// Load the filter, and send the supervisor the descriptor by which it answers.
+    Listen(Filter),
     /// A limit of this process.
     Limit(crate::limits::LimitOp),
     /// Restrict what may be touched.
@@ -547,6 +549,10 @@ fn apply(op: &Op, table: &mut Table) -> Result<Done, Errno> {
         }
         Op::DefaultSignals => crate::signal::restore_defaults()?,
         Op::Seccomp(filter) => filter.load()?,
+        Op::Listen(filter) => {
+            let listener = filter.listen()?;
+            crate::spawn::send_fd(table.socket, listener.0)?;
+        }
         Op::CloseBut(keep) => close_but(keep)?,
         Op::Limit(limit) => limit.apply()?,
         Op::Landlock(set) => crate::landlock::restrict(set)?,

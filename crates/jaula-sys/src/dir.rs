@@ -2,6 +2,7 @@
 //! operation here follows a link out of that directory, and those that say so do not cross a mount either
 //! (openat2(2), statx(2), and for kernels or filters without openat2 a walk by single components).
 
+use crate::owner;
 use rustix::fs::{
     AtFlags, CWD, FileType, Gid, Mode, OFlags, RawDir, RenameFlags, ResolveFlags, StatxAttributes,
     StatxFlags, Timespec, Timestamps, Uid, XattrFlags,
@@ -381,6 +382,11 @@ impl Dir {
 
     /// Sets owner and group of a name; a link itself, not what it leads to.
     pub fn set_owner(&self, path: impl AsRef<Path>, uid: u32, gid: u32) -> io::Result<()> {
+        if owner::is_recorded() {
+            let path = path.as_ref();
+            let own = has_own(meta_at(self.as_fd(), path)?.kind);
+            return owner::set_at(self.as_fd(), path.as_os_str().as_bytes(), own, uid, gid);
+        }
         let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
         Ok(rustix::fs::chownat(
             &self.0,
@@ -445,22 +451,40 @@ fn openat2(
 
 fn meta_at(dir: BorrowedFd<'_>, path: &Path) -> io::Result<Meta> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-    convert(&rustix::fs::statx(
+    let mut meta = convert(&rustix::fs::statx(
         dir,
         path,
         flags,
         StatxFlags::BASIC_STATS,
-    )?)
+    )?)?;
+    if owner::is_recorded()
+        && let Some(owner) = owner::of_at(dir, path.as_os_str().as_bytes(), has_own(meta.kind))?
+    {
+        (meta.uid, meta.gid) = owner;
+    }
+    Ok(meta)
+}
+
+/// Whether a record of the owner is an attribute of the thing itself.
+fn has_own(kind: Kind) -> bool {
+    matches!(kind, Kind::File | Kind::Directory)
 }
 
 /// What an open descriptor is.
 pub fn meta_of(fd: BorrowedFd<'_>) -> io::Result<Meta> {
-    convert(&rustix::fs::statx(
+    let mut meta = convert(&rustix::fs::statx(
         fd,
         "",
         AtFlags::EMPTY_PATH,
         StatxFlags::BASIC_STATS,
-    )?)
+    )?)?;
+    if owner::is_recorded()
+        && has_own(meta.kind)
+        && let Some(owner) = owner::of(fd)?
+    {
+        (meta.uid, meta.gid) = owner;
+    }
+    Ok(meta)
 }
 
 fn convert(found: &rustix::fs::Statx) -> io::Result<Meta> {
@@ -504,7 +528,7 @@ pub fn xattrs(fd: BorrowedFd<'_>) -> io::Result<Vec<(OsString, Vec<u8>)>> {
     let mut found = Vec::new();
     for name in names
         .split(|byte| *byte == 0)
-        .filter(|name| !name.is_empty())
+        .filter(|name| !(name.is_empty() || owner::is_recorded() && owner::is_key(name)))
     {
         let name = OsStr::from_bytes(name);
         let mut value = vec![0u8; 64 << 10];
@@ -528,6 +552,9 @@ pub fn set_xattr(fd: BorrowedFd<'_>, name: &OsStr, value: &[u8]) -> io::Result<(
 
 /// Sets owner and group of an open file.
 pub fn set_owner(fd: BorrowedFd<'_>, uid: u32, gid: u32) -> io::Result<()> {
+    if owner::is_recorded() {
+        return owner::set(fd, uid, gid);
+    }
     Ok(rustix::fs::fchown(
         fd,
         Some(Uid::from_raw(uid)),
@@ -621,65 +648,4 @@ pub fn kill_self() -> ! {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn extended_attributes_that_were_set_are_read() -> io::Result<()> {
-        // Where everything can be written and the file system has attributes.
-        let path = std::env::current_dir()?.join(format!(".jaula-xattr-{}", std::process::id()));
-        let file = File::create(&path)?;
-        let set = set_xattr(file.as_fd(), OsStr::new("user.jaula.b"), b"two")
-            .and_then(|()| set_xattr(file.as_fd(), OsStr::new("user.jaula.a"), b""));
-        let found = xattrs(file.as_fd());
-        std::fs::remove_file(&path)?;
-        if set.is_err_and(|error| error.kind() == io::ErrorKind::Unsupported) {
-            return Ok(());
-        }
-        let mut found = found?;
-        found.retain(|(name, _)| name.as_encoded_bytes().starts_with(b"user.jaula."));
-        let wanted = [("user.jaula.a", &b""[..]), ("user.jaula.b", b"two")];
-        let wanted = wanted.map(|(name, value)| (OsString::from(name), value.to_vec()));
-        assert_eq!(found, wanted);
-        Ok(())
-    }
-
-    #[test]
-    fn no_link_is_followed_out() -> io::Result<()> {
-        let base = std::env::temp_dir().join(format!("jaula-dir-{}", std::process::id()));
-        std::fs::create_dir(&base)?;
-        let dir = Dir::open(&base)?;
-        dir.make_dir("inside", 0o755)?;
-        dir.make_link(OsStr::new("/etc"), "out")?;
-        dir.make_link(OsStr::new("../../../etc"), "up")?;
-        for walk in [true, false] {
-            for path in [
-                "out",
-                "up",
-                "out/hosts",
-                "../etc",
-                "/etc",
-                "inside/../../etc",
-            ] {
-                let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::DIRECTORY;
-                let opened = match walk {
-                    true => dir.walk(Path::new(path), flags, Mode::empty()),
-                    false => dir.walk_by_component(Path::new(path), flags, Mode::empty()),
-                };
-                assert!(opened.is_err(), "{path} was opened (openat2: {walk})");
-            }
-        }
-        assert!(dir.open_dir("inside").is_ok());
-        assert!(
-            dir.walk_by_component(Path::new("inside"), OFlags::PATH, Mode::empty())
-                .is_ok()
-        );
-        assert_eq!(
-            dir.open_dir_in_root(Path::new("out"))
-                .err()
-                .and_then(|e| e.raw_os_error()),
-            Some(2)
-        );
-        std::fs::remove_dir_all(&base)
-    }
-}
+mod tests;

@@ -163,3 +163,35 @@ pub fn let_be_seen() -> Result<(), SysError> {
     }
     Ok(())
 }
+
+/// This process goes on in a session of its own, with nothing open but these descriptors, all past 2; input, output and
+/// errors lead nowhere.
+///
+/// # Errors
+/// open(2), dup(2), close_range(2).
+pub fn alone_with(keep: &[i32]) -> Result<(), SysError> {
+    let fail = |call| {
+        move |errno| SysError {
+            call,
+            target: "descriptors of a process of its own".into(),
+            errno,
+        }
+    };
+    // SAFETY: takes nothing. The leader of a group stays in its session, which does no harm.
+    unsafe { libc::setsid() };
+    let path = c"/dev/null";
+    // SAFETY: the path ends in NUL.
+    let nothing = unsafe { libc::open(path.as_ptr(), libc::O_RDWR | libc::O_CLOEXEC) };
+    if nothing < 0 {
+        return Err(SysError::last("open", "/dev/null"));
+    }
+    for fd in 0..3 {
+        // SAFETY: takes numbers only; nothing here reads or writes these three any more.
+        if unsafe { libc::dup2(nothing, fd) } < 0 {
+            return Err(SysError::last("dup2", "/dev/null"));
+        }
+    }
+    let mut keep = keep.to_vec();
+    keep.sort_unstable();
+    crate::child::close_all_but(&keep).map_err(fail("close_range"))
+}

@@ -395,6 +395,22 @@ impl Filter {
         if done < 0 { Err(Errno::last()) } else { Ok(()) }
     }
 
+    /// As [`Filter::load`]; the descriptor on which the kernel asks what to answer (seccomp_unotify(2)).
+    pub(crate) fn listen(&self) -> Result<crate::beneath::Fd, Errno> {
+        let program = libc::sock_fprog {
+            len: self.0.len() as u16,
+            filter: self.0.as_ptr().cast_mut(),
+        };
+        let flags = self.1 | 1 << 3;
+        // SAFETY: the program is as long as said, and the kernel only reads it.
+        let fd = unsafe { libc::syscall(libc::SYS_seccomp, 1u32, flags, &raw const program) };
+        if fd < 0 {
+            Err(Errno::last())
+        } else {
+            Ok(crate::beneath::Fd(fd as i32))
+        }
+    }
+
     /// What the filter answers (a SECCOMP_RET_ of seccomp(2)), by walking it as the kernel does. `None` when it runs
     /// off its end or holds what no filter of ours does.
     pub fn answer(&self, arch: u32, number: u32, args: [u64; 6]) -> Option<u32> {

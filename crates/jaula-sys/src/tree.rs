@@ -3,6 +3,7 @@
 //!
 //! Sources: openat2(2), linkat(2), renameat2(2), utimensat(2), fchmodat2(2), copy_file_range(2), ioctl_ficlone(2).
 
+use crate::owner;
 use rustix::fs::{
     self as sys, AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, ResolveFlags, Uid,
 };
@@ -293,6 +294,10 @@ impl Dir {
     /// # Errors
     /// fchownat(2).
     pub fn chown(&self, name: &CStr, uid: u32, gid: u32) -> io::Result<()> {
+        if owner::is_recorded() {
+            let stat = sys::statat(&self.fd, checked(name)?, AtFlags::SYMLINK_NOFOLLOW)?;
+            return owner::set_at(self.as_fd(), name.to_bytes(), has_own(&stat), uid, gid);
+        }
         let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
         Ok(sys::chownat(
             &self.fd,
@@ -408,11 +413,14 @@ impl Dir {
     /// # Errors
     /// fstatat(2).
     pub fn stat(&self, name: &CStr) -> io::Result<Stat> {
-        stat_of(&sys::statat(
-            &self.fd,
-            checked(name)?,
-            AtFlags::SYMLINK_NOFOLLOW,
-        )?)
+        let stat = sys::statat(&self.fd, checked(name)?, AtFlags::SYMLINK_NOFOLLOW)?;
+        let mut told = stat_of(&stat)?;
+        if owner::is_recorded()
+            && let Some(owner) = owner::of_at(self.as_fd(), name.to_bytes(), has_own(&stat))?
+        {
+            (told.uid, told.gid) = owner;
+        }
+        Ok(told)
     }
 
     /// Tells of the directory itself.
@@ -420,7 +428,13 @@ impl Dir {
     /// # Errors
     /// fstat(2).
     pub fn stat_self(&self) -> io::Result<Stat> {
-        stat_of(&sys::fstat(&self.fd)?)
+        let mut told = stat_of(&sys::fstat(&self.fd)?)?;
+        if owner::is_recorded()
+            && let Some(owner) = owner::of(self.as_fd())?
+        {
+            (told.uid, told.gid) = owner;
+        }
+        Ok(told)
     }
 
     /// Sets owner, mode and times of the directory itself, in this order.
@@ -428,7 +442,7 @@ impl Dir {
     /// # Errors
     /// fchown(2), fchmod(2), futimens(3).
     pub fn set_self(&self, uid: u32, gid: u32, mode: u32, mtime: i64, nsec: u32) -> io::Result<()> {
-        sys::fchown(&self.fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+        give(self.as_fd(), uid, gid)?;
         sys::fchmod(&self.fd, Mode::from_raw_mode(mode))?;
         Ok(sys::futimens(&self.fd, &times(mtime, nsec))?)
     }
@@ -482,6 +496,26 @@ impl AsFd for Dir {
     }
 }
 
+/// Whether a record of the owner is an attribute of the thing itself.
+fn has_own(stat: &sys::Stat) -> bool {
+    matches!(
+        FileType::from_raw_mode(stat.st_mode),
+        FileType::RegularFile | FileType::Directory
+    )
+}
+
+/// Owner and group of something open, really or on record.
+fn give(fd: BorrowedFd<'_>, uid: u32, gid: u32) -> io::Result<()> {
+    if owner::is_recorded() {
+        return owner::set(fd, uid, gid);
+    }
+    Ok(sys::fchown(
+        fd,
+        Some(Uid::from_raw(uid)),
+        Some(Gid::from_raw(gid)),
+    )?)
+}
+
 /// Owner, mode and times of an open file, in this order, so that set-id bits stay.
 ///
 /// # Errors
@@ -494,7 +528,7 @@ pub fn set_file(
     mtime: i64,
     nsec: u32,
 ) -> io::Result<()> {
-    sys::fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+    give(file.as_fd(), uid, gid)?;
     sys::fchmod(file, Mode::from_raw_mode(mode))?;
     Ok(sys::futimens(file, &times(mtime, nsec))?)
 }
@@ -541,7 +575,7 @@ pub fn file_xattrs(file: impl AsFd) -> io::Result<Vec<(CString, Vec<u8>)>> {
     let mut found = Vec::new();
     for name in names
         .split(|byte| *byte == 0)
-        .filter(|name| !name.is_empty())
+        .filter(|name| !(name.is_empty() || owner::is_recorded() && owner::is_key(name)))
     {
         let name = CString::new(name)?;
         let mut value = vec![0u8; 64 * 1024];
@@ -603,82 +637,4 @@ pub fn copy_content(from: &File, to: &File, size: u64) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Write;
-
-    fn scratch(name: &str) -> (std::path::PathBuf, Dir) {
-        let path = std::env::temp_dir().join(format!("jaula-tree-{}-{name}", std::process::id()));
-        std::fs::create_dir(&path).unwrap();
-        let dir = Dir::open(&path).unwrap();
-        (path, dir)
-    }
-
-    #[test]
-    fn names_are_one_component() {
-        let (path, dir) = scratch("names");
-        for bad in [c"", c".", c"..", c"a/b", c"/", c"../x"] {
-            assert!(dir.make_dir(bad, 0o755).is_err(), "{bad:?}");
-            assert!(dir.create(bad, 0o644).is_err(), "{bad:?}");
-            assert!(dir.symlink(c"x", bad).is_err(), "{bad:?}");
-        }
-        assert!(dir.entries().unwrap().is_empty());
-        std::fs::remove_dir_all(path).unwrap();
-    }
-
-    #[test]
-    fn links_are_not_followed() {
-        let (path, dir) = scratch("links");
-        dir.make_dir(c"real", 0o755).unwrap();
-        dir.symlink(c"real", c"way").unwrap();
-        dir.symlink(c"/", c"out").unwrap();
-        assert!(dir.dir(c"real").is_ok());
-        assert!(dir.dir(c"way").is_err());
-        assert!(dir.open_beneath(Path::new("way")).is_err());
-        assert!(dir.open_beneath(Path::new("out/etc")).is_err());
-        assert!(dir.open_beneath(Path::new("real/../../..")).is_err());
-        assert!(dir.open_beneath(Path::new("/")).is_err());
-        dir.create(c"file", 0o600).unwrap();
-        dir.symlink(c"file", c"to-file").unwrap();
-        assert!(dir.chmod(c"to-file", 0o777).is_err());
-        assert_eq!(dir.stat(c"file").unwrap().mode, 0o600);
-        assert!(dir.read(c"to-file").is_err());
-        assert!(dir.create(c"to-file", 0o600).is_err());
-        std::fs::remove_dir_all(path).unwrap();
-    }
-
-    #[test]
-    fn a_pipe_is_no_regular_file_and_does_not_block() {
-        let (path, dir) = scratch("pipe");
-        dir.fifo(c"pipe", 0o600).unwrap();
-        assert!(dir.read(c"pipe").is_err());
-        std::fs::remove_dir_all(path).unwrap();
-    }
-
-    #[test]
-    fn content_is_copied() {
-        let (path, dir) = scratch("copy");
-        let mut from = dir.create(c"a", 0o644).unwrap();
-        let text = vec![7u8; 300_000];
-        from.write_all(&text).unwrap();
-        let from = dir.read(c"a").unwrap();
-        let to = dir.create(c"b", 0o644).unwrap();
-        copy_content(&from, &to, 300_000).unwrap();
-        assert_eq!(std::fs::read(path.join("b")).unwrap(), text);
-        std::fs::remove_dir_all(path).unwrap();
-    }
-
-    #[test]
-    fn set_id_bits_survive_the_owner() {
-        let (path, dir) = scratch("setid");
-        let file = dir.create(c"a", 0o600).unwrap();
-        let own = dir.stat(c"a").unwrap();
-        set_file(&file, own.uid, own.gid, 0o4755, 1_000_000_000, 5).unwrap();
-        let stat = dir.stat(c"a").unwrap();
-        assert_eq!(
-            (stat.mode, stat.mtime, stat.mtime_nsec),
-            (0o4755, 1_000_000_000, 5)
-        );
-        std::fs::remove_dir_all(path).unwrap();
-    }
-}
+mod tests;

@@ -60,9 +60,9 @@ pub fn join(namespace: BorrowedFd<'_>) -> Result<(), SysError> {
     Ok(())
 }
 
-/// User and group 0 of the namespace, no supplementary groups, and a mount namespace of its own whose mounts stay
-/// private.
-pub fn become_root() -> Result<(), SysError> {
+/// User and group 0 of the namespace, no supplementary groups where they can be dropped (not with one identifier), and a
+/// mount namespace of its own whose mounts stay private.
+pub fn become_root(set_groups: bool) -> Result<(), SysError> {
     // SAFETY: takes a number only.
     if unsafe { libc::unshare(libc::CLONE_NEWNS) } < 0 {
         return Err(SysError::last("unshare", "mount namespace"));
@@ -72,7 +72,8 @@ pub fn become_root() -> Result<(), SysError> {
         target: "root of the user namespace".into(),
         errno,
     };
-    child::set_ids(Some(&[]), 0, 0).map_err(|e| fail("setresuid", e))?;
+    let groups: Option<&[u32]> = if set_groups { Some(&[]) } else { None };
+    child::set_ids(groups, 0, 0).map_err(|e| fail("setresuid", e))?;
     mount::mount(None, c"/", libc::MS_REC | libc::MS_PRIVATE).map_err(|e| fail("mount", e))
 }
 

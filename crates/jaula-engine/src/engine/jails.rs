@@ -197,9 +197,11 @@ impl Engine {
         }
         if facts.caller.kind == CallerKind::Single && self.config.prepare.is_some() {
             // Called outside of the session that the keeper has: the jail has that one's users.
-            facts.caller.kind = CallerKind::Session {
-                ids: jaula_plan::jail::ID_COUNT,
+            let ids = match self.store.records_owners() {
+                true => 1,
+                false => jaula_plan::jail::ID_COUNT,
             };
+            facts.caller.kind = CallerKind::Session { ids };
         }
         Ok(plan_jail(&jail, &facts)?)
     }

@@ -68,6 +68,10 @@ pub(crate) fn build_with(
         }
         Begin::Stage(stage) => stage,
     };
+    if let Some(why) = crate::session::one_because() {
+        let text = format!("{why}: whose files are is recorded, and restored in outputs");
+        observer.event(Event::Note { text });
+    }
     let made = kept(plan, store).and_then(|kept| {
         fetch(plan, store, &kept, client, observer)?;
         stage.point()?;

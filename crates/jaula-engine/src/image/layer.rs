@@ -11,10 +11,12 @@ use crate::error::{At, PathError};
 use crate::outcome::Status;
 use crate::unpack::Share;
 use jaula_plan::spec::jail::{Changes, JailSpec, RootSpec};
+use jaula_sys::owner;
 use jaula_sys::tree::{self, Dir, Kind, Stat};
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, OsStr};
 use std::io::{self, ErrorKind};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -122,6 +124,9 @@ impl Merge<'_> {
     fn dir(&mut self, from: &Dir, to: &Dir, path: &Path, depth: usize) -> io::Result<()> {
         if depth > DEPTH {
             return Err(ErrorKind::InvalidInput.into());
+        }
+        if owner::is_recorded() {
+            owner::carry(from.as_fd(), to.as_fd())?;
         }
         for entry in from.entries()? {
             let name = entry.name.as_c_str();

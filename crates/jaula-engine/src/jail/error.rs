@@ -55,6 +55,9 @@ pub enum JailError {
     /// A filter that was given is no whole number of instructions.
     #[error("the given filter is no program of the kernel's")]
     BadProgram,
+    /// The filter that asks whose files are does not fit the kernel's bounds.
+    #[error("the filter that asks about owners cannot be made on this machine")]
+    NoRecord,
     /// No free block of identifiers.
     #[error("every block of identifiers for jails is in use, or {} cannot be used", .dir.display())]
     Blocks {

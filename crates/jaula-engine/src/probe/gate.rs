@@ -243,6 +243,9 @@ fn subordinate(caller: &Caller) -> Found {
     if caller.uid == 0 {
         return Ok("not needed by root".to_owned());
     }
+    if let Some(why) = session::one_because() {
+        return Ok(recorded(&why));
+    }
     if let Some(ids) = session::ids() {
         return Ok(format!("{ids} identifiers"));
     }
@@ -250,17 +253,19 @@ fn subordinate(caller: &Caller) -> Found {
     let mut writer = Some(writer);
     let mut try_it = || {
         use std::io::Write;
-        match session::enter(caller, Need::Users) {
-            Ok(_) => 0,
-            Err(error) => {
-                // Without the message the exit code still says that it failed.
-                writer
-                    .take()
-                    .iter_mut()
-                    .for_each(|w| drop(w.write_all(error.to_string().as_bytes())));
-                1
-            }
-        }
+        let (why, code) = match session::enter(caller, Need::Users) {
+            Ok(_) => match session::one_because() {
+                Some(why) => (why, ONE),
+                None => return 0,
+            },
+            Err(error) => (error.to_string(), 1),
+        };
+        // Without the message the exit code still says how it went.
+        writer
+            .take()
+            .iter_mut()
+            .for_each(|w| drop(w.write_all(why.as_bytes())));
+        code
     };
     let child = userns::fork(&mut try_it).map_err(|e| e.to_string())?;
     drop(writer.take());
@@ -268,8 +273,16 @@ fn subordinate(caller: &Caller) -> Found {
     std::io::Read::read_to_string(&mut reader, &mut why).map_err(|e| e.to_string())?;
     match child.wait() {
         Ok(Some(0)) => Ok("works".to_owned()),
+        Ok(Some(ONE)) => Ok(recorded(&why)),
         _ => Err(why),
     }
+}
+
+/// What the child that tries a session ends with when it has one identifier.
+const ONE: u8 = 2;
+
+fn recorded(why: &str) -> String {
+    format!("none ({why}): images are made with one, and whose files are is recorded")
 }
 
 fn id_mapped(store: &Path, caller: &Caller) -> Found {

@@ -26,6 +26,22 @@ pub enum StoreError {
         /// The caller.
         own: u32,
     },
+    /// It was filled with another number of identifiers.
+    #[error(
+        "the store {} was filled {}",
+        jaula_plan::explain::shown(.path),
+        if *recorded {
+            "with one identifier, and now there are more"
+        } else {
+            "with subordinate identifiers, and now there are none"
+        }
+    )]
+    OtherOwners {
+        /// The store.
+        path: PathBuf,
+        /// Whether owners are on record in it.
+        recorded: bool,
+    },
     /// A file of the store is not what it should be.
     #[error("{} is damaged", jaula_plan::explain::shown(.path))]
     Damaged {
@@ -65,7 +81,10 @@ impl StoreError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Io(error) => error.kind(),
-            Self::NotOurs { .. } | Self::UsedByJail { .. } | Self::Running { .. } => Kind::User,
+            Self::NotOurs { .. }
+            | Self::OtherOwners { .. }
+            | Self::UsedByJail { .. }
+            | Self::Running { .. } => Kind::User,
             Self::NoImage { .. } => Kind::NotFound,
             Self::Damaged { .. } | Self::Left(_) => Kind::Internal,
         }
@@ -80,6 +99,10 @@ impl StoreError {
                     jaula_plan::explain::word(path)
                 )
             }
+            Self::OtherOwners { path, .. } => format!(
+                "use another place with --store DIR, or move {} away",
+                jaula_plan::explain::word(path)
+            ),
             Self::UsedByJail { jail, .. } => format!("jaula rm {jail} removes the jail"),
             Self::Running { .. } => "try again when it has ended".to_owned(),
             Self::Left(_) => "jaula recover removes it".to_owned(),

@@ -55,6 +55,9 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// Marks a store in which owners are on record.
+const OWNERS: &str = "owners";
+
 /// An open store. Cheap to open and to clone: nothing is read before it is needed.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -80,11 +83,46 @@ impl Store {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error).at("open", &root)?,
         }
-        Ok(Self {
+        let store = Self {
             root,
             faults: None,
             forced: None,
-        })
+        };
+        store.refuse_other_owners()?;
+        Ok(store)
+    }
+
+    /// Whether owners of files are on record in this store, since it was filled with one identifier.
+    pub fn records_owners(&self) -> bool {
+        self.root.join(OWNERS).symlink_metadata().is_ok()
+    }
+
+    /// Whose files are is on record in all of a store or in nothing of it: a file `owners` says that it is.
+    fn refuse_other_owners(&self) -> Result<(), StoreError> {
+        let recorded = jaula_sys::owner::is_recorded();
+        // Who is not root, here or in a namespace, looks at names only.
+        if !recorded && jaula_sys::dir::effective_uid() != 0 {
+            return Ok(());
+        }
+        let mark = self.root.join(OWNERS);
+        let marked = self.records_owners();
+        let used = ["images", "unpacked", "jails"]
+            .iter()
+            .any(|name| self.root.join(name).exists());
+        if recorded && !marked && !used {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&self.root)
+                .at("make", &self.root)?;
+            std::fs::write(&mark, "recorded\n").at("write", &mark)?;
+        } else if recorded != marked {
+            return Err(StoreError::OtherOwners {
+                path: self.root.clone(),
+                recorded: marked,
+            });
+        }
+        Ok(())
     }
 
     /// The same store, with a fault made on purpose in what is changed through it.

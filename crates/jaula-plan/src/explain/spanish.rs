@@ -2,6 +2,11 @@
 
 /// English and Spanish.
 const REASONS: &[(&str, &str)] = &[
+    // one identifier
+    (
+        "no classic tool records owners without changing the programs that run (fakeroot(1) does by a library); jaula answers chown(2) and stat(2) itself",
+        "ninguna herramienta clásica anota los dueños sin cambiar los programas que corren (fakeroot(1) lo hace con una biblioteca); jaula responde ella misma a chown(2) y stat(2)",
+    ),
     // settings of images
     (
         "answers to packages' questions; jaula gives them before packages are configured",

@@ -325,6 +325,7 @@ fn line(
             let list: Vec<String> = keep.iter().map(u32::to_string).collect();
             say(String::new(), &format!("the shell keeps what it was given; jaula closes everything past 2 but {}", list.join(" ")))
         }
+        SetupOp::RecordOwners { .. } => say(String::new(), "no classic tool records owners without changing the programs that run (fakeroot(1) does by a library); jaula answers chown(2) and stat(2) itself"),
         SetupOp::Seccomp(_) => say(String::new(), "no classic tool loads a system call filter"),
         SetupOp::SeccompProfile { name, .. } => say(String::new(), &format!("no classic tool reads {}; setpriv(1) of util-linux 2.41 loads a filter that was compiled (--seccomp-filter)", shown(name.as_ref()))),
         SetupOp::Landlock(set) => {

@@ -2,11 +2,11 @@
 //! effect, and what has to be said aloud.
 
 use super::JailPlanError;
-use crate::facts::host::HostFacts;
+use crate::facts::host::{CallerKind, HostFacts};
 use crate::landlock;
 use crate::seccomp::{self, Target};
 use crate::setup_op::{CAPABILITIES, CapSet, FilterPlan, IdPlan, SetupOp};
-use crate::spec::jail::{JailSpec, SeccompSpec};
+use crate::spec::jail::{JailSpec, RootSpec, SeccompSpec};
 
 /// What is put around the program, and when.
 pub(super) struct Guards {
@@ -48,6 +48,13 @@ pub(super) fn guards(
         );
     }
     guards.before.extend(landlock);
+    if let Some(record) = record(spec, facts, notes) {
+        if spec.no_new_privs {
+            guards.after.push(record);
+        } else {
+            guards.before.push(record);
+        }
+    }
     let filter = filter(spec, facts, caps, notes)?;
     if spec.no_new_privs {
         guards.last.extend(filter);
@@ -55,6 +62,23 @@ pub(super) fn guards(
         guards.before.extend(filter);
     }
     Ok(guards)
+}
+
+/// In a tree whose owners are on record they go on to be recorded. Packages' scripts are known by their filter, which
+/// leaves syncing out: they give things to users, and become them, of whom there is none; a program that is run is told the
+/// truth by the kernel, for it may rely on having given up its rights.
+fn record(spec: &JailSpec, facts: &HostFacts, notes: &mut Vec<String>) -> Option<SetupOp> {
+    let one = facts.caller.kind == CallerKind::Session { ids: 1 };
+    if !one || !matches!(spec.root, RootSpec::Tree { .. }) {
+        return None;
+    }
+    let users = spec.seccomp == SeccompSpec::DefaultNoSync;
+    notes.push(
+        "there is one identifier: owners of files are recorded and restored in outputs; a program that wants to be \
+         another user than root cannot"
+            .into(),
+    );
+    Some(SetupOp::RecordOwners { users })
 }
 
 fn ruleset(

@@ -12,6 +12,13 @@ pub(super) fn plan(ids: &IdSpec, facts: &HostFacts) -> Result<IdPlan, JailPlanEr
     let caller = facts.caller;
     Ok(match (ids, caller.kind) {
         (IdSpec::Private, CallerKind::Root) => IdPlan::PrivateBlock { count: ID_COUNT },
+        // A session of one is root of one: setgroups(2) was given up with it.
+        (IdSpec::Private | IdSpec::CallerAsRoot, CallerKind::Session { ids: 1 }) => {
+            IdPlan::Single {
+                inside: (0, 0),
+                outside: (0, 0),
+            }
+        }
         (IdSpec::Private, CallerKind::Session { ids }) => IdPlan::Nested {
             count: ids.min(ID_COUNT),
         },

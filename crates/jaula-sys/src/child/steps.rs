@@ -8,7 +8,7 @@ use std::ffi::{CStr, CString};
 use std::os::fd::RawFd;
 
 /// Closes what is between the descriptors that stay, and after the last; those lose their mark to be closed on exec.
-pub(super) fn close_but(keep: &[RawFd]) -> Result<(), Errno> {
+pub(crate) fn close_but(keep: &[RawFd]) -> Result<(), Errno> {
     let close = |first: u32, last: u32| {
         if first > last {
             return Ok(());

@@ -25,6 +25,8 @@ pub enum Answer {
     Errno(u16),
     /// SECCOMP_RET_TRACE
     Trace(u16),
+    /// SECCOMP_RET_USER_NOTIF
+    Notify,
     /// SECCOMP_RET_LOG
     Log,
     /// SECCOMP_RET_ALLOW
@@ -40,6 +42,7 @@ impl Answer {
             Self::Trap => 0x0003_0000,
             Self::Errno(errno) => RET_ERRNO | u32::from(errno),
             Self::Trace(message) => 0x7ff0_0000 | u32::from(message),
+            Self::Notify => 0x7fc0_0000,
             Self::Log => 0x7ffc_0000,
             Self::Allow => ALLOW,
         }

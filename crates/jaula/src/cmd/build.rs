@@ -87,7 +87,7 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
     let attempt = format!("cannot build {}", reference_text(&reference));
     let explained = |error: EngineError| missing(failed(attempt.clone(), error), Some(&reference));
 
-    let session = session_for(Some(&reference), shown);
+    let session = session_for(Some(&reference));
     let engine = context.engine(session, matches.get_flag("offline"))?;
     let image = match options.spec(&reference) {
         Some(spec) => {

@@ -53,7 +53,7 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
     let preview = low::Shown::read(matches);
     let reference = context.reference(&word)?;
     let attempt = format!("cannot finish {}", word.display());
-    let session = session_for(Some(&reference), preview);
+    let session = session_for(Some(&reference));
     let engine = context.engine(session, false)?;
     let name = word.to_str().and_then(|word| word.parse::<JailName>().ok());
     let spec = match name {

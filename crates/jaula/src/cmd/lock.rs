@@ -139,7 +139,7 @@ pub fn update(matches: &ArgMatches, context: &Context) -> Done {
         _ => Dry::ReadOnly,
     };
     // Nothing is unpacked: indices are all that is kept.
-    let session = session_for(Some(&recipe::reference(&loaded)), shown);
+    let session = session_for(Some(&recipe::reference(&loaded)));
     let engine = context.engine(session, matches.get_flag("offline"))?;
     let plan = match moving.as_slice() {
         [] => engine.plan_recipe(&loaded, Locking::Update, &context.progress, dry),

@@ -497,15 +497,10 @@ fn prepare() -> Result<(), String> {
     }
 }
 
-/// The session that work on a REF needs: everything that makes or uses an image has files of several users; a plan
-/// that is only shown, a directory, and the host's own programs do with one.
-pub fn session_for(reference: Option<&Reference>, shown: Shown) -> Option<Need> {
-    match reference {
-        None => None,
-        Some(Reference::Directory(_)) => Some(Need::OneUser),
-        Some(_) if shown != Shown::Done => Some(Need::OneUser),
-        Some(_) => Some(Need::Users),
-    }
+/// The session that work on a REF needs, also when it is only shown: everything that makes or uses an image has files of
+/// several users. The host's own programs do with one.
+pub fn session_for(reference: Option<&Reference>) -> Option<Need> {
+    reference.map(|_| Need::Users)
 }
 
 /// The same for an image of files of the host.

@@ -111,7 +111,7 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
     let typed = spec.from.clone();
     let explained = |error: EngineError| missing(failed(attempt.clone(), error), Some(&typed));
 
-    let session = session_for(Some(&spec.from), shown);
+    let session = session_for(Some(&spec.from));
     let engine = context.engine(session, matches.get_flag("offline"))?;
     if let tag @ Reference::Tag(_) = &spec.from {
         spec.from = meant(&engine, tag.clone(), context)?;

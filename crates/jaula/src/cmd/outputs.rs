@@ -45,7 +45,7 @@ pub fn export(matches: &ArgMatches, context: &Context) -> Done {
     let attempt = format!("cannot export {}", reference_text(&reference));
     let explained = |error| failed(attempt.clone(), error);
     let shown = low::Shown::read(matches);
-    let engine = context.engine(session_for(Some(&reference), shown), false)?;
+    let engine = context.engine(session_for(Some(&reference)), false)?;
     let reference = meant(&engine, reference, context)?;
     let digest = engine.image_info(&reference).map_err(explained)?.digest;
     if shown != low::Shown::Done {

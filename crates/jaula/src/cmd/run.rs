@@ -111,7 +111,7 @@ pub fn planned(
     };
     let typed = spec.reference.clone();
     let attempt = Attempt { text, typed };
-    let session = match session_for(spec.reference.as_ref(), shown) {
+    let session = match session_for(spec.reference.as_ref()) {
         // The host's programs as somebody else than root need a second identifier.
         None if spec.jail.user != UserSpec::Root => Some(Need::OneUser),
         // So do ranges.

@@ -9,6 +9,7 @@ use crate::output::{clean, write_stderr, write_stdout};
 use jaula_engine::export::{DEVICES, Extra, ExtraKind, MixTarget};
 use jaula_engine::fetch::FetchError;
 use jaula_engine::image::{BuildError, Mismatch, Way};
+use jaula_engine::session::Need;
 use jaula_engine::{Dry, Engine, EngineError, Event, ImagePlan, Observer, Phase};
 use jaula_plan::rootfs::{Families, Relative};
 use jaula_plan::spec::rootfs::{ImageOptions, ImageSpec, Variant, Want};
@@ -320,7 +321,7 @@ fn parse<T: FromStr>(what: &str, word: &str) -> Result<T, Lines> {
 }
 
 fn act(asked: &Asked, voice: &Voice) -> Result<(), Lines> {
-    let engine = making::open().map_err(|error| match error {
+    let engine = making::open(Need::ManyUsers).map_err(|error| match error {
         NotOpened::OnlyRoot(error) => {
             let mut lines =
                 one("This program must be run as root, or as a user with subordinate identifiers");

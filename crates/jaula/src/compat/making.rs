@@ -15,23 +15,22 @@ pub enum NotOpened {
     Failed(String),
 }
 
-/// Opens the store of the caller; an ordinary user goes on as root of his own identifiers.
+/// Opens the store of the caller; an ordinary user goes on as root of his own identifiers, of which there are as many as
+/// `need` says.
 ///
 /// # Errors
 /// [`NotOpened`].
-pub fn open() -> Result<Engine, NotOpened> {
+pub fn open(need: Need) -> Result<Engine, NotOpened> {
     let around = Surroundings::read();
     let root = is_root();
     let config = around
         .config(&Global::default(), root, false)
         .map_err(|error| NotOpened::Failed(line(&error)))?;
     if !root {
-        enter_kept(&Caller::current(), Need::Users, &config.store).map_err(
-            |error| match error {
-                SessionError::NoRange { .. } => NotOpened::OnlyRoot(error),
-                other => NotOpened::Failed(line(&other)),
-            },
-        )?;
+        enter_kept(&Caller::current(), need, &config.store).map_err(|error| match error {
+            SessionError::NoRange { .. } => NotOpened::OnlyRoot(error),
+            other => NotOpened::Failed(line(&other)),
+        })?;
     }
     Engine::open(config).map_err(|error| NotOpened::Failed(line(&error)))
 }

@@ -21,6 +21,13 @@ impl Lowering<'_> {
         Ok(())
     }
 
+    pub(super) fn record(&mut self, users: bool) -> Result<(), JailError> {
+        // The list of calls is constant, so it always fits.
+        let filter = jaula_sys::notify::filter(users).ok_or(JailError::NoRecord)?;
+        self.last(Op::Listen(filter));
+        Ok(())
+    }
+
     pub(super) fn landlock(&mut self, set: &landlock::Ruleset) -> Result<(), JailError> {
         let path =
             |(path, rights): &(std::path::PathBuf, u64)| Ok::<_, JailError>((text(path)?, *rights));

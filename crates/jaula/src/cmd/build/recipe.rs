@@ -96,7 +96,7 @@ pub fn run(matches: &ArgMatches, context: &Context, path: &Path) -> Done {
         _ => Dry::ReadOnly,
     };
     let explained = |error: EngineError| failed(attempt.clone(), error);
-    let session = session_for(Some(&reference(&loaded)), shown);
+    let session = session_for(Some(&reference(&loaded)));
     let engine = context.engine(session, matches.get_flag("offline"))?;
     let plan = engine
         .plan_recipe(&loaded, locking(matches), &context.progress, dry)

@@ -11,6 +11,7 @@ use super::making::{self, NotOpened};
 use super::tool;
 use jaula_engine::export::{DEVICES, Extra, ExtraKind, MixTarget};
 use jaula_engine::image::{Collection, FinishSpec, Way};
+use jaula_engine::session::Need;
 use jaula_engine::{Dry, Engine, EngineError, ImagePlan};
 use jaula_plan::spec::rootfs::Reference;
 use jaula_plan::step::Compression;
@@ -77,7 +78,7 @@ fn act(asked: &Asked, voice: &mut Voice, name: &str) -> Result<(), Said> {
         ));
         return Err(());
     }
-    let engine = match making::open() {
+    let engine = match making::open(Need::ManyUsers) {
         Ok(engine) => engine,
         Err(NotOpened::OnlyRoot(error)) => {
             voice.error("debootstrap can only run as root");
@@ -138,7 +139,7 @@ fn second_stage(asked: &Asked, voice: &Voice) -> Result<(), Said> {
     }
     let failed = |lines: Vec<String>| lines.iter().for_each(|line| voice.error(line));
     let dir = absolute(&dir, voice)?;
-    let engine = match making::open() {
+    let engine = match making::open(Need::ManyUsers) {
         Ok(engine) => engine,
         Err(NotOpened::OnlyRoot(_)) => {
             voice.error("debootstrap can only run as root");

@@ -28,7 +28,8 @@ const DESCRIPTION: &str = "\
     updates and security updates.
 
     Packages are chosen by jaula's own solver and unpacked once; their scripts run in a jail. An ordinary user works
-    as root of his own subordinate identifiers.
+    as root of his own subordinate identifiers; without any, whose files are is recorded and restored in archives and
+    images, unless --mode=unshare is given.
 
 ";
 

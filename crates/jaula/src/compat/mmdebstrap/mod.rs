@@ -12,6 +12,7 @@ use super::Face;
 use super::making::{self, NotOpened};
 use super::tool;
 use jaula_engine::image::Way;
+use jaula_engine::session::Need;
 use jaula_engine::{Dry, EngineError};
 use options::{Asked, HookWord, Stage, Stop};
 use output::Output;
@@ -119,7 +120,12 @@ fn act(asked: &Asked, voice: &Voice) -> Result<(), Lines> {
         voice,
     );
     let held = held.map_err(one)?;
-    let engine = making::open().map_err(|error| match error {
+    // Without subordinate identifiers the tool goes on as fakeroot(1) does, unless it is told to unshare.
+    let need = match asked.mode.as_str() {
+        "unshare" => Need::ManyUsers,
+        _ => Need::Users,
+    };
+    let engine = making::open(need).map_err(|error| match error {
         NotOpened::OnlyRoot(error) => {
             let mut lines =
                 one("unable to pick chroot mode automatically (use --mode for manual selection)");

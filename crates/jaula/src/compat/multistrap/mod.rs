@@ -10,6 +10,7 @@ use super::making::{self, NotOpened};
 use super::tool::{say, show};
 use crate::output;
 use jaula_engine::export::{Extra, ExtraKind, MixTarget};
+use jaula_engine::session::Need;
 use jaula_engine::{Dry, Engine, EngineError, Event, Observer};
 use jaula_plan::names::DistroName;
 use jaula_plan::spec::rootfs::{ImageOptions, ImageSpec, Variant, Want};
@@ -264,7 +265,7 @@ fn make(settings: &Settings, directory: &Path, configures: bool) -> Result<u8, F
     for warning in &warnings {
         output::write_stderr(&format!("{warning}\n"));
     }
-    let engine = making::open().map_err(|error| match error {
+    let engine = making::open(Need::ManyUsers).map_err(|error| match error {
         NotOpened::OnlyRoot(error) => one(making::line(&error)),
         NotOpened::Failed(text) => one(text),
     })?;

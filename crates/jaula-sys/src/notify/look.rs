@@ -1,0 +1,196 @@
+//! Seeing what another process means by a path: from its root and its working directory.
+
+use super::{CWD, Call, Place};
+use crate::error::{Errno, SysError};
+use crate::owner;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+/// A process that looks with others' eyes. It has one thread, and its root and working directory are whatever it looked
+/// at last.
+#[derive(Debug)]
+pub struct Eyes {
+    /// proc(5) of this process's own pid namespace.
+    proc: OwnedFd,
+    /// The descriptors of this process.
+    own: OwnedFd,
+}
+
+/// Something that was found.
+#[derive(Debug)]
+pub struct Seen {
+    /// It (open(2), O_PATH).
+    fd: OwnedFd,
+    /// The directory it is in and its name, where it can have no attribute itself.
+    within: Option<(OwnedFd, Vec<u8>)>,
+}
+
+impl AsFd for Seen {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+fn open(dir: RawFd, path: &CStr, flags: i32) -> Result<OwnedFd, Errno> {
+    // SAFETY: the path ends in NUL.
+    let fd = unsafe { libc::openat(dir, path.as_ptr(), flags | libc::O_CLOEXEC) };
+    if fd < 0 {
+        return Err(Errno::last());
+    }
+    // SAFETY: just opened, and owned by nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn go(dir: &OwnedFd) -> Result<(), Errno> {
+    // SAFETY: takes a number only.
+    match unsafe { libc::fchdir(dir.as_raw_fd()) } {
+        0 => Ok(()),
+        _ => Err(Errno::last()),
+    }
+}
+
+/// The number of a descriptor's own file in proc(5), of whoever looks.
+fn own_descriptor(path: &CStr) -> Option<i32> {
+    let path = path.to_str().ok()?;
+    let name = path
+        .strip_prefix("/proc/self/fd/")
+        .or_else(|| path.strip_prefix("/dev/fd/"))?;
+    name.parse().ok()
+}
+
+impl Eyes {
+    /// To be made by the process that looks.
+    ///
+    /// # Errors
+    /// open(2).
+    pub fn new() -> Result<Self, SysError> {
+        let fail = |target: &'static str| {
+            move |errno| SysError {
+                call: "open",
+                target: target.into(),
+                errno,
+            }
+        };
+        let flags = libc::O_RDONLY | libc::O_DIRECTORY;
+        Ok(Self {
+            proc: open(CWD, c"/proc", flags).map_err(fail("/proc"))?,
+            own: open(CWD, c"/proc/self/fd", flags).map_err(fail("/proc/self/fd"))?,
+        })
+    }
+
+    /// The descriptors that are in use.
+    pub fn raw(&self) -> [RawFd; 2] {
+        [self.proc.as_raw_fd(), self.own.as_raw_fd()]
+    }
+
+    fn of(&self, call: &Call, what: &str, flags: i32) -> Result<OwnedFd, Errno> {
+        let path = CString::new(format!("{}/{what}", call.pid)).map_err(|_| Errno(libc::EINVAL))?;
+        open(self.proc.as_raw_fd(), &path, flags | libc::O_PATH)
+    }
+
+    /// What the caller names.
+    ///
+    /// # Errors
+    /// What the kernel would say to the caller, mostly; then it had better say so itself.
+    pub fn see(&self, call: &Call, place: &Place) -> Result<Seen, Errno> {
+        let path = place.path.map(|at| call.text(at)).transpose()?;
+        let descriptor = match &path {
+            None => Some(place.dir),
+            Some(path) if path.is_empty() && place.empty => Some(place.dir),
+            Some(path) if place.follow => own_descriptor(path),
+            Some(_) => None,
+        };
+        if let Some(number) = descriptor {
+            let fd = match number {
+                CWD => self.of(call, "cwd", 0)?,
+                number => self.of(call, &format!("fd/{number}"), 0)?,
+            };
+            return Ok(Seen { fd, within: None });
+        }
+        let path = path.unwrap_or_default();
+        let root = self.of(call, "root", libc::O_DIRECTORY)?;
+        let from = match place.dir {
+            CWD => self.of(call, "cwd", libc::O_DIRECTORY)?,
+            number => self.of(call, &format!("fd/{number}"), libc::O_DIRECTORY)?,
+        };
+        go(&root)?;
+        // SAFETY: the path ends in NUL.
+        if unsafe { libc::chroot(c".".as_ptr()) } < 0 {
+            return Err(Errno::last());
+        }
+        go(&from)?;
+        let follow = if place.follow { 0 } else { libc::O_NOFOLLOW };
+        let fd = open(CWD, &path, libc::O_PATH | follow)?;
+        let mut seen = Seen { fd, within: None };
+        if !seen.has_own()? {
+            let bytes = path.to_bytes();
+            let (dir, name) = match bytes.iter().rposition(|byte| *byte == b'/') {
+                Some(0) => (&b"/"[..], bytes.get(1..)),
+                Some(at) => (bytes.get(..at).unwrap_or_default(), bytes.get(at + 1..)),
+                None => (&b"."[..], Some(bytes)),
+            };
+            let dir = CString::new(dir).map_err(|_| Errno(libc::EINVAL))?;
+            let dir = open(CWD, &dir, libc::O_RDONLY | libc::O_DIRECTORY)?;
+            seen.within = Some((dir, name.unwrap_or_default().to_vec()));
+        }
+        Ok(seen)
+    }
+
+    /// What is recorded of it.
+    ///
+    /// # Errors
+    /// lgetxattr(2).
+    pub fn owner(&self, seen: &Seen) -> Result<Option<(u32, u32)>, Errno> {
+        let found = match &seen.within {
+            Some((dir, name)) => owner::of_child(dir.as_fd(), name),
+            None => {
+                go(&self.own)?;
+                owner::of_path(&seen.name())
+            }
+        };
+        found.map_err(|error| Errno(error.raw_os_error().unwrap_or(libc::EIO)))
+    }
+
+    /// Records its owner. As the kernel does when something is given to somebody, set-id bits and file capabilities go.
+    ///
+    /// # Errors
+    /// fchownat(2), setxattr(2).
+    pub fn give(&self, seen: &Seen, uid: u32, gid: u32) -> Result<(), Errno> {
+        let flags = libc::AT_EMPTY_PATH;
+        // SAFETY: the path ends in NUL.
+        if unsafe { libc::fchownat(seen.fd.as_raw_fd(), c"".as_ptr(), 0, 0, flags) } < 0 {
+            return Err(Errno::last());
+        }
+        let done = match &seen.within {
+            Some((dir, name)) => owner::set_child(dir.as_fd(), name, uid, gid),
+            // A pipe, a socket: nothing that lasts.
+            None if !seen.has_own()? => Ok(()),
+            None => {
+                go(&self.own)?;
+                owner::set_path(&seen.name(), uid, gid)
+            }
+        };
+        done.map_err(|error| Errno(error.raw_os_error().unwrap_or(libc::EIO)))
+    }
+}
+
+impl Seen {
+    /// As its descriptor is called among this process's.
+    fn name(&self) -> CString {
+        CString::new(self.fd.as_raw_fd().to_string()).unwrap_or_default()
+    }
+
+    /// Whether it can have attributes: a file or a directory.
+    fn has_own(&self) -> Result<bool, Errno> {
+        // SAFETY: zero is a valid value of every field.
+        let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+        // SAFETY: the structure is written only.
+        if unsafe { libc::fstat(self.fd.as_raw_fd(), &raw mut stat) } < 0 {
+            return Err(Errno::last());
+        }
+        Ok(matches!(
+            stat.st_mode & libc::S_IFMT,
+            libc::S_IFREG | libc::S_IFDIR
+        ))
+    }
+}
