@@ -479,12 +479,13 @@ impl Engine {
 
     /// What interrupted runs left, and what removing it takes.
     pub fn plan_recover(&self) -> Result<StepPlan, EngineError> {
+        let nets = crate::recover::net_leftovers(&self.store)?;
         let left = crate::recover::leftovers(&self.store)?;
+        let nets = nets.into_iter().map(|change| Step::Net { change });
+        let left = left.into_iter().map(|path| Step::RemoveLeftover { path });
         Ok(StepPlan::new(
             "recover".to_owned(),
-            left.into_iter()
-                .map(|path| Step::RemoveLeftover { path })
-                .collect(),
+            nets.chain(left).collect(),
         ))
     }
 

@@ -61,6 +61,9 @@ pub enum EngineError {
     /// Namespaces kept by name.
     #[error(transparent)]
     Keep(#[from] crate::namespaces::KeepError),
+    /// Networks.
+    #[error(transparent)]
+    Net(#[from] crate::net::NetError),
     /// Looking around in proc(5).
     #[error(transparent)]
     Look(#[from] PathError),
@@ -141,6 +144,7 @@ impl EngineError {
             Self::Minimal(error) => error.kind(),
             Self::Named(error) => error.kind(),
             Self::Keep(error) => error.kind(),
+            Self::Net(error) => error.kind(),
             Self::Look(error) => error.kind(),
             Self::JailPlan(JailPlanError::UnknownUser { .. }) | Self::NoSuchImage { .. } => {
                 Kind::NotFound
@@ -191,6 +195,7 @@ impl EngineError {
             Self::Store(error) => error.hints(),
             Self::Named(error) => error.hints(),
             Self::Keep(error) => error.hints(),
+            Self::Net(error) => error.hints(),
             Self::Jail(error) => error.hints(),
             Self::JailPlan(error) => error.hint().map(str::to_owned).into_iter().collect(),
             Self::Target(TargetError::NotYours { .. }) => {

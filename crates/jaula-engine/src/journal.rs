@@ -8,6 +8,7 @@
 
 use crate::error::{At, PathError};
 use crate::fault::Faults;
+use crate::net::Undo;
 use crate::remove;
 use jaula_sys::dir::Dir;
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,8 @@ pub enum Intent {
     Group(PathBuf),
     /// This directory comes to be, with namespaces mounted on its files.
     Mounts(PathBuf),
+    /// Networks change; this takes it back.
+    Net(Box<Undo>),
     /// What an earlier intent of this journal named, by its number from 0, was there already: it is not ours.
     Disown(usize),
 }
@@ -41,6 +44,7 @@ enum Line {
     Create { path: String, shown: String },
     Group { path: String, shown: String },
     Mounts { path: String, shown: String },
+    Net { undo: Box<Undo> },
     Disown { intent_number: usize },
 }
 
@@ -79,6 +83,7 @@ impl Line {
                 path: hex(path),
                 shown: jaula_plan::explain::shown(path),
             },
+            Intent::Net(undo) => Self::Net { undo: undo.clone() },
             Intent::Disown(number) => Self::Disown {
                 intent_number: *number,
             },
@@ -90,6 +95,7 @@ impl Line {
             Self::Create { path, .. } => Some(Intent::Create(unhex(&path)?)),
             Self::Group { path, .. } => Some(Intent::Group(unhex(&path)?)),
             Self::Mounts { path, .. } => Some(Intent::Mounts(unhex(&path)?)),
+            Self::Net { undo } => Some(Intent::Net(undo)),
             Self::Disown { intent_number } => Some(Intent::Disown(intent_number)),
         }
     }
@@ -166,16 +172,24 @@ impl Journal {
 
     /// Writes an intent and syncs it; the effect may follow. Returns its number.
     pub fn intend(&mut self, intent: Intent) -> Result<usize, PathError> {
-        self.point()?;
-        let mut line = serde_json::to_vec(&Line::of(&intent))
-            .map_err(std::io::Error::from)
-            .at("write", &self.path)?;
-        line.push(b'\n');
-        self.file.write_all(&line).at("write", &self.path)?;
-        self.file.sync_data().at("sync", &self.path)?;
-        self.intents.push(intent);
-        self.point()?;
+        self.intend_all(vec![intent])?;
         Ok(self.intents.len().saturating_sub(1))
+    }
+
+    /// The same for several, synced once; their effects follow in the same order. What an intent names that never
+    /// came to be is nothing to undo, so it does no harm that some are written long before.
+    pub fn intend_all(&mut self, intents: Vec<Intent>) -> Result<(), PathError> {
+        self.point()?;
+        let mut lines = Vec::new();
+        for intent in &intents {
+            let line = serde_json::to_vec(&Line::of(intent)).map_err(std::io::Error::from);
+            lines.extend(line.at("write", &self.path)?);
+            lines.push(b'\n');
+        }
+        self.file.write_all(&lines).at("write", &self.path)?;
+        self.file.sync_data().at("sync", &self.path)?;
+        self.intents.extend(intents);
+        self.point()
     }
 
     /// Says that what the intent names was there before: it will not be removed.
@@ -211,9 +225,25 @@ impl Journal {
             .collect()
     }
 
+    /// The changes to networks that undo would make, newest first.
+    pub fn net_leftovers(&self) -> Vec<&Undo> {
+        let undos = self.intents.iter().enumerate().rev();
+        undos
+            .filter_map(|(number, intent)| match intent {
+                Intent::Net(undo) if !self.intents.contains(&Intent::Disown(number)) => {
+                    Some(&**undo)
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
     /// Undoes every intent, newest first, going on after errors, and removes the journal when there were none.
     pub fn undo(self) -> Vec<UndoError> {
         let mut errors = Vec::new();
+        for undo in self.net_leftovers() {
+            errors.extend(undo.apply().err());
+        }
         for path in self.leftovers() {
             let removed = if self.intents.contains(&Intent::Group(path.clone())) {
                 crate::cgroup::remove_group(&path).map_err(UndoError::Io)
@@ -271,6 +301,23 @@ pub enum UndoError {
     /// A file operation.
     #[error(transparent)]
     Io(#[from] PathError),
+    /// Taking back a change to networks.
+    #[error("cannot {step}")]
+    Net {
+        /// The change that takes back.
+        step: String,
+        /// What the kernel said.
+        #[source]
+        source: jaula_sys::SysError,
+    },
+    /// It was made in another network namespace, and is taken back from there.
+    #[error("to {step} belongs to the network namespace {namespace}, where jaula recover does it")]
+    Elsewhere {
+        /// The change that takes back.
+        step: String,
+        /// The inode of the network namespace.
+        namespace: u64,
+    },
     /// Removing a tree.
     #[error("cannot remove {}", jaula_plan::explain::shown(.path))]
     Remove {

@@ -26,6 +26,7 @@ pub mod links;
 pub mod minimal;
 pub mod named;
 pub mod namespaces;
+pub mod net;
 pub mod outcome;
 pub mod pkg;
 pub mod plan;

@@ -2,6 +2,7 @@
 
 use crate::journal::{Journal, UndoError, remove_path};
 use crate::store::{Store, StoreError, is_id};
+use jaula_plan::net::step::NetStep;
 use std::path::PathBuf;
 
 /// What interrupted changes left, with nothing changed.
@@ -15,6 +16,18 @@ pub fn leftovers(store: &Store) -> Result<Vec<PathBuf>, StoreError> {
     }
     found.extend(orphans(store)?);
     found.extend(crate::named::stale_runs(store)?);
+    Ok(found)
+}
+
+/// The changes to networks that interrupted ones made, as what takes them back.
+pub fn net_leftovers(store: &Store) -> Result<Vec<NetStep>, StoreError> {
+    let mut found = Vec::new();
+    for path in journals(store)? {
+        if let Some(journal) = Journal::adopt(store.root(), &path)? {
+            let undos = journal.net_leftovers();
+            found.extend(undos.into_iter().map(|undo| undo.step.clone()));
+        }
+    }
     Ok(found)
 }
 

@@ -3,6 +3,7 @@
 
 use crate::explain::{ExplainLine, shown, word};
 use crate::names::{Digest, JailName, Tag};
+use crate::net::step::NetStep;
 use crate::output::OutputKind;
 use std::fmt;
 use std::path::PathBuf;
@@ -262,6 +263,12 @@ pub enum Step {
         /// What it leads to.
         target: PathBuf,
     },
+    /// Networks change.
+    Net {
+        /// How.
+        #[serde(flatten)]
+        change: NetStep,
+    },
     /// What an interrupted run left in the store is removed.
     RemoveLeftover {
         /// The file or directory.
@@ -277,6 +284,8 @@ pub enum Undo {
     Remove(PathBuf),
     /// The tag names again what it named before.
     RestoreTag(PathBuf),
+    /// Networks change back.
+    Net(Box<NetStep>),
     /// Nothing: the undo of the stage that the step worked in takes it away.
     WithItsStage,
     /// Nothing: what was fetched is whole, verified and useful to the next run.
@@ -324,6 +333,10 @@ impl Step {
             | Self::CopyIn { .. }
             | Self::CopyOut { .. }
             | Self::RemoveLeftover { .. } => Undo::Final,
+            Self::Net { change } => {
+                let inverse = change.inverse().map(Box::new);
+                inverse.map_or(Undo::Final, Undo::Net)
+            }
         }
     }
 
@@ -406,6 +419,7 @@ impl Step {
                 ),
                 "a name for the image",
             ),
+            Self::Net { change } => change.explain(),
             Self::Untag { path, .. } => {
                 ExplainLine::new(format!("rm {}", word(path)), "take the name away")
             }
@@ -622,6 +636,7 @@ impl fmt::Display for Step {
             Self::MakeLink { path, target } => {
                 write!(f, "make link {} -> {}", shown(path), shown(target))
             }
+            Self::Net { change } => change.fmt(f),
             Self::RemoveLeftover { path } => write!(f, "remove leftover {}", shown(path)),
         }
     }

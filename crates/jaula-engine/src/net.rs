@@ -1,0 +1,227 @@
+//! Networks: looked at, changed, and given to jails.
+
+mod apply;
+mod error;
+mod probe;
+
+pub use apply::Undo;
+pub use error::NetError;
+
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::plan::Preview;
+use jaula_plan::explain::ExplainLine;
+use jaula_plan::facts::net::NetFacts;
+use jaula_plan::names::LinkName;
+use jaula_plan::net::bridge::{self, NetPlan};
+use jaula_plan::net::error::NetPlanError;
+use jaula_plan::net::set;
+use jaula_plan::spec::net::{BondMode, BridgeSet, BridgeSpec, LinkSet, PortSet};
+use jaula_sys::netlink::Socket;
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::net::IpAddr;
+
+impl Preview for NetPlan {
+    fn to_json(&self) -> Value {
+        json!({ "version": 1, "plan": self })
+    }
+
+    fn explain(&self) -> Vec<ExplainLine> {
+        Self::explain(self)
+    }
+}
+
+/// A station that a bridge knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Station {
+    /// Its address.
+    pub mac: jaula_plan::net::address::Mac,
+    /// The port that it is behind; the bridge itself has none.
+    pub port: Option<LinkName>,
+    /// The port's number.
+    pub number: u16,
+    /// Whether it is an address of the bridge's own ports, or one that somebody wrote down.
+    pub local: bool,
+    /// The VLAN it was seen in.
+    pub vlan: Option<u16>,
+    /// For how long it was not seen, in hundredths of a second.
+    pub age: u32,
+    /// Addresses that this host knows it by.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// What `net` changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NetChange {
+    /// A bridge comes to be.
+    Add(BridgeSpec),
+    /// A link of ours goes.
+    Remove {
+        /// Which.
+        name: LinkName,
+        /// Also when it is somebody else's, or in use.
+        forced: bool,
+    },
+    /// Links become ports of a bridge.
+    Attach {
+        /// The bridge.
+        bridge: LinkName,
+        /// The links.
+        ports: Vec<LinkName>,
+        /// Their addresses and routes become the bridge's.
+        move_address: bool,
+    },
+    /// Links are ports no longer.
+    Detach {
+        /// The bridge.
+        bridge: LinkName,
+        /// The links.
+        ports: Vec<LinkName>,
+    },
+    /// A link or bridge is changed.
+    Set {
+        /// Which.
+        name: LinkName,
+        /// To what.
+        link: LinkSet,
+        /// And of a bridge.
+        bridge: BridgeSet,
+    },
+    /// A port is changed.
+    SetPort {
+        /// The bridge.
+        bridge: LinkName,
+        /// The port.
+        port: LinkName,
+        /// To what.
+        set: PortSet,
+    },
+    /// A VLAN comes to be.
+    Vlan {
+        /// Its name.
+        name: LinkName,
+        /// The card.
+        below: LinkName,
+        /// Its number.
+        id: u16,
+    },
+    /// Several cards become one.
+    Bond {
+        /// Its name.
+        name: LinkName,
+        /// How.
+        mode: BondMode,
+        /// The cards.
+        cards: Vec<LinkName>,
+    },
+}
+
+impl NetChange {
+    /// What it takes, as the networks are.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn plan(&self, facts: &NetFacts) -> Result<NetPlan, NetPlanError> {
+        match self {
+            Self::Add(spec) => bridge::plan_add(spec, facts),
+            Self::Remove { name, forced } => bridge::plan_rm(name, *forced, facts),
+            Self::Attach {
+                bridge,
+                ports,
+                move_address,
+            } => bridge::plan_attach(bridge, ports, *move_address, facts),
+            Self::Detach { bridge, ports } => bridge::plan_detach(bridge, ports, facts),
+            Self::Set { name, link, bridge } => set::plan_set(name, link, bridge, facts),
+            Self::SetPort { bridge, port, set } => set::plan_set_port(bridge, port, set, facts),
+            Self::Vlan { name, below, id } => bridge::plan_vlan(name, below, *id, facts),
+            Self::Bond { name, mode, cards } => bridge::plan_bond(name, *mode, cards, facts),
+        }
+    }
+}
+
+/// The networks of this process's network namespace.
+///
+/// # Errors
+/// When the kernel does not tell.
+pub fn networks() -> Result<NetFacts, NetError> {
+    probe::probe()
+}
+
+/// The stations that a bridge knows, by their addresses.
+///
+/// # Errors
+/// When there is no such bridge.
+pub fn stations(name: &LinkName) -> Result<Vec<Station>, NetError> {
+    let facts = networks()?;
+    let found = facts
+        .link(name)
+        .ok_or_else(|| NetPlanError::NoSuchLink {
+            name: name.clone(),
+            links: facts.bridges().iter().map(|link| link.name.clone()).collect(),
+        })?;
+    if found.bridge.is_none() {
+        return Err(NetError::Plan(NetPlanError::NotABridge {
+            name: name.clone(),
+            kind: found.kind_word().to_owned(),
+        }));
+    }
+    let look = |source| NetError::Look { source };
+    let mut socket = Socket::open().map_err(look)?;
+    let known = socket.forwarding().map_err(look)?;
+    let mut neighbours = Vec::new();
+    for family in [2, 10] {
+        neighbours.extend(socket.neighbours(family).map_err(look)?);
+    }
+    let mut stations: Vec<Station> = Vec::new();
+    for entry in known {
+        let port = facts.links.iter().find(|link| link.index == entry.link);
+        let (Some(port), Some(mac)) = (port, entry.mac) else {
+            continue;
+        };
+        if port.master.as_ref() != Some(name) || entry.bridge != Some(found.index) {
+            continue;
+        }
+        // An address written for each VLAN and for all is one address.
+        let twice = |known: &Station| known.mac.0 == mac && known.port.as_ref() == Some(&port.name);
+        if stations.iter().any(twice) {
+            continue;
+        }
+        let same = neighbours.iter().filter(|neighbour| {
+            neighbour.mac == Some(mac) && neighbour.link == found.index
+        });
+        stations.push(Station {
+            mac: jaula_plan::net::address::Mac(mac),
+            port: Some(port.name.clone()),
+            number: port.port.map_or(0, |port| port.number),
+            local: entry.permanent(),
+            vlan: entry.vlan.filter(|vlan| *vlan != 0),
+            age: if entry.permanent() { 0 } else { entry.age },
+            addresses: same.filter_map(|neighbour| neighbour.address).collect(),
+        });
+    }
+    stations.sort_by_key(|station| (station.mac, station.number));
+    Ok(stations)
+}
+
+impl Engine {
+    /// What a change to networks takes.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn plan_net(&self, change: &NetChange) -> Result<NetPlan, EngineError> {
+        let facts = networks()?;
+        Ok(change.plan(&facts).map_err(NetError::Plan)?)
+    }
+
+    /// Does it.
+    ///
+    /// # Errors
+    /// When the kernel refuses a step; what was done is undone.
+    pub fn net(&self, plan: &NetPlan) -> Result<(), EngineError> {
+        if jaula_sys::process::effective_ids().0 != 0 {
+            return Err(NetError::NotRoot.into());
+        }
+        Ok(apply::apply(self.store(), plan)?)
+    }
+}
