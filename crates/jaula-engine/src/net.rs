@@ -4,7 +4,7 @@ mod apply;
 mod error;
 mod probe;
 
-pub use apply::Undo;
+pub use apply::{Undo, apply};
 pub use error::NetError;
 
 use crate::engine::Engine;
@@ -154,12 +154,14 @@ pub fn networks() -> Result<NetFacts, NetError> {
 /// When there is no such bridge.
 pub fn stations(name: &LinkName) -> Result<Vec<Station>, NetError> {
     let facts = networks()?;
-    let found = facts
-        .link(name)
-        .ok_or_else(|| NetPlanError::NoSuchLink {
-            name: name.clone(),
-            links: facts.bridges().iter().map(|link| link.name.clone()).collect(),
-        })?;
+    let found = facts.link(name).ok_or_else(|| NetPlanError::NoSuchLink {
+        name: name.clone(),
+        links: facts
+            .bridges()
+            .iter()
+            .map(|link| link.name.clone())
+            .collect(),
+    })?;
     if found.bridge.is_none() {
         return Err(NetError::Plan(NetPlanError::NotABridge {
             name: name.clone(),
@@ -187,9 +189,9 @@ pub fn stations(name: &LinkName) -> Result<Vec<Station>, NetError> {
         if stations.iter().any(twice) {
             continue;
         }
-        let same = neighbours.iter().filter(|neighbour| {
-            neighbour.mac == Some(mac) && neighbour.link == found.index
-        });
+        let same = neighbours
+            .iter()
+            .filter(|neighbour| neighbour.mac == Some(mac) && neighbour.link == found.index);
         stations.push(Station {
             mac: jaula_plan::net::address::Mac(mac),
             port: Some(port.name.clone()),
@@ -222,6 +224,6 @@ impl Engine {
         if jaula_sys::process::effective_ids().0 != 0 {
             return Err(NetError::NotRoot.into());
         }
-        Ok(apply::apply(self.store(), plan)?)
+        Ok(apply(self.store(), plan)?)
     }
 }

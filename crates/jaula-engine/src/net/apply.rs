@@ -110,22 +110,17 @@ fn is_there(namespace: u64) -> bool {
         .any(|line| line.split(' ').nth(3) == Some(name.as_str()));
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     mounted
-        || processes.map(|entry| entry.path().join("ns/net")).any(|path| {
-            std::fs::read_link(path).is_ok_and(|link| link.as_os_str() == name.as_str())
-        })
+        || processes
+            .map(|entry| entry.path().join("ns/net"))
+            .any(|path| {
+                std::fs::read_link(path).is_ok_and(|link| link.as_os_str() == name.as_str())
+            })
 }
 
 /// Does a step that may have been done already.
 fn again(socket: &mut Socket, numbers: &Numbers, step: &NetStep) -> Result<(), SysError> {
     match one(socket, numbers, step, None) {
-        Err(error)
-            if matches!(
-                error.errno.0,
-                ESRCH | EEXIST | ENODEV | EADDRNOTAVAIL
-            ) =>
-        {
-            Ok(())
-        }
+        Err(error) if matches!(error.errno.0, ESRCH | EEXIST | ENODEV | EADDRNOTAVAIL) => Ok(()),
         other => other,
     }
 }
@@ -200,7 +195,9 @@ pub(crate) fn address(given: &AddressFacts, link: u32) -> Address {
     let mut address = Address::new(link, at, prefix).certain();
     address.scope = given.scope;
     address.broadcast = given.broadcast;
-    address.life = given.life.map(|(preferred, valid)| AddressLife { preferred, valid });
+    address.life = given
+        .life
+        .map(|(preferred, valid)| AddressLife { preferred, valid });
     address
 }
 
@@ -333,7 +330,7 @@ fn one(
 ///
 /// # Errors
 /// When the kernel refuses a step; what was done is undone.
-pub(crate) fn apply(store: &Store, plan: &NetPlan) -> Result<(), NetError> {
+pub fn apply(store: &Store, plan: &NetPlan) -> Result<(), NetError> {
     let mut tries = TRIES;
     loop {
         tries -= 1;
@@ -348,8 +345,7 @@ pub(crate) fn apply(store: &Store, plan: &NetPlan) -> Result<(), NetError> {
 fn attempt(store: &Store, plan: &NetPlan) -> Result<(), NetError> {
     let look = |source| NetError::Look { source };
     let (mut numbers, mut socket) = Numbers::read().map_err(look)?;
-    let (namespace, boot) =
-        here().map_err(|error| look(SysError::io("read", "/proc", &error)))?;
+    let (namespace, boot) = here().map_err(|error| look(SysError::io("read", "/proc", &error)))?;
     let mut made = HashMap::new();
     for step in &plan.steps {
         if let NetStep::AddLink { link } = step {
@@ -364,7 +360,11 @@ fn attempt(store: &Store, plan: &NetPlan) -> Result<(), NetError> {
             *index = made.get(name).copied();
         }
         let (namespace, boot) = (namespace, boot.clone());
-        Some(Intent::Net(Box::new(Undo { step, namespace, boot })))
+        Some(Intent::Net(Box::new(Undo {
+            step,
+            namespace,
+            boot,
+        })))
     });
     let undos: Vec<_> = undos.collect();
     let (_, mut journal) = store.journal()?;

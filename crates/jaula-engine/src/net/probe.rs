@@ -42,7 +42,9 @@ pub fn probe() -> Result<NetFacts, NetError> {
     }
     for key in ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"] {
         if let Ok(value) = std::fs::read_to_string(Path::new("/proc/sys").join(key)) {
-            facts.sysctls.insert(key.to_owned(), value.trim().to_owned());
+            facts
+                .sysctls
+                .insert(key.to_owned(), value.trim().to_owned());
         }
     }
     Ok(facts)

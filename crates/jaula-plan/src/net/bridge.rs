@@ -4,6 +4,7 @@ use crate::explain::ExplainLine;
 use crate::facts::net::{AddressFacts, LinkFacts, MARK, NetFacts};
 use crate::names::LinkName;
 use crate::net::error::{NetPlanError, NoPort};
+use crate::net::mark::Moved;
 use crate::net::port::{attached, bridge, check, detached, free, link};
 use crate::net::set::{check_bridge, range};
 use crate::net::step::{LinkKind, NetStep, NewLink};
@@ -160,7 +161,10 @@ pub fn plan_rm(name: &LinkName, forced: bool, facts: &NetFacts) -> Result<NetPla
         });
     }
     let ports = facts.ports(name);
-    let guests = ports.iter().filter(|port| port.leads_away);
+    // A card whose addresses moved goes back to what it was.
+    let guest =
+        |port: &&&LinkFacts| port.leads_away && Moved::read(port.alias.as_deref()).is_none();
+    let guests = ports.iter().filter(guest);
     let guests: Vec<_> = guests.map(|port| port.name.clone()).collect();
     if !guests.is_empty() && !forced {
         let name = name.clone();
@@ -274,6 +278,21 @@ pub fn plan_vlan(
 /// How often carriers of cards that are one are looked at, in thousandths of a second.
 const LOOK: u32 = 100;
 
+fn immovable(error: NetPlanError) -> NetPlanError {
+    match error {
+        NetPlanError::NoPort {
+            port,
+            bridge,
+            why: NoPort::Addresses { addresses, .. },
+        } => {
+            let movable = false;
+            let why = NoPort::Addresses { addresses, movable };
+            NetPlanError::NoPort { port, bridge, why }
+        }
+        other => other,
+    }
+}
+
 /// What making one link of several cards takes.
 ///
 /// # Errors
@@ -289,7 +308,7 @@ pub fn plan_bond(
     let mut found = Vec::new();
     for card in cards {
         let mtu = link(facts, card)?.mtu;
-        found.push(check(facts, name, mtu, card, false)?);
+        found.push(check(facts, name, mtu, card, false).map_err(immovable)?);
     }
     let mut plan = NetPlan::new(format!("make bond {name}"));
     let miimon = LOOK;

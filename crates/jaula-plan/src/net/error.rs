@@ -22,8 +22,13 @@ pub enum NoPort {
     #[error("it is a port of {0}")]
     Taken(LinkName),
     /// It has addresses, which would not be reached any more.
-    #[error("it has {}, which nobody would reach any more", list(.0))]
-    Addresses(Vec<Cidr>),
+    #[error("it has {}, which nobody would reach any more", list(.addresses))]
+    Addresses {
+        /// Which.
+        addresses: Vec<Cidr>,
+        /// Whether they may move.
+        movable: bool,
+    },
     /// Larger packets of other ports would be lost.
     #[error("its packets are of {port} bytes at most, those of the bridge of {bridge}")]
     Mtu {
@@ -157,7 +162,10 @@ impl NetPlanError {
                 "end what uses it, or cut it off with jaula net rm --force {name}"
             )),
             Self::NoPort { port, bridge, why } => match why {
-                NoPort::Addresses(_) => one(format!(
+                NoPort::Addresses { movable: false, .. } => {
+                    one(format!("take them away first: ip address flush dev {port}"))
+                }
+                NoPort::Addresses { .. } => one(format!(
                     "--move-address gives {port}'s addresses and routes to {bridge}, and back when it is detached"
                 )),
                 NoPort::Wireless => one(format!(

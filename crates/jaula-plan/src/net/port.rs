@@ -84,7 +84,8 @@ pub(super) fn check<'a>(
     }
     let addresses: Vec<_> = reached(facts, port).map(|a| a.address).collect();
     if !addresses.is_empty() && !move_address {
-        return refused(NoPort::Addresses(addresses));
+        let movable = true;
+        return refused(NoPort::Addresses { addresses, movable });
     }
     Ok(link)
 }

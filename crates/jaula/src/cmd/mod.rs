@@ -18,6 +18,7 @@ pub mod lock;
 pub mod logs;
 pub mod ls;
 pub mod man;
+pub mod net;
 pub mod new;
 pub mod ns;
 pub mod outputs;
@@ -30,7 +31,10 @@ pub mod sh;
 pub mod show;
 pub mod stats;
 pub mod stop;
+mod verbs;
 pub mod wait;
+
+pub use verbs::VERBS;
 
 use crate::args::complaint::{Refused, complain};
 use crate::args::high::Surroundings;
@@ -58,230 +62,6 @@ pub struct Verb {
     pub run: fn(&ArgMatches, &Context) -> Done,
 }
 
-/// Every verb, in the order of the help text.
-pub const VERBS: &[Verb] = &[
-    Verb {
-        name: "run",
-        command: run::command,
-        run: run::run,
-    },
-    Verb {
-        name: "build",
-        command: build::command,
-        run: build::run,
-    },
-    Verb {
-        name: "finish",
-        command: finish::command,
-        run: finish::run,
-    },
-    Verb {
-        name: "new",
-        command: new::command,
-        run: new::run,
-    },
-    Verb {
-        name: "exec",
-        command: exec::command,
-        run: exec::run,
-    },
-    Verb {
-        name: "sh",
-        command: sh::command,
-        run: sh::run,
-    },
-    Verb {
-        name: "enter",
-        command: enter::command,
-        run: enter::run,
-    },
-    Verb {
-        name: "cp",
-        command: cp::command,
-        run: cp::run,
-    },
-    Verb {
-        name: "check",
-        command: check::command,
-        run: check::run,
-    },
-    Verb {
-        name: "ls",
-        command: ls::command,
-        run: ls::run,
-    },
-    Verb {
-        name: "show",
-        command: show::command,
-        run: show::run,
-    },
-    Verb {
-        name: "stop",
-        command: stop::command,
-        run: stop::run,
-    },
-    Verb {
-        name: "kill",
-        command: kill::command,
-        run: kill::run,
-    },
-    Verb {
-        name: "wait",
-        command: wait::command,
-        run: wait::run,
-    },
-    Verb {
-        name: "logs",
-        command: logs::command,
-        run: logs::run,
-    },
-    Verb {
-        name: "ps",
-        command: ps::command,
-        run: ps::run,
-    },
-    Verb {
-        name: "stats",
-        command: stats::command,
-        run: stats::run,
-    },
-    Verb {
-        name: "rm",
-        command: rm::command,
-        run: rm::run,
-    },
-    Verb {
-        name: "image ls",
-        command: image::ls_command,
-        run: image::ls,
-    },
-    Verb {
-        name: "image show",
-        command: image::show_command,
-        run: image::show,
-    },
-    Verb {
-        name: "image rm",
-        command: image::rm_command,
-        run: image::rm,
-    },
-    Verb {
-        name: "image export",
-        command: outputs::export_command,
-        run: outputs::export,
-    },
-    Verb {
-        name: "image sbom",
-        command: outputs::sbom_command,
-        run: outputs::sbom,
-    },
-    Verb {
-        name: "image diff",
-        command: outputs::diff_command,
-        run: outputs::diff,
-    },
-    Verb {
-        name: "locale",
-        command: locale::command,
-        run: locale::run,
-    },
-    Verb {
-        name: "pkg install",
-        command: pkg::install_command,
-        run: pkg::install,
-    },
-    Verb {
-        name: "pkg remove",
-        command: pkg::remove_command,
-        run: pkg::remove,
-    },
-    Verb {
-        name: "pkg upgrade",
-        command: pkg::upgrade_command,
-        run: pkg::upgrade,
-    },
-    Verb {
-        name: "pkg ls",
-        command: pkg::ls_command,
-        run: pkg::ls,
-    },
-    Verb {
-        name: "pkg search",
-        command: pkg::search_command,
-        run: pkg::search,
-    },
-    Verb {
-        name: "lock show",
-        command: lock::show_command,
-        run: lock::show,
-    },
-    Verb {
-        name: "lock update",
-        command: lock::update_command,
-        run: lock::update,
-    },
-    Verb {
-        name: "ns ls",
-        command: ns::ls_command,
-        run: ns::ls,
-    },
-    Verb {
-        name: "ns show",
-        command: ns::show_command,
-        run: ns::show,
-    },
-    Verb {
-        name: "ns keep",
-        command: ns::keep_command,
-        run: ns::keep,
-    },
-    Verb {
-        name: "ns rm",
-        command: ns::rm_command,
-        run: ns::rm,
-    },
-    Verb {
-        name: "compat ls",
-        command: compat::ls_command,
-        run: compat::ls,
-    },
-    Verb {
-        name: "compat install",
-        command: compat::install_command,
-        run: compat::install,
-    },
-    Verb {
-        name: "gc",
-        command: gc::command,
-        run: gc::run,
-    },
-    Verb {
-        name: "recover",
-        command: recover::command,
-        run: recover::run,
-    },
-    Verb {
-        name: "doctor",
-        command: doctor::command,
-        run: doctor::run,
-    },
-    Verb {
-        name: "completions",
-        command: completions::command,
-        run: completions::run,
-    },
-    Verb {
-        name: "man",
-        command: man::command,
-        run: man::run,
-    },
-    Verb {
-        name: "help",
-        command: help::command,
-        run: help::run,
-    },
-];
-
 /// The verbs that stand in a group, with what the group is about.
 pub const GROUPS: &[(&str, &str)] = &[
     ("image", "Images of the store"),
@@ -289,6 +69,10 @@ pub const GROUPS: &[(&str, &str)] = &[
     (
         "lock",
         "Locks of recipes: which packages a build takes, to the byte",
+    ),
+    (
+        "net",
+        "Networks: bridges, their ports, addresses and stations",
     ),
     ("ns", "Namespaces: what there is, and what is kept by name"),
     (

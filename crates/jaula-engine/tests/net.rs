@@ -1,0 +1,227 @@
+//! Changes to networks: stopped at every point, and what is left; many in one batch.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "tests start programs and read the environment; the rules are for the engine itself"
+)]
+
+use jaula_engine::fault::{Faults, Mode};
+use jaula_engine::net::{NetChange, NetError, apply, networks};
+use jaula_engine::recover::{leftovers, recover};
+use jaula_engine::store::Store;
+use jaula_plan::facts::net::LinkFacts;
+use jaula_plan::names::LinkName;
+use jaula_plan::spec::net::{BridgeSet, BridgeSpec, LinkSet, PortSet};
+use jaula_testkit::kernel_test;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+/// Tells the inner run at which point, in which store and by which change it is stopped.
+const STOPPED: &str = "JAULA_TEST_STOPPED";
+
+fn sh(script: &str) -> String {
+    let output = Command::new("sh")
+        .args(["-ec", script])
+        .output()
+        .expect("sh");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{script}: {error}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn name(text: &str) -> LinkName {
+    text.parse().expect(text)
+}
+
+/// A host with a card that it is reached by.
+const HOST: &str = "ip link set lo up
+    sysctl -qw net.ipv6.conf.default.addr_gen_mode=1
+    ip link add eth0 address 1c:6f:65:a4:06:90 type veth peer name p0; ip link set p0 up; ip link set eth0 up
+    ip address add 10.9.0.5/24 dev eth0; ip address add 2001:db8:9::5/64 dev eth0 nodad
+    ip route add default via 10.9.0.1; ip route add 198.51.100.0/24 via 10.9.0.7 metric 9";
+
+/// Links, addresses and routes, without what counts or ages, and without carriers, which come and go by themselves.
+fn world() -> String {
+    sh(
+        "{ ip link; ip -oneline address; ip route show table all; ip -6 route show table all; } \
+        | sed 's/^[0-9]*: //; s/,LOWER_UP//; s/NO-CARRIER,//; s/ state [A-Z]*//; s/ linkdown//'",
+    )
+}
+
+/// The changes, each possible once those before it are made.
+fn changes() -> Vec<NetChange> {
+    let bridge = name("alcantara");
+    let mut add = BridgeSpec::new(bridge.clone());
+    add.ports = vec![name("eth0")];
+    add.move_address = true;
+    add.addresses = vec!["10.50.0.1/24".parse().expect("an address")];
+    let set = BridgeSet {
+        stp: Some(true),
+        priority: Some(4096),
+        ..BridgeSet::default()
+    };
+    let link = LinkSet {
+        mtu: Some(1400),
+        ..LinkSet::default()
+    };
+    let port = PortSet {
+        cost: Some(7),
+        hairpin: Some(true),
+        ..PortSet::default()
+    };
+    vec![
+        NetChange::Add(add),
+        NetChange::Set {
+            name: bridge.clone(),
+            link,
+            bridge: set,
+        },
+        NetChange::SetPort {
+            bridge: bridge.clone(),
+            port: name("eth0"),
+            set: port,
+        },
+        NetChange::Detach {
+            bridge: bridge.clone(),
+            ports: vec![name("eth0")],
+        },
+        NetChange::Attach {
+            bridge: bridge.clone(),
+            ports: vec![name("eth0")],
+            move_address: true,
+        },
+        NetChange::Remove {
+            name: bridge,
+            forced: false,
+        },
+    ]
+}
+
+fn make(store: &Store, change: &NetChange) -> Result<(), NetError> {
+    let plan = change.plan(&networks()?)?;
+    apply(store, &plan)
+}
+
+#[test]
+fn a_change_killed_at_any_point_is_undone_by_recovery() {
+    kernel_test!();
+    let changes = changes();
+    if let Some(at) = std::env::var_os(STOPPED) {
+        let words = at.into_string().expect("words");
+        let words: Vec<_> = words.split(' ').collect();
+        let [point, number, root] = words[..] else {
+            panic!("three words");
+        };
+        let number: usize = number.parse().expect("a number");
+        let faults = Arc::new(Faults::after(point.parse().expect("a number"), Mode::Kill));
+        let store = Store::open(root).expect("the store").with_faults(faults);
+        make(&store, &changes[number]).expect("made");
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = Store::open(dir.path().join("store")).expect("a store");
+    sh(HOST);
+    let untouched = world();
+    let program = std::env::current_exe().expect("this program");
+    for (number, _) in changes.iter().enumerate() {
+        let before = world();
+        let mut point = 0;
+        loop {
+            let words = format!("{point} {number} {}", store.root().display());
+            let status = Command::new(&program)
+                .args([
+                    "--exact",
+                    "a_change_killed_at_any_point_is_undone_by_recovery",
+                ])
+                .env(STOPPED, words)
+                .stdout(Stdio::null())
+                .stderr(Stdio::inherit())
+                .status()
+                .expect("this program");
+            if status.signal() != Some(9) {
+                assert!(status.success(), "{number}.{point}");
+                break;
+            }
+            let (_, errors) = recover(&store).expect("recovery");
+            assert!(errors.is_empty(), "{number}.{point}: {errors:?}");
+            assert!(
+                leftovers(&store).expect("a list").is_empty(),
+                "{number}.{point}"
+            );
+            // The way to no return is the last: the bridge without ports is ours still, and goes the next time.
+            if number + 1 == changes.len() && world() != before {
+                assert!(world().contains("alcantara: <BROADCAST,MULTICAST,UP"));
+                assert!(!world().contains("master alcantara"));
+                break;
+            }
+            assert_eq!(world(), before, "{number}.{point}");
+            point += 1;
+        }
+        assert!(point >= 3, "{number}: {point}");
+    }
+    if world() != untouched {
+        make(&store, changes.last().expect("the last")).expect("removed");
+    }
+    assert_eq!(world(), untouched);
+}
+
+#[test]
+fn a_change_that_fails_at_any_point_is_undone_at_once() {
+    kernel_test!();
+    let dir = tempfile::tempdir().expect("a directory");
+    let root = dir.path().join("store");
+    let sound = Store::open(&root).expect("a store");
+    sh(HOST);
+    for change in &changes()[..5] {
+        let before = world();
+        for point in 0.. {
+            let faults = Arc::new(Faults::after(point, Mode::Fail));
+            let store = Store::open(&root)
+                .expect("the store")
+                .with_faults(faults.clone());
+            let result = make(&store, change);
+            if !faults.struck() {
+                result.expect("made");
+                break;
+            }
+            // The last point is past the change.
+            if result.is_ok() || world() != before {
+                assert!(leftovers(&sound).expect("a list").is_empty());
+                break;
+            }
+            assert_eq!(world(), before, "{point}");
+            assert!(leftovers(&sound).expect("a list").is_empty(), "{point}");
+        }
+    }
+}
+
+#[test]
+fn what_the_kernel_refuses_names_the_step_and_what_was_undone() {
+    kernel_test!();
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = Store::open(dir.path().join("store")).expect("a store");
+    sh(HOST);
+    let mut spec = BridgeSpec::new(name("alcantara"));
+    spec.ports = vec![name("eth0")];
+    spec.move_address = true;
+    let plan = NetChange::Add(spec).plan(&networks().expect("facts"));
+    let plan = plan.expect("a plan");
+    // The card goes meanwhile.
+    sh("ip link delete eth0");
+    let error = apply(&store, &plan).expect_err("the card is gone");
+    assert!(
+        error
+            .to_string()
+            .ends_with("(step 3 of 12); what was done is undone"),
+        "{error}"
+    );
+    assert_eq!(networks().expect("facts").bridges(), [] as [&LinkFacts; 0]);
+    // A link of that name that comes meanwhile is not ours, and stays.
+    let spec = BridgeSpec::new(name("alcantara"));
+    let plan = NetChange::Add(spec).plan(&networks().expect("facts"));
+    sh("ip link add alcantara type bridge");
+    apply(&store, &plan.expect("a plan")).expect_err("it is there");
+    sh("ip link show alcantara");
+}
