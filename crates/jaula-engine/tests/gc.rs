@@ -6,10 +6,12 @@
 
 use jaula_engine::fault::{Faults, Mode};
 use jaula_engine::store::{Begin, GcSpec, Manifest, Store};
-use jaula_engine::{Image, recover};
+use jaula_engine::{Config, Dry, Engine, Event, Image, Phase, Silent, recover};
 use jaula_plan::names::{Digest, Tag};
-use jaula_plan::spec::rootfs::{ImageOptions, ImageSpec};
+use jaula_plan::spec::rootfs::{ImageOptions, ImageSpec, Variant, Want};
+use jaula_plan::spec::source::SourceOptions;
 use jaula_repo::lock::{Lock, LockPackage, LockSource, Role};
+use jaula_testkit::{DebBuilder, RepoBuilder, Server, TestKey};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::io::{Read, Write};
@@ -437,4 +439,82 @@ fn killed_at_any_step_the_store_is_sound() -> Fallible {
         assert!(!there(&store).contains("package 14"));
     }
     Err("it never came to its end".into())
+}
+
+/// Collects, as another process would, at each event of somebody's fetching.
+struct Collector {
+    store: Store,
+    notes: std::sync::Mutex<Vec<String>>,
+}
+
+impl jaula_engine::Observer for Collector {
+    fn event(&self, event: Event) {
+        if let Event::Progress {
+            phase: Phase::Fetch,
+            ..
+        } = event
+        {
+            let spec = GcSpec {
+                keep_bytes: Some(0),
+                older_than: None,
+            };
+            let done = self.store.gc(&spec).expect("a collection");
+            assert!(done.garbage.is_empty(), "{done}");
+            self.notes.lock().expect("no panic").extend(done.notes);
+        }
+    }
+}
+
+#[test]
+fn packages_stay_while_they_are_fetched_and_used() -> Fallible {
+    let dir = tempfile::tempdir()?;
+    let key = TestKey::sound("archive")?;
+    let mut repo = RepoBuilder::new("bookworm");
+    for name in ["one", "two", "three"] {
+        repo = repo.package(DebBuilder::new(name, "1").build()?);
+    }
+    let repo = repo.write(dir.path(), &key)?;
+    let server = Server::start(&repo.dir)?;
+    let engine = Engine::open(Config::new(dir.path().join("store")))?;
+    let wants = ["one", "two", "three"].map(|name| Want::any(name.parse().expect("a name")));
+    let spec = ImageSpec {
+        distro: "debian".parse()?,
+        suite: Some("bookworm".parse()?),
+        options: ImageOptions {
+            arch: Some("amd64".parse()?),
+            variant: Variant::Custom,
+            include: wants.to_vec(),
+            sources: SourceOptions {
+                mirror: Some(server.url()),
+                keyrings: vec![repo.keyring],
+                ..SourceOptions::default()
+            },
+            ..ImageOptions::default()
+        },
+    };
+    let plan = engine.plan_image(&spec, &Silent, Dry::MayCache)?;
+    let collector = Collector {
+        store: Store::open(dir.path().join("store"))?,
+        notes: std::sync::Mutex::default(),
+    };
+    let fetched = engine.fetch_packages(&plan, &collector)?;
+    let heard = collector.notes.lock().expect("no panic").len();
+    assert!(heard >= 3, "a collection at each package: {heard}");
+    let all = GcSpec {
+        keep_bytes: Some(0),
+        older_than: None,
+    };
+    // Fetched is not used yet.
+    let done = collector.store.gc(&all)?;
+    assert!(
+        done.notes.iter().any(|note| note.contains("being made")),
+        "{done}"
+    );
+    assert_eq!(fetched.paths.len(), 3);
+    assert!(fetched.paths.iter().all(|path| path.is_file()));
+    let paths = fetched.paths.clone();
+    drop(fetched);
+    collector.store.gc(&all)?;
+    assert!(paths.iter().all(|path| !path.exists()));
+    Ok(())
 }

@@ -55,3 +55,4 @@ pub use mismatch::Mismatch;
 pub use origin::Origin;
 pub use plan::{Base, Host, ImagePlan, PlannedPackage, Way, apt_facts, plan};
 pub use repositories::Repositories;
+pub use verbs::Fetched;

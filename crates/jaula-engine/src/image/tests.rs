@@ -1,4 +1,6 @@
 mod choosing;
+mod filters;
+mod hooks;
 
 use super::*;
 use crate::Kind;
@@ -15,7 +17,7 @@ use jaula_plan::spec::jail::{JailSpec, RootSpec};
 use jaula_plan::spec::rootfs::{ImageOptions, ImageSpec, Variant, Want};
 use jaula_plan::spec::source::SourceOptions;
 use jaula_testkit::{Deb, DebBuilder, Fault, RepoBuilder, Server, TestKey};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;

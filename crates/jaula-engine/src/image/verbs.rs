@@ -13,8 +13,18 @@ use jaula_plan::rootfs::{SourcesError, Table, TableError};
 use jaula_plan::spec::rootfs::{ImageSpec, Reference};
 use jaula_plan::spec::source::SourceOptions;
 use jaula_repo::lock::recipe::RecipeLock;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Packages that were fetched. No collection takes them as long as this is there.
+#[derive(Debug)]
+#[must_use = "a collection may take the packages as soon as this is dropped"]
+pub struct Fetched {
+    /// Where they lie, in the plan's order.
+    pub paths: Vec<PathBuf>,
+    _held: File,
+}
 
 impl Engine {
     /// Who fetches for a request.
@@ -133,7 +143,7 @@ impl Engine {
         work(&host)
     }
 
-    /// Fetches the packages of a plan into the store, and unpacks nothing. Where they lie then, in the plan's order.
+    /// Fetches the packages of a plan into the store, and unpacks nothing. They stay as long as the answer is held.
     ///
     /// # Errors
     /// [`EngineError::Build`].
@@ -141,15 +151,19 @@ impl Engine {
         &self,
         plan: &ImagePlan,
         observer: &dyn Observer,
-    ) -> Result<Vec<PathBuf>, EngineError> {
+    ) -> Result<Fetched, EngineError> {
+        let held = self.store().use_content().map_err(BuildError::from)?;
         // The archives themselves are wanted, whatever is unpacked.
         let none = std::collections::HashMap::new();
         let client = self.client(&plan.spec().options.sources)?;
         super::build::fetch(plan, self.store(), &none, &client, observer)?;
         let packages = plan.lock().packages.iter();
-        Ok(packages
-            .map(|package| self.store().package_path(&package.sha256))
-            .collect())
+        Ok(Fetched {
+            paths: packages
+                .map(|package| self.store().package_path(&package.sha256))
+                .collect(),
+            _held: held,
+        })
     }
 
     /// As [`Engine::image`].

@@ -362,7 +362,7 @@ fn download(
     target: &Path,
     voice: &Voice,
 ) -> Result<(), EngineError> {
-    engine.fetch_packages(plan, voice)?;
+    let _held = engine.fetch_packages(plan, voice)?;
     let archives = PathBuf::from("var/cache/apt/archives");
     let mixing = MixTarget {
         path: target.to_owned(),

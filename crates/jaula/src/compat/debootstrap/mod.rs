@@ -257,7 +257,7 @@ fn lay(
     plan: &ImagePlan,
     voice: &Voice,
 ) -> Result<(), EngineError> {
-    engine.fetch_packages(plan, voice)?;
+    let _held = engine.fetch_packages(plan, voice)?;
     if let Some(dir) = &asked.cache {
         engine.lay_packages(plan, dir)?;
     }
