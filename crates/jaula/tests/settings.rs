@@ -8,8 +8,8 @@
 mod mirror;
 mod who;
 
-use jaula_testkit::skip;
-use mirror::{Web, assert_gone};
+use jaula_testkit::{DebBuilder, RepoBuilder, Server, TestKey, partial_mirror, skip};
+use mirror::{Web, assert_gone, essential};
 use std::collections::BTreeSet;
 use std::path::Path;
 use who::{User, everyone};
@@ -380,6 +380,111 @@ fn documentation_and_other_languages_are_left_out_and_stay_out() {
         let rules =
             std::fs::read_to_string(tree.join("etc/dpkg/dpkg.cfg.d/99jaula")).expect("rules");
         assert!(rules.contains("path-exclude=/usr/share/man/*\n"), "{rules}");
+        assert_gone(user.place.path());
+    });
+}
+
+const TEMPLATES: &str = "Template: asks/nobody\nType: string\nDescription: Who is it?\n Somebody.\n\n\
+    Template: asks/welcome\nType: note\nDescription: Welcome\n It asks.\n";
+
+#[test]
+fn a_question_without_an_answer_and_bin_without_a_link() {
+    let Ok(mirror) = partial_mirror(&["debconf"]) else {
+        skip!("no mirror");
+    };
+    let key = TestKey::sound("archive").expect("a key");
+    everyone(|user| {
+        // A small archive with what both need: Debian's essential packages, and ours.
+        let packages = essential(user, &mirror, &["usr-is-merged", "debconf"]);
+        let asks = DebBuilder::new("asks", "1")
+            .field("Depends", "debconf")
+            .control_file("templates", TEMPLATES.as_bytes(), 0o644)
+            .script(
+                "config",
+                "#!/bin/sh\nset -e\n. /usr/share/debconf/confmodule\ndb_input critical asks/nobody || true\ndb_go\n",
+            )
+            .script(
+                "postinst",
+                "#!/bin/sh\nset -e\n. /usr/share/debconf/confmodule\ndb_get asks/nobody\n\
+                 [ \"$RET\" ] || { echo 'nobody said who it is' >&2; exit 3; }\necho \"$RET\" >/etc/asked\n",
+            );
+        let plain =
+            |name: &str| DebBuilder::new(name, "1").file(&format!("usr/share/{name}"), name, 0o644);
+        let mut repo = RepoBuilder::new("bookworm");
+        for deb in [asks, plain("apt"), plain("build-essential")] {
+            repo = repo.package(deb.build().expect("a package"));
+        }
+        let repo = packages.into_iter().fold(repo, RepoBuilder::package);
+        let dir = tempfile::tempdir().expect("a directory");
+        let repo = repo.write(dir.path(), &key).expect("a repository");
+        let server = Server::start(&repo.dir).expect("a server");
+        let keyring = user.place.work().join("archive.gpg");
+        std::fs::copy(&repo.keyring, &keyring).expect("a keyring");
+        let (url, keyring) = (server.url(), keyring.display().to_string());
+        let build = |words: &[&str]| {
+            let common = [
+                "build",
+                "debian:bookworm",
+                "--exclude",
+                "usrmerge",
+                "--mirror",
+                &url,
+                "--keyring",
+                &keyring,
+            ];
+            user.place.run(&[&common[..], words].concat())
+        };
+
+        // Nobody is asked, and nobody waits: the script that needs an answer fails, and what would help is said.
+        let asked = ["--variant", "essential", "--include", "asks"];
+        let ran = build(&asked).expect(125);
+        for says in [
+            "package asks could not be configured",
+            "nobody said who it is",
+            "it asks asks/nobody and nobody answers; --preseed FILE does",
+        ] {
+            assert!(ran.stderr.contains(says), "{says}: {}", ran.stderr);
+        }
+        assert!(!ran.stderr.contains("asks/welcome"), "{}", ran.stderr);
+        assert_eq!(entries(user), BTreeSet::new());
+        let answers = script(user, "answers", "asks asks/nobody string Ana\n");
+        let answered = [&asked[..], &["--preseed", &answers, "--tag", "asked"]].concat();
+        build(&answered).expect(0);
+        let ran = user.place.run(&["run", "asked", "--", "cat", "/etc/asked"]);
+        assert_eq!(ran.expect(0).stdout, "Ana\n");
+
+        // The machines that build Debian's packages may have /bin as a directory; it is made, and works.
+        let split = [
+            "--variant",
+            "buildd",
+            "--merged-usr",
+            "no",
+            "--tag",
+            "split",
+        ];
+        build(&split).expect(0);
+        let look = "for at in /bin /sbin /lib /lib64; do [ -d $at ] && [ ! -L $at ] || echo link $at; done; \
+            ls -d /bin/sh /usr/bin/env /lib64/ld-linux-x86-64.so.2; [ -e /usr/bin/sh ] || echo not there; \
+            dpkg --audit; dpkg -S /bin/ls; grep -c '^Status: install ok installed' /var/lib/dpkg/status";
+        let ran = user
+            .place
+            .run(&["run", "split", "--", "sh", "-c", look])
+            .expect(0);
+        let mut lines = ran.stdout.lines();
+        for says in [
+            "/bin/sh",
+            "/lib64/ld-linux-x86-64.so.2",
+            "/usr/bin/env",
+            "not there",
+            "coreutils: /bin/ls",
+        ] {
+            assert_eq!(lines.next(), Some(says), "{}", ran.stdout);
+        }
+        let count = lines.next().and_then(|line| line.parse::<u32>().ok());
+        assert!(count.is_some_and(|count| count > 50), "{}", ran.stdout);
+        // Any other is refused by the release's own package, before anything is fetched.
+        let ran = build(&["--variant", "essential", "--merged-usr", "no"]).expect(125);
+        assert!(ran.stderr.contains("usr-is-merged"), "{}", ran.stderr);
         assert_gone(user.place.path());
     });
 }

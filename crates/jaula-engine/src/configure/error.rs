@@ -39,6 +39,8 @@ pub enum ConfigureError {
         status: Status,
         /// The last lines that were written.
         tail: Vec<String>,
+        /// What the package asks by debconf, and nobody answers while an image is made.
+        questions: Vec<String>,
     },
     /// dpkg ended well, but not every package is installed.
     #[error("not installed after dpkg ended: {}", list(packages))]
@@ -72,6 +74,10 @@ fn list(packages: &[(String, String)]) -> String {
         .join(", ")
 }
 
+fn look(package: &str) -> String {
+    format!("look at the lines above; --exclude {package} leaves it out if nothing needs it")
+}
+
 impl ConfigureError {
     /// What sort of failure it is.
     pub fn kind(&self) -> Kind {
@@ -85,12 +91,18 @@ impl ConfigureError {
     /// What the user may do.
     pub fn hints(&self) -> Vec<String> {
         match self {
-            Self::Preinst { package, .. } | Self::Configure { package, .. }
-                if !package.is_empty() =>
-            {
-                vec![format!(
-                    "look at the lines above; --exclude {package} leaves it out if nothing needs it"
-                )]
+            Self::Preinst { package, .. } if !package.is_empty() => vec![look(package)],
+            Self::Configure {
+                package, questions, ..
+            } if !package.is_empty() => {
+                let mut hints = vec![look(package)];
+                if !questions.is_empty() {
+                    hints.push(format!(
+                        "it asks {} and nobody answers; --preseed FILE does",
+                        questions.join(", ")
+                    ));
+                }
+                hints
             }
             _ => Vec::new(),
         }

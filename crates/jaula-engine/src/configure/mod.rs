@@ -210,7 +210,8 @@ pub fn run(
                 package,
                 script,
                 status,
-                tail: log.tail(),
+                tail: log.tail_of_failure(),
+                questions: Vec::new(),
             })
         }
     }
@@ -223,6 +224,10 @@ pub(crate) struct Log<'a> {
     last: VecDeque<String>,
     /// What dpkg said of the first package that failed.
     failed: Option<(String, String)>,
+    /// The last lines when it did, and the one after: dpkg goes on with other packages.
+    when_failed: Vec<String>,
+    /// Whether that line has come.
+    whole: bool,
 }
 
 impl<'a> Log<'a> {
@@ -232,6 +237,8 @@ impl<'a> Log<'a> {
             open: Vec::new(),
             last: VecDeque::new(),
             failed: None,
+            when_failed: Vec::new(),
+            whole: false,
         }
     }
 
@@ -271,6 +278,10 @@ impl<'a> Log<'a> {
             self.last.pop_front();
         }
         self.last.push_back(line.clone());
+        if self.failed.is_some() && !self.whole {
+            self.whole = named.is_none();
+            self.when_failed = self.tail();
+        }
         self.observer.event(Event::Output { line });
     }
 
@@ -292,6 +303,14 @@ impl<'a> Log<'a> {
 
     pub(crate) fn failed(&self) -> Option<(String, String)> {
         self.failed.clone()
+    }
+
+    /// The end of what was written when the first package failed; the end of all where none did.
+    pub(crate) fn tail_of_failure(&self) -> Vec<String> {
+        match self.failed {
+            Some(_) => self.when_failed.clone(),
+            None => self.tail(),
+        }
     }
 
     pub(crate) fn tail(&self) -> Vec<String> {

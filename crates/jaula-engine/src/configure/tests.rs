@@ -79,6 +79,10 @@ fn dpkg_tells_which_package_failed() {
         hear(b"Setting up web (1.0) ...\nno port left\ndpkg: error processing package we");
         hear(b"b (--configure):\n installed web package post-installation script subprocess returned error exit status 3\n");
         hear(b"dpkg: error processing package other (--configure):\n\x1b]0;evil\x07 dependency problems\n");
+        // dpkg goes on with what does not need it.
+        for number in 0..100 {
+            hear(format!("Setting up number{number} (1.0) ...\n").as_bytes());
+        }
         Ok(Status::Exited(1))
     };
     let error = run(Path::new("/"), &[], true, 0, &mut failing, &Silent).unwrap_err();

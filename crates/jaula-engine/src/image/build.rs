@@ -561,7 +561,8 @@ impl Site<'_> {
         let epoch = plan.epoch();
         if deferred.is_empty() && again.is_empty() {
             write_lists(tree, unpacker, &wave.unpacked, installed)?;
-            configure::run(shown, &preinsts, true, epoch, runner, observer)?;
+            configure::run(shown, &preinsts, true, epoch, runner, observer)
+                .map_err(|error| database::asking(tree, error))?;
         } else {
             configure::run(shown, &preinsts, false, epoch, runner, observer)?;
             // As with mmdebstrap: the essential packages are there without any script, and once more after theirs if
@@ -578,7 +579,8 @@ impl Site<'_> {
             // Again, now that it is known which configuration files came; a preinst may have asked dpkg for triggers.
             write_database(tree, round, &wave.unpacked, std::iter::empty())?;
             write_lists(tree, unpacker, &wave.unpacked, installed)?;
-            configure::run(shown, &[], true, epoch, runner, observer)?;
+            configure::run(shown, &[], true, epoch, runner, observer)
+                .map_err(|error| database::asking(tree, error))?;
         }
         let unfinished = database::unfinished(shown, tree)?;
         if unfinished.is_empty() {

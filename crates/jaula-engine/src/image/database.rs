@@ -2,6 +2,7 @@
 
 use super::error::BuildError;
 use super::layout::Tree;
+use crate::configure::ConfigureError;
 use crate::error::At;
 use crate::unpack::{Laid, UnpackError, Unpacked};
 use jaula_repo::deb::archive::{Conffile, Control};
@@ -243,4 +244,43 @@ pub fn unfinished(root: &Path, tree: &Tree<'_>) -> Result<Vec<(String, String)>,
         }
     }
     Ok(found)
+}
+
+/// Most questions that are named.
+const MOST_QUESTIONS: usize = 5;
+
+/// A failure to configure a package, with what the package asks by debconf.
+pub fn asking(tree: &Tree<'_>, mut error: ConfigureError) -> ConfigureError {
+    if let ConfigureError::Configure {
+        package, questions, ..
+    } = &mut error
+    {
+        // Only a package with such a script asks anything.
+        let text = |what: &str| {
+            tree.read_text(&format!("{ADMIN}/info/{package}.{what}"))
+                .ok()
+        };
+        if text("config").is_some_and(|text| !text.is_empty()) {
+            *questions = asked(&text("templates").unwrap_or_default());
+        }
+    }
+    error
+}
+
+/// The names of the questions of debconf's templates; not of what is only shown.
+fn asked(templates: &str) -> Vec<String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "+-._/".contains(c);
+    let stanzas = templates.split("\n\n").filter_map(|stanza| {
+        let field = |name: &str| {
+            let mut lines = stanza.lines();
+            lines
+                .find_map(|line| line.strip_prefix(name))
+                .map(str::trim)
+        };
+        let kind = field("Type:")?;
+        let name = field("Template:")?;
+        let asks = !matches!(kind, "note" | "text" | "error" | "title");
+        (asks && name.chars().all(fits)).then(|| name.to_owned())
+    });
+    stanzas.take(MOST_QUESTIONS).collect()
 }

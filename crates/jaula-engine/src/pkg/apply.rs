@@ -397,7 +397,7 @@ impl Engine {
             package,
             script,
             status,
-            tail: log.tail(),
+            tail: log.tail_of_failure(),
             unfinished: self.unfinished(target).unwrap_or_default(),
         })
     }
