@@ -8,7 +8,7 @@
 mod mirror;
 mod who;
 
-use jaula_testkit::{Deb, DebBuilder, Repo, RepoBuilder, TestKey, skip};
+use jaula_testkit::{Deb, DebBuilder, Repo, RepoBuilder, Server, TestKey, skip};
 use mirror::{Web, assert_gone};
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -422,6 +422,98 @@ fn a_tree_of_the_host_has_packages_too() {
             .run(&["pkg", "remove", "--root", &tree, "hello"])
             .expect(0);
         assert!(!Path::new(&tree).join("usr/bin/hello").exists());
+        assert_gone(user.place.path());
+    });
+}
+
+#[test]
+fn the_jails_own_sources_count_only_when_that_is_asked_for() {
+    let web = match Web::start(&[]) {
+        Ok(web) => web,
+        Err(reason) => skip!("{reason}"),
+    };
+    let key = TestKey::sound("ours").expect("a key");
+    everyone(|user| {
+        let repo = ours(&user.place.work().join("one"), &key, "1.0");
+        let server = Server::start(&repo.dir).expect("a server");
+        let keys = repo.keyring.display().to_string();
+        let words = [
+            "new",
+            "one",
+            "--from",
+            "debian:bookworm",
+            "--variant",
+            "essential",
+        ];
+        web.run(user, &[&words[..], &["--exclude", "usrmerge"]].concat())
+            .expect(0);
+        let run = |words: &[&str], code: i32| user.place.run(words).expect(code);
+        let inside = |script: &str| run(&["exec", "one", "--", "sh", "-c", script], 0).stdout;
+        let list = format!(
+            "deb [signed-by=/etc/evil.gpg] {} bookworm main",
+            server.url()
+        );
+        inside(&format!(
+            "rm -f /etc/apt/sources.list /etc/apt/sources.list.d/*; echo '{list}' >/etc/apt/sources.list.d/ours.list; \
+             echo 'not read' >/etc/apt/sources.list.d/ours.list.save"
+        ));
+
+        // Not by itself.
+        let ran = run(&["pkg", "install", "one", "app"], 125);
+        assert!(ran.stderr.contains("app"), "{}", ran.stderr);
+        assert_eq!(server.requests().len(), 0);
+        // The jail says where, and not whom to trust: that is said by the image's keys, or by the user.
+        let asked = ["pkg", "install", "one", "app", "--sources-from-jail"];
+        let ran = run(&asked, 125);
+        assert!(ran.stderr.contains("is not signed by"), "{}", ran.stderr);
+        assert!(!ran.stderr.contains("evil"), "{}", ran.stderr);
+        let asked = [&asked[..], &["--keyring", &keys]].concat();
+        let plan = run(&[&asked[..], &["--plan"]].concat(), 0).stdout;
+        assert!(
+            plan.contains(&format!(
+                "from deb {} bookworm main, which the jail names",
+                server.url()
+            )) && plan.contains("install app 1.0"),
+            "{plan}"
+        );
+        run(&asked, 0);
+        assert_eq!(inside("cat /usr/share/of-app"), "1.0\n");
+        let found = run(
+            &[
+                "pkg",
+                "search",
+                "one",
+                "app",
+                "--sources-from-jail",
+                "--keyring",
+                &keys,
+            ],
+            0,
+        );
+        assert!(found.stdout.contains("app"), "{}", found.stdout);
+        let ran = run(&[&asked[..], &["--mirror", &server.url()]].concat(), 125);
+        assert!(ran.stderr.contains("--mirror"), "{}", ran.stderr);
+
+        // Whatever a jail writes there, nothing of the host is read and nobody is asked.
+        let there = server.requests().len();
+        for (lie, says) in [
+            (format!("echo '{}' >x.list", list.replace("signed-by=/etc/evil.gpg", "trusted=yes")), "signatures"),
+            (format!("echo '{}' >x.list", list.replace("signed-by=/etc/evil.gpg", "check-valid-until=no")), "dates"),
+            ("echo 'deb file:/etc x main' >x.list".into(), "of the host"),
+            ("echo 'deb copy:/root x main' >x.list".into(), "of the host"),
+            ("printf 'Types: deb\\nURIs: cdrom:/dev/vda\\nSuites: x\\nComponents: main\\n' >x.sources".into(), "of the host"),
+            ("printf 'Typos: deb\\n' >x.sources".into(), "line 1"),
+            ("printf '\\377' >x.list".into(), "no text"),
+            ("ln -s /etc/passwd x.list".into(), "cannot reach into"),
+            ("mkfifo x.list".into(), "cannot reach into"),
+            ("truncate -s 1T x.list".into(), "cannot reach into"),
+            ("cd ..; rm -r sources.list.d; ln -s /nowhere sources.list.d".into(), "no source of packages"),
+        ] {
+            inside(&format!("cd /etc/apt/sources.list.d; rm -f x.*; {lie}"));
+            let ran = run(&asked, 125);
+            assert!(ran.stderr.contains(says), "{lie}: {}", ran.stderr);
+        }
+        assert_eq!(server.requests().len(), there);
         assert_gone(user.place.path());
     });
 }

@@ -56,3 +56,4 @@ pub use origin::Origin;
 pub use plan::{Base, Host, ImagePlan, PlannedPackage, Way, apt_facts, plan};
 pub use repositories::Repositories;
 pub use verbs::Fetched;
+pub(crate) use verbs::Logins;

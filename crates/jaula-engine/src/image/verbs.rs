@@ -17,6 +17,15 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// Whose passwords are told to servers that ask for one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Logins {
+    /// Those of the host's apt_auth.conf(5).
+    Hosts,
+    /// Nobody's, but what an address says itself: whoever named it has no right to the host's.
+    None,
+}
+
 /// Packages that were fetched. No collection takes them as long as this is there.
 #[derive(Debug)]
 #[must_use = "a collection may take the packages as soon as this is dropped"]
@@ -29,8 +38,20 @@ pub struct Fetched {
 impl Engine {
     /// Who fetches for a request.
     pub(crate) fn client(&self, asked: &SourceOptions) -> Result<Client, BuildError> {
+        self.client_as(asked, Logins::Hosts)
+    }
+
+    /// The same, with a say in whose passwords are told to servers.
+    pub(crate) fn client_as(
+        &self,
+        asked: &SourceOptions,
+        logins: Logins,
+    ) -> Result<Client, BuildError> {
         let config = self.config();
-        let apt = AptConfig::read();
+        let mut apt = AptConfig::read();
+        if logins == Logins::None {
+            apt.machines.clear();
+        }
         let settings = Settings {
             proxies: config.proxies.clone(),
             offline: config.offline,
@@ -122,6 +143,16 @@ impl Engine {
         asked: &SourceOptions,
         work: impl FnOnce(&Host<'_>) -> Result<T, EngineError>,
     ) -> Result<T, EngineError> {
+        self.with_host_as(asked, Logins::Hosts, work)
+    }
+
+    /// The same, with a say in whose passwords are told to servers.
+    pub(crate) fn with_host_as<T>(
+        &self,
+        asked: &SourceOptions,
+        logins: Logins,
+        work: impl FnOnce(&Host<'_>) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
         let runnable = super::foreign::runnable();
         let Some(arch) = runnable.first().cloned() else {
             return Err(EngineError::Absent {
@@ -129,7 +160,7 @@ impl Engine {
             });
         };
         let facts = apt_facts(arch, runnable);
-        let (table, client) = (self.table()?, self.client(asked)?);
+        let (table, client) = (self.table()?, self.client_as(asked, logins)?);
         // Before 1970 the clock is wrong, and a Release file says so.
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)

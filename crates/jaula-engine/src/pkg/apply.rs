@@ -186,7 +186,8 @@ impl Engine {
                 item: item.to_owned(),
             });
         };
-        let client = self.client(&plan.sources)?.with_logins(&plan.entries);
+        let client = self.client_as(&plan.sources, plan.logins)?;
+        let client = client.with_logins(&plan.entries);
         download_all(&client, &wanted, &tell).map_err(BuildError::from)?;
         observer.event(Event::Finished {
             phase: Phase::Fetch,

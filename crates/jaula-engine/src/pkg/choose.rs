@@ -4,7 +4,7 @@ use super::plan::{Leaving, PkgPlan, Taken};
 use super::{Inventory, PkgError, PkgSpec, PkgVerb};
 use crate::engine::Dry;
 use crate::event::{Event, Observer, Phase};
-use crate::image::{BuildError, Host, Repositories};
+use crate::image::{BuildError, Host, Logins, Repositories};
 use crate::store::Store;
 use jaula_plan::names::PackageName;
 use jaula_plan::spec::rootfs::{ImageSpec, Want as Wanted};
@@ -64,6 +64,7 @@ pub fn remove(
         unneeded: Vec::new(),
         states: None,
         sources: SourceOptions::default(),
+        logins: Logins::Hosts,
         entries: Vec::new(),
     };
     let mut auto = inventory.auto.clone();
@@ -215,6 +216,7 @@ pub fn install(
         unneeded: Vec::new(),
         states: None,
         sources: origin.options.sources.clone(),
+        logins: spec.origin.logins(),
         entries: repositories.entries().to_vec(),
     };
     if spec.autoremove {

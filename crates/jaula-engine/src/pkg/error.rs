@@ -5,6 +5,7 @@ use crate::jail::JailError;
 use crate::named::NamedError;
 use crate::outcome::Status;
 use crate::store::StoreError;
+use jaula_plan::facts::jail_sources::JailSourcesError;
 use jaula_repo::deb::installed::InstalledError;
 use jaula_repo::deb::packages::IndexError;
 
@@ -60,6 +61,15 @@ pub enum PkgError {
     NoSources {
         /// The jail or tree.
         of: String,
+    },
+    /// The sources inside the jail.
+    #[error("the sources inside {of} cannot be used")]
+    JailSources {
+        /// The jail or tree.
+        of: String,
+        /// What is wrong.
+        #[source]
+        source: JailSourcesError,
     },
     /// Packages that are not there.
     #[error("not installed in {of}: {}", .names.join(", "))]
@@ -133,7 +143,9 @@ impl PkgError {
             Self::Jail(error) => error.kind(),
             Self::Configure(error) => error.kind(),
             Self::NoDatabase { .. } | Self::NotInstalled { .. } => Kind::NotFound,
-            Self::NoSources { .. } | Self::Essential { .. } => Kind::User,
+            Self::NoSources { .. } | Self::Essential { .. } | Self::JailSources { .. } => {
+                Kind::User
+            }
             Self::Database { .. } | Self::Installed { .. } | Self::Dpkg { .. } => Kind::Internal,
         }
     }
@@ -149,6 +161,9 @@ impl PkgError {
             Self::Configure(error) => error.hints(),
             Self::NoSources { .. } => one(
                 "name a distribution with --from DISTRO:SUITE, and its --mirror and --keyring if need be",
+            ),
+            Self::JailSources { .. } => one(
+                "say yourself where packages come from: --from DISTRO:SUITE, --mirror, --keyring",
             ),
             Self::NotInstalled { .. } => one("jaula pkg ls lists what is installed"),
             Self::Essential { .. } => one("make an image without it: --exclude"),

@@ -20,7 +20,7 @@ pub use plan::{Leaving, PkgPlan, Taken};
 use crate::engine::{Dry, Engine};
 use crate::error::EngineError;
 use crate::event::Observer;
-use crate::image::Origin;
+use crate::image::{Logins, Origin};
 use crate::named::Record;
 use jaula_plan::names::{DistroName, JailName, PackageName, Suite};
 use jaula_plan::spec::rootfs::{ImageOptions, ImageSpec, Want};
@@ -72,6 +72,18 @@ pub struct PkgOrigin {
     pub from: Option<(DistroName, Option<Suite>)>,
     /// Mirror, keyrings, components and the like instead of those of the jail's image.
     pub sources: Option<SourceOptions>,
+    /// The places that the sources.list(5) inside the jail names. Keys are the host's all the same.
+    pub from_jail: bool,
+}
+
+impl PkgOrigin {
+    /// Whose passwords are told to servers: the host's to none that a jail names.
+    fn logins(&self) -> Logins {
+        match self.from_jail {
+            true => Logins::None,
+            false => Logins::Hosts,
+        }
+    }
 }
 
 /// What is installed in a jail.
@@ -111,6 +123,7 @@ impl Engine {
         native: &str,
     ) -> Result<ImageSpec, PkgError> {
         let recorded = self.recorded(target)?;
+        let no_sources = || PkgError::NoSources { of: target.shown() };
         let mut spec = match (&origin.from, recorded) {
             (Some((distro, suite)), _) => ImageSpec {
                 distro: distro.clone(),
@@ -121,10 +134,30 @@ impl Engine {
                 },
             },
             (None, Some(recorded)) => recorded,
-            (None, None) => return Err(PkgError::NoSources { of: target.shown() }),
+            // Known by no table: a keyring has to be named.
+            (None, None) if origin.from_jail => ImageSpec {
+                distro: "jail".parse().map_err(|_| no_sources())?,
+                suite: None,
+                options: ImageOptions {
+                    arch: native.parse().ok(),
+                    ..ImageOptions::default()
+                },
+            },
+            (None, None) => return Err(no_sources()),
         };
         if let Some(sources) = &origin.sources {
             spec.options.sources = sources.clone();
+        }
+        if origin.from_jail {
+            // Of all that was said of the image's sources only keys and pins hold for what a jail names.
+            let said = std::mem::take(&mut spec.options.sources);
+            spec.options.sources = SourceOptions {
+                repositories: self.jail_repositories(target)?,
+                only_repositories: true,
+                keyrings: said.keyrings,
+                preferences: said.preferences,
+                ..SourceOptions::default()
+            };
         }
         Ok(spec)
     }
@@ -181,7 +214,8 @@ impl Engine {
             return Ok(choose::remove(spec, &inventory, names)?);
         }
         let origin = self.packages_of(&spec.target, &spec.origin, &inventory.arch)?;
-        self.with_host(&origin.options.sources, |host| {
+        let logins = spec.origin.logins();
+        self.with_host_as(&origin.options.sources, logins, |host| {
             let planned =
                 choose::install(spec, &origin, &inventory, self.store(), host, observer, dry);
             Ok(planned?)
@@ -217,7 +251,7 @@ impl Engine {
     ) -> Result<Vec<(String, String, Option<String>)>, EngineError> {
         let inventory = self.inventory(target)?;
         let spec = self.packages_of(target, origin, &inventory.arch)?;
-        self.with_host(&spec.options.sources, |host| {
+        self.with_host_as(&spec.options.sources, origin.logins(), |host| {
             let found = choose::search(&spec, &inventory, words, self.store(), host, observer);
             Ok(found?)
         })

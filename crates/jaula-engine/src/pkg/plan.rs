@@ -1,6 +1,7 @@
 //! What a change of packages takes, as it is printed and done.
 
 use super::{PkgTarget, PkgVerb};
+use crate::image::Logins;
 use crate::plan::Preview;
 use jaula_plan::explain::{ExplainLine, word};
 use jaula_plan::rootfs::Source;
@@ -62,6 +63,8 @@ pub struct PkgPlan {
     pub(super) states: Option<String>,
     /// How whoever asked gets at archives.
     pub(super) sources: SourceOptions,
+    /// Whose passwords are told to them.
+    pub(super) logins: Logins,
     pub(super) entries: Vec<Source>,
 }
 
@@ -80,6 +83,11 @@ impl PkgPlan {
 impl fmt::Display for PkgPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "packages of {}", self.target.shown())?;
+        if self.logins == Logins::None {
+            for entry in &self.entries {
+                writeln!(f, "  from {entry}, which the jail names")?;
+            }
+        }
         for leaving in &self.remove {
             let Leaving {
                 name,

@@ -4,6 +4,8 @@ use super::{Inventory, PkgError, PkgTarget};
 use crate::engine::Engine;
 use crate::error::At;
 use crate::named::{Files, look};
+use jaula_plan::facts::jail_sources::repositories;
+use jaula_plan::spec::source::Repository;
 use jaula_repo::deb::control::{Stanza, stanzas};
 use jaula_repo::deb::installed::{AutoMarks, InstalledSet};
 use jaula_repo::deb::is_architecture_name;
@@ -43,6 +45,48 @@ fn files(root: &Dir) -> std::io::Result<Files> {
     Ok(found)
 }
 
+/// Largest of the files that name sources, in bytes, and most of them.
+const SOURCES: (u64, usize) = (1 << 20, 100);
+
+/// The sources.list(5) files, in apt's order; apt passes over the same names.
+fn sources(root: &Dir) -> std::io::Result<Files> {
+    let mut found = Files::new();
+    let mut take = |file: std::fs::File, name: String| {
+        let mut bytes = Vec::new();
+        file.take(SOURCES.0 + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > SOURCES.0 || found.len() >= SOURCES.1 {
+            return Err(std::io::Error::from(ErrorKind::FileTooLarge));
+        }
+        found.push((name, bytes));
+        Ok(())
+    };
+    let absent = |error: &std::io::Error| error.kind() == ErrorKind::NotFound;
+    let apt = match root.open_dir_in_root(Path::new("/etc/apt")) {
+        Err(error) if absent(&error) => return Ok(found),
+        other => other?,
+    };
+    match apt.open_file("sources.list") {
+        Err(error) if absent(&error) => {}
+        file => take(file?, "sources.list".to_owned())?,
+    }
+    let parts = match root.open_dir_in_root(Path::new("/etc/apt/sources.list.d")) {
+        Err(error) if absent(&error) => return Ok(found),
+        other => other?,
+    };
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    let names = parts.entries()?.into_iter();
+    let mut names: Vec<String> = names
+        .filter_map(|(name, _)| name.into_string().ok())
+        .filter(|name| name.bytes().all(plain))
+        .filter(|name| name.ends_with(".list") || name.ends_with(".sources"))
+        .collect();
+    names.sort();
+    for name in names {
+        take(parts.open_file(&name)?, name)?;
+    }
+    Ok(found)
+}
+
 impl Engine {
     /// Packages that are not wholly installed, with their state, as far as that can be read.
     pub(super) fn unfinished(&self, target: &PkgTarget) -> Result<Vec<(String, String)>, PkgError> {
@@ -65,15 +109,36 @@ impl Engine {
     }
 
     fn found(&self, target: &PkgTarget) -> Result<Files, PkgError> {
+        self.look_at(target, "read the packages of", &mut files)
+    }
+
+    fn look_at(
+        &self,
+        target: &PkgTarget,
+        action: &'static str,
+        files: &mut dyn FnMut(&Dir) -> std::io::Result<Files>,
+    ) -> Result<Files, PkgError> {
         Ok(match target {
             PkgTarget::Jail(name) => {
                 let record = crate::named::record(self.store(), name)?;
-                look(self.store(), &record, self.config().prepare, &mut files)?
+                look(self.store(), &record, self.config().prepare, files)?
             }
             PkgTarget::Tree(path) => {
                 let root = Dir::open(path).at("open", path)?;
-                files(&root).at("read the packages of", path)?
+                files(&root).at(action, path)?
             }
+        })
+    }
+
+    /// The places that the sources.list(5) inside names.
+    pub(super) fn jail_repositories(
+        &self,
+        target: &PkgTarget,
+    ) -> Result<Vec<Repository>, PkgError> {
+        let found = self.look_at(target, "read the sources of", &mut sources)?;
+        repositories(&found).map_err(|source| PkgError::JailSources {
+            of: target.shown(),
+            source,
         })
     }
 

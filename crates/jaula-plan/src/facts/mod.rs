@@ -7,6 +7,7 @@ pub mod cgroup;
 pub mod disk;
 pub mod elf;
 pub mod host;
+pub mod jail_sources;
 pub mod net;
 pub mod sources_list;
 pub mod target;

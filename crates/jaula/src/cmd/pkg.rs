@@ -59,6 +59,11 @@ pub fn origin(command: Command) -> Command {
             .value_parser(value_parser!(PathBuf))
             .value_hint(ValueHint::FilePath)
             .help("OpenPGP keys that may sign the archive"),
+        switch(
+            "sources-from-jail",
+            "The archives that sources.list inside the jail names; keys are the host's",
+        )
+        .conflicts_with_all(["mirror", "components"]),
         switch("offline", "Never use the network: only what the store has"),
     ])
 }
@@ -222,6 +227,7 @@ pub fn read_origin(matches: &ArgMatches, context: &Context) -> Result<PkgOrigin,
     Ok(PkgOrigin {
         from,
         sources: Some(sources).filter(|sources| *sources != SourceOptions::default()),
+        from_jail: matches.get_flag("sources-from-jail"),
     })
 }
 
