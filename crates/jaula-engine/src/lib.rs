@@ -7,6 +7,7 @@ pub mod check;
 pub mod configure;
 pub mod detached;
 pub mod devices;
+pub mod dhcp;
 pub mod diff;
 pub mod direct;
 mod disk;

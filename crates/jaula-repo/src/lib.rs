@@ -17,6 +17,7 @@
 pub mod compress;
 pub mod date;
 pub mod deb;
+pub mod dhcp;
 pub mod disk;
 pub mod elf;
 pub mod ext;

@@ -24,6 +24,7 @@ pub mod nfnetlink;
 pub mod notify;
 pub mod overlay;
 pub mod owner;
+pub mod packet;
 mod page;
 mod place;
 pub mod process;
