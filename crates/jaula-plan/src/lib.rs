@@ -10,6 +10,7 @@ pub mod enter;
 pub mod explain;
 pub mod facts;
 pub mod jail;
+pub mod lab;
 pub mod landlock;
 pub mod limit_op;
 pub mod minimal;

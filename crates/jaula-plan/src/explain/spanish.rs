@@ -438,6 +438,44 @@ const REASONS: &[(&str, &str)] = &[
         "join the running jail; jaula also takes its rights away as in a new one",
         "entrar en la jaula que está en marcha; jaula le quita además los derechos como en una nueva",
     ),
+    // simulated networks
+    (
+        "all of it in one user, network and process namespace: the host sees none of it",
+        "todo en un solo espacio de nombres de usuarios, de red y de procesos: la máquina no ve nada de ello",
+    ),
+    (
+        "ip netns keeps its names in a /run of the lab's own",
+        "ip netns guarda sus nombres en un /run propio del laboratorio",
+    ),
+    (
+        "switches have no addresses",
+        "los conmutadores no tienen direcciones",
+    ),
+    ("the switch of LAN {}", "el conmutador de la LAN {}"),
+    (
+        "router {}: a network of its own",
+        "el encaminador {}: una red propia",
+    ),
+    (
+        "host {}: a network of its own",
+        "la máquina {}: una red propia",
+    ),
+    ("{} hands packets on", "{} reenvía paquetes"),
+    ("a cable from {} to {}", "un cable de {} a {}"),
+    ("the way of {} to {}", "el camino de {} a {}"),
+    (
+        "what leaves {} there has its address",
+        "lo que sale de {} por ahí lleva su dirección",
+    ),
+    (
+        "what {} runs from the start",
+        "lo que {} ejecuta desde el principio",
+    ),
+    (
+        "ip netns exec NODE COMMAND runs a program in a node; the lab ends with this shell",
+        "ip netns exec NODO ORDEN ejecuta un programa en un nodo; el laboratorio acaba con este intérprete",
+    ),
+    ("{} is on {}", "{} está en {}"),
 ];
 
 /// A reason in Spanish; as it is when it is not known.

@@ -8,6 +8,7 @@ pub mod disk;
 pub mod elf;
 pub mod host;
 pub mod jail_sources;
+pub mod lab;
 pub mod net;
 pub mod sources_list;
 pub mod target;

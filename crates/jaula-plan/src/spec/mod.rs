@@ -3,6 +3,7 @@
 pub mod disk;
 pub mod hook;
 pub mod jail;
+pub mod lab;
 pub mod limits;
 pub mod mount;
 pub mod net;

@@ -8,7 +8,7 @@ mod keys;
 pub mod schema;
 #[cfg(test)]
 mod tests;
-mod tree;
+pub(crate) mod tree;
 
 use crate::names::{DistroName, NameError, Tag};
 use crate::spec::hook::{Hook, HookAction, HookStage};
@@ -49,7 +49,7 @@ pub enum What {
     #[error("{0}")]
     Toml(String),
     /// Larger than any recipe.
-    #[error("a recipe has at most {} bytes", tree::MAX_BYTES)]
+    #[error("such a file has at most {} bytes", tree::MAX_BYTES)]
     TooLarge,
     /// A key that is none.
     #[error("{within} has no key {key:?}{}", .nearest.map(|word| format!("; did you mean {word:?}?")).unwrap_or_default())]

@@ -36,6 +36,16 @@ pub type Table = BTreeMap<&'static str, Node>;
 
 /// Reads one file.
 pub fn parse(path: &Path, text: &str) -> Result<Table, RecipeError> {
+    parse_as(path, text, RECIPE, "a recipe")
+}
+
+/// Reads a file of other keys, which are those of `within`.
+pub fn parse_as(
+    path: &Path,
+    text: &str,
+    keys: &'static [Key],
+    within: &str,
+) -> Result<Table, RecipeError> {
     let reader = Reader {
         file: path.into(),
         text,
@@ -47,7 +57,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Table, RecipeError> {
         let at = error.span().map_or(0, |span| span.start);
         reader.error(at, What::Toml(error.message().to_owned()))
     })?;
-    reader.table(table.get_ref(), RECIPE, "a recipe")
+    reader.table(table.get_ref(), keys, within)
 }
 
 struct Reader<'t> {
