@@ -18,6 +18,7 @@ pub mod server;
 pub mod skip;
 pub mod small;
 pub mod snapshot;
+pub mod source;
 
 pub use deb::{Compression, Deb, DebBuilder};
 pub use guest::{Guest, GuestRan};

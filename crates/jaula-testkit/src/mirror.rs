@@ -281,7 +281,14 @@ impl PrivateApt {
         })
     }
 
-    fn command(&self) -> Command {
+    /// One more line of sources.list(5).
+    pub(crate) fn add_source(&self, line: &str) -> Result<()> {
+        let path = self.root.join("sources.list");
+        let text = fs::read_to_string(&path)?;
+        Ok(fs::write(path, format!("{text}{line}\n"))?)
+    }
+
+    pub(crate) fn command(&self) -> Command {
         let mut command = Command::new("apt-get");
         let place = |part: &str| self.root.join(part).display().to_string();
         let options = [

@@ -1,6 +1,7 @@
 mod choosing;
 mod filters;
 mod hooks;
+mod lies;
 
 use super::*;
 use crate::Kind;
