@@ -4,7 +4,7 @@ use super::control::{self, ControlError, Stanza};
 use crate::compress::{CompressError, Decoder, Format};
 use crate::tar::{Entries, Kind, Limits, TarError};
 use std::collections::BTreeMap;
-use std::io::{self, Read, Take};
+use std::io::{self, Read};
 
 /// Largest `control.tar`, compressed, in bytes.
 const MAX_CONTROL_MEMBER: u64 = 64 << 20;
@@ -237,7 +237,31 @@ impl Control {
 }
 
 /// The entries of a package's `data.tar`.
-pub type Data<R> = Entries<Decoder<Take<R>>>;
+pub type Data<R> = Entries<Decoder<Content<R>>>;
+
+/// The content of the last member: exactly as many bytes as its header says. Fewer are an error, as with dpkg-deb(1).
+#[derive(Debug)]
+pub struct Content<R> {
+    reader: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Content<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.left)
+            .unwrap_or(usize::MAX)
+            .min(buf.len());
+        if most == 0 {
+            return Ok(0);
+        }
+        let read = self.reader.read(buf.get_mut(..most).unwrap_or_default())?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.left = self.left.saturating_sub(read as u64);
+        Ok(read)
+    }
+}
 
 /// Reads a package: the control part at once, the data as a stream of entries. The caller compares the hash of what
 /// `reader` gave with the index's before he uses any of it: a damaged data part need not be noticed here.
@@ -296,7 +320,11 @@ pub fn open_with<R: Read>(mut reader: R, limits: Limits) -> Result<(Control, Dat
     let part = "data part";
     let member = Member::find(&mut reader, "data.tar")?;
     let format = member.format(part)?;
-    let decoder = Decoder::of_hashed(reader.take(member.size), format)
+    let content = Content {
+        reader,
+        left: member.size,
+    };
+    let decoder = Decoder::of_hashed(content, format)
         .map_err(|source| DebError::Compress { part, source })?;
     Ok((control, Entries::new(decoder, limits)))
 }

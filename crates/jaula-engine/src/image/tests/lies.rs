@@ -86,6 +86,8 @@ fn packages_that_lie_about_sizes_are_refused() {
             with_data(&file(5, 4000, true)),
         ),
         ("a size by another header", with_data(&pax)),
+        ("a member longer than the package", sized("999999")),
+        ("a member of ten gigabytes", sized("9999999999")),
         ("a member of which less is there", sized("600")),
         ("a member without a size", sized("")),
     ] {
@@ -105,12 +107,9 @@ fn packages_that_lie_about_sizes_are_refused() {
             assert!(!entry.path().join("0").exists(), "{what}: {entry:?}");
         }
     }
-    // Told the truth it is a package. So it is when a member is said to go on behind the end of an archive that is whole in
-    // it: nothing is made of what is not there.
-    for deb in [honest.clone(), sized("999999"), sized("9999999999")] {
-        let world = world_of(base().package(deb), &TestKey::sound("archive").unwrap());
-        let image = world.build(&world.plan().unwrap()).unwrap();
-        let lie = image.root().join("etc/lie").metadata().unwrap();
-        assert_eq!(lie.len(), 700);
-    }
+    // Told the truth it is a package.
+    let world = world_of(base().package(honest), &TestKey::sound("archive").unwrap());
+    let image = world.build(&world.plan().unwrap()).unwrap();
+    let lie = image.root().join("etc/lie").metadata().unwrap();
+    assert_eq!(lie.len(), 700);
 }
