@@ -4,7 +4,7 @@ mod apply;
 mod error;
 mod probe;
 
-pub use apply::{Undo, apply};
+pub use apply::{Undo, apply, once};
 pub use error::NetError;
 
 use crate::engine::Engine;
@@ -41,7 +41,7 @@ pub struct Station {
     pub port: Option<LinkName>,
     /// The port's number.
     pub number: u16,
-    /// Whether it is an address of the bridge's own ports, or one that somebody wrote down.
+    /// Whether it is an address of the bridge's own, as those of its ports are.
     pub local: bool,
     /// The VLAN it was seen in.
     pub vlan: Option<u16>,
@@ -184,11 +184,6 @@ pub fn stations(name: &LinkName) -> Result<Vec<Station>, NetError> {
         if port.master.as_ref() != Some(name) || entry.bridge != Some(found.index) {
             continue;
         }
-        // An address written for each VLAN and for all is one address.
-        let twice = |known: &Station| known.mac.0 == mac && known.port.as_ref() == Some(&port.name);
-        if stations.iter().any(twice) {
-            continue;
-        }
         let same = neighbours
             .iter()
             .filter(|neighbour| neighbour.mac == Some(mac) && neighbour.link == found.index);
@@ -198,7 +193,7 @@ pub fn stations(name: &LinkName) -> Result<Vec<Station>, NetError> {
             number: port.port.map_or(0, |port| port.number),
             local: entry.permanent(),
             vlan: entry.vlan.filter(|vlan| *vlan != 0),
-            age: if entry.permanent() { 0 } else { entry.age },
+            age: if entry.fixed() { 0 } else { entry.age },
             addresses: same.filter_map(|neighbour| neighbour.address).collect(),
         });
     }

@@ -326,6 +326,22 @@ fn one(
     socket.apply(&batch).map_err(|failed| failed.error)
 }
 
+/// Does one step that needs no way back, for faces that do what an old tool does with one call of the kernel.
+///
+/// # Errors
+/// [`NetError::Step`] with what the kernel says.
+pub fn once(step: &NetStep) -> Result<(), NetError> {
+    let failed = |source| NetError::Step {
+        step: step.to_string(),
+        number: 1,
+        of: 1,
+        undone: false,
+        source,
+    };
+    let (numbers, mut socket) = Numbers::read().map_err(failed)?;
+    one(&mut socket, &numbers, step, None).map_err(failed)
+}
+
 /// Does a plan: the way back of every step is written and synced first, then the steps are done in order.
 ///
 /// # Errors

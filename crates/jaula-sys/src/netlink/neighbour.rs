@@ -16,6 +16,7 @@ const NDA_MASTER: u16 = 9;
 /// The size of `struct ndmsg`.
 const NDMSG: usize = 12;
 const NUD_PERMANENT: u16 = 0x80;
+const NUD_NOARP: u16 = 0x40;
 
 /// A neighbour.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,9 +40,14 @@ pub struct Neighbour {
 }
 
 impl Neighbour {
-    /// Whether it never ages: the bridge's own addresses, and what somebody wrote down.
+    /// Whether it is an address of the bridge's own.
     pub fn permanent(&self) -> bool {
         self.state & NUD_PERMANENT != 0
+    }
+
+    /// Whether it never ages: the bridge's own, and what somebody wrote down.
+    pub fn fixed(&self) -> bool {
+        self.state & (NUD_PERMANENT | NUD_NOARP) != 0
     }
 }
 

@@ -66,7 +66,6 @@ pub enum Order {
     /// Before the first word that is none (`+` in getopt's string): the rest is a program and its arguments.
     First,
     /// Anywhere before `--`.
-    #[allow(dead_code, reason = "no face reads its words so yet")]
     Anywhere,
 }
 

@@ -2,6 +2,7 @@
 //! answers with its messages and exit codes. A face is reached by a link with the tool's name (`jaula compat install`
 //! makes them) and as `jaula compat TOOL ARGUMENTS…`.
 
+mod brctl;
 mod bwrap;
 mod cdebootstrap;
 mod chroot;
@@ -35,6 +36,7 @@ pub struct Face {
 
 /// The faces, by name.
 pub const FACES: &[Face] = &[
+    brctl::FACE,
     Face {
         name: "bwrap",
         of: "bubblewrap 0.8 to 0.11",
