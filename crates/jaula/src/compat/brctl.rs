@@ -170,15 +170,14 @@ fn print(text: &str, code: u8) -> ExitCode {
 fn run(words: &[OsString]) -> ExitCode {
     let tool = Tool::new("brctl", 1);
     let mut reader = Reader::new(words, TABLE, Order::Anywhere);
-    for met in &mut reader {
-        match met {
-            Ok((Key::Help, _)) => return print(&usage(), 0),
-            Ok((Key::Version, _)) => return print(VERSION, 0),
-            Err(complaint) => {
-                tool::say(&tool.called, &complaint.to_string(), 0);
-                write_stderr("Unknown option '?'\n");
-                return print(&usage(), 1);
-            }
+    match reader.next() {
+        None => {}
+        Some(Ok((Key::Help, _))) => return print(&usage(), 0),
+        Some(Ok((Key::Version, _))) => return print(VERSION, 0),
+        Some(Err(complaint)) => {
+            tool::say(&tool.called, &complaint.to_string(), 0);
+            write_stderr("Unknown option '?'\n");
+            return print(&usage(), 1);
         }
     }
     let operands = reader.operands();
