@@ -12,7 +12,11 @@ pub fn code_only(text: &str) -> String {
             ('/', '*') => block_end(&bytes, at),
             ('"', _) => string_end(&bytes, at + 1),
             ('r', '"' | '#') if !inside_word(&bytes, at) => raw_end(&bytes, at),
-            ('b', 'r') if !inside_word(&bytes, at) => raw_end(&bytes, at + 1),
+            ('b', 'r') if !inside_word(&bytes, at) => match raw_end(&bytes, at + 1) {
+                // A word that begins so.
+                end if end == at + 1 => at,
+                end => end,
+            },
             ('\'', _) => char_end(&bytes, at),
             _ => at,
         };
@@ -173,14 +177,14 @@ mod tests {
     #[test]
     fn comments_and_literals_are_blanked() {
         let text = "let a = \"unsafe \\\" x\"; // unsafe\nlet b = r#\"unsafe\"#; /* unsafe /* */ */ \
-                    let c = '\"'; let d: &'static str = 'x'; fn r#try() {} let e = b\"q\"; done";
+                    let c = '\"'; let d: &'static str = 'x'; fn r#try() {} fn bring() {} let e = b\"q\"; done";
         let code = code_only(text);
         assert!(!code.contains("unsafe"), "{code}");
         assert!(
             code.contains("&'static str") && code.ends_with("done"),
             "{code}"
         );
-        assert!(code.contains("fn r#try()"), "{code}");
+        assert!(code.contains("fn r#try() {} fn bring()"), "{code}");
         assert_eq!(code.lines().count(), text.lines().count());
     }
 
