@@ -5,6 +5,7 @@ use super::error::BuildError;
 use super::hold::Held;
 use super::indices::Suite;
 use super::plan::PlannedPackage;
+use jaula_plan::names::PackageName;
 use jaula_plan::rootfs::Sources;
 use jaula_plan::spec::rootfs::{ImageOptions, ImageSpec, Variant as Asked, Want as Wanted};
 use jaula_plan::spec::source::Preferences as Given;
@@ -128,10 +129,15 @@ pub fn solve(
         universe.add_source(&held.index, ReleaseFacts::default());
         of_index.push(HELD);
     }
-    let include = wanted(options, &universe, with_local)?;
-    let exclude: Vec<String> = options.exclude.iter().map(ToString::to_string).collect();
+    let mut include = wanted(options, &universe, with_local)?;
+    let text = |names: &[PackageName]| names.iter().map(ToString::to_string).collect();
+    let (exclude, spared): (Vec<String>, Vec<String>) =
+        (text(&options.exclude), text(&options.spared));
+    include.retain(|want| !spared.contains(&want.name));
+    let unchosen = [&exclude[..], &spared].concat();
     let mut request =
-        solve::select(&universe, variant(options.variant), &include, &exclude).request;
+        solve::select(&universe, variant(options.variant), &include, &unchosen).request;
+    request.exclude = exclude;
     request.recommends = options.recommends;
     let solution = solve::solve(&universe, &request)?;
     let essential: BTreeSet<&str> = request.base.iter().map(|want| want.name.as_str()).collect();

@@ -128,6 +128,8 @@ pub struct ImageOptions {
     pub debs: Vec<PathBuf>,
     /// Packages that may not be chosen.
     pub exclude: Vec<PackageName>,
+    /// Packages that are not chosen for their own sake, but come where others need them.
+    pub spared: Vec<PackageName>,
     /// Whether `Recommends` are followed.
     pub recommends: bool,
     /// Only what is named or chosen by the variant, without what that needs; whether it can be configured is dpkg's to say.

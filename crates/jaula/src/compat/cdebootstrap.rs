@@ -11,6 +11,7 @@ use jaula_engine::fetch::FetchError;
 use jaula_engine::image::{BuildError, Mismatch, Way};
 use jaula_engine::session::Need;
 use jaula_engine::{Dry, Engine, EngineError, Event, ImagePlan, Observer, Phase};
+use jaula_plan::rootfs::address::without_login;
 use jaula_plan::rootfs::{Families, Relative};
 use jaula_plan::spec::rootfs::{ImageOptions, ImageSpec, Variant, Want};
 use jaula_plan::spec::source::{SourceOptions, Trust};
@@ -98,6 +99,7 @@ enum Loudness {
     Quiet,
     Normal,
     Verbose,
+    Debug,
 }
 
 #[derive(Debug)]
@@ -150,6 +152,20 @@ impl Voice {
         self.line(&format!("P: {text}"));
     }
 
+    fn debug(&self, text: &str) {
+        if self.loudness >= Loudness::Debug {
+            self.line(&format!("D: {text}"));
+        }
+    }
+
+    /// What is not kept from those who want to hear nothing else.
+    fn warning(&self, text: &str) {
+        match self.loudness {
+            Loudness::Quiet => write_stderr(&format!("W: {}\n", clean(text))),
+            _ => self.line(&format!("W: {text}")),
+        }
+    }
+
     fn error(&self, text: &str) {
         write_stderr(&format!("E: {}\n", clean(text)));
     }
@@ -198,7 +214,7 @@ impl Observer for Voice {
                     state.log.push('\n');
                 }
             }
-            Event::Note { text } => self.line(&format!("W: {text}")),
+            Event::Note { text } => self.warning(&text),
             Event::Started { .. }
             | Event::Finished { .. }
             | Event::Progress { .. }
@@ -273,7 +289,8 @@ fn read(tool: &Tool, words: &[OsString]) -> Result<Asked, Stopped> {
             Key::Foreign => {}
             Key::Keyring => asked.keyring = Some(value),
             Key::Quiet => asked.loudness = Loudness::Quiet,
-            Key::Verbose | Key::Debug => asked.loudness = Loudness::Verbose,
+            Key::Verbose => asked.loudness = Loudness::Verbose,
+            Key::Debug => asked.loudness = Loudness::Debug,
             Key::ConfigDir | Key::HelperDir | Key::SuiteConfig => {
                 return Err(complain(
                     tool,
@@ -331,10 +348,20 @@ fn act(asked: &Asked, voice: &Voice) -> Result<(), Lines> {
         NotOpened::Failed(text) => one(text),
     })?;
     let spec = spec(asked)?;
+    let sources = &spec.options.sources;
+    let mirror = sources.mirror.as_deref().unwrap_or_default();
+    voice.debug(&format!("Using mirror {}", without_login(mirror)));
+    for keyring in &sources.keyrings {
+        voice.debug(&format!("Using keyring {}", keyring.display()));
+    }
     let failed = |error: EngineError| said(&error);
     let plan = engine
         .plan_image_by(&spec, Way::Whole, voice, Dry::MayCache)
         .map_err(failed)?;
+    for package in &plan.lock().packages {
+        let (name, role) = (&package.name, package.role.as_str());
+        voice.debug(&format!("Using {name} {}: {role}", package.version));
+    }
     let target = std::path::absolute(&asked.target).map_err(|error| one(making::reason(&error)))?;
     if asked.download_only {
         return download(&engine, &plan, &target, voice).map_err(failed);
@@ -363,7 +390,7 @@ fn download(
     voice: &Voice,
 ) -> Result<(), EngineError> {
     let _held = engine.fetch_packages(plan, voice)?;
-    let archives = PathBuf::from("var/cache/apt/archives");
+    let archives = PathBuf::from("var/cache/bootstrap");
     let mixing = MixTarget {
         path: target.to_owned(),
         mixed: true,
@@ -375,7 +402,9 @@ fn download(
         }],
     };
     engine.mix(&engine.plan_mix(None, &mixing)?, voice)?;
-    engine.lay_packages(plan, &target.join(archives))
+    engine.lay_packages(plan, &target.join(archives))?;
+    voice.line("I: Download-only mode, not installing anything");
+    Ok(())
 }
 
 /// The family of the suite, or of the origin that was named before it.
@@ -424,12 +453,14 @@ fn spec(asked: &Asked) -> Result<ImageSpec, Lines> {
         include: include
             .map(|word| Ok(Want::any(parse("package", word)?)))
             .collect::<Result<_, Lines>>()?,
-        exclude: asked
+        spared: asked
             .exclude
             .iter()
             .map(|word| parse("package", word))
             .collect::<Result<_, Lines>>()?,
         merged_usr: Some(relative.merged_usr(false)),
+        // What is only fetched need not run here.
+        unpack_only: asked.download_only,
         sources: SourceOptions {
             mirror: Some(mirror),
             components: vec![parse("component", "main")?],

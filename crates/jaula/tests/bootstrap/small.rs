@@ -5,7 +5,7 @@ use crate::who::{User, Who, everyone};
 use jaula_testkit::{Ran, Repo, RepoBuilder, TestKey, skip, small};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The small system in a user's place, under the name of bookworm.
 struct Small {
@@ -96,6 +96,15 @@ fn debootstraps_words_choose_packages() {
             .make(user, &["--extra-suites=none-such"], "none")
             .expect(1);
         assert!(ran.stdout.contains("E: "), "{}", ran.stdout);
+
+        // What is left out comes back where something else needs it.
+        let out = ["--include=cron", "--exclude=login,libcron,apt"];
+        small.make(user, &out, "out").expect(0);
+        let there = names(user, "out");
+        assert_eq!(
+            there.join(" "),
+            "base-files busybox cron dash dpkg libcron usr-is-merged"
+        );
 
         // What is named, and nothing that it needs: dpkg says whether that is enough.
         let alone = "--no-resolve-deps";
@@ -362,5 +371,119 @@ fn debootstrap_shows_servers_its_certificate() {
             file(user, "t/etc/apt/sources.list"),
             format!("deb {} bookworm main\n", server.url)
         );
+    });
+}
+
+/// `cdebootstrap -k … OPTIONS bookworm TARGET URL`
+#[track_caller]
+fn cdebootstrap(small: &Small, user: &User, options: &[&str], target: &str) -> Ran {
+    let first = ["cdebootstrap", "-k", &small.keyring];
+    compat(
+        user,
+        &[&first[..], options, &["bookworm", target, &small.url]].concat(),
+    )
+}
+
+#[test]
+fn cdebootstraps_words_are_obeyed() {
+    let system = match system() {
+        Ok(system) => system,
+        Err(reason) => skip!("{reason}"),
+    };
+    let foreign = small::deb("base-files")
+        .arch("arm64")
+        .field("Essential", "yes")
+        .field("Priority", "required");
+    let mut system = system
+        .also_arch("arm64")
+        .package(foreign.build().expect("a package"));
+    for name in ["apt", "usr-is-merged"] {
+        system = system.package(small::deb(name).arch("arm64").build().expect("a package"));
+    }
+    everyone(|user| {
+        let small = Small::of(user, system.clone());
+        let work = user.place.work();
+        let make = |options: &[&str], target: &str| cdebootstrap(&small, user, options, target);
+        let more = ["--include=tool,novel-less", "--exclude=login"];
+        make(&more, "none").expect(1);
+        let ran = make(
+            &["--include=tool", "--exclude=login,libcron", "-a", "amd64"],
+            "plain",
+        )
+        .expect(0);
+        assert_eq!(
+            names(user, "plain").join(" "),
+            "apt base-files busybox cron dash dpkg libcron tool"
+        );
+        assert!(
+            !ran.stdout.contains("D: ") && !ran.stdout.contains("Setting up"),
+            "{}",
+            ran.stdout
+        );
+
+        // How much is said.
+        let minimal = ["-f", "minimal"];
+        let ran = make(&[&minimal[..], &["-q"]].concat(), "quiet").expect(0);
+        assert_eq!(ran.stdout, "");
+        assert!(file(user, "quiet/var/log/bootstrap.log").contains("P: Retrieving InRelease\n"));
+        let ran = make(&[&minimal[..], &["-v", "--include=tool"]].concat(), "loud").expect(0);
+        assert!(
+            ran.stdout.contains("\nSetting up tool (1.0) ...\n"),
+            "{}",
+            ran.stdout
+        );
+        assert!(!ran.stdout.contains("D: "), "{}", ran.stdout);
+        let ran = make(&[&minimal[..], &["--debug"]].concat(), "debug").expect(0);
+        for line in [
+            format!("D: Using mirror {}", small.url),
+            format!("D: Using keyring {}", small.keyring),
+            "D: Using dash 1.0: essential".to_owned(),
+        ] {
+            assert!(
+                ran.stdout.lines().any(|said| said == line),
+                "{line}\n{}",
+                ran.stdout
+            );
+        }
+
+        // Only fetched, also for what cannot run here.
+        for (options, arch) in [(&["-d"][..], "amd64"), (&["-d", "-a", "arm64"], "arm64")] {
+            let target = format!("debs-{arch}");
+            let ran = make(&[&minimal[..], options].concat(), &target).expect(0);
+            let last = ran.stdout.lines().last();
+            assert_eq!(last, Some("I: Download-only mode, not installing anything"));
+            let debs = names_in(&work.join(&target).join("var/cache/bootstrap"));
+            assert!(
+                debs.contains(&format!("base-files_1.0_{arch}.deb")),
+                "{debs:?}"
+            );
+            assert!(!work.join(&target).join("usr").exists());
+        }
+        let first = [
+            "debootstrap",
+            "--print-debs",
+            "--arch=arm64",
+            "--keyring",
+            &small.keyring,
+        ];
+        let words = [&first[..], &["--variant=minbase", "--exclude=apt"]].concat();
+        let words = [&words[..], &["bookworm", "list", &small.url]].concat();
+        let listed = compat(user, &words).expect(0).stdout;
+        let listed: Vec<&str> = listed.split_whitespace().collect();
+        assert_eq!(listed, ["base-files", "usr-is-merged"]);
+        for options in [&["-a", "arm64"][..], &["-a", "arm64", "--foreign"]] {
+            if std::env::consts::ARCH == "x86_64"
+                && !Path::new("/proc/sys/fs/binfmt_misc/qemu-aarch64").exists()
+            {
+                let ran = make(&[&minimal[..], options].concat(), "foreign").expect(1);
+                assert!(
+                    ran.stderr.starts_with("E: ") && ran.stderr.contains("arm64"),
+                    "{}",
+                    ran.stderr
+                );
+                assert!(names_in(&work.join("foreign")).is_empty());
+            }
+        }
+        make(&[&minimal[..], &["--foreign"]].concat(), "same").expect(0);
     });
 }

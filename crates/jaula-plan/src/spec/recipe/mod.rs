@@ -245,6 +245,7 @@ impl Recipe {
             debs: top.paths("debs")?,
             exclude: top.parsed_list("exclude")?,
             recommends: top.set("recommends").unwrap_or_default(),
+            spared: Vec::new(),
             alone: false,
             sources: sources(&mut top, read)?,
             merged_usr: top.set("merged-usr"),

@@ -154,7 +154,7 @@ pub fn request(asked: &Asked, relative: Relative, voice: &Voice) -> Result<Reque
     if mirror.starts_with("https://") {
         include.extend(relative.https_packages().iter().map(ToString::to_string));
     }
-    let mut exclude: Vec<String> = asked.exclude.clone();
+    let mut exclude: Vec<String> = Vec::new();
     if merged && relative.has_usr_is_merged() {
         // What would convert a tree that needs no conversion, with half of Perl.
         include.push("usr-is-merged".to_owned());
@@ -171,8 +171,10 @@ pub fn request(asked: &Asked, relative: Relative, voice: &Voice) -> Result<Reque
             .map(Want::any)
             .collect(),
         exclude: all("package", &exclude, voice)?,
+        spared: all("package", &asked.exclude, voice)?,
         merged_usr: Some(merged),
-        unpack_only: asked.work == Work::Foreign,
+        // What is only listed or fetched need not run here.
+        unpack_only: asked.work != Work::Install,
         alone: asked.alone,
         sources: SourceOptions {
             mirror: Some(mirror.clone()),

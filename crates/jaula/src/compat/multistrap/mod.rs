@@ -1,6 +1,7 @@
 //! `multistrap`: several repositories in one tree, by a configuration file.
 
 mod ini;
+mod keys;
 mod settings;
 mod simulate;
 mod translate;
@@ -11,9 +12,7 @@ use super::tool::{say, show};
 use crate::output;
 use jaula_engine::export::{Extra, ExtraKind, MixTarget};
 use jaula_engine::session::Need;
-use jaula_engine::{Dry, Engine, EngineError, Event, Observer};
-use jaula_plan::names::DistroName;
-use jaula_plan::spec::rootfs::{ImageOptions, ImageSpec, Variant, Want};
+use jaula_engine::{Dry, EngineError, Event, Observer};
 use jaula_plan::step::Compression;
 use settings::{Settings, SettingsError};
 use std::ffi::OsString;
@@ -251,12 +250,7 @@ impl Observer for Voice {
 fn make(settings: &Settings, directory: &Path, configures: bool) -> Result<u8, Failed> {
     let one = |text: String| (1, text);
     let directory = std::path::absolute(directory).map_err(|error| one(error.to_string()))?;
-    let mut warnings = settings.warnings.clone();
-    if !configures && !settings.seeds.is_empty() {
-        warnings.push(
-            "debconfseed: nothing is configured here, so its answers are not used".to_owned(),
-        );
-    }
+    let warnings = settings.warnings.clone();
     for name in &settings.reinstall {
         let text =
             format!("reinstall={name}: not needed, scripts run in the order of the packages\n");
@@ -272,7 +266,7 @@ fn make(settings: &Settings, directory: &Path, configures: bool) -> Result<u8, F
     let failed = |error: EngineError| one(making::lines(&error).join("\n"));
     let keyrings = match settings.no_auth {
         true => Keyrings::new(),
-        false => keyrings(&engine, settings)?,
+        false => keys::keyrings(&engine, settings)?,
     };
     let arch = settings.arch.clone().unwrap_or_default();
     let spec = translate::image(settings, &arch, configures, &keyrings).map_err(one)?;
@@ -291,7 +285,7 @@ fn make(settings: &Settings, directory: &Path, configures: bool) -> Result<u8, F
         path: directory.clone(),
         mixed: true,
         usable: making::is_root(),
-        extras: devices.collect(),
+        extras: devices.chain(left(settings)).collect(),
     };
     let mix = engine
         .plan_mix(Some(image.digest()), &target)
@@ -332,85 +326,32 @@ fn make(settings: &Settings, directory: &Path, configures: bool) -> Result<u8, F
     Ok(u8::try_from(count).unwrap_or(u8::MAX))
 }
 
-/// The keys of the packages that sections name: those that the host has, else out of the package as the host's own
-/// sources sign it. A file is taken as it is.
-fn keyrings(engine: &Engine, settings: &Settings) -> Result<Keyrings, Failed> {
-    let mut all = Keyrings::new();
-    for section in settings.repositories.values() {
-        let name = section.keyring.as_str();
-        if name.is_empty() || all.contains_key(name) {
-            continue;
-        }
-        let found = match name.contains('/') {
-            true => vec![PathBuf::from(name)],
-            false => match in_directory(Path::new("/usr/share/keyrings"), name) {
-                found if found.is_empty() => fetched(engine, name)?,
-                found => found,
-            },
-        };
-        all.insert(name.to_owned(), found);
-    }
-    Ok(all)
-}
-
-/// Keyrings that belong to a package by their names: `NAME.gpg`, `NAME.pgp`, `NAME.asc`; not those of removed keys.
-fn in_directory(dir: &Path, package: &str) -> Vec<PathBuf> {
-    ["gpg", "pgp", "asc"]
+/// What the tree has besides its packages: the answers for debconf, for whoever configures it later, and what APT knows
+/// of what it may remove.
+fn left(settings: &Settings) -> Vec<Extra> {
+    let mut left: Vec<Extra> = settings
+        .seeds
         .iter()
-        .map(|end| dir.join(format!("{package}.{end}")))
-        .filter(|path| path.symlink_metadata().is_ok_and(|meta| meta.is_file()) || path.is_file())
-        .collect()
-}
-
-/// Fetches a package of keys from where the host's APT would, and unpacks it.
-fn fetched(engine: &Engine, package: &str) -> Result<Vec<PathBuf>, Failed> {
-    let why = |text: String| {
-        (
-            100,
-            format!("Unable to download keyring package: '{package}': {text}"),
-        )
-    };
-    let failed = |error: EngineError| why(making::lines(&error).join("\n"));
-    let _said = show(&format!("I: Downloading {package}\n"));
-    let name = package
-        .parse()
-        .map_err(|_| why("this is no package's name".into()))?;
-    let distro: DistroName = "debian"
-        .parse()
-        .map_err(|_| why("no distribution".into()))?;
-    let spec = ImageSpec {
-        distro,
-        suite: None,
-        options: ImageOptions {
-            variant: Variant::Custom,
-            include: vec![Want::any(name)],
-            unpack_only: true,
-            ..ImageOptions::default()
-        },
-    };
-    let plan = engine
-        .plan_image(&spec, &Voice, Dry::MayCache)
-        .map_err(failed)?;
-    let image = engine.image(&plan, &Voice).map_err(failed)?;
-    let dir = image.root().join("usr/share/keyrings");
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
-        let path = entry.path();
-        let name = entry.file_name().to_string_lossy().into_owned();
-        // Links in a tree lead anywhere.
-        let plain = entry.file_type().is_ok_and(|kind| kind.is_file());
-        let keys = ["gpg", "pgp", "asc"]
-            .iter()
-            .any(|end| path.extension().is_some_and(|e| e == *end));
-        if plain && keys && !name.contains("removed") {
-            found.push(path);
-        }
+        .filter_map(|from| {
+            let name = from.file_name()?;
+            let what = ExtraKind::Copy { from: from.clone() };
+            Some((Path::new("tmp/preseeds").join(name), what))
+        })
+        .map(|(path, what)| Extra {
+            path,
+            what,
+            replaces: true,
+        })
+        .collect();
+    if !settings.mark_auto {
+        let (mode, content) = (0o644, Vec::new());
+        left.push(Extra {
+            path: "var/lib/apt/extended_states".into(),
+            what: ExtraKind::File { mode, content },
+            replaces: true,
+        });
     }
-    found.sort();
-    match found.is_empty() {
-        true => Err(why("it has no keys in /usr/share/keyrings".into())),
-        false => Ok(found),
-    }
+    left
 }
 
 #[cfg(test)]

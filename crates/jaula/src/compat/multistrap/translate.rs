@@ -292,12 +292,12 @@ fn hooks(settings: &Settings, configures: bool) -> Result<Vec<Hook>, String> {
         }
     }
     if let Some(script) = &settings.config_script {
-        let name = script.file_name().unwrap_or_default();
+        // As cp(1): what can be executed stays so.
         all.push(Hook {
             stage: HookStage::Customize,
-            action: HookAction::Upload {
-                from: script.clone(),
-                to: Path::new("/").join(name),
+            action: HookAction::CopyIn {
+                from: vec![script.clone()],
+                to: "/".into(),
             },
         });
     }

@@ -4,6 +4,8 @@
     reason = "tests start programs; the rule is for the program itself"
 )]
 
+mod keys;
+#[path = "../who/mod.rs"]
 mod who;
 
 use jaula_testkit::{DebBuilder, Ran, Repo, RepoBuilder, TestKey, partial_mirror, skip};
