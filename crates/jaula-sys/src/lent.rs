@@ -46,8 +46,9 @@ pub struct Lent {
 }
 
 impl Lent {
-    /// Mounts what the tree has directories for. A link in place of one is none.
-    pub fn place(tree: &Path) -> Result<Self, SysError> {
+    /// Mounts those of `/proc`, `/sys` and `/dev` that are named and that the tree has directories for. A link in place
+    /// of one is none.
+    pub fn place(tree: &Path, wanted: &[&str]) -> Result<Self, SysError> {
         let fail = |call, name: &CStr, errno| SysError {
             call,
             target: tree
@@ -71,6 +72,9 @@ impl Lent {
             (c"sys", sys),
             (c"dev", dev),
         ] {
+            if !wanted.iter().any(|word| word.as_bytes() == name.to_bytes()) {
+                continue;
+            }
             let at = match open_raw(root.0, name, flags, Links::Refuse) {
                 Ok(at) => at,
                 Err(Errno(libc::ENOENT | libc::ELOOP | libc::ENOTDIR)) => continue,

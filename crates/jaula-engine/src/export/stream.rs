@@ -24,6 +24,8 @@ pub struct StreamOptions {
     pub newest: Option<i64>,
     /// Whether device nodes are in it.
     pub devices: bool,
+    /// Whether there is nothing at all in its `/dev`.
+    pub no_dev: bool,
 }
 
 /// The headers of the device nodes (POSIX.1-2017 pax, "ustar Interchange Format").
@@ -96,10 +98,11 @@ impl Engine {
                     meter.progress(items, bytes, jaula_plan::explain::shown(name));
                 }
             };
-            let mut options = TarOptions::default();
-            if newest.is_some() {
-                options.clamp = newest;
-            }
+            let options = TarOptions {
+                clamp: newest,
+                empty: options.no_dev.then(|| "dev".into()),
+                ..TarOptions::default()
+            };
             let (out, written) = write_tar(&tree, image.root(), out, target, &options, &mut tell)?;
             meter.finish(written.items, written.bytes);
             let mut out = out.finish().at("write", target)?;

@@ -21,7 +21,7 @@ const RECORD: u64 = 20 * BLOCK as u64;
 pub(super) const MOST_HOLES: u64 = 16 << 30;
 
 /// What may differ between archives of one tree.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct TarOptions {
     /// Times later than this become this: seconds since 1970.
     pub clamp: Option<i64>,
@@ -29,6 +29,10 @@ pub struct TarOptions {
     pub plain: Option<i64>,
     /// Most bytes of holes in files. An archive holds them as zeros.
     pub holes: u64,
+    /// Only this of the tree, and names without `./` before them.
+    pub only: Option<OsString>,
+    /// A directory whose content is left out.
+    pub empty: Option<PathBuf>,
 }
 
 impl Default for TarOptions {
@@ -37,6 +41,8 @@ impl Default for TarOptions {
             clamp: None,
             plain: None,
             holes: MOST_HOLES,
+            only: None,
+            empty: None,
         }
     }
 }
@@ -108,10 +114,15 @@ pub fn write_tar<W: Write>(
         holes: 0,
         buffer,
     };
-    let top = tree.own_meta().at("look at", root)?;
-    writer.entry(Path::new(""), &top, tree)?;
     // Depth first; each directory's names are read once and taken from the end.
-    let first = sorted(tree).at("list", root)?;
+    let first = match &options.only {
+        Some(name) => vec![name.clone()],
+        None => {
+            let top = tree.own_meta().at("look at", root)?;
+            writer.entry(Path::new(""), &top, tree)?;
+            sorted(tree).at("list", root)?
+        }
+    };
     let mut left: Vec<Level> = vec![Level {
         path: PathBuf::new(),
         names: first,
@@ -130,7 +141,8 @@ pub fn write_tar<W: Write>(
         let meta = parent.meta(&name).at("look at", root.join(&path))?;
         writer.entry(&path, &meta, parent)?;
         tell(writer.written.items, writer.written.bytes, &path);
-        if meta.kind == Kind::Directory && !meta.mount_root {
+        let is_empty = options.empty.as_ref() == Some(&path);
+        if meta.kind == Kind::Directory && !meta.mount_root && !is_empty {
             let below = parent.open_dir(&name).at("open", root.join(&path))?;
             let names = sorted(&below).at("list", root.join(&path))?;
             left.push(Level {
@@ -175,7 +187,11 @@ impl<W: Write> Writer<'_, W> {
         let full = self.root.join(path);
         let name = path.file_name().unwrap_or(OsStr::new("."));
         // As `tar --directory ROOT .` names them.
-        let mut stored = b"./".to_vec();
+        let before: &[u8] = match self.options.only {
+            Some(_) => b"",
+            None => b"./",
+        };
+        let mut stored = before.to_vec();
         stored.extend_from_slice(path.as_os_str().as_bytes());
         let mut linkpath = Vec::new();
         let mut first_name = None;
@@ -189,7 +205,7 @@ impl<W: Write> Writer<'_, W> {
         let mut file = None;
         let flag = match (&first_name, meta.kind) {
             (Some(first), _) => {
-                linkpath = b"./".to_vec();
+                linkpath = before.to_vec();
                 linkpath.extend_from_slice(first.as_os_str().as_bytes());
                 b'1'
             }

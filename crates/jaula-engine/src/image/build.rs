@@ -305,7 +305,7 @@ fn make(
         // Nothing is asked where nothing is configured.
         answered: Cell::new(plan.spec.options.unpack_only),
     };
-    let mut guards = Guards::default();
+    let mut guards = Guards::without(&plan.spec.options.unguarded);
     let mut fresh = plan.base.is_none();
     for (number, debs) in rounds(plan, store).into_iter().enumerate() {
         let installed = if fresh {

@@ -8,11 +8,14 @@
 use super::error::BuildError;
 use super::layout::Tree;
 use crate::configure::SHORTCUTS_DIR as DIR;
+use jaula_plan::spec::rootfs::Guard;
 
-/// No service is started (invoke-rc.d(8)), and scripts are told that they are not in a running system (ischroot(1)
-/// cannot see it from inside: libc6 would tell init to start anew, and sleep). The tree's own stay.
+/// Whether a service may be started (invoke-rc.d(8)).
+const POLICY: &str = "usr/sbin/policy-rc.d";
+/// No service is started, and scripts are told that they are not in a running system (ischroot(1) cannot see it from
+/// inside: libc6 would tell init to start anew, and sleep). The tree's own stay.
 const GUARDS: [(&str, &str); 2] = [
-    ("usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n"),
+    (POLICY, "#!/bin/sh\nexit 101\n"),
     ("usr/sbin/ischroot", "#!/bin/sh\nexit 0\n"),
 ];
 
@@ -40,22 +43,37 @@ const NO_STARTER: &str =
 
 /// What was put into a tree.
 #[derive(Debug, Default)]
-pub struct Guards(Vec<String>);
+pub struct Guards {
+    placed: Vec<String>,
+    without: Vec<Guard>,
+}
 
 impl Guards {
+    /// All but those.
+    pub fn without(guards: &[Guard]) -> Self {
+        Self {
+            placed: Vec::new(),
+            without: guards.to_vec(),
+        }
+    }
+
     /// Puts those into the tree that it has a place for by now.
     ///
     /// # Errors
     /// The tree cannot be written to.
     pub fn place(&mut self, tree: &Tree<'_>) -> Result<(), BuildError> {
         for (path, text) in GUARDS {
+            if path == POLICY && self.without.contains(&Guard::Policy) {
+                continue;
+            }
             if tree.has_parent(path) && tree.write_new(path, 0o755, text.as_bytes())? {
-                self.0.push(path.to_owned());
+                self.placed.push(path.to_owned());
             }
         }
         for starter in STARTERS {
             let aside = format!("{starter}{ASIDE}");
-            if tree.is_file(starter) && !tree.is_file(&aside) {
+            let wanted = !self.without.contains(&Guard::Starter);
+            if wanted && tree.is_file(starter) && !tree.is_file(&aside) {
                 tree.rename(starter, &aside)?;
                 tree.write(starter, 0o755, NO_STARTER.as_bytes())?;
             }
@@ -65,7 +83,7 @@ impl Guards {
                 let path = format!("{DIR}/{name}");
                 tree.make_dirs(DIR, 0o755)?;
                 tree.write(&path, 0o755, text.as_bytes())?;
-                self.0.push(path);
+                self.placed.push(path);
             }
         }
         Ok(())
@@ -76,7 +94,7 @@ impl Guards {
     /// # Errors
     /// The tree cannot be written to.
     pub fn remove(self, tree: &Tree<'_>) -> Result<(), BuildError> {
-        for path in &self.0 {
+        for path in &self.placed {
             // A hook may have put something of its own there, which stays.
             let ours = GUARDS.iter().find(|(guard, _)| guard == path);
             if let Some((_, text)) = ours
@@ -91,10 +109,10 @@ impl Guards {
             if !tree.is_file(&aside) {
                 continue;
             }
-            // Its package may have been unpacked once more.
-            match tree.read(starter)?.as_deref() == Some(NO_STARTER.as_bytes()) {
-                true => tree.rename(&aside, starter)?,
-                false => tree.remove(&aside)?,
+            // Its package may have been unpacked once more; a hook may have removed what stood there.
+            match tree.read(starter)? {
+                Some(text) if text != NO_STARTER.as_bytes() => tree.remove(&aside)?,
+                _ => tree.rename(&aside, starter)?,
             }
         }
         Ok(tree.remove_dir(DIR)?)

@@ -32,6 +32,7 @@ impl Identity {
                 ..SourceOptions::default()
             },
             unpack_only: options.unpack_only,
+            unguarded: options.unguarded.clone(),
             ..ImageOptions::default()
         };
         if plain == ImageOptions::default() {
@@ -55,6 +56,9 @@ impl Identity {
         }
         if plain.unpack_only {
             text.push_str("unpacked only\n");
+        }
+        for guard in &plain.unguarded {
+            text.push_str(&format!("without {guard:?}\n"));
         }
         if let Some(merged) = other_usr {
             text.push_str(&format!("merged-usr {merged}\n"));
@@ -207,7 +211,7 @@ mod tests {
     #[test]
     fn what_is_done_besides_is_done_each_time() {
         let options = with(HookAction::Outside {
-            mounts: false,
+            mounts: Vec::new(),
             command: vec!["true".into()],
             after: vec![],
             env: vec![],

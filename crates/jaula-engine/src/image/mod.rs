@@ -49,7 +49,7 @@ pub use collection::{Collection, CollectionError};
 pub use error::BuildError;
 pub use finish::{FinishPlan, FinishSpec, Finished};
 pub use hold::{Hold, absent};
-pub use hooks::HookError;
+pub use hooks::{HookError, transfer};
 pub use locked::plan_locked;
 pub use mismatch::Mismatch;
 pub use origin::Origin;

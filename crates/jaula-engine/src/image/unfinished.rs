@@ -89,7 +89,15 @@ impl Unfinished {
 /// [`BuildError::NothingRuns`].
 pub(super) fn needs_nothing(options: &ImageOptions) -> Result<(), BuildError> {
     let inside = |hook: &Hook| matches!(hook.action, HookAction::Inside { .. });
-    let what = if options.settings != Settings::default() {
+    // These are files, and nothing runs to write them.
+    let of_programs = Settings {
+        apt_options: Vec::new(),
+        dpkg_options: Vec::new(),
+        options_name: None,
+        sources_list: None,
+        ..options.settings.clone()
+    };
+    let what = if of_programs != Settings::default() {
         "a setting"
     } else if options.hooks.iter().any(inside) {
         "a hook"

@@ -70,8 +70,8 @@ pub enum HookAction {
         after: Vec<String>,
         /// Variables besides those of the caller.
         env: Vec<(String, String)>,
-        /// Whether `/proc`, `/sys` and a `/dev` are mounted in the tree meanwhile.
-        mounts: bool,
+        /// Which of `proc`, `sys` and a small `dev` are mounted in the tree meanwhile.
+        mounts: Vec<String>,
     },
     /// Files of the host into a directory of the tree, with their owners and modes. What is there of the same name is
     /// replaced; directories are merged.
@@ -101,6 +101,9 @@ pub enum HookAction {
         from: PathBuf,
         /// The archive.
         to: PathBuf,
+        /// Whether its last name is in the archive, as `tar -C PARENT NAME` has it, and it may be no directory. Else what
+        /// is in it.
+        named: bool,
     },
     /// The content of a file of the host as a file of the tree, which belongs to root. Links are followed.
     Upload {

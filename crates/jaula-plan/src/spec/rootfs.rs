@@ -100,6 +100,15 @@ pub enum Reference {
     Archive(PathBuf),
 }
 
+/// What keeps packages' scripts from starting services while an image is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Guard {
+    /// A `policy-rc.d` that allows nothing (invoke-rc.d(8)).
+    Policy,
+    /// A start-stop-daemon(8) that does nothing.
+    Starter,
+}
+
 /// An image to be made from Debian-family packages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageSpec {
@@ -140,6 +149,8 @@ pub struct ImageOptions {
     pub merged_usr: Option<bool>,
     /// Unpack only: the packages are configured later, where they can run (`jaula finish`).
     pub unpack_only: bool,
+    /// What does not keep packages' scripts from starting services.
+    pub unguarded: Vec<Guard>,
     /// Files of packages that are left out.
     pub paths: Vec<PathRule>,
     /// What is set afterwards.

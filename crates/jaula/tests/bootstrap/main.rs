@@ -6,6 +6,7 @@
 )]
 
 mod base;
+mod mm;
 mod old_names;
 mod refusals;
 mod small;

@@ -1,7 +1,6 @@
 //! Files into the tree and out of it. What is inside is opened beneath the tree's own descriptor: a link in it leads
 //! to what it leads to inside.
 
-use super::super::build::Site;
 use super::super::error::BuildError;
 use super::copy::{Merge, merge, merge_all};
 use crate::error::At;
@@ -22,12 +21,19 @@ use std::rc::Rc;
 /// O_NONBLOCK: a pipe in the place of a file does not keep us waiting.
 const NO_WAIT: i32 = 0o4000;
 
-pub fn run(site: &Site<'_>, action: &HookAction) -> Result<(), BuildError> {
+/// A tree, and the time of what is made in it: seconds since 1970.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    pub shown: &'a Path,
+    pub epoch: u64,
+}
+
+pub fn run(place: &Place<'_>, action: &HookAction) -> Result<(), BuildError> {
     match action {
         HookAction::CopyIn { from, to } => {
-            let target = Rc::new(inside(site, to)?);
+            let target = Rc::new(inside(place, to)?);
             for from in from {
-                copy(&host(from)?, &target, &site.shown.join(relative(to)))?;
+                copy(&host(from)?, &target, &place.shown.join(relative(to)))?;
             }
             Ok(())
         }
@@ -35,12 +41,12 @@ pub fn run(site: &Site<'_>, action: &HookAction) -> Result<(), BuildError> {
             std::fs::create_dir_all(to).at("make", to)?;
             let target = Rc::new(Dir::open(to).at("open", to)?);
             for from in from {
-                copy(&in_tree(site, from)?, &target, to)?;
+                copy(&in_tree(place, from)?, &target, to)?;
             }
             Ok(())
         }
         HookAction::TarIn { from, to } => {
-            let target = inside(site, to)?;
+            let target = inside(place, to)?;
             let file = file_of_host(from)?;
             let entries = jaula_repo::tar::open(BufReader::new(file))
                 .map_err(std::io::Error::other)
@@ -48,9 +54,9 @@ pub fn run(site: &Site<'_>, action: &HookAction) -> Result<(), BuildError> {
             Extractor::new(&target, Devices::Refuse).extract(entries, &mut |_, _| {})?;
             Ok(())
         }
-        HookAction::TarOut { from, to } => tar_out(site, from, to),
-        HookAction::Upload { from, to } => upload(site, from, to),
-        HookAction::Download { from, to } => download(site, from, to),
+        HookAction::TarOut { from, to, named } => tar_out(place, from, to, *named),
+        HookAction::Upload { from, to } => upload(place, from, to),
+        HookAction::Download { from, to } => download(place, from, to),
         // These are programs.
         HookAction::Inside { .. } | HookAction::Outside { .. } => Ok(()),
     }
@@ -112,24 +118,24 @@ fn host(path: &Path) -> Result<Source, BuildError> {
 }
 
 /// A directory of the tree; links lead to what they lead to inside.
-fn inside(site: &Site<'_>, path: &Path) -> Result<Dir, BuildError> {
-    let shown = site.shown.join(relative(path));
-    let root = dir::Dir::open(site.shown).at("open", site.shown)?;
+fn inside(place: &Place<'_>, path: &Path) -> Result<Dir, BuildError> {
+    let shown = place.shown.join(relative(path));
+    let root = dir::Dir::open(place.shown).at("open", place.shown)?;
     let found = root
         .open_dir_in_root(&Path::new("/").join(path))
         .and_then(|dir| dir.as_fd().try_clone_to_owned());
     Ok(Dir::from_fd(found.at("open", shown)?))
 }
 
-fn in_tree(site: &Site<'_>, path: &Path) -> Result<Source, BuildError> {
-    let shown = site.shown.join(relative(path));
+fn in_tree(place: &Place<'_>, path: &Path) -> Result<Source, BuildError> {
+    let shown = place.shown.join(relative(path));
     if of_content(path) {
-        let (dir, name) = (inside(site, path)?, None);
+        let (dir, name) = (inside(place, path)?, None);
         return Ok(Source { dir, name, shown });
     }
     let (parent, name) = split(path)?;
     Ok(Source {
-        dir: inside(site, &parent)?,
+        dir: inside(place, &parent)?,
         name: Some(c_name(&name, path)?),
         shown,
     })
@@ -167,16 +173,27 @@ fn parents(to: &Path) -> Result<(), BuildError> {
     })?)
 }
 
-fn tar_out(site: &Site<'_>, from: &Path, to: &Path) -> Result<(), BuildError> {
+fn tar_out(place: &Place<'_>, from: &Path, to: &Path, named: bool) -> Result<(), BuildError> {
     parents(to)?;
-    let shown = site.shown.join(relative(from));
-    let root = dir::Dir::open(site.shown).at("open", site.shown)?;
+    let root = dir::Dir::open(place.shown).at("open", place.shown)?;
+    let (inside, only) = match (named && !of_content(from)).then(|| split(from)) {
+        Some(parts) => {
+            let (parent, name) = parts?;
+            (parent, Some(name))
+        }
+        None => (from.to_owned(), None),
+    };
+    let shown = place.shown.join(relative(&inside));
     let tree = root
-        .open_dir_in_root(&Path::new("/").join(from))
+        .open_dir_in_root(&Path::new("/").join(&inside))
         .at("open", &shown)?;
+    if let Some(name) = &only {
+        tree.meta(name).at("find", shown.join(name))?;
+    }
     let out = File::create(to).at("write", to)?;
     let options = TarOptions {
-        clamp: i64::try_from(site.plan.epoch()).ok(),
+        clamp: i64::try_from(place.epoch).ok(),
+        only,
         ..TarOptions::default()
     };
     let (mut out, _) = write_tar(&tree, &shown, out, to, &options, &mut |_, _, _| {})
@@ -186,26 +203,26 @@ fn tar_out(site: &Site<'_>, from: &Path, to: &Path) -> Result<(), BuildError> {
     Ok(())
 }
 
-fn upload(site: &Site<'_>, from: &Path, to: &Path) -> Result<(), BuildError> {
+fn upload(place: &Place<'_>, from: &Path, to: &Path) -> Result<(), BuildError> {
     let mut file = file_of_host(from)?;
-    let shown = site.shown.join(relative(to));
+    let shown = place.shown.join(relative(to));
     let (parent, name) = split(to)?;
-    let (dir, name) = (inside(site, &parent)?, c_name(&name, to)?);
+    let (dir, name) = (inside(place, &parent)?, c_name(&name, to)?);
     match dir.unlink(&name) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error).at("replace", &shown)?,
         _ => {}
     }
     let mut made = dir.create(&name, 0o600).at("make", &shown)?;
     std::io::copy(&mut file, &mut made).at("write", &shown)?;
-    let epoch = i64::try_from(site.plan.epoch()).unwrap_or(i64::MAX);
+    let epoch = i64::try_from(place.epoch).unwrap_or(i64::MAX);
     jaula_sys::tree::set_file(&made, 0, 0, 0o644, epoch, 0).at("set the owner of", &shown)?;
     Ok(())
 }
 
-fn download(site: &Site<'_>, from: &Path, to: &Path) -> Result<(), BuildError> {
+fn download(place: &Place<'_>, from: &Path, to: &Path) -> Result<(), BuildError> {
     parents(to)?;
-    let shown = site.shown.join(relative(from));
-    let root = dir::Dir::open(site.shown).at("open", site.shown)?;
+    let shown = place.shown.join(relative(from));
+    let root = dir::Dir::open(place.shown).at("open", place.shown)?;
     let found = root.open_file_in_root(&Path::new("/").join(from));
     let mut file = regular(found.at("open", &shown)?, &shown)?;
     let mut made = File::create(to).at("write", to)?;

@@ -7,6 +7,7 @@ mod files;
 pub use copy::{Merge, merge_all};
 pub use error::HookError;
 
+use self::files::Place;
 use super::build::Site;
 use super::error::BuildError;
 use crate::configure::{self, Runner};
@@ -18,6 +19,7 @@ use jaula_sys::lent::Lent;
 use std::ffi::OsString;
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Where a script is while it runs: in the first of these directories that the tree has.
@@ -89,16 +91,20 @@ pub fn run(site: &Site<'_>, stage: HookStage, runner: Runner<'_>) -> Result<(), 
                 env,
                 mounts,
             } => {
-                let lent = match mounts {
-                    true => Some(lend(site)?),
-                    false => None,
+                let lent = match mounts.is_empty() {
+                    true => None,
+                    false => Some(lend(site, mounts)?),
                 };
                 let ended = outside(site, command, after, env)?;
                 drop(lent);
                 ended
             }
             action => {
-                files::run(site, action).map_err(|source| HookError::Files {
+                let place = Place {
+                    shown: site.shown,
+                    epoch: site.plan.epoch(),
+                };
+                files::run(&place, action).map_err(|source| HookError::Files {
                     stage,
                     name,
                     source: Box::new(source),
@@ -117,6 +123,15 @@ pub fn run(site: &Site<'_>, stage: HookStage, runner: Runner<'_>) -> Result<(), 
         }
     }
     Ok(())
+}
+
+/// Does what a hook does with files, on a tree at this place; programs are not run.
+///
+/// # Errors
+/// What cannot be read or written, or is not there.
+pub fn transfer(tree: &Path, action: &HookAction, epoch: u64) -> Result<(), BuildError> {
+    let place = Place { shown: tree, epoch };
+    files::run(&place, action)
 }
 
 /// A script in a jail on the tree. It is a file there, so nothing of it passes through a shell's command line.
@@ -155,8 +170,9 @@ fn inside(
 }
 
 /// What a program of the host finds mounted in the tree, in the mount namespace that [`super::build`] made.
-fn lend(site: &Site<'_>) -> Result<Lent, BuildError> {
-    let lent = Lent::place(site.shown).map_err(std::io::Error::other);
+fn lend(site: &Site<'_>, mounts: &[String]) -> Result<Lent, BuildError> {
+    let wanted: Vec<&str> = mounts.iter().map(String::as_str).collect();
+    let lent = Lent::place(site.shown, &wanted).map_err(std::io::Error::other);
     Ok(lent.at("mount /proc, /sys and /dev in", site.shown)?)
 }
 

@@ -106,7 +106,7 @@ fn special(hook: &Hook) -> Option<String> {
         HookAction::CopyIn { from, to } => many("copy-in", from, to),
         HookAction::CopyOut { from, to } => many("copy-out", from, to),
         HookAction::TarIn { from, to } => two("tar-in", from, to),
-        HookAction::TarOut { from, to } => two("tar-out", from, to),
+        HookAction::TarOut { from, to, .. } => two("tar-out", from, to),
         HookAction::Upload { from, to } => two("upload", from, to),
         HookAction::Download { from, to } => two("download", from, to),
         HookAction::Outside { command, .. } => {

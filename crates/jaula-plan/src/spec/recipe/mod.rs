@@ -250,6 +250,7 @@ impl Recipe {
             sources: sources(&mut top, read)?,
             merged_usr: top.set("merged-usr"),
             unpack_only: top.set("unpack-only").unwrap_or_default(),
+            unguarded: Vec::new(),
             paths: top.path_rules()?,
             settings: settings(&mut top, read)?,
             hooks: top
@@ -508,6 +509,7 @@ fn hook(mut table: Keys, read: Read<'_>) -> Result<Hook, RecipeError> {
             to: tree,
         },
         "tar-out" => HookAction::TarOut {
+            named: false,
             from: text("tar-out"),
             to: host()?,
         },

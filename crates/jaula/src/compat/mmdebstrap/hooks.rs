@@ -17,8 +17,8 @@ pub struct Told {
     pub verbosity: u8,
     /// `MMDEBSTRAP_INCLUDE`
     pub include: Vec<String>,
-    /// Whether hooks find `/proc`, `/sys` and `/dev` in the tree: not with `--skip=chroot/mount`.
-    pub mounts: bool,
+    /// What hooks find mounted in the tree of `proc`, `sys` and `dev`: less with `--skip=chroot/mount`.
+    pub mounts: Vec<String>,
 }
 
 impl Told {
@@ -32,6 +32,8 @@ impl Told {
             ("MMDEBSTRAP_HOOK", stage.as_str().to_owned()),
             ("MMDEBSTRAP_VERBOSITY", self.verbosity.to_string()),
             ("MMDEBSTRAP_INCLUDE", include.join(",")),
+            // What a hook gives `--hook-helper` to speak through. Ours does all by itself: any descriptor will do.
+            ("MMDEBSTRAP_HOOKSOCK", "2".to_owned()),
             ("DEBIAN_FRONTEND", "noninteractive".to_owned()),
             ("DEBCONF_NONINTERACTIVE_SEEN", "true".to_owned()),
             ("LC_ALL", "C.UTF-8".to_owned()),
@@ -81,7 +83,10 @@ fn outside(stage: Stage, command: Vec<String>, told: &Told) -> Hook {
             after: Vec::new(),
             env: told.env(stage),
             // As there: not before packages are unpacked.
-            mounts: told.mounts && stage != Stage::Setup,
+            mounts: match stage {
+                Stage::Setup => Vec::new(),
+                _ => told.mounts.clone(),
+            },
         },
     }
 }
@@ -120,19 +125,29 @@ fn is_executable(path: &Path) -> bool {
         .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
+/// Hooks that are no programs.
+pub const SPECIAL: [&str; 8] = [
+    "copy-in", "copy-out", "sync-in", "sync-out", "tar-in", "tar-out", "upload", "download",
+];
+
 /// What `copy-in FILE… DIR` and its like mean; none for another command.
 fn special(text: &str) -> Result<Option<Vec<HookAction>>, String> {
     let Some((name, _)) = text.split_once(' ') else {
         return Ok(None);
     };
-    let known = [
-        "copy-in", "copy-out", "sync-in", "sync-out", "tar-in", "tar-out", "upload", "download",
-    ];
-    if !known.contains(&name) {
+    if !SPECIAL.contains(&name) {
         return Ok(None);
     }
     let words = shell_words(text).ok_or_else(|| format!("cannot part the words of: {text}"))?;
     let (_, words) = words.split_first().ok_or("an empty hook")?;
+    Ok(Some(transfers(name, words)?))
+}
+
+/// What one of them does with its words.
+///
+/// # Errors
+/// One line.
+pub fn transfers(name: &str, words: &[String]) -> Result<Vec<HookAction>, String> {
     let host = |word: &str| std::path::absolute(word).map_err(|error| format!("{word}: {error}"));
     let at_least = |least: usize| match words.len() < least {
         true => Err(format!("{name} requires at least {least} arguments")),
@@ -186,6 +201,7 @@ fn special(text: &str) -> Result<Option<Vec<HookAction>>, String> {
             HookAction::TarOut {
                 from: tree(from),
                 to: host(to)?,
+                named: true,
             }
         }
         // What is in a directory, into another one.
@@ -204,7 +220,7 @@ fn special(text: &str) -> Result<Option<Vec<HookAction>>, String> {
             }
         }
     };
-    Ok(Some(vec![action]))
+    Ok(vec![action])
 }
 
 fn entries(dir: &Path) -> Result<Vec<PathBuf>, String> {
@@ -306,7 +322,7 @@ mod tests {
             mode: "root".into(),
             verbosity: 1,
             include: vec!["a,b".into()],
-            mounts: true,
+            mounts: vec!["dev".into()],
         }
     }
 
@@ -327,10 +343,11 @@ mod tests {
                 HookAction::Outside {
                     command,
                     env,
-                    mounts: true,
+                    mounts,
                     ..
                 },
             ] => {
+                assert_eq!(mounts, &["dev"]);
                 assert!(env.contains(&("MMDEBSTRAP_HOOK".into(), "customize".into())));
                 assert!(env.contains(&("MMDEBSTRAP_INCLUDE".into(), "a%2Cb".into())));
                 command.clone()

@@ -1,11 +1,13 @@
 //! mmdebstrap(1), without apt: packages are chosen and unpacked by the engine.
 
 mod help;
+
 mod hooks;
 mod mirrors;
 mod options;
 mod output;
 mod request;
+mod transfer;
 mod voice;
 
 use super::Face;
@@ -13,7 +15,7 @@ use super::making::{self, NotOpened};
 use super::tool;
 use jaula_engine::image::Way;
 use jaula_engine::session::Need;
-use jaula_engine::{Dry, EngineError};
+use jaula_engine::{Dry, EngineError, ImagePlan};
 use options::{Asked, HookWord, Stage, Stop};
 use output::Output;
 use std::ffi::OsString;
@@ -32,6 +34,9 @@ pub const FACE: Face = Face {
 const FAILURE: u8 = 25;
 
 fn run(words: &[OsString]) -> ExitCode {
+    if let Some(code) = transfer::run(words) {
+        return code;
+    }
     let asked = match options::read(words) {
         Ok(asked) => asked,
         Err(Stop::Help) => return tool::show(&help::help()),
@@ -70,6 +75,17 @@ fn run(words: &[OsString]) -> ExitCode {
             ExitCode::from(FAILURE)
         }
     }
+}
+
+/// The sources of a plan as lines.
+fn sources_list(plan: &ImagePlan) -> String {
+    let sources = plan.lock().sources.iter();
+    sources
+        .map(|source| {
+            let components = source.components.replace(',', " ");
+            format!("deb {} {} {components}\n", source.uri, source.suite)
+        })
+        .collect()
 }
 
 /// One line of an error is what the tool says; more are hints.
@@ -114,11 +130,9 @@ fn act(asked: &Asked, voice: &Voice) -> Result<(), Lines> {
     };
     let spec = request::spec(asked, &request, suite, mirrors, voice).map_err(one)?;
     let output = Output::choose(&asked.format, target, asked.simulate, voice).map_err(one)?;
-    let held = output.prepare(
-        asked.skip.iter().any(|skip| skip == "check/empty"),
-        asked.simulate,
-        voice,
-    );
+    let skips = |word: &str| asked.skip.iter().any(|skip| skip == word);
+    let output = output.without(skips("output/mknod"), skips("output/dev"));
+    let held = output.prepare(skips("check/empty"), asked.simulate, voice);
     let held = held.map_err(one)?;
     // Without subordinate identifiers the tool goes on as fakeroot(1) does, unless it is told to unshare.
     let need = match asked.mode.as_str() {
@@ -152,7 +166,13 @@ fn act(asked: &Asked, voice: &Voice) -> Result<(), Lines> {
             voice.debug(&format!("chosen: {line}"));
         }
     }
-    if !asked.simulate {
+    if asked.simulate {
+        let list = spec.options.settings.sources_list.clone();
+        let list = list.unwrap_or_else(|| sources_list(&plan));
+        output
+            .skeleton(&engine, &list, plan.lock().arch.as_str(), voice)
+            .map_err(failed)?;
+    } else {
         let image = engine.image(&plan, voice).map_err(failed)?;
         voice.made();
         output

@@ -28,6 +28,10 @@ enum Format {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
     format: Format,
+    /// Whether device nodes are left out (`--skip=output/mknod`), or all of `/dev` (`--skip=output/dev`).
+    no_nodes: bool,
+    /// See `no_nodes`.
+    no_dev: bool,
     /// None for standard output.
     path: Option<PathBuf>,
 }
@@ -138,7 +142,84 @@ impl Output {
         if format == Format::Null && !stdout && target != "/dev/null" {
             voice.info(&format!("ignoring target {target} with null format"));
         }
-        Ok(Self { format, path })
+        Ok(Self {
+            format,
+            no_nodes: false,
+            no_dev: false,
+            path,
+        })
+    }
+
+    /// The same without device nodes, or without anything in `/dev`.
+    pub fn without(self, nodes: bool, dev: bool) -> Self {
+        Self {
+            no_nodes: nodes || dev,
+            no_dev: dev,
+            ..self
+        }
+    }
+
+    /// What the tool leaves in a directory after it only looked: places, and no packages.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub fn skeleton(
+        &self,
+        engine: &Engine,
+        sources: &str,
+        arch: &str,
+        voice: &Voice,
+    ) -> Result<(), EngineError> {
+        let (Format::Directory, Some(path)) = (self.format, &self.path) else {
+            return Ok(());
+        };
+        let file = |path: &str, content: &str| Extra {
+            path: path.into(),
+            what: ExtraKind::File {
+                mode: 0o644,
+                content: content.as_bytes().to_vec(),
+            },
+            replaces: false,
+        };
+        let mut extras = vec![
+            file("etc/apt/sources.list", sources),
+            file("etc/fstab", "# UNCONFIGURED FSTAB FOR BASE SYSTEM\n"),
+            file("var/lib/apt/lists/lock", ""),
+            file("var/lib/dpkg/arch", &format!("{arch}\n")),
+            file("var/lib/dpkg/status", ""),
+        ];
+        for name in ["etc/hostname", "etc/resolv.conf"] {
+            let from = Path::new("/").join(name);
+            let what = ExtraKind::Copy { from };
+            extras.push(Extra {
+                what,
+                ..file(name, "")
+            });
+        }
+        if !self.no_dev {
+            for (name, to) in [
+                ("fd", "/proc/self/fd"),
+                ("stdin", "/proc/self/fd/0"),
+                ("stdout", "/proc/self/fd/1"),
+                ("stderr", "/proc/self/fd/2"),
+            ] {
+                let what = ExtraKind::Link(to.into());
+                extras.push(Extra {
+                    what,
+                    ..file(&format!("dev/{name}"), "")
+                });
+            }
+        }
+        if !self.no_nodes {
+            extras.extend(devices());
+        }
+        let target = MixTarget {
+            path: path.clone(),
+            mixed: true,
+            usable: false,
+            extras,
+        };
+        engine.mix(&engine.plan_mix(None, &target)?, voice)
     }
 
     /// Looks whether it can be written, and makes the place.
@@ -207,7 +288,8 @@ impl Output {
         let options = |compression| StreamOptions {
             compression,
             newest,
-            devices: true,
+            devices: !self.no_nodes,
+            no_dev: self.no_dev,
         };
         if let (Format::Squashfs | Format::Ext4, Some(path)) = (self.format, &self.path) {
             let kind = match self.format {
@@ -245,7 +327,10 @@ impl Output {
                     path: path.clone(),
                     mixed: true,
                     usable: false,
-                    extras: devices(),
+                    extras: match self.no_nodes {
+                        true => Vec::new(),
+                        false => devices(),
+                    },
                 };
                 engine.mix(&engine.plan_mix(Some(image), &target)?, voice)
             }

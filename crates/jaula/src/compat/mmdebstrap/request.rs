@@ -8,7 +8,7 @@ use crate::compat::debootstrap::own_arch;
 use crate::compat::making;
 use jaula_plan::names::Arch;
 use jaula_plan::rootfs::Families;
-use jaula_plan::spec::rootfs::{ImageOptions, ImageSpec, Variant, Want};
+use jaula_plan::spec::rootfs::{Guard, ImageOptions, ImageSpec, Variant, Want};
 use jaula_plan::spec::settings::{PathRule, Settings};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -117,6 +117,13 @@ pub fn read(asked: &Asked, voice: &Voice) -> Result<Request, String> {
             "check/qemu",
             "check/signed-by",
             "chroot/mount",
+            "chroot/mount/dev",
+            "chroot/mount/proc",
+            "chroot/mount/sys",
+            "chroot/policy-rc.d",
+            "chroot/start-stop-daemon",
+            "output/dev",
+            "output/mknod",
         ];
         if !known.contains(&skip.as_str()) {
             voice.warning(&format!("--skip={skip} has no effect here"));
@@ -241,6 +248,7 @@ pub fn spec(
 ) -> Result<ImageSpec, String> {
     let apt = texts(&asked.apt_options)?;
     let dpkg = texts(&asked.dpkg_options)?;
+    let skips = |word: &str| asked.skip.iter().any(|skip| skip == word);
     let told = Told {
         called: crate::compat::tool::Tool::new(super::FACE.name, super::FAILURE).called,
         mode: request.mode.clone(),
@@ -251,7 +259,11 @@ pub fn spec(
             Loudness::Debug => 3,
         },
         include: asked.include.clone(),
-        mounts: !asked.skip.iter().any(|skip| skip == "chroot/mount"),
+        mounts: ["proc", "sys", "dev"]
+            .into_iter()
+            .filter(|name| !skips("chroot/mount") && !skips(&format!("chroot/mount/{name}")))
+            .map(str::to_owned)
+            .collect(),
     };
     let hooks = hooks::hooks(&asked.hooks, &told, voice)?;
     let sources = mirrors::Asked {
@@ -270,6 +282,8 @@ pub fn spec(
             .collect::<Result<_, _>>()?;
     }
     let families = Families::builtin().map_err(|error| error.to_string())?;
+    // An empty one stands before a target, and the sources say it.
+    let suite = suite.filter(|suite| !suite.is_empty());
     let named = suite.map(str::to_owned).or_else(|| {
         let first = sources.repositories.first()?;
         first.suites.first().cloned()
@@ -297,6 +311,14 @@ pub fn spec(
             recommends: says_yes(&apt, "apt::install-recommends"),
             sources,
             unpack_only: request.unpack_only,
+            unguarded: [
+                ("chroot/policy-rc.d", Guard::Policy),
+                ("chroot/start-stop-daemon", Guard::Starter),
+            ]
+            .into_iter()
+            .filter(|(word, _)| skips(word))
+            .map(|(_, guard)| guard)
+            .collect(),
             paths: paths(&dpkg),
             settings: Settings {
                 apt_options: apt,

@@ -5,7 +5,7 @@ use crate::output::{clean, write_stderr};
 use jaula_engine::{Event, Observer, Phase};
 use std::fs::File;
 use std::io::Write;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// The stages in the tool's words. Scripts wait for these lines, so that each is said, and once, also where the store
@@ -29,6 +29,8 @@ pub struct Voice {
     reached: AtomicUsize,
     /// Whether there is the stage [`REMAINING`].
     remaining: bool,
+    /// Whether a hook runs: what it says is for the user, and not only for who wants to hear all.
+    hook: AtomicBool,
     /// `--logfile`: nothing is written to standard error then.
     log: Option<Mutex<File>>,
 }
@@ -40,6 +42,7 @@ impl Voice {
             loudness,
             reached: AtomicUsize::new(0),
             remaining: false,
+            hook: AtomicBool::new(false),
             log: log.map(Mutex::new),
         }
     }
@@ -112,6 +115,15 @@ impl Voice {
 
 impl Observer for Voice {
     fn event(&self, event: Event) {
+        match &event {
+            Event::Note { text } => {
+                let mut words = text.split(' ').skip(1);
+                self.hook
+                    .store(words.next() == Some("hook"), Ordering::Relaxed);
+            }
+            Event::Started { .. } => self.hook.store(false, Ordering::Relaxed),
+            _ => {}
+        }
         match event {
             Event::Started { phase, .. } => match phase {
                 Phase::Indices => self.reach(1),
@@ -123,6 +135,7 @@ impl Observer for Voice {
                 Phase::Export => {}
             },
             Event::Note { text } => self.info(&text),
+            Event::Output { line } if self.hook.load(Ordering::Relaxed) => self.line(&line),
             Event::Output { line } => self.plain(&line),
             Event::Verified { suite, signers, .. } => {
                 self.debug(&format!("{suite} is signed by {}", signers.join(", ")));
