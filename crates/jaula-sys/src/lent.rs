@@ -154,6 +154,12 @@ fn dev(root: RawFd, at: RawFd) -> Result<(), Errno> {
         libc::O_PATH | libc::O_DIRECTORY,
         Links::Refuse,
     )?;
+    // Terminals of the tree's own, which everybody in it may open; the host's instance may be for its root alone.
+    let options = [(c"ptmxmode", Some(c"0666")), (c"mode", Some(c"0620"))];
+    let own = mount::new_fs(c"devpts", options.into_iter(), attr::NOSUID | attr::NOEXEC);
+    if let Ok(own) = own {
+        return mount::attach(own.0, pts.0);
+    }
     match mount::open_tree(libc::AT_FDCWD, c"/dev/pts", true) {
         Ok(copy) => mount::attach(copy.0, pts.0),
         Err(Errno(libc::ENOENT)) => Ok(()),

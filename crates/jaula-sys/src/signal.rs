@@ -116,3 +116,12 @@ pub(crate) fn restore_defaults() -> Result<(), Errno> {
     }
     Ok(())
 }
+
+/// An interrupt (SIGINT) from now on ends this process and those it starts, also where a shell had it ignored, as it does
+/// for what it starts with `&`.
+pub fn interruptible() {
+    // SAFETY: takes numbers only; the default action needs no function of ours.
+    unsafe {
+        libc::signal(libc::SIGINT, libc::SIG_DFL);
+    }
+}

@@ -211,6 +211,7 @@ mod tests {
     #[test]
     fn what_is_done_besides_is_done_each_time() {
         let options = with(HookAction::Outside {
+            apt_config: None,
             mounts: Vec::new(),
             command: vec!["true".into()],
             after: vec![],

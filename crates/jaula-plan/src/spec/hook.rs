@@ -70,6 +70,8 @@ pub enum HookAction {
         after: Vec<String>,
         /// Variables besides those of the caller.
         env: Vec<(String, String)>,
+        /// A variable that names a file of apt.conf(5), by which the host's apt works on the tree.
+        apt_config: Option<String>,
         /// Which of `proc`, `sys` and a small `dev` are mounted in the tree meanwhile.
         mounts: Vec<String>,
     },

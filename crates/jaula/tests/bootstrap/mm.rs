@@ -227,14 +227,20 @@ fn hooks_call_mmdebstrap_for_files() {
              rm \"$1/real/two\"; help \"$1\" tar-in four.tar /link; cmp one \"$1/real/two\"\n\
              mkdir -p five; help \"$1\" sync-out /link five; cmp one five/two; rm -r five\n\
              ! help \"$1\" upload one /nowhere/two 2>refused\n\
-             grep -q '^E: hookhelper failed: ' refused\n";
+             grep -q '^E: hookhelper failed: ' refused\n\
+             grep -qF \"Dir \\\"$1/\\\";\" \"$MMDEBSTRAP_APT_CONFIG\"\n";
         fs::write(work.join("hook"), script).expect("a file");
         fs::set_permissions(work.join("hook"), fs::Permissions::from_mode(0o755)).expect("ours");
+        // A script that does not say of what it is one.
+        fs::write(work.join("plain"), "echo plain >\"$1/plain\"\n").expect("a file");
+        fs::set_permissions(work.join("plain"), fs::Permissions::from_mode(0o755)).expect("ours");
+        let plain = format!("--setup-hook={}", work.join("plain").display());
         let hook = work.join("hook").display().to_string();
         let stages = ["setup", "extract", "essential", "customize"];
         let options = stages.map(|stage| format!("--{stage}-hook={hook}"));
         let mut words: Vec<&str> = options.iter().map(String::as_str).collect();
         words.extend([
+            &*plain,
             "--customize-hook=echo heard aloud",
             "--variant=essential",
             &small.keyring,
@@ -259,6 +265,7 @@ fn hooks_call_mmdebstrap_for_files() {
         assert!(said.contains("\nheard aloud\n"), "{said}");
         assert_eq!(file(user, "said"), "setup\nextract\nessential\ncustomize\n");
         assert_eq!(file(user, "tree/real/two"), "customize\n");
+        assert_eq!(file(user, "tree/plain"), "plain\n");
         // And the one that only waits.
         let script = format!(
             "printf '\\0\\0adios' | {own} --hook-listener 1 && ! printf x | {own} --hook-listener 1"
@@ -429,5 +436,40 @@ fn what_is_skipped_and_what_is_only_looked_at() {
             "{}",
             ran.stderr
         );
+    });
+}
+
+#[test]
+fn an_interrupt_ends_a_hook_also_where_a_shell_ignores_it() {
+    let system = match system() {
+        Ok(system) => system,
+        Err(reason) => skip!("{reason}"),
+    };
+    everyone(|user| {
+        if user.who == Who::Ana {
+            return;
+        }
+        let small = Small::of(user, system.clone());
+        let work = user.place.work();
+        let script = format!(
+            "trap '' INT; exec {} compat mmdebstrap --variant=essential {} \\
+             --customize-hook='touch started && sleep 60 && touch slept' bookworm tree {}",
+            env!("CARGO_BIN_EXE_jaula"),
+            small.keyring,
+            small.url
+        );
+        let mut command = user.other("sh", &["-c", &script]);
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let mut child = command.spawn().expect("a shell");
+        while !work.join("started").exists() {
+            let ended = child.try_wait().expect("a child");
+            assert!(ended.is_none(), "it ended before its hook");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        let group = format!("-{}", child.id());
+        let kill = user.other("kill", &["-INT", "--", &group]).status();
+        assert!(kill.expect("kill").success());
+        assert!(!child.wait().expect("its end").success());
+        assert!(!work.join("slept").exists());
     });
 }

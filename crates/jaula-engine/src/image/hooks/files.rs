@@ -192,7 +192,8 @@ fn tar_out(place: &Place<'_>, from: &Path, to: &Path, named: bool) -> Result<(),
     }
     let out = File::create(to).at("write", to)?;
     let options = TarOptions {
-        clamp: i64::try_from(place.epoch).ok(),
+        // As tar(1) writes it, where that is what is meant.
+        clamp: i64::try_from(place.epoch).ok().filter(|_| !named),
         only,
         ..TarOptions::default()
     };

@@ -19,11 +19,14 @@ use jaula_sys::lent::Lent;
 use std::ffi::OsString;
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Where a script is while it runs: in the first of these directories that the tree has.
 const PLACES: [&str; 2] = ["run/jaula-hook", "tmp/jaula-hook"];
+
+/// Exec format error.
+const ENOEXEC: i32 = 8;
 
 /// What cannot be done, before anything is done.
 ///
@@ -89,13 +92,22 @@ pub fn run(site: &Site<'_>, stage: HookStage, runner: Runner<'_>) -> Result<(), 
                 command,
                 after,
                 env,
+                apt_config,
                 mounts,
             } => {
                 let lent = match mounts.is_empty() {
                     true => None,
                     false => Some(lend(site, mounts)?),
                 };
-                let ended = outside(site, command, after, env)?;
+                let mut env = env.clone();
+                if let Some(name) = apt_config {
+                    env.push((name.clone(), write_apt_config(site)?));
+                }
+                let ended = outside(site, command, after, &env)?;
+                if apt_config.is_some() {
+                    let path = apt_config_place(site);
+                    std::fs::remove_file(&path).at("remove", &path)?;
+                }
                 drop(lent);
                 ended
             }
@@ -176,6 +188,29 @@ fn lend(site: &Site<'_>, mounts: &[String]) -> Result<Lent, BuildError> {
     Ok(lent.at("mount /proc, /sys and /dev in", site.shown)?)
 }
 
+fn apt_config_place(site: &Site<'_>) -> PathBuf {
+    site.stage.dir().join("apt.conf")
+}
+
+/// Writes by what the host's apt works on the tree, and not on the host, beside the tree; its path.
+fn write_apt_config(site: &Site<'_>) -> Result<String, BuildError> {
+    let arch = &site.plan.lock.arch;
+    let foreign = site.plan.spec.options.foreign_archs.iter();
+    let archs: String = std::iter::once(arch.clone())
+        .chain(foreign.map(ToString::to_string))
+        .map(|arch| format!(" \"{arch}\";"))
+        .collect();
+    // The store's own path: no quotes are in it, unless somebody chose them.
+    let tree = site.shown.display();
+    let text = format!(
+        "Apt::Architecture \"{arch}\";\nApt::Architectures {{{archs} }};\nDir \"{tree}/\";\n\
+         Dir::Etc::Trusted \"/etc/apt/trusted.gpg\";\nDir::Etc::TrustedParts \"/etc/apt/trusted.gpg.d/\";\n"
+    );
+    let path = apt_config_place(site);
+    std::fs::write(&path, text).at("write", &path)?;
+    Ok(path.display().to_string())
+}
+
 /// A program of the host, with the tree's place as an argument. It has the caller's environment, as with mmdebstrap,
 /// and what the stage says besides.
 fn outside(
@@ -189,19 +224,31 @@ fn outside(
         .map_or(("", command), |(program, rest)| (program.as_str(), rest));
     let run = |observer: &dyn Observer| -> std::io::Result<(Status, Vec<String>)> {
         let (mut hear, tell) = std::io::pipe()?;
-        let mut starting = Command::new(program);
-        starting
-            .args(arguments)
-            .arg(site.shown)
-            .args(after)
-            .env("SOURCE_DATE_EPOCH", site.plan.epoch().to_string())
-            .envs(env.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
-            .stdout(tell.try_clone()?)
-            .stderr(tell);
-        let mut child = starting.spawn()?;
-        // It holds the ends of the pipe that the child writes to.
-        drop(starting);
+        // Who started us in a shell's background may still end us and the hook.
+        jaula_sys::signal::interruptible();
+        let start = |mut starting: Command| {
+            starting
+                .args(arguments)
+                .arg(site.shown)
+                .args(after)
+                .env("SOURCE_DATE_EPOCH", site.plan.epoch().to_string())
+                .envs(env.iter().map(|(name, value)| (name, value)))
+                .stdin(Stdio::null())
+                .stdout(tell.try_clone()?)
+                .stderr(tell.try_clone()?);
+            starting.spawn()
+        };
+        let mut child = match start(Command::new(program)) {
+            Err(error) if error.raw_os_error() == Some(ENOEXEC) => {
+                // As execvp(3) has it: a script that does not say of what.
+                let mut shell = Command::new("/bin/sh");
+                shell.arg(program);
+                start(shell)?
+            }
+            other => other?,
+        };
+        // The child has the ends of the pipe that it writes to.
+        drop(tell);
         let mut log = configure::Log::new(observer);
         let mut buffer = [0; 8192];
         loop {

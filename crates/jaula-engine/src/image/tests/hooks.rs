@@ -96,6 +96,7 @@ fn files_go_in_and_out_at_each_hook_and_never_by_a_link_of_the_tree() {
         customize(HookAction::TarOut {
             from: "/srv/dir".into(),
             to: to("out/of.tar"),
+            named: false,
         }),
         customize(HookAction::Download {
             from: "/srv/absolute".into(),
@@ -258,6 +259,7 @@ fn files_that_cannot_go_are_named_and_nothing_is_registered() {
             HookAction::TarOut {
                 from: "/etc/canary".into(),
                 to: to("x.tar"),
+                named: false,
             },
             "etc/canary",
         ),
@@ -299,7 +301,11 @@ fn a_program_of_the_host_sees_the_tree_and_its_end_is_told() {
                 .to_vec(),
             after: vec!["after".to_owned()],
             env: vec![("ABOUT".to_owned(), "this".to_owned())],
-            mounts,
+            apt_config: Some("APT".to_owned()),
+            mounts: match mounts {
+                true => ["proc", "sys", "dev"].map(str::to_owned).to_vec(),
+                false => Vec::new(),
+            },
         })
     };
     let seen = around.at("seen");
@@ -360,7 +366,8 @@ fn a_program_of_the_host_sees_the_tree_and_its_end_is_told() {
         command: vec!["/nowhere/program".to_owned()],
         after: Vec::new(),
         env: Vec::new(),
-        mounts: false,
+        apt_config: None,
+        mounts: Vec::new(),
     });
     for (hook, says) in [(signalled, "signal 9"), (absent, "/nowhere/program")] {
         world.spec.options.hooks = vec![hook];

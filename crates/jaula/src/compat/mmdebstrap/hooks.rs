@@ -82,6 +82,7 @@ fn outside(stage: Stage, command: Vec<String>, told: &Told) -> Hook {
             command,
             after: Vec::new(),
             env: told.env(stage),
+            apt_config: Some("MMDEBSTRAP_APT_CONFIG".to_owned()),
             // As there: not before packages are unpacked.
             mounts: match stage {
                 Stage::Setup => Vec::new(),

@@ -269,6 +269,7 @@ fn hooks(settings: &Settings, configures: bool) -> Result<Vec<Hook>, String> {
         Ok::<_, String>(Hook {
             stage,
             action: HookAction::Outside {
+                apt_config: None,
                 mounts: Vec::new(),
                 command: vec![command],
                 after: after.iter().map(|word| (*word).to_owned()).collect(),
