@@ -64,6 +64,9 @@ pub enum EngineError {
     /// Networks.
     #[error(transparent)]
     Net(#[from] crate::net::NetError),
+    /// What a bridge gives its guests.
+    #[error(transparent)]
+    Gateway(#[from] crate::gateway::GatewayFailure),
     /// Looking around in proc(5).
     #[error(transparent)]
     Look(#[from] PathError),
@@ -145,6 +148,7 @@ impl EngineError {
             Self::Named(error) => error.kind(),
             Self::Keep(error) => error.kind(),
             Self::Net(error) => error.kind(),
+            Self::Gateway(error) => error.kind(),
             Self::Look(error) => error.kind(),
             Self::JailPlan(JailPlanError::UnknownUser { .. }) | Self::NoSuchImage { .. } => {
                 Kind::NotFound
@@ -196,6 +200,7 @@ impl EngineError {
             Self::Named(error) => error.hints(),
             Self::Keep(error) => error.hints(),
             Self::Net(error) => error.hints(),
+            Self::Gateway(error) => error.hints(),
             Self::Jail(error) => error.hints(),
             Self::JailPlan(error) => error.hint().map(str::to_owned).into_iter().collect(),
             Self::Target(TargetError::NotYours { .. }) => {

@@ -9,6 +9,7 @@ pub mod disk;
 pub mod enter;
 pub mod explain;
 pub mod facts;
+pub mod gateway;
 pub mod jail;
 pub mod lab;
 pub mod landlock;

@@ -26,6 +26,7 @@ pub mod image_kind;
 pub mod iso9660;
 pub mod lock;
 pub mod pack;
+pub mod router;
 pub mod solve;
 pub mod squashfs;
 pub mod tar;

@@ -11,6 +11,7 @@ pub mod dir;
 pub mod direct;
 pub mod disk_op;
 pub mod error;
+pub mod icmp6;
 pub mod idmap;
 pub mod joining;
 pub mod landlock;

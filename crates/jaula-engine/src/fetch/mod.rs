@@ -8,6 +8,7 @@ mod error;
 mod local;
 mod login;
 mod resolver;
+pub(crate) use resolver::servers;
 #[cfg(test)]
 mod tests;
 mod tls;

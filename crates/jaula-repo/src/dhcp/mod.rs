@@ -16,6 +16,7 @@ mod tests;
 pub use client::{Client, ClientEvent, ClientOutput, News, Outgoing};
 pub use lease::{Lease, Route};
 pub use message::{Message, MessageKind};
+pub(crate) use names::write as written_names;
 pub use options::Options;
 pub use server::{Answer, Held, Server, ServerSettings};
 pub use udp::{CLIENT_PORT, Datagram, SERVER_PORT, datagram, read_datagram};

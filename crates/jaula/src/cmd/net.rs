@@ -1,7 +1,9 @@
 //! `jaula net`: bridges and what hangs on them.
 
+mod gateway;
 mod look;
 
+pub use gateway::{heal, heal_command};
 pub use look::{ls, ls_command, macs, macs_command, show, show_command};
 
 use crate::args::{low, options};
@@ -131,7 +133,8 @@ pub fn add_command(command: Command) -> Command {
                 .value_delimiter(',')
                 .help("stp=, priority=, fd=, hello=, maxage=, ageing=, vlan-filtering=, as net set has them"),
             switch("up", "Set it up, also without address and port"),
-        ]);
+        ])
+        .args(gateway::arguments());
     options::preview(command)
 }
 
@@ -168,6 +171,10 @@ pub fn add(matches: &ArgMatches, context: &Context) -> Done {
         );
     }
     spec.set = set;
+    let gives = gateway::wanted(matches, &spec.name);
+    if gives.gives() {
+        return gateway::add(matches, context, spec, &gives, &attempt);
+    }
     change(matches, context, &NetChange::Add(spec), &attempt, "made")
 }
 
@@ -189,6 +196,7 @@ pub fn rm(matches: &ArgMatches, context: &Context) -> Done {
     let name = named(matches, "name")?;
     let attempt = format!("remove {name}");
     let forced = matches.get_flag("force");
+    gateway::before_removal(matches, context, &name, forced, &attempt)?;
     let wanted = NetChange::Remove { name, forced };
     change(matches, context, &wanted, &attempt, "removed")
 }

@@ -219,6 +219,11 @@ pub const VERBS: &[Verb] = &[
         run: net::bond,
     },
     Verb {
+        name: "net heal",
+        command: net::heal_command,
+        run: net::heal,
+    },
+    Verb {
         name: "ns ls",
         command: ns::ls_command,
         run: ns::ls,

@@ -1,0 +1,374 @@
+//! What a bridge gives its guests, put in place, healed and taken away.
+
+mod serve;
+
+use crate::dhcp::DhcpError;
+use crate::dns::DnsError;
+use crate::engine::Engine;
+use crate::error::{EngineError, Kind};
+use crate::firewall::{self, Difference, FilterError};
+use crate::jail::Running;
+use crate::net::networks;
+use crate::plan::Preview;
+use crate::store::{Store, StoreError};
+use jaula_plan::explain::ExplainLine;
+use jaula_plan::facts::net::NetFacts;
+use jaula_plan::gateway::{self, ALL_6, GatewayError, GatewayPlan, GatewaySpec};
+use jaula_plan::names::LinkName;
+use jaula_plan::net::address::Cidr;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// A bridge that cannot give what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayFailure {
+    /// What is asked.
+    #[error(transparent)]
+    Plan(#[from] GatewayError),
+    /// The networks.
+    #[error(transparent)]
+    Net(Box<crate::net::NetError>),
+    /// The firewall.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    /// Addresses.
+    #[error(transparent)]
+    Dhcp(#[from] DhcpError),
+    /// Names.
+    #[error(transparent)]
+    Dns(#[from] DnsError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file of the kernel or of the store.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The process that serves did not start.
+    #[error("the process that serves {bridge} did not start: {text}")]
+    Start {
+        /// The bridge.
+        bridge: LinkName,
+        /// What it said.
+        text: String,
+    },
+    /// Nothing is known of such a network.
+    #[error("{bridge} gives nothing to guests")]
+    Unknown {
+        /// The bridge.
+        bridge: LinkName,
+    },
+}
+
+impl GatewayFailure {
+    /// What sort of failure it is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Plan(_) => Kind::User,
+            Self::Net(error) => error.kind(),
+            Self::Filter(error) => error.kind(),
+            Self::Dhcp(error) => error.kind(),
+            Self::Dns(_) | Self::Start { .. } => Kind::KernelRefused,
+            Self::Store(error) => error.kind(),
+            Self::File { .. } => Kind::Internal,
+            Self::Unknown { .. } => Kind::NotFound,
+        }
+    }
+
+    /// What the user may do.
+    pub fn hints(&self) -> Vec<String> {
+        let one = |hint: Option<&str>| hint.map(str::to_owned).into_iter().collect();
+        match self {
+            Self::Plan(error) => one(error.hint()),
+            Self::Net(error) => error.hints(),
+            Self::Filter(error) => one(error.hint()),
+            Self::Dhcp(error) => one(error.hint()),
+            Self::Dns(error) => one(error.hint()),
+            Self::Store(error) => error.hints(),
+            Self::Start { text, .. } if text.contains("in use") => vec![
+                "another server has the port at that address; `ss -lnup 'sport = :53 or sport = :67'` names it".into(),
+            ],
+            Self::Unknown { .. } => vec!["`jaula net add NAME --addr … --nat --dhcp-server --dns`".into()],
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl From<crate::net::NetError> for GatewayFailure {
+    fn from(error: crate::net::NetError) -> Self {
+        Self::Net(Box::new(error))
+    }
+}
+
+/// What was wrong, and is not any more.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Healed {
+    /// Parts of the firewall.
+    pub firewall: Vec<String>,
+    /// Switches of the kernel.
+    pub sysctls: Vec<String>,
+    /// Whether the process that serves was started again.
+    pub started: bool,
+}
+
+impl Healed {
+    /// Whether all was well.
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+fn at(path: &Path) -> impl FnOnce(std::io::Error) -> GatewayFailure {
+    let path = path.to_owned();
+    move |source| GatewayFailure::File { path, source }
+}
+
+fn file(store: &Store, bridge: &LinkName, what: &str) -> Result<PathBuf, GatewayFailure> {
+    Ok(store.made("net")?.join(format!("{bridge}.{what}")))
+}
+
+fn switched(bridge: &LinkName, facts: &NetFacts) -> BTreeMap<String, String> {
+    let mut links = gateway::uplinks(bridge, facts);
+    links.push(bridge.clone());
+    let keys = links.iter().flat_map(gateway::switches);
+    keys.chain([ALL_6.to_owned()])
+        .filter_map(|key| {
+            let value = std::fs::read_to_string(Path::new("/proc/sys").join(&key)).ok()?;
+            Some((key, value.trim().to_owned()))
+        })
+        .collect()
+}
+
+/// Plans what a bridge gives. One that is not there yet has the addresses that are given here.
+///
+/// # Errors
+/// What stands against it.
+pub fn plan(spec: &GatewaySpec, new: &[Cidr]) -> Result<GatewayPlan, GatewayFailure> {
+    let facts = networks()?;
+    let mut addresses = new.to_vec();
+    addresses.extend(facts.addresses_of(&spec.bridge).map(|row| row.address));
+    let switched = switched(&spec.bridge, &facts);
+    Ok(gateway::plan(
+        spec,
+        &addresses,
+        Vec::new(),
+        &facts,
+        &switched,
+    )?)
+}
+
+/// Puts it in place. The bridge has to be there.
+///
+/// # Errors
+/// What the kernel refuses; the firewall and the process are gone again then.
+pub fn put(store: &Store, plan: &GatewayPlan) -> Result<(), GatewayFailure> {
+    let bridge = &plan.spec.bridge;
+    let settings = file(store, bridge, "gateway")?;
+    let text = serde_json::to_vec(&plan.spec).unwrap_or_default();
+    std::fs::write(&settings, text).map_err(at(&settings))?;
+    let done = put_all(store, plan);
+    if done.is_err() {
+        // What cannot be taken away now is found by the next attempt.
+        drop(remove(store, bridge));
+    }
+    done
+}
+
+fn put_all(store: &Store, plan: &GatewayPlan) -> Result<(), GatewayFailure> {
+    // Closed before anything is opened.
+    firewall::put(&plan.tables)?;
+    for sysctl in &plan.sysctls {
+        let path = Path::new("/proc/sys").join(&sysctl.key);
+        std::fs::write(&path, &sysctl.value).map_err(at(&path))?;
+    }
+    if plan.spec.serves() {
+        stop(store, &plan.spec.bridge)?;
+        serve::start(store, plan)?;
+    }
+    Ok(())
+}
+
+/// What a bridge gives, by the store.
+///
+/// # Errors
+/// [`GatewayFailure::Unknown`].
+pub fn known(store: &Store, bridge: &LinkName) -> Result<GatewaySpec, GatewayFailure> {
+    let path = file(store, bridge, "gateway")?;
+    let unknown = || GatewayFailure::Unknown {
+        bridge: bridge.clone(),
+    };
+    let text = std::fs::read(&path).map_err(|_| unknown())?;
+    let spec: GatewaySpec = serde_json::from_slice(&text).map_err(|_| unknown())?;
+    (spec.bridge == *bridge).then_some(spec).ok_or_else(unknown)
+}
+
+/// The bridges that give something.
+///
+/// # Errors
+/// The store.
+pub fn all(store: &Store) -> Result<Vec<LinkName>, GatewayFailure> {
+    let dir = store.made("net")?;
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(&dir).map_err(at(&dir))?.flatten() {
+        let name = entry.file_name();
+        let name = name.to_str().and_then(|name| name.strip_suffix(".gateway"));
+        found.extend(name.and_then(|name| name.parse().ok()));
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Takes it away: the process, the tables. Switches stay as they are: others may count on them by now.
+///
+/// # Errors
+/// What the kernel refuses.
+pub fn remove(store: &Store, bridge: &LinkName) -> Result<(), GatewayFailure> {
+    if known(store, bridge).is_err() {
+        return Ok(());
+    }
+    stop(store, bridge)?;
+    firewall::remove(bridge.as_str())?;
+    for what in ["gateway", "leases", "process"] {
+        let path = file(store, bridge, what)?;
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(at(&path)(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn running(store: &Store, bridge: &LinkName) -> Result<Option<Running>, GatewayFailure> {
+    let path = file(store, bridge, "process")?;
+    let text = std::fs::read(&path).unwrap_or_default();
+    let found: Option<Running> = serde_json::from_slice(&text).ok();
+    Ok(found.filter(Running::is_alive))
+}
+
+/// How long a process may take to be gone, in milliseconds.
+const LEAVING: i64 = 5_000;
+
+fn stop(store: &Store, bridge: &LinkName) -> Result<(), GatewayFailure> {
+    if let Some(found) = running(store, bridge)? {
+        let path = file(store, bridge, "process")?;
+        jaula_sys::dir::kill_and_wait(found.pid, &|| found.is_alive(), LEAVING)
+            .map_err(at(&path))?;
+    }
+    Ok(())
+}
+
+/// Compares what is there with what should be, and puts back what is not.
+///
+/// # Errors
+/// [`GatewayFailure::Unknown`], and as [`put`].
+pub fn heal(store: &Store, bridge: &LinkName) -> Result<Healed, GatewayFailure> {
+    let spec = known(store, bridge)?;
+    let plan = plan(&spec, &[])?;
+    let found = firewall::heal(&plan.tables)?;
+    let mut healed = Healed {
+        firewall: found.iter().map(words).collect(),
+        sysctls: plan.sysctls.iter().map(ToString::to_string).collect(),
+        started: false,
+    };
+    for sysctl in &plan.sysctls {
+        let path = Path::new("/proc/sys").join(&sysctl.key);
+        std::fs::write(&path, &sysctl.value).map_err(at(&path))?;
+    }
+    if spec.serves() && running(store, bridge)?.is_none() {
+        serve::start(store, &plan)?;
+        healed.started = true;
+    }
+    Ok(healed)
+}
+
+/// A difference in words.
+pub fn words(difference: &Difference) -> String {
+    match difference {
+        Difference::NoTable(family) => format!("the table of {family} was gone"),
+        Difference::Chain(name) => format!("the chain {name} was gone"),
+        Difference::ForeignChain(name) => format!("a chain {name} was added"),
+        Difference::Rules(name) => format!("the chain {name} had other rules"),
+        Difference::Set(name) => format!("the set {name} was gone"),
+        Difference::Elements(name) => format!("the set {name} had other elements"),
+    }
+}
+
+impl Preview for GatewayPlan {
+    fn to_json(&self) -> Value {
+        json!({
+            "version": 1,
+            "gateway": self.spec,
+            "sysctls": self.sysctls,
+            "tables": self.tables.each_ref().map(ToString::to_string),
+            "pool": self.pool,
+        })
+    }
+
+    fn explain(&self) -> Vec<ExplainLine> {
+        Self::explain(self)
+    }
+}
+
+impl Engine {
+    /// What a bridge would give, with these addresses besides those that it has.
+    ///
+    /// # Errors
+    /// What stands against it.
+    pub fn plan_gateway(
+        &self,
+        spec: &GatewaySpec,
+        new: &[Cidr],
+    ) -> Result<GatewayPlan, EngineError> {
+        Ok(plan(spec, new)?)
+    }
+
+    /// Has a bridge give what is asked; it is planned anew, with the bridge as it is now.
+    ///
+    /// # Errors
+    /// What stands against it, and what the kernel refuses.
+    pub fn give(&self, spec: &GatewaySpec) -> Result<GatewayPlan, EngineError> {
+        let plan = plan(spec, &[])?;
+        put(self.store(), &plan)?;
+        Ok(plan)
+    }
+
+    /// Takes away what a bridge gives, if anything.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn take_away(&self, bridge: &LinkName) -> Result<(), EngineError> {
+        Ok(remove(self.store(), bridge)?)
+    }
+
+    /// The bridges that give something.
+    ///
+    /// # Errors
+    /// The store.
+    pub fn gateways(&self) -> Result<Vec<LinkName>, EngineError> {
+        Ok(all(self.store())?)
+    }
+
+    /// Puts back what of a bridge's gifts is not as it should be.
+    ///
+    /// # Errors
+    /// What stands against it.
+    pub fn heal(&self, bridge: &LinkName) -> Result<Healed, EngineError> {
+        Ok(heal(self.store(), bridge)?)
+    }
+
+    /// Chains of others through which a bridge's packets go.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn others(&self, bridge: &LinkName) -> Result<Vec<firewall::Other>, EngineError> {
+        let found = firewall::others(bridge.as_str());
+        Ok(found.map_err(GatewayFailure::from)?)
+    }
+}

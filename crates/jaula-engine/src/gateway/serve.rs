@@ -1,0 +1,261 @@
+//! The process of a network: it gives addresses, tells of the router and resolves names at the bridge, and is gone when
+//! the bridge is.
+
+use super::{GatewayFailure, at, file};
+use crate::dhcp::{AddressServer, LeaseBook};
+use crate::dns::{Forwarder, Watched, Zone};
+use crate::jail::Running;
+use crate::store::Store;
+use jaula_plan::gateway::GatewayPlan;
+use jaula_repo::dhcp::ServerSettings;
+use jaula_repo::router::{Advertisement, is_solicitation};
+use jaula_sys::detach::detach;
+use jaula_sys::icmp6::RouterSocket;
+use jaula_sys::packet::{card, readable};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::IpAddr;
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::PathBuf;
+use std::sync::{Arc, RwLock};
+use std::time::{Duration, Instant};
+
+/// Bytes of an answer of the process.
+const REPORT: u64 = 4096;
+/// Seconds of a lease.
+const LEASE: u32 = 3600;
+/// The time between two advertisements that nobody asked for (RFC 4861 section 6.2.1), and after one that was asked for.
+const ADVERTISE: Duration = Duration::from_secs(200);
+const SOON: Duration = Duration::from_secs(3);
+/// Seconds that the router is one after it was last heard of.
+const ROUTER: u16 = 1800;
+/// How long the process waits before it looks whether the bridge is there still.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Starts it; returns when it serves.
+pub fn start(store: &Store, plan: &GatewayPlan) -> Result<(), GatewayFailure> {
+    let bridge = plan.spec.bridge.clone();
+    let record = file(store, &bridge, "process")?;
+    let leases = file(store, &bridge, "leases")?;
+    let nothing = File::open("/dev/null").map_err(at(&record))?;
+    let (answer, report) = std::io::pipe().map_err(at(&record))?;
+    detach(nothing.as_fd(), report.as_fd(), &mut |report| {
+        u8::from(serve(plan, &record, &leases, report).is_err())
+    })
+    .map_err(at(&record))?;
+    drop(report);
+    let mut text = String::new();
+    let mut limited = BufReader::new(answer.take(REPORT));
+    limited.read_line(&mut text).map_err(at(&record))?;
+    match text.trim() {
+        "serving" => Ok(()),
+        text => Err(GatewayFailure::Start {
+            bridge,
+            text: text.chars().filter(|c| !c.is_control()).collect(),
+        }),
+    }
+}
+
+/// All that the process has open.
+struct Parts {
+    addresses: Option<AddressServer>,
+    router: Option<(RouterSocket, Advertisement)>,
+    zone: Arc<RwLock<Zone>>,
+}
+
+fn serve(
+    plan: &GatewayPlan,
+    record: &std::path::Path,
+    leases: &std::path::Path,
+    mut report: File,
+) -> Result<(), GatewayFailure> {
+    let opened = open(plan, leases).and_then(|parts| {
+        let own = Running::of(std::process::id())
+            .ok_or_else(|| at(record)(std::io::ErrorKind::NotFound.into()))?;
+        let aside = record.with_extension("new");
+        let text = serde_json::to_vec(&own).unwrap_or_default();
+        std::fs::write(&aside, text)
+            .and_then(|()| std::fs::rename(&aside, record))
+            .map_err(at(record))?;
+        Ok(parts)
+    });
+    let line = match &opened {
+        Ok(_) => "serving\n".to_owned(),
+        Err(error) => {
+            let text = crate::named::chain(error);
+            format!("{text}\n")
+        }
+    };
+    // Who started it may be gone.
+    drop(report.write_all(line.as_bytes()));
+    drop(report);
+    run(plan.spec.bridge.as_str(), opened?);
+    Ok(())
+}
+
+fn open(plan: &GatewayPlan, leases: &std::path::Path) -> Result<Parts, GatewayFailure> {
+    let bridge = plan.spec.bridge.as_str();
+    let domain = bridge.to_ascii_lowercase();
+    let own: Vec<IpAddr> = plan.firewall.subnets.iter().map(|s| s.address).collect();
+    let four = plan.firewall.subnets.iter().find_map(|s| match s.address {
+        IpAddr::V4(address) => Some((address, s.prefix)),
+        IpAddr::V6(_) => None,
+    });
+    let zone = Arc::new(RwLock::new(Zone {
+        domain: domain.clone(),
+        hosts: BTreeMap::new(),
+        subnets: plan.firewall.subnets.clone(),
+    }));
+    if plan.spec.dns {
+        let shared = zone.clone();
+        let names = move || shared.read().map(|zone| zone.clone()).unwrap_or_default();
+        let watched = Watched {
+            bridge: bridge.to_owned(),
+            names: watched(plan),
+        };
+        let conf = PathBuf::from("/etc/resolv.conf");
+        Forwarder::open(&own, Box::new(names), watched, conf)?.start();
+    }
+    let fixed = plan.firewall.guests.iter().filter_map(|guest| {
+        let four = guest.addresses.iter().find_map(|a| match a {
+            IpAddr::V4(a) => Some(*a),
+            IpAddr::V6(_) => None,
+        });
+        Some((guest.mac, four?))
+    });
+    let addresses = match four.filter(|_| plan.spec.dhcp) {
+        None => None,
+        Some((address, prefix)) => {
+            let settings = ServerSettings {
+                address,
+                prefix,
+                pool: plan.pool,
+                fixed: fixed.collect(),
+                taken: Vec::new(),
+                router: plan.spec.nat.then_some(address),
+                name_servers: plan.spec.dns.then_some(address).into_iter().collect(),
+                domain: Some(domain.clone()),
+                search: plan
+                    .spec
+                    .dns
+                    .then_some(domain.clone())
+                    .into_iter()
+                    .collect(),
+                routes: Vec::new(),
+                mtu: None,
+                seconds: LEASE,
+            };
+            let book = LeaseBook::new(leases.to_owned());
+            Some(AddressServer::open(bridge, settings, book)?)
+        }
+    };
+    let prefixes = plan.prefixes();
+    let router = if plan.spec.dhcp && !prefixes.is_empty() {
+        let failed = |source| crate::dhcp::DhcpError::Link {
+            link: bridge.to_owned(),
+            source,
+        };
+        let servers = own.iter().filter_map(|address| match address {
+            IpAddr::V6(six) if plan.spec.dns => Some(*six),
+            _ => None,
+        });
+        let advertisement = Advertisement {
+            mac: card(bridge).map_err(failed)?,
+            lifetime: if plan.spec.nat { ROUTER } else { 0 },
+            prefixes,
+            seconds: LEASE,
+            name_servers: servers.collect(),
+            search: plan.spec.dns.then_some(domain).into_iter().collect(),
+            mtu: None,
+        };
+        let socket = RouterSocket::open(bridge).map_err(failed)?;
+        Some((socket, advertisement))
+    } else {
+        None
+    };
+    Ok(Parts {
+        addresses,
+        router,
+        zone,
+    })
+}
+
+/// The names of all lists.
+fn watched(plan: &GatewayPlan) -> Vec<(String, bool)> {
+    use jaula_plan::nft::Target;
+    let lines = plan.firewall.guests.iter().flat_map(|guest| &guest.access);
+    let mut names: Vec<(String, bool)> = lines
+        .filter_map(|line| match &line.target {
+            Target::Name { name, below } => Some((name.clone(), *below)),
+            _ => None,
+        })
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// Serves until the bridge is gone.
+fn run(bridge: &str, mut parts: Parts) {
+    let mut advertise = Instant::now();
+    let mut buffer = vec![0; 2048];
+    name(&parts);
+    while card(bridge).is_ok() {
+        let mut fds = Vec::new();
+        fds.extend(parts.router.as_ref().map(|(socket, _)| socket.as_raw_fd()));
+        fds.extend(parts.addresses.as_ref().map(AsRawFd::as_raw_fd));
+        let ready = readable(&fds, LOOK).unwrap_or_default();
+        if let Some((socket, message)) = &parts.router {
+            if ready.first() == Some(&true)
+                && let Ok(length) = socket.receive(&mut buffer)
+                && is_solicitation(buffer.get(..length).unwrap_or_default())
+            {
+                // Not more often than that, however often somebody asks.
+                advertise = advertise.min(Instant::now() + SOON / 10);
+            }
+            if advertise <= Instant::now() {
+                // A bridge's card is that of its ports: it changes when they do.
+                if let Ok(mac) = card(bridge) {
+                    let message = Advertisement {
+                        mac,
+                        ..message.clone()
+                    };
+                    // On a bridge that is down nobody hears it.
+                    drop(socket.tell(&message.bytes()));
+                }
+                advertise = Instant::now() + ADVERTISE;
+            }
+        }
+        if ready.last() == Some(&true)
+            && let Some(server) = &mut parts.addresses
+        {
+            match server.serve(Duration::ZERO) {
+                Ok(true) => name(&parts),
+                Ok(false) => {}
+                // A full disk, a link that went down: what was asked is asked again.
+                Err(_) => std::thread::sleep(Duration::from_millis(100)),
+            }
+        }
+    }
+}
+
+/// Guests that were given an address are known by the names that they gave themselves; the first who took a name has it.
+fn name(parts: &Parts) {
+    let Some(server) = &parts.addresses else {
+        return;
+    };
+    let mut hosts: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
+    for (address, row) in server.held().iter().filter(|(_, row)| row.taken) {
+        let label = row.name.as_deref().and_then(|name| name.split('.').next());
+        if let Some(label) = label {
+            let known = hosts.entry(label.to_owned()).or_default();
+            if known.is_empty() {
+                known.push((*address).into());
+            }
+        }
+    }
+    if let Ok(mut zone) = parts.zone.write() {
+        zone.hosts = hosts;
+    }
+}

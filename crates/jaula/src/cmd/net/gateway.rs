@@ -1,0 +1,220 @@
+//! What a bridge gives its guests: a way out, addresses, names.
+
+use super::{named, switch};
+use crate::args::low;
+use crate::cmd::{Context, failed};
+use crate::error::CommandError;
+use crate::output::Done;
+use clap::{Arg, ArgMatches, Command};
+use jaula_engine::net::NetChange;
+use jaula_engine::plan::Preview;
+use jaula_engine::{Event, Observer};
+use jaula_plan::explain::ExplainLine;
+use jaula_plan::gateway::{GatewayPlan, GatewaySpec};
+use jaula_plan::names::LinkName;
+use jaula_plan::net::bridge::NetPlan;
+use jaula_plan::spec::net::BridgeSpec;
+use serde_json::{Value, json};
+use std::fmt;
+
+/// Options of `net add`.
+pub fn arguments() -> [Arg; 3] {
+    [
+        switch(
+            "nat",
+            "Guests reach the outside under the host's address, and nobody reaches them unasked",
+        ),
+        switch(
+            "dhcp-server",
+            "Give addresses to guests that ask: by DHCP, and of IPv6 by router advertisements",
+        ),
+        switch(
+            "dns",
+            "Resolve names for guests at the bridge's addresses: each other's, and others by the host's resolvers",
+        ),
+    ]
+}
+
+/// What is asked for.
+pub fn wanted(matches: &ArgMatches, bridge: &LinkName) -> GatewaySpec {
+    GatewaySpec {
+        bridge: bridge.clone(),
+        nat: matches.get_flag("nat"),
+        dhcp: matches.get_flag("dhcp-server"),
+        dns: matches.get_flag("dns"),
+    }
+}
+
+/// A bridge and what it gives, as one plan.
+struct Both {
+    bridge: NetPlan,
+    gives: GatewayPlan,
+}
+
+impl fmt::Display for Both {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.bridge.to_string().trim_end())?;
+        fmt::Display::fmt(&self.gives, f)
+    }
+}
+
+impl Preview for Both {
+    fn to_json(&self) -> Value {
+        json!({ "version": 1, "plan": self.bridge, "gives": Preview::to_json(&self.gives) })
+    }
+
+    fn explain(&self) -> Vec<ExplainLine> {
+        let mut lines = Preview::explain(&self.bridge);
+        lines.extend(Preview::explain(&self.gives));
+        lines
+    }
+}
+
+/// Makes a bridge that gives something.
+pub fn add(
+    matches: &ArgMatches,
+    context: &Context,
+    spec: BridgeSpec,
+    gives: &GatewaySpec,
+    attempt: &str,
+) -> Done {
+    let engine = context.engine(None, false)?;
+    let refused = |error| failed(format!("cannot {attempt}"), error);
+    let addresses = spec.addresses.clone();
+    let bridge = engine.plan_net(&NetChange::Add(spec)).map_err(refused)?;
+    let gives_plan = engine.plan_gateway(gives, &addresses).map_err(refused)?;
+    let both = Both {
+        bridge,
+        gives: gives_plan,
+    };
+    let shown = low::Shown::read(matches);
+    if shown != low::Shown::Done {
+        return context.show(shown, &both);
+    }
+    engine.net(&both.bridge).map_err(refused)?;
+    let given = engine.give(gives);
+    let plan = match given {
+        Ok(plan) => plan,
+        Err(error) => {
+            let name = gives.bridge.clone();
+            let forced = false;
+            let undone = engine
+                .plan_net(&NetChange::Remove { name, forced })
+                .and_then(|plan| engine.net(&plan));
+            let mut failure = refused(error);
+            if undone.is_ok() {
+                failure = failure.hint("the bridge is not there: it was taken away again");
+            }
+            return Err(failure);
+        }
+    };
+    for text in &both.bridge.notes {
+        let text = text.clone();
+        context.progress.event(Event::Note { text });
+    }
+    for sysctl in &plan.sysctls {
+        let text = format!("set {sysctl}; it stays so");
+        context.progress.event(Event::Note { text });
+    }
+    tell_of_others(context, &gives.bridge)?;
+    context.progress.clear();
+    context.out.did(
+        "made",
+        || json!({ "plan": both.bridge, "gives": Preview::to_json(&plan) }),
+        String::new,
+    )
+}
+
+/// Says whose chains drop what guests send, and what helps.
+fn tell_of_others(context: &Context, bridge: &LinkName) -> Result<(), CommandError> {
+    let engine = context.engine(None, false)?;
+    let found = engine
+        .others(bridge)
+        .map_err(|error| failed("cannot look at the firewall", error))?;
+    for other in found.iter().filter(|other| other.stands_in_the_way()) {
+        let text = format!(
+            "{} drops what guests of {bridge} send, in the chain {} of its table {} {} (hook {}): {}",
+            other.owner,
+            other.chain,
+            other.family,
+            other.table,
+            other.hook,
+            other.hint(bridge.as_str())
+        );
+        context.progress.event(Event::Note { text });
+    }
+    Ok(())
+}
+
+/// Takes away what a bridge gives, before it goes; not where it may not go.
+pub fn before_removal(
+    matches: &ArgMatches,
+    context: &Context,
+    name: &LinkName,
+    forced: bool,
+    attempt: &str,
+) -> Result<(), CommandError> {
+    if low::Shown::read(matches) != low::Shown::Done {
+        return Ok(());
+    }
+    let engine = context.engine(None, false)?;
+    let refused = |error| failed(format!("cannot {attempt}"), error);
+    let wanted = NetChange::Remove {
+        name: name.clone(),
+        forced,
+    };
+    engine.plan_net(&wanted).map_err(refused)?;
+    engine.take_away(name).map_err(refused)
+}
+
+/// The operands of `net heal`.
+pub fn heal_command(command: Command) -> Command {
+    command
+        .about("Put back what of a network others have flushed or changed")
+        .long_about(
+            "Compare the firewall, the kernel's switches and the serving process of a network, or of all, with what they \
+             should be, and put back what is not. Programs that load their own firewall anew often flush everybody's.",
+        )
+        .arg(
+            Arg::new("name")
+                .value_name("NAME")
+                .help("The network [default: all that give something]"),
+        )
+}
+
+/// Heals networks.
+pub fn heal(matches: &ArgMatches, context: &Context) -> Done {
+    let engine = context.engine(None, false)?;
+    let bridges = match low::text(matches, "name") {
+        Some(_) => vec![named(matches, "name")?],
+        None => engine
+            .gateways()
+            .map_err(|error| failed("cannot look at networks", error))?,
+    };
+    let mut lines = Vec::new();
+    let mut rows = Vec::new();
+    for bridge in &bridges {
+        let healed = engine
+            .heal(bridge)
+            .map_err(|error| failed(format!("cannot heal {bridge}"), error))?;
+        let started = healed
+            .started
+            .then(|| "the serving process was gone".to_owned());
+        let sysctls = healed.sysctls.iter().map(|key| format!("{key} was not so"));
+        let all = healed
+            .firewall
+            .iter()
+            .cloned()
+            .chain(sysctls)
+            .chain(started);
+        lines.extend(all.map(|text| format!("{bridge}: {text}")));
+        rows.push(json!({ "network": bridge.to_string(), "healed": healed }));
+        tell_of_others(context, bridge)?;
+    }
+    context.progress.clear();
+    context.out.did(
+        "healed",
+        || json!({ "networks": rows }),
+        || lines.join("\n"),
+    )
+}

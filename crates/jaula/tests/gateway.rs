@@ -1,0 +1,331 @@
+//! What a bridge gives its guests, as it is typed: a host, a guest and the outside in namespaces of one test.
+
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "tests start programs; the rule is for the program itself"
+)]
+
+use jaula_testkit::{hermetic, kernel_test};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+fn sh(line: &str) -> Output {
+    Command::new("bash").args(["-c", line]).output().unwrap()
+}
+
+#[track_caller]
+fn ok(line: &str) -> String {
+    let output = sh(line);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{line}\n{text}{errors}");
+    text
+}
+
+fn at(place: &str, line: &str) -> String {
+    format!("nsenter --net=/run/netns/{place} {line}")
+}
+
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+fn start(line: &str) -> Running {
+    let mut command = Command::new("bash");
+    command.args(["-c", &format!("exec {line}")]);
+    Running(command.stderr(Stdio::null()).spawn().unwrap())
+}
+
+/// Waits until a line says `wanted`.
+#[track_caller]
+fn until(seconds: u64, line: &str, wanted: impl Fn(&str) -> bool) -> String {
+    let end = Instant::now() + Duration::from_secs(seconds);
+    loop {
+        let output = sh(line);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        if wanted(&text) {
+            return text;
+        }
+        assert!(Instant::now() < end, "{line}: {text}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// A name server that knows one name, at 198.51.100.2; what it was asked by TCP it answers by TCP.
+const SERVER: &str = r#"
+import socket, struct, threading
+def answer(q):
+    end = q.index(b"\0", 12) + 5
+    name = q[12:end]
+    if name[:13] == b"\7example\3org\0":
+        kind = struct.unpack(">H", name[13:15])[0]
+        data = {1: bytes([192, 0, 2, 77]), 28: bytes([0x20, 1, 0xd, 0xb8] + [0] * 11 + [7])}.get(kind)
+        if data:
+            return q[:2] + b"\x81\x80\0\1\0\1\0\0\0\0" + name + b"\xc0\x0c" + name[13:17] + struct.pack(">IH", 60, len(data)) + data
+    return q[:2] + b"\x81\x83\0\1\0\0\0\0\0\0" + name
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.bind(("198.51.100.2", 53))
+t = socket.socket(); t.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); t.bind(("198.51.100.2", 53)); t.listen()
+def tcp():
+    while True:
+        c, _ = t.accept()
+        n = struct.unpack(">H", c.recv(2))[0]; a = answer(c.recv(n)); c.sendall(struct.pack(">H", len(a)) + a); c.close()
+threading.Thread(target=tcp, daemon=True).start()
+while True:
+    q, who = u.recvfrom(2000); u.sendto(answer(q), who)
+"#;
+
+/// Asks a name server: kind, server, name, `udp` or `tcp`. Prints the answer's code and its last record's data.
+const QUESTION: &str = r#"
+import socket, struct, sys, ipaddress
+kind, server, name, way = int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4]
+q = b"\x12\x34\1\0\0\1\0\0\0\0\0\0" + b"".join(bytes([len(l)]) + l.encode() for l in name.split(".")) + b"\0" + struct.pack(">HH", kind, 1)
+f = socket.AF_INET6 if ":" in server else socket.AF_INET
+s = socket.socket(f, socket.SOCK_STREAM if way == "tcp" else socket.SOCK_DGRAM); s.settimeout(4); s.connect((server, 53))
+if way == "tcp":
+    s.sendall(struct.pack(">H", len(q)) + q); n = struct.unpack(">H", s.recv(2))[0]; a = s.recv(n)
+else:
+    s.send(q); a = s.recv(2000)
+assert a[:2] == q[:2]
+code, count = a[3] & 15, struct.unpack(">H", a[6:8])[0]
+data = ""
+if count:
+    data = a[-4:] if kind == 1 else a[-16:] if kind == 28 else a[a.rindex(b"\xc0\x0c") if b"\xc0\x0c" in a else 0:]
+    data = str(ipaddress.ip_address(data)) if kind in (1, 28) else data.decode(errors="replace")
+print(code, data)
+"#;
+
+#[track_caller]
+fn question(place: &str, kind: u16, server: &str, name: &str, way: &str) -> String {
+    let line = format!("python3 -c '{QUESTION}' {kind} {server} {name} {way}");
+    ok(&at(place, &line)).trim().to_owned()
+}
+
+fn world() {
+    ok("mount -t tmpfs none /run && mkdir -p /run/netns && ip link set lo up");
+    ok(
+        "ip netns add wan && ip link add up0 type veth peer name eth0 netns wan \
+        && ip addr add 198.51.100.1/24 dev up0 && ip addr add 2001:db8::1/64 dev up0 nodad && ip link set up0 up",
+    );
+    for line in [
+        "ip link set lo up",
+        "ip addr add 198.51.100.2/24 dev eth0",
+        "ip addr add 2001:db8::2/64 dev eth0 nodad",
+        "ip link set eth0 up",
+    ] {
+        ok(&at("wan", line));
+    }
+    ok("ip route add default via 198.51.100.2 && ip -6 route add default via 2001:db8::2");
+    ok(
+        "echo nameserver 198.51.100.2 >/run/resolv.conf && mount --bind /run/resolv.conf /etc/resolv.conf",
+    );
+}
+
+/// A guest that asks for everything itself.
+fn guest(name: &str) {
+    ok(&format!(
+        "ip netns add {name} && ip link add v-{name} type veth peer name eth0 netns {name} && ip link set v-{name} master alcantara up"
+    ));
+    ok(&at(
+        name,
+        "bash -c 'ip link set lo up; ip link set eth0 up'",
+    ));
+}
+
+#[test]
+fn a_guest_that_asks_is_given_address_way_out_and_names() {
+    kernel_test!();
+    if !sh("nft --version && command -v dhclient").status.success() {
+        jaula_testkit::skip!("no nft or no dhclient");
+    }
+    world();
+    let _names = start(&at("wan", &format!("python3 -c '{SERVER}'")));
+    let host = hermetic!();
+    let before = (ok("nft list ruleset"), ok("ip -o link"));
+    let add = [
+        "net",
+        "add",
+        "alcantara",
+        "--addr",
+        "10.77.0.1/24",
+        "--addr",
+        "fd77::1/64",
+        "--nat",
+        "--dhcp-server",
+        "--dns",
+    ];
+    let planned = host.run(&[&add[..], &["--plan"]].concat()).expect(0);
+    assert!(
+        planned
+            .stdout
+            .contains("give the addresses 10.77.0.128 to 10.77.0.254"),
+        "{}",
+        planned.stdout
+    );
+    assert_eq!(ok("nft list ruleset"), "");
+    let made = host.run(&add).expect(0);
+    assert!(
+        made.stderr
+            .contains("net.ipv4.conf.alcantara.forwarding = 1"),
+        "{}",
+        made.stderr
+    );
+    guest("g");
+    // Addresses: by DHCP, and made of what the router says.
+    std::fs::write(
+        "/run/script",
+        "#!/bin/bash\n[ \"$reason\" = BOUND ] && ip addr add $new_ip_address/24 dev eth0 && ip route add default via $new_routers\n\
+         echo $new_ip_address $new_domain_name_servers $new_domain_name >/run/said.$reason\nexit 0\n",
+    )
+    .unwrap();
+    ok("chmod +x /run/script");
+    std::fs::write("/run/dhclient.conf", "send host-name \"Web\";\n").unwrap();
+    let _client = start(&at(
+        "g",
+        "dhclient -d -1 -sf /run/script -lf /run/client -pf /run/pid -cf /run/dhclient.conf eth0",
+    ));
+    let said = until(20, "cat /run/said.BOUND", |text| text.ends_with('\n'));
+    assert_eq!(said, "10.77.0.128 10.77.0.1 alcantara\n");
+    until(
+        20,
+        &at("g", "ip -6 addr show dev eth0 scope global"),
+        |text| text.contains("inet6 fd77:") && !text.contains("tentative"),
+    );
+    until(20, &at("g", "ip -6 route show default"), |text| {
+        text.contains("fe80:")
+    });
+    // The way out, of both families.
+    ok(&at("g", "ping -q -c1 -W3 198.51.100.2"));
+    ok(&at("g", "ping -q -c1 -W3 2001:db8::2"));
+    // Names: its own, by what it called itself, and others'.
+    for way in ["udp", "tcp"] {
+        for server in ["10.77.0.1", "fd77::1"] {
+            assert_eq!(question("g", 1, server, "web", way), "0 10.77.0.128");
+            assert_eq!(
+                question("g", 1, server, "Web.alcantara", way),
+                "0 10.77.0.128"
+            );
+            assert_eq!(question("g", 1, server, "nobody.alcantara", way), "3");
+            assert_eq!(question("g", 1, server, "example.org", way), "0 192.0.2.77");
+            assert_eq!(
+                question("g", 28, server, "example.org", way),
+                "0 2001:db8::7"
+            );
+            assert_eq!(question("g", 1, server, "example.net", way), "3");
+        }
+    }
+    let pointer = question("g", 12, "10.77.0.1", "128.0.77.10.in-addr.arpa", "udp");
+    assert!(
+        pointer.contains("web") && pointer.contains("alcantara"),
+        "{pointer}"
+    );
+    // Not from outside, and nothing else of the host.
+    assert!(
+        !sh(&at(
+            "wan",
+            "timeout 2 bash -c 'echo >/dev/tcp/198.51.100.1/53'"
+        ))
+        .status
+        .success()
+    );
+    // Others flush everything: said, and put back.
+    ok("nft flush ruleset");
+    let healed = host.run(&["net", "heal"]).expect(0);
+    assert!(
+        healed
+            .stdout
+            .contains("alcantara: the table of inet was gone"),
+        "{}",
+        healed.stdout
+    );
+    assert_eq!(host.run(&["net", "heal", "alcantara"]).expect(0).stdout, "");
+    ok(&at("g", "ping -q -c1 -W3 198.51.100.2"));
+    // The process dies: started again, with what it knew.
+    ok("kill -9 $(ss -Hlnup 'sport = :67' | grep -o 'pid=[0-9]*' | head -1 | cut -d= -f2)");
+    let healed = host.run(&["net", "heal"]).expect(0);
+    assert!(
+        healed.stdout.contains("the serving process was gone"),
+        "{}",
+        healed.stdout
+    );
+    assert_eq!(question("g", 1, "10.77.0.1", "web", "udp"), "0 10.77.0.128");
+    // It goes, and nothing is left.
+    host.run(&["net", "rm", "alcantara", "--force"]).expect(0);
+    ok("ip link del v-g 2>/dev/null; true");
+    assert_eq!(ok("nft list ruleset"), before.0);
+    assert_eq!(ok("ip -o link").lines().count(), before.1.lines().count());
+    // Nobody reaps in this namespace: those that have ended are no processes any more.
+    until(5, "ps -e -o stat=,comm= | grep -v ^Z", |now| {
+        !now.contains("jaula")
+    });
+    assert!(host.run(&["net", "heal", "alcantara"]).code != 0);
+}
+
+#[test]
+fn what_cannot_be_given_leaves_no_bridge() {
+    kernel_test!();
+    world();
+    let host = hermetic!();
+    let refused = host.run(&["net", "add", "alcantara", "--nat"]).expect(125);
+    assert!(
+        refused.stderr.contains("--addr 10.77.0.1/24"),
+        "{}",
+        refused.stderr
+    );
+    // Another server has the port.
+    let _other = start(
+        "python3 -c 'import socket, time; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind((\"0.0.0.0\", 53)); time.sleep(60)'",
+    );
+    until(10, "ss -Hlnu 'sport = :53'", |text| text.contains(":53"));
+    let refused = host
+        .run(&["net", "add", "alcantara", "--addr", "10.77.0.1/24", "--dns"])
+        .expect(125);
+    assert!(
+        refused.stderr.contains("10.77.0.1:53") && refused.stderr.contains("in use"),
+        "{}",
+        refused.stderr
+    );
+    assert!(!sh("ip link show alcantara").status.success());
+    assert_eq!(ok("nft list ruleset"), "");
+    assert_eq!(ok("ls -A /run/netns").trim(), "wan");
+}
+
+#[test]
+fn the_explanation_typed_by_hand_makes_the_same_firewall() {
+    kernel_test!();
+    if !sh("nft --version").status.success() {
+        jaula_testkit::skip!("no nft");
+    }
+    world();
+    let host = hermetic!();
+    let add = [
+        "net",
+        "add",
+        "alcantara",
+        "--addr",
+        "10.77.0.1/24",
+        "--addr",
+        "fd77::1/64",
+        "--nat",
+    ];
+    let script = host
+        .run(&[&add[..], &["--explain"]].concat())
+        .expect(0)
+        .stdout;
+    host.run(&add).expect(0);
+    let made = ok("nft list ruleset");
+    let switches = "sysctl net.ipv4.conf.alcantara.forwarding net.ipv4.conf.up0.forwarding";
+    assert_eq!(ok(switches).matches("= 1").count(), 2);
+    host.run(&["net", "rm", "alcantara"]).expect(0);
+    ok("sysctl -qw net.ipv4.conf.up0.forwarding=0");
+    assert_eq!(ok("nft list ruleset"), "");
+    std::fs::write("/run/script", script).unwrap();
+    ok("sh /run/script");
+    assert_eq!(ok("nft list ruleset"), made);
+    assert_eq!(ok(switches).matches("= 1").count(), 2);
+}
