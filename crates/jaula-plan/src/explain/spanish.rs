@@ -476,6 +476,23 @@ const REASONS: &[(&str, &str)] = &[
         "ip netns exec NODO ORDEN ejecuta un programa en un nodo; el laboratorio acaba con este intérprete",
     ),
     ("{} is on {}", "{} está en {}"),
+    // what a bridge gives
+    (
+        "the kernel passes packets on between this link and others; it stays so",
+        "el núcleo pasa paquetes entre este enlace y otros; así se queda",
+    ),
+    (
+        "the network's own table: a way out, and nothing else open",
+        "la tabla propia de la red: una salida, y nada más abierto",
+    ),
+    (
+        "frames: no guest can be another one",
+        "tramas: ningún huésped puede hacerse pasar por otro",
+    ),
+    (
+        "a process gives addresses and names at the bridge until it goes (dnsmasq(8) does the same)",
+        "un proceso da direcciones y nombres en el puente mientras exista (dnsmasq(8) hace lo mismo)",
+    ),
 ];
 
 /// A reason in Spanish; as it is when it is not known.
