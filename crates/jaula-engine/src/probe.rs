@@ -12,7 +12,7 @@ use jaula_plan::spec::jail::{
 use std::path::{Path, PathBuf};
 
 pub(crate) mod account;
-mod gate;
+pub(crate) mod gate;
 
 pub use gate::gates;
 
@@ -22,10 +22,13 @@ pub fn host(spec: &JailSpec) -> HostFacts {
     // The resolver's file may be a link to anywhere on the host; what it leads to is what is bound.
     let resolv_conf = spec.net == NetSpec::Host && Path::new("/etc/resolv.conf").is_file();
     let needs_account = matches!(spec.user, UserSpec::Named(_)) || spec.command.is_empty();
+    let arch = spec.arch.clone().or_else(|| arch(&spec.root));
+    let foreign = arch.as_ref().filter(|_| spec.namespaces.user);
     HostFacts {
         caller: caller(),
         programs,
-        arch: spec.arch.clone().or_else(|| arch(&spec.root)),
+        interpreter: foreign.and_then(crate::image::foreign::interpreter),
+        arch,
         resolv_conf,
         disks: crate::disk::look(spec),
         account: if needs_account { account(spec) } else { None },

@@ -407,6 +407,9 @@ fn plan_kernel(
         true => SetupOp::HostProc,
         false => SetupOp::Proc { at: "/proc".into() },
     });
+    // Before the system's settings are closed: that is where it is put.
+    let interpreter = facts.interpreter.clone().filter(|_| namespaces.user);
+    ops.extend(interpreter.map(SetupOp::Interpret));
     ops.push(SetupOp::Sys {
         empty: !namespaces.net && namespaces.user,
     });

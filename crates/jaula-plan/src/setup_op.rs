@@ -1,5 +1,6 @@
 //! One change inside the new namespaces, as data.
 
+use crate::binfmt::Interpreter;
 use crate::disk::DiskPlan;
 use crate::explain::{shown, word};
 use crate::landlock::Ruleset;
@@ -438,6 +439,8 @@ pub enum SetupOp {
     CloseDescriptors,
     /// The same, but for these further ones.
     KeepDescriptors(Vec<u32>),
+    /// Start the programs of another machine by an interpreter, in this jail only.
+    Interpret(Interpreter),
     /// Where the jail has one identifier: what is given to another is recorded, and told so when it is asked for.
     RecordOwners {
         /// Whether changes of user and group seem to succeed too, as packages' scripts need it.
@@ -620,6 +623,9 @@ impl fmt::Display for SetupOp {
                     "close every descriptor but input, output, error and {}",
                     list.join(" ")
                 )
+            }
+            Self::Interpret(Interpreter { arch, path: by }) => {
+                write!(f, "start {arch} programs by {}", path(by))
             }
             Self::RecordOwners { users } => {
                 f.write_str("record whose files would be, since one identifier can own them")?;

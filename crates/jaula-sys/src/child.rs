@@ -283,6 +283,13 @@ pub enum Op {
     CloseBut(Vec<RawFd>),
     /// Load the filter.
     Seccomp(Filter),
+    /// Register an interpreter with the binfmt_misc of a slot.
+    Interpret {
+        /// Where it is mounted.
+        slot: Slot,
+        /// The registration.
+        text: CString,
+    },
     /// Load the filter, and send the supervisor the descriptor by which it answers.
     Listen(Filter),
     /// A limit of this process.
@@ -549,6 +556,14 @@ fn apply(op: &Op, table: &mut Table) -> Result<Done, Errno> {
         }
         Op::DefaultSignals => crate::signal::restore_defaults()?,
         Op::Seccomp(filter) => filter.load()?,
+        Op::Interpret { slot, text } => {
+            let flags = libc::O_WRONLY | libc::O_CLOEXEC;
+            let file = beneath::open_raw(table.at(*slot)?, c"register", flags, Links::Refuse)?;
+            let bytes = text.as_bytes();
+            // SAFETY: the text is as long as said.
+            let done = unsafe { libc::write(file.0, bytes.as_ptr().cast(), bytes.len()) };
+            check_long(done as libc::c_long)?;
+        }
         Op::Listen(filter) => {
             let listener = filter.listen()?;
             crate::spawn::send_fd(table.socket, listener.0)?;

@@ -115,6 +115,45 @@ pub fn partial_mirror(include: &[&str]) -> Result<PathBuf> {
     Ok(dir)
 }
 
+/// A single package file of bookworm for an architecture, fetched with the host's APT when it is not in the cache.
+///
+/// # Errors
+/// When the host has no APT, its mirror cannot be reached, or there is no such package.
+pub fn package_file(name: &str, arch: &str) -> Result<PathBuf> {
+    let cache = cache_dir()?;
+    let dir = cache.join(format!("packages-{arch}"));
+    let place = dir.join(format!("{name}.deb"));
+    if place.is_file() {
+        return Ok(place);
+    }
+    fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
+    let lock = fs::File::create(dir.join(".lock"))?;
+    lock.lock().context("lock the packages")?;
+    if place.is_file() {
+        return Ok(place);
+    }
+    let archive = host_archive("bookworm", arch);
+    let state = tempfile::tempdir()?;
+    let keyring = &archive.keyring;
+    let apt = PrivateApt::new(
+        state.path(),
+        &archive.url,
+        "bookworm",
+        "main",
+        keyring,
+        arch,
+    )?;
+    apt.update()?;
+    let wanted = apt.uris(&[name])?;
+    let found = wanted.into_iter().find(|file| {
+        let last = file.url.rsplit('/').next().unwrap_or_default();
+        last.starts_with(&format!("{name}_"))
+    });
+    let found = found.with_context(|| format!("APT has no {name} for {arch}"))?;
+    download(&[(found.url, place.clone(), found.sha256)])?;
+    Ok(place)
+}
+
 /// Where mirrors are kept: [`CACHE`], else `test-cache` in the build directory.
 ///
 /// # Errors

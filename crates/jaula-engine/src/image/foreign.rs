@@ -1,14 +1,19 @@
 //! Which architectures' programs run here: by the processor, or by an interpreter that the kernel starts for them
 //! (binfmt_misc of the kernel's documentation).
 
+use crate::minimal::Bytes;
+use jaula_plan::binfmt::{self, Interpreter};
 use jaula_plan::names::Arch;
 use jaula_plan::rootfs::SourcesError;
-use jaula_repo::elf::{Identity, NEEDED};
+use jaula_repo::elf::{Dynamic, Identity, NEEDED};
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// Where the kernel tells of interpreters.
 const BINFMT: &str = "/proc/sys/fs/binfmt_misc";
+/// The first Linux whose user namespaces have a binfmt_misc of their own.
+const SINCE: (u32, u32) = (6, 7);
 /// Longest entry that is read.
 const LIMIT: usize = 16 << 10;
 
@@ -73,9 +78,52 @@ fn entries() -> Vec<Entry> {
         .collect()
 }
 
+/// The interpreter that a jail registers for itself, where the programs of an architecture run neither by the processor nor
+/// by the host's own: a static program of QEMU's, and a kernel that has binfmt_misc for user namespaces.
+pub fn interpreter(arch: &Arch) -> Option<Interpreter> {
+    if native().contains(arch) {
+        return None;
+    }
+    let path = installed(arch)?;
+    let fixed = entries()
+        .iter()
+        .any(|entry| entry.fixed && entry.arch == arch.as_str());
+    (!fixed && own_work()).then(|| Interpreter {
+        arch: arch.clone(),
+        path,
+    })
+}
+
+/// Whether the kernel has binfmt_misc for user namespaces; it is asked once.
+fn own_work() -> bool {
+    static WORK: OnceLock<bool> = OnceLock::new();
+    *WORK.get_or_init(|| {
+        jaula_sys::process::kernel_version() >= SINCE && crate::probe::gate::interpreters().is_ok()
+    })
+}
+
+/// An interpreter that needs no other file: in the jail there is nothing of the host's.
+fn installed(arch: &Arch) -> Option<PathBuf> {
+    let fits = |path: &PathBuf| {
+        let bytes = std::fs::File::open(path).and_then(Bytes::new);
+        // What cannot be read so is no such program.
+        bytes.is_ok_and(|bytes| {
+            let read = Dynamic::read(&bytes);
+            read.is_ok_and(|read| read.interpreter.is_none() && read.needed.is_empty())
+        })
+    };
+    binfmt::candidates(arch).into_iter().find(fits)
+}
+
 /// The architectures whose programs run here in a root that has nothing but them, the host's own first.
 pub fn runnable() -> Vec<Arch> {
     let mut all = native();
+    let own = |arch: &Arch| installed(arch).is_some() && own_work();
+    all.extend(
+        binfmt::archs()
+            .filter(|arch| !native().contains(arch))
+            .filter(own),
+    );
     let fixed: BTreeSet<&str> = entries()
         .iter()
         .filter(|entry| entry.fixed)

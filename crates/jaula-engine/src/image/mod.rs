@@ -19,7 +19,7 @@ mod database;
 mod debs;
 mod error;
 mod finish;
-mod foreign;
+pub(crate) mod foreign;
 mod guards;
 mod hold;
 mod hooks;

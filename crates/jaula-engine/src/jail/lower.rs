@@ -491,6 +491,7 @@ impl Lowering<'_> {
                 self.last(Op::ReadBack);
                 self.keep(keep)?;
             }
+            SetupOp::Interpret(interpreter) => self.interpret(interpreter)?,
             SetupOp::RecordOwners { users } => self.record(*users)?,
             SetupOp::SeccompProfile { name, rules } => self.profile(name, rules)?,
             SetupOp::Landlock(set) => self.landlock(set)?,

@@ -34,9 +34,16 @@ pub(super) struct Host {
 }
 
 /// A file that is read where it is asked for.
-struct Bytes {
+pub(crate) struct Bytes {
     file: File,
     length: u64,
+}
+
+impl Bytes {
+    pub(crate) fn new(file: File) -> io::Result<Self> {
+        let length = file.metadata()?.len();
+        Ok(Self { file, length })
+    }
 }
 
 impl ReadAt for Bytes {

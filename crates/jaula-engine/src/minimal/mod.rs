@@ -4,6 +4,8 @@ mod copy;
 mod error;
 mod host;
 
+pub(crate) use host::Bytes;
+
 pub use error::MinimalImageError;
 
 use crate::engine::Engine;

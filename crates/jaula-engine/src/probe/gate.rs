@@ -35,7 +35,7 @@ pub fn gates(store: &Path) -> Vec<Gate> {
         gate(
             "subordinate identifiers",
             subordinate(&caller),
-            "only jails of one user: no images, only the host's own programs",
+            "jails of one user: no program in them can be another",
             "install the package uidmap, and give the user a range in /etc/subuid and /etc/subgid",
         ),
         gate(
@@ -67,6 +67,12 @@ pub fn gates(store: &Path) -> Vec<Gate> {
             trial(0, |base| base).and_then(|_| xattr()),
             "a directory of an image cannot be removed and made again in a run",
             "Linux 6.6 or later with CONFIG_TMPFS_XATTR",
+        ),
+        gate(
+            "interpreters of a jail's own",
+            interpreters(),
+            "programs of other machines run only where the host's own binfmt_misc starts them",
+            "Linux 6.7 or later with the module binfmt_misc",
         ),
         gate(
             "id-mapped mounts",
@@ -207,6 +213,19 @@ fn overlay(mut ops: Vec<Op>) -> Vec<Op> {
         slot: 1,
     });
     ops
+}
+
+/// Whether a user namespace may have a binfmt_misc of its own.
+pub(crate) fn interpreters() -> Found {
+    trial(0, |mut ops| {
+        ops.push(Op::NewFs {
+            fs: c"binfmt_misc",
+            options: Vec::new(),
+            attrs: 0,
+            slot: 1,
+        });
+        ops
+    })
 }
 
 /// The errno of a failed try as an exit code.

@@ -2,6 +2,10 @@
 
 /// English and Spanish.
 const REASONS: &[(&str, &str)] = &[
+    (
+        "programs of another machine start by an interpreter, in this jail only (Linux 6.7)",
+        "los programas de otra máquina arrancan con un intérprete, solo en esta jaula (Linux 6.7)",
+    ),
     // one identifier
     (
         "no classic tool records owners without changing the programs that run (fakeroot(1) does by a library); jaula answers chown(2) and stat(2) itself",

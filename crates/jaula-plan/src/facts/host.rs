@@ -1,5 +1,6 @@
 //! What the host is, as far as a jail needs to know. Observed by `jaula_engine::probe`, never by this crate.
 
+use crate::binfmt::Interpreter;
 use crate::facts::cgroup::LimitFacts;
 use crate::facts::disk::DiskFacts;
 use crate::names::Arch;
@@ -142,6 +143,8 @@ pub struct HostFacts {
     pub programs: Option<ProgramsFacts>,
     /// What the programs of the jail's tree are for, as far as it is known.
     pub arch: Option<Arch>,
+    /// What runs those programs in a jail that registers it for itself, where nothing else does.
+    pub interpreter: Option<Interpreter>,
     /// Whether the host has a readable `/etc/resolv.conf`.
     pub resolv_conf: bool,
     /// The account the program runs as, when its name, home or shell matters and was found in the jail's tree.

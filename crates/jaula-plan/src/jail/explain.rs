@@ -325,6 +325,11 @@ fn line(
             let list: Vec<String> = keep.iter().map(u32::to_string).collect();
             say(String::new(), &format!("the shell keeps what it was given; jaula closes everything past 2 but {}", list.join(" ")))
         }
+        SetupOp::Interpret(interpreter) => {
+            let at = format!("{base}/proc/sys/fs/binfmt_misc");
+            let text = word(interpreter.registration().unwrap_or_default());
+            say(format!("mount -t binfmt_misc binfmt_misc {at}\nprintf '%s' {text} >{at}/register"), "programs of another machine start by an interpreter, in this jail only (Linux 6.7)")
+        }
         SetupOp::RecordOwners { .. } => say(String::new(), "no classic tool records owners without changing the programs that run (fakeroot(1) does by a library); jaula answers chown(2) and stat(2) itself"),
         SetupOp::Seccomp(_) => say(String::new(), "no classic tool loads a system call filter"),
         SetupOp::SeccompProfile { name, .. } => say(String::new(), &format!("no classic tool reads {}; setpriv(1) of util-linux 2.41 loads a filter that was compiled (--seccomp-filter)", shown(name.as_ref()))),

@@ -29,6 +29,7 @@ fn facts(kind: CallerKind) -> HostFacts {
         }),
         resolv_conf: true,
         arch: None,
+        interpreter: None,
         account: None,
         disks: None,
         kernel: KernelFacts::default(),

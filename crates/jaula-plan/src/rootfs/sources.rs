@@ -315,8 +315,8 @@ impl SourcesError {
             )),
             Self::NoKeyring { .. } => Some("name a keyring with --keyring".to_owned()),
             Self::ForeignArch { arch, .. } => Some(format!(
-                "install qemu-user-static, which binfmt_misc starts for {arch} programs; or only unpack it with \
-                 --foreign, and let jaula finish configure it where they run"
+                "install qemu-user-static, which a jail's own binfmt_misc (Linux 6.7) or the host's starts for {arch} \
+                 programs; or only unpack it with --foreign, and let jaula finish configure it where they run"
             )),
             Self::BadMirror { .. } => Some(
                 "write http://…, https://…, file:/DIRECTORY, copy:/DIRECTORY or cdrom:/FILE.iso".to_owned(),

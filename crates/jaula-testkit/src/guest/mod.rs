@@ -39,7 +39,7 @@ const VERDICT: &str = "jaula-guest: exit ";
 const POLL: Duration = Duration::from_millis(20);
 
 /// The first process: a root that can be pivoted away from (the one a kernel starts with cannot), the usual file
-/// systems, the modules, the test's script on the second serial line, and the end.
+/// systems (state is in memory that can do what any file system can, unlike the first root), the modules, the test's script on the second serial line, and the end.
 const INIT: &str = r#"#!/bin/busybox sh
 /bin/busybox mount -t devtmpfs dev /dev
 exec >/dev/ttyS1 2>&1 </dev/null
@@ -57,6 +57,8 @@ mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
 mkdir -p /dev/pts /dev/shm && mount -t devpts pts /dev/pts
 mount -t tmpfs tmp /dev/shm
+mount -t tmpfs -o mode=755 tmp /run
+mount -t tmpfs -o mode=755 tmp /var/lib
 mount -t cgroup2 cgroup /sys/fs/cgroup
 ip link set lo up
 for module in $(cat /guest/modules); do insmod /guest/$module.ko || exit 1; done

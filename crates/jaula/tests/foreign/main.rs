@@ -4,6 +4,7 @@
     reason = "tests start programs; the rule is for the program itself"
 )]
 
+mod interpreted;
 mod natively;
 mod unfinished;
 #[path = "../who/mod.rs"]
@@ -47,7 +48,7 @@ fn debs(dir: &Path) -> Vec<PathBuf> {
 
 /// A repository of a test's own, which every user can read: real packages, and some made here.
 struct Archive {
-    _dir: TempDir,
+    dir: TempDir,
     repo: Repo,
 }
 
@@ -69,7 +70,7 @@ impl Archive {
         }
         let key = TestKey::sound("archive").expect("a key");
         let repo = builder.write(dir.path(), &key).expect("a repository");
-        Self { _dir: dir, repo }
+        Self { dir, repo }
     }
 
     /// The words that name it.

@@ -1,6 +1,7 @@
 //! The chosen protections: filters from rules, Landlock, descriptors that stay, devices.
 
-use super::{ANY, DEV, JailError, Lowering, text};
+use super::{ANY, DEV, JailError, Lowering, PROC, text};
+use jaula_plan::binfmt::Interpreter;
 use jaula_plan::landlock;
 use jaula_plan::seccomp::{Abi, Action, Clause, Rules, Test};
 use jaula_sys::beneath::Links;
@@ -18,6 +19,17 @@ impl Lowering<'_> {
             source,
         })?;
         self.last(Op::Seccomp(filter));
+        Ok(())
+    }
+
+    /// The mount has to stay as long as the registration: it is put where it belongs, and the closed view of the
+    /// system's settings is laid over it afterwards.
+    pub(super) fn interpret(&mut self, interpreter: &Interpreter) -> Result<(), JailError> {
+        let text = text(interpreter.registration().unwrap_or_default())?;
+        let attrs = attr::NOSUID | attr::NODEV | attr::NOEXEC;
+        self.new_fs(c"binfmt_misc", &[], attrs, ANY)?;
+        self.attach(ANY, PROC, "sys/fs/binfmt_misc", Links::Refuse)?;
+        self.first(Op::Interpret { slot: ANY, text });
         Ok(())
     }
 
