@@ -9,8 +9,8 @@ use std::io::{self, Write};
 /// Most workers of a compressor. Their number changes the speed only: where the input is cut depends on the sizes
 /// below.
 const MOST_WORKERS: usize = 8;
-/// zstd(1) level: that of most archives of images.
-const ZSTD_LEVEL: i32 = 9;
+/// zstd(1) level: its own default, which other makers of archives take too.
+const ZSTD_LEVEL: i32 = 3;
 /// Bytes a zstd worker takes at a time.
 const ZSTD_JOB: u32 = 8 << 20;
 /// xz(1) preset: half the memory of the default one, and the same window that decompressors need for packages.
