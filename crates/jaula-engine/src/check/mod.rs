@@ -10,7 +10,7 @@ use crate::outcome::{Io, Status};
 use crate::run::{ExecPlan, RunPlan};
 use crate::{Engine, JailError};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
@@ -52,6 +52,8 @@ struct Outside {
     pid: u32,
     /// Whether it is root of the host.
     root: bool,
+    /// The device numbers of what is mounted, as proc_pid_mountinfo(5) writes them.
+    devices: BTreeSet<String>,
 }
 
 /// The files of `/proc/self/ns` that probes compare.
@@ -72,6 +74,11 @@ impl Outside {
             namespaces: namespaces(),
             pid: std::process::id(),
             root: caller.uid == 0 && crate::session::ids().is_none(),
+            devices: std::fs::read_to_string("/proc/self/mountinfo")
+                .unwrap_or_default()
+                .lines()
+                .filter_map(|mount| mount.split(' ').nth(2).map(str::to_owned))
+                .collect(),
         }
     }
 }

@@ -38,7 +38,7 @@ pub(super) fn all(outside: &Outside) -> Vec<Finding> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let mut list: Vec<(&'static str, u8, Found)> = vec![
         ("parent-of-root", 1, parent_of_root()),
-        ("host-files", 1, host_files(&mounts)),
+        ("host-files", 1, host_files(&mounts, outside)),
         ("procfs", 2, procfs(&mounts)),
         ("masked-paths", 2, masked()),
         ("kernel-settings", 2, settings()),
@@ -145,21 +145,26 @@ const HARMLESS: [&str; 9] = [
 ];
 
 /// Mounts that a program inside can write, and that are part of a file system of the host: proc_pid_mountinfo(5).
-fn host_files(mounts: &str) -> Found {
+///
+/// The jail's own file systems in memory have numbers that nothing outside has.
+fn host_files(mounts: &str, outside: &Outside) -> Found {
     let mut writable = Vec::new();
     for mount in mounts.lines() {
         let Some((own, file_system)) = mount.split_once(" - ") else {
             continue;
         };
         let own: Vec<&str> = own.split(' ').collect();
-        let (Some(at), Some(options)) = (own.get(4), own.get(5)) else {
+        let (Some(device), Some(at), Some(options)) = (own.get(2), own.get(4), own.get(5)) else {
             continue;
         };
         let mut kind = file_system.split(' ');
         let kind = kind.next().unwrap_or_default();
         let read_only = |list: &str| list.split(',').any(|word| word == "ro");
         // The root's own layer is what it is for.
-        if *at == "/" || read_only(options) || HARMLESS.contains(&kind) || at.starts_with("/dev/") {
+        let in_memory = matches!(kind, "tmpfs" | "ramfs");
+        let harmless =
+            HARMLESS.contains(&kind) && !(in_memory && outside.devices.contains(*device));
+        if *at == "/" || read_only(options) || harmless || at.starts_with("/dev/") {
             continue;
         }
         writable.push(format!("{at} ({kind})"));
