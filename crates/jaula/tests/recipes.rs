@@ -455,6 +455,7 @@ fn three(at: &Path, key: &TestKey, version: &str, other: &str) -> Repo {
         plain("lib", version).field("Breaks", &breaks),
         plain("old", version),
         plain("other", other),
+        plain("extra", version),
     ];
     let whole = whole
         .into_iter()
@@ -617,6 +618,22 @@ fn only_what_is_named_moves_in_a_lock() {
             ran.stdout.starts_with("other 1.5 → 2.0 amd64, "),
             "{}",
             ran.stdout
+        );
+
+        // What the recipe asks for newly comes without being named, and the rest stays all the same.
+        three(&archive, &key, "3.0", "3.0");
+        let recipe = fs::read_to_string(work.join("web.toml")).expect("a recipe");
+        let recipe = recipe.replace("\"other\"", "\"other\", \"extra\"");
+        write(&work.join("web.toml"), &recipe);
+        let ran = update(&["other"], 0);
+        let moved: Vec<&str> = ran
+            .stdout
+            .lines()
+            .filter_map(|l| l.split(',').next())
+            .collect();
+        assert_eq!(
+            moved.split_last().expect("lines").1,
+            ["+ extra 3.0 amd64", "other 2.0 → 3.0 amd64"]
         );
     });
 }
