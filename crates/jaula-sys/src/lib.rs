@@ -10,6 +10,7 @@ pub mod detach;
 pub mod dir;
 pub mod direct;
 pub mod disk_op;
+pub mod echo;
 pub mod error;
 pub mod icmp6;
 pub mod idmap;

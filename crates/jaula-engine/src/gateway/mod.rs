@@ -1,6 +1,9 @@
 //! What a bridge gives its guests, put in place, healed and taken away.
 
+mod check;
 mod serve;
+
+pub use check::Hop;
 
 use crate::dhcp::DhcpError;
 use crate::dns::DnsError;
@@ -361,6 +364,14 @@ impl Engine {
     /// What stands against it.
     pub fn heal(&self, bridge: &LinkName) -> Result<Healed, EngineError> {
         Ok(heal(self.store(), bridge)?)
+    }
+
+    /// Tries a network with real packets.
+    ///
+    /// # Errors
+    /// When it gives nothing, and where no guest can be made.
+    pub fn check_network(&self, bridge: &LinkName) -> Result<Vec<Hop>, EngineError> {
+        Ok(check::check(self.store(), bridge)?)
     }
 
     /// Chains of others through which a bridge's packets go.

@@ -1,8 +1,10 @@
 //! `jaula net`: bridges and what hangs on them.
 
+mod check;
 mod gateway;
 mod look;
 
+pub use check::{check, check_command};
 pub use gateway::{heal, heal_command};
 pub use look::{ls, ls_command, macs, macs_command, show, show_command};
 

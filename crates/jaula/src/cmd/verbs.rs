@@ -219,6 +219,11 @@ pub const VERBS: &[Verb] = &[
         run: net::bond,
     },
     Verb {
+        name: "net check",
+        command: net::check_command,
+        run: net::check,
+    },
+    Verb {
         name: "net heal",
         command: net::heal_command,
         run: net::heal,
