@@ -321,7 +321,7 @@ fn explained(
         return Ok((Some(cause), heal()));
     }
     match trial.kind {
-        Kind::Name(..) if running(store, bridge)?.is_none() => {
+        Kind::Name(..) if running(store, bridge, "process")?.is_none() => {
             return Ok((Some("the process that serves is gone".into()), heal()));
         }
         Kind::Name(_, true) => {

@@ -1,9 +1,11 @@
 //! What a bridge gives its guests, put in place, healed and taken away.
 
 mod check;
+mod lease;
 mod serve;
 
 pub use check::Hop;
+pub use lease::Given;
 
 use crate::dhcp::DhcpError;
 use crate::dns::DnsError;
@@ -190,7 +192,7 @@ fn put_all(store: &Store, plan: &GatewayPlan) -> Result<(), GatewayFailure> {
         std::fs::write(&path, &sysctl.value).map_err(at(&path))?;
     }
     if plan.spec.serves() {
-        stop(store, &plan.spec.bridge)?;
+        stop(store, &plan.spec.bridge, "process")?;
         serve::start(store, plan)?;
     }
     Ok(())
@@ -231,12 +233,12 @@ pub fn all(store: &Store) -> Result<Vec<LinkName>, GatewayFailure> {
 /// # Errors
 /// What the kernel refuses.
 pub fn remove(store: &Store, bridge: &LinkName) -> Result<(), GatewayFailure> {
-    if known(store, bridge).is_err() {
-        return Ok(());
+    stop(store, bridge, "client")?;
+    if known(store, bridge).is_ok() {
+        stop(store, bridge, "process")?;
+        firewall::remove(bridge.as_str())?;
     }
-    stop(store, bridge)?;
-    firewall::remove(bridge.as_str())?;
-    for what in ["gateway", "leases", "process"] {
+    for what in ["gateway", "leases", "process", "client"] {
         let path = file(store, bridge, what)?;
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -248,8 +250,12 @@ pub fn remove(store: &Store, bridge: &LinkName) -> Result<(), GatewayFailure> {
     Ok(())
 }
 
-fn running(store: &Store, bridge: &LinkName) -> Result<Option<Running>, GatewayFailure> {
-    let path = file(store, bridge, "process")?;
+fn running(
+    store: &Store,
+    bridge: &LinkName,
+    what: &str,
+) -> Result<Option<Running>, GatewayFailure> {
+    let path = file(store, bridge, what)?;
     let text = std::fs::read(&path).unwrap_or_default();
     let found: Option<Running> = serde_json::from_slice(&text).ok();
     Ok(found.filter(Running::is_alive))
@@ -258,9 +264,9 @@ fn running(store: &Store, bridge: &LinkName) -> Result<Option<Running>, GatewayF
 /// How long a process may take to be gone, in milliseconds.
 const LEAVING: i64 = 5_000;
 
-fn stop(store: &Store, bridge: &LinkName) -> Result<(), GatewayFailure> {
-    if let Some(found) = running(store, bridge)? {
-        let path = file(store, bridge, "process")?;
+fn stop(store: &Store, bridge: &LinkName, what: &str) -> Result<(), GatewayFailure> {
+    if let Some(found) = running(store, bridge, what)? {
+        let path = file(store, bridge, what)?;
         jaula_sys::dir::kill_and_wait(found.pid, &|| found.is_alive(), LEAVING)
             .map_err(at(&path))?;
     }
@@ -284,7 +290,7 @@ pub fn heal(store: &Store, bridge: &LinkName) -> Result<Healed, GatewayFailure> 
         let path = Path::new("/proc/sys").join(&sysctl.key);
         std::fs::write(&path, &sysctl.value).map_err(at(&path))?;
     }
-    if spec.serves() && running(store, bridge)?.is_none() {
+    if spec.serves() && running(store, bridge, "process")?.is_none() {
         serve::start(store, &plan)?;
         healed.started = true;
     }
@@ -342,7 +348,20 @@ impl Engine {
         Ok(plan)
     }
 
-    /// Takes away what a bridge gives, if anything.
+    /// Has a bridge ask for its own address; returns when it has one. A process renews it while the bridge is there.
+    ///
+    /// # Errors
+    /// When nobody answers, and what the kernel refuses; no process is left then.
+    pub fn ask_address(
+        &self,
+        bridge: &LinkName,
+        host_name: Option<&str>,
+    ) -> Result<Given, EngineError> {
+        stop(self.store(), bridge, "client")?;
+        Ok(lease::start(self.store(), bridge, host_name)?)
+    }
+
+    /// Takes away what a bridge gives, if anything, and what it was given.
     ///
     /// # Errors
     /// What the kernel refuses.

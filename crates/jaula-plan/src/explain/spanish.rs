@@ -497,6 +497,10 @@ const REASONS: &[(&str, &str)] = &[
         "a process gives addresses and names at the bridge until it goes (dnsmasq(8) does the same)",
         "un proceso da direcciones y nombres en el puente mientras exista (dnsmasq(8) hace lo mismo)",
     ),
+    (
+        "a process asks for the bridge's address by DHCP and renews it (dhclient(8) does the same)",
+        "un proceso pide por DHCP la dirección del puente y la renueva (dhclient(8) hace lo mismo)",
+    ),
 ];
 
 /// A reason in Spanish; as it is when it is not known.

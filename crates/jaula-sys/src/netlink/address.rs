@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 const NEWADDR: (u16, &str) = (20, "RTM_NEWADDR");
 const DELADDR: (u16, &str) = (21, "RTM_DELADDR");
 const GETADDR: (u16, &str) = (22, "RTM_GETADDR");
+const NLM_F_REPLACE: u16 = 0x100;
 const NLM_F_EXCL: u16 = 0x200;
 const NLM_F_CREATE: u16 = 0x400;
 const IFA_ADDRESS: u16 = 1;
@@ -102,6 +103,11 @@ impl Batch {
     /// Gives a link an address that it has not; `name` is for people.
     pub fn add_address(&mut self, address: &Address, name: &str) {
         self.address(NEWADDR, NLM_F_CREATE | NLM_F_EXCL, address, name);
+    }
+
+    /// Gives a link an address, or, where it has it, another lifetime.
+    pub fn renew_address(&mut self, address: &Address, name: &str) {
+        self.address(NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, address, name);
     }
 
     /// Takes an address from a link.

@@ -8,7 +8,7 @@ use crate::output::Done;
 use clap::{Arg, ArgMatches, Command};
 use jaula_engine::net::NetChange;
 use jaula_engine::plan::Preview;
-use jaula_engine::{Event, Observer};
+use jaula_engine::{Engine, Event, Observer};
 use jaula_plan::explain::ExplainLine;
 use jaula_plan::gateway::{GatewayPlan, GatewaySpec};
 use jaula_plan::names::LinkName;
@@ -18,8 +18,12 @@ use serde_json::{Value, json};
 use std::fmt;
 
 /// Options of `net add`.
-pub fn arguments() -> [Arg; 3] {
+pub fn arguments() -> [Arg; 4] {
     [
+        switch(
+            "dhcp",
+            "The bridge asks for its own address by DHCP, and a process renews it while the bridge is there",
+        ),
         switch(
             "nat",
             "Guests reach the outside under the host's address, and nobody reaches them unasked",
@@ -48,29 +52,43 @@ pub fn wanted(matches: &ArgMatches, bridge: &LinkName) -> GatewaySpec {
 /// A bridge and what it gives, as one plan.
 struct Both {
     bridge: NetPlan,
-    gives: GatewayPlan,
+    gives: Option<GatewayPlan>,
+    asks: bool,
 }
 
 impl fmt::Display for Both {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.bridge.to_string().trim_end())?;
-        fmt::Display::fmt(&self.gives, f)
+        if self.asks {
+            writeln!(f, "ask for an address by DHCP")?;
+        }
+        match &self.gives {
+            Some(gives) => fmt::Display::fmt(gives, f),
+            None => Ok(()),
+        }
     }
 }
 
 impl Preview for Both {
     fn to_json(&self) -> Value {
-        json!({ "version": 1, "plan": self.bridge, "gives": Preview::to_json(&self.gives) })
+        let gives = self.gives.as_ref().map(Preview::to_json);
+        json!({ "version": 1, "plan": self.bridge, "asks": self.asks, "gives": gives })
     }
 
     fn explain(&self) -> Vec<ExplainLine> {
         let mut lines = Preview::explain(&self.bridge);
-        lines.extend(Preview::explain(&self.gives));
+        if self.asks {
+            lines.push(ExplainLine::new(
+                "",
+                "a process asks for the bridge's address by DHCP and renews it (dhclient(8) does the same)",
+            ));
+        }
+        lines.extend(self.gives.iter().flat_map(Preview::explain));
         lines
     }
 }
 
-/// Makes a bridge that gives something.
+/// Makes a bridge that gives something, or is given its address.
 pub fn add(
     matches: &ArgMatches,
     context: &Context,
@@ -80,49 +98,83 @@ pub fn add(
 ) -> Done {
     let engine = context.engine(None, false)?;
     let refused = |error| failed(format!("cannot {attempt}"), error);
+    let asks = matches.get_flag("dhcp");
+    if asks && gives.dhcp {
+        return Err(CommandError::usage("cannot use --dhcp with --dhcp-server")
+            .hint("a bridge asks for addresses or gives them"));
+    }
     let addresses = spec.addresses.clone();
+    let mut spec = spec;
+    spec.up |= asks;
     let bridge = engine.plan_net(&NetChange::Add(spec)).map_err(refused)?;
-    let gives_plan = engine.plan_gateway(gives, &addresses).map_err(refused)?;
+    let planned = (gives.gives() && !asks).then(|| engine.plan_gateway(gives, &addresses));
     let both = Both {
         bridge,
-        gives: gives_plan,
+        gives: planned.transpose().map_err(refused)?,
+        asks,
     };
     let shown = low::Shown::read(matches);
     if shown != low::Shown::Done {
         return context.show(shown, &both);
     }
     engine.net(&both.bridge).map_err(refused)?;
-    let given = engine.give(gives);
-    let plan = match given {
-        Ok(plan) => plan,
-        Err(error) => {
-            let name = gives.bridge.clone();
-            let forced = false;
-            let undone = engine
-                .plan_net(&NetChange::Remove { name, forced })
-                .and_then(|plan| engine.net(&plan));
-            let mut failure = refused(error);
-            if undone.is_ok() {
-                failure = failure.hint("the bridge is not there: it was taken away again");
-            }
-            return Err(failure);
-        }
+    let host_name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host_name = host_name.trim();
+    let host_name = (!host_name.is_empty()).then_some(host_name);
+    let done = asks
+        .then(|| engine.ask_address(&gives.bridge, host_name))
+        .transpose()
+        .and_then(|given| {
+            let plan = gives.gives().then(|| engine.give(gives)).transpose()?;
+            Ok((given, plan))
+        });
+    let (given, plan) = match done {
+        Ok(done) => done,
+        Err(error) => return Err(taken_back(&engine, &gives.bridge, refused(error))),
     };
-    for text in &both.bridge.notes {
-        let text = text.clone();
-        context.progress.event(Event::Note { text });
+    let note = |text: String| context.progress.event(Event::Note { text });
+    both.bridge.notes.iter().cloned().for_each(note);
+    if let Some(given) = &given {
+        let servers: Vec<String> = given.name_servers.iter().map(ToString::to_string).collect();
+        let servers = match servers.as_slice() {
+            [] => String::new(),
+            all => format!("; names are resolved by {}", all.join(", ")),
+        };
+        note(format!(
+            "{} has {}/{}{servers}",
+            gives.bridge, given.address, given.prefix
+        ));
     }
-    for sysctl in &plan.sysctls {
-        let text = format!("set {sysctl}; it stays so");
-        context.progress.event(Event::Note { text });
+    if let Some(plan) = &plan {
+        for sysctl in &plan.sysctls {
+            note(format!("set {sysctl}; it stays so"));
+        }
+        tell_of_others(context, &gives.bridge)?;
     }
-    tell_of_others(context, &gives.bridge)?;
     context.progress.clear();
+    let gives = plan.as_ref().map(Preview::to_json);
     context.out.did(
         "made",
-        || json!({ "plan": both.bridge, "gives": Preview::to_json(&plan) }),
+        || json!({ "plan": both.bridge, "given": given, "gives": gives }),
         String::new,
     )
+}
+
+/// Takes a bridge away again that could not be what it should.
+fn taken_back(engine: &Engine, bridge: &LinkName, failure: CommandError) -> CommandError {
+    let wanted = NetChange::Remove {
+        name: bridge.clone(),
+        // It was made a moment ago: its ports are those that were asked for.
+        forced: true,
+    };
+    let undone = engine
+        .take_away(bridge)
+        .and_then(|()| engine.plan_net(&wanted))
+        .and_then(|plan| engine.net(&plan));
+    match undone {
+        Ok(()) => failure.hint("the bridge is not there: it was taken away again"),
+        Err(_) => failure,
+    }
 }
 
 /// Says whose chains drop what guests send, and what helps.
