@@ -228,7 +228,8 @@ fn hooks_call_mmdebstrap_for_files() {
              mkdir -p five; help \"$1\" sync-out /link five; cmp one five/two; rm -r five\n\
              ! help \"$1\" upload one /nowhere/two 2>refused\n\
              grep -q '^E: hookhelper failed: ' refused\n\
-             grep -qF \"Dir \\\"$1/\\\";\" \"$MMDEBSTRAP_APT_CONFIG\"\n";
+             grep -qF \"Dir \\\"$1/\\\";\" \"$MMDEBSTRAP_APT_CONFIG\"\n\
+             grep -qF \"DPkg::Chroot-Directory \\\"$1\\\";\" \"$MMDEBSTRAP_APT_CONFIG\"\n";
         fs::write(work.join("hook"), script).expect("a file");
         fs::set_permissions(work.join("hook"), fs::Permissions::from_mode(0o755)).expect("ours");
         // A script that does not say of what it is one.

@@ -204,7 +204,8 @@ fn write_apt_config(site: &Site<'_>) -> Result<String, BuildError> {
     let tree = site.shown.display();
     let text = format!(
         "Apt::Architecture \"{arch}\";\nApt::Architectures {{{archs} }};\nDir \"{tree}/\";\n\
-         Dir::Etc::Trusted \"/etc/apt/trusted.gpg\";\nDir::Etc::TrustedParts \"/etc/apt/trusted.gpg.d/\";\n"
+         Dir::Etc::Trusted \"/etc/apt/trusted.gpg\";\nDir::Etc::TrustedParts \"/etc/apt/trusted.gpg.d/\";\n\
+         DPkg::Chroot-Directory \"{tree}\";\n"
     );
     let path = apt_config_place(site);
     std::fs::write(&path, text).at("write", &path)?;
@@ -232,6 +233,8 @@ fn outside(
                 .arg(site.shown)
                 .args(after)
                 .env("SOURCE_DATE_EPOCH", site.plan.epoch().to_string())
+                // The caller's own would be read for the tree's.
+                .env_remove("APT_CONFIG")
                 .envs(env.iter().map(|(name, value)| (name, value)))
                 .stdin(Stdio::null())
                 .stdout(tell.try_clone()?)
