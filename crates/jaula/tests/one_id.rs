@@ -65,6 +65,9 @@ fn package(dir: &std::path::Path) -> String {
         .owner(7, 9)
         .file("var/lib/owned/taken", "taken\n", 0o640)
         .owner(7, 9)
+        .dir("var/lib/owned/closed", 0o555)
+        .file("var/lib/owned/closed/file", "x", 0o444)
+        .owner(7, 9)
         .symlink("var/lib/owned/theirs", "taken")
         .owner(7, 9)
         .script("postinst", POSTINST)
@@ -237,6 +240,7 @@ fn one_identifier_makes_the_same_bytes_as_root() {
         other.stderr
     );
     bea.run(&["rm", "web"]).expect(0);
+    bea.run(&["image", "rm", "owned"]).expect(0);
     let doctor = bea.run(&["doctor"]);
     assert!(
         doctor.stdout.contains("whose files are is recorded"),

@@ -110,12 +110,10 @@ impl Store {
             .iter()
             .any(|name| self.root.join(name).exists());
         if recorded && !marked && !used {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&self.root)
-                .at("make", &self.root)?;
-            std::fs::write(&mark, "recorded\n").at("write", &mark)?;
+            // One that is not there yet is marked when the first thing of it is made.
+            if self.root.is_dir() {
+                std::fs::write(&mark, "recorded\n").at("write", &mark)?;
+            }
         } else if recorded != marked {
             return Err(StoreError::OtherOwners {
                 path: self.root.clone(),
@@ -146,6 +144,10 @@ impl Store {
                 .mode(0o700)
                 .create(&path)
                 .at("make", &path)?;
+            if jaula_sys::owner::is_recorded() && !self.records_owners() {
+                let mark = self.root.join(OWNERS);
+                std::fs::write(&mark, "recorded\n").at("write", &mark)?;
+            }
         }
         Ok(path)
     }

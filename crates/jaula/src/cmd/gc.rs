@@ -55,7 +55,7 @@ fn spec(matches: &ArgMatches) -> Result<GcSpec, CommandError> {
 /// Does it.
 pub fn run(matches: &ArgMatches, context: &Context) -> Done {
     let (shown, spec) = (low::Shown::read(matches), spec(matches)?);
-    let engine = context.engine(Some(Need::OneUser), false)?;
+    let engine = context.engine(Some(Need::Users), false)?;
     let explained = |error| failed("cannot collect garbage", error);
     if shown != low::Shown::Done {
         let plan = engine.plan_gc(&spec).map_err(explained)?;

@@ -112,7 +112,7 @@ pub fn rm(matches: &ArgMatches, context: &Context) -> Done {
         .map(|word| stored(word, context))
         .collect::<Result<_, _>>()?;
     let shown = low::Shown::read(matches);
-    let engine = context.engine(Some(Need::OneUser), false)?;
+    let engine = context.engine(Some(Need::Users), false)?;
     let attempt =
         |reference: &Reference| format!("cannot remove image {}", reference_text(reference));
     let mut removed = Vec::new();

@@ -19,7 +19,7 @@ pub fn command(command: Command) -> Command {
 /// Does it.
 pub fn run(matches: &ArgMatches, context: &Context) -> Done {
     let shown = low::Shown::read(matches);
-    let engine = context.engine(Some(Need::OneUser), false)?;
+    let engine = context.engine(Some(Need::Users), false)?;
     let explained = |error| failed("cannot recover the store", error);
     let plan = engine.plan_recover().map_err(explained)?;
     if shown != low::Shown::Done {

@@ -36,7 +36,7 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
         .collect::<Result<_, CommandError>>()?;
     let force = matches.get_flag("force");
     let shown = low::Shown::read(matches);
-    let engine = context.engine(Some(Need::OneUser), false)?;
+    let engine = context.engine(Some(Need::Users), false)?;
     let mut plans = Vec::new();
     // All are looked at before one is touched.
     for name in &names {

@@ -86,7 +86,7 @@ fn what_is_wrong_is_said_in_the_tools_words() {
         );
         with(
             &keyring,
-            &["--arch=s390x"],
+            &["--arch=ia64"],
             &rest,
             "E: Unable to execute target architecture",
         );
