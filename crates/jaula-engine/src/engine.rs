@@ -1,6 +1,7 @@
 //! The engine: the verbs, in pairs `plan_x` and `x`.
 
 mod jails;
+mod labs;
 mod namespaces;
 mod outputs;
 mod running;

@@ -67,6 +67,9 @@ pub enum EngineError {
     /// What a bridge gives its guests.
     #[error(transparent)]
     Gateway(#[from] crate::gateway::GatewayFailure),
+    /// A simulated network.
+    #[error(transparent)]
+    Lab(#[from] crate::lab::LabRunError),
     /// Looking around in proc(5).
     #[error(transparent)]
     Look(#[from] PathError),
@@ -149,6 +152,7 @@ impl EngineError {
             Self::Keep(error) => error.kind(),
             Self::Net(error) => error.kind(),
             Self::Gateway(error) => error.kind(),
+            Self::Lab(error) => error.kind(),
             Self::Look(error) => error.kind(),
             Self::JailPlan(JailPlanError::UnknownUser { .. }) | Self::NoSuchImage { .. } => {
                 Kind::NotFound
@@ -201,6 +205,7 @@ impl EngineError {
             Self::Keep(error) => error.hints(),
             Self::Net(error) => error.hints(),
             Self::Gateway(error) => error.hints(),
+            Self::Lab(error) => error.hints(),
             Self::Jail(error) => error.hints(),
             Self::JailPlan(error) => error.hint().map(str::to_owned).into_iter().collect(),
             Self::Target(TargetError::NotYours { .. }) => {

@@ -25,6 +25,7 @@ pub mod image;
 pub mod import;
 pub mod jail;
 pub mod journal;
+pub mod lab;
 pub mod links;
 pub mod minimal;
 pub mod named;

@@ -16,6 +16,7 @@ pub fn leftovers(store: &Store) -> Result<Vec<PathBuf>, StoreError> {
     }
     found.extend(orphans(store)?);
     found.extend(crate::named::stale_runs(store)?);
+    found.extend(crate::lab::stale(store)?);
     Ok(found)
 }
 
@@ -44,6 +45,7 @@ pub fn recover(store: &Store) -> Result<(Vec<PathBuf>, Vec<UndoError>), StoreErr
     for path in orphans(store)?
         .into_iter()
         .chain(crate::named::stale_runs(store)?)
+        .chain(crate::lab::stale(store)?)
     {
         match remove_path(&path) {
             Ok(()) => removed.push(path),

@@ -14,6 +14,7 @@ mod topology;
 mod tests;
 
 pub use graph::{dot, drawing, svg};
+pub use shape::tbf_bytes;
 
 use crate::facts::lab::LabFacts;
 use crate::names::JailName;

@@ -132,6 +132,19 @@ pub fn wait_for_end_of_input() {
     }
 }
 
+/// Waits for a byte of this process's standard input; whether one came before its last writer was gone.
+pub fn wait_for_word() -> bool {
+    let mut byte = [0u8];
+    loop {
+        // SAFETY: descriptor 0 is not closed by anybody; reading from a closed one is an error, which ends the loop.
+        let input = unsafe { BorrowedFd::borrow_raw(0) };
+        match rustix::io::read(input, &mut byte) {
+            Err(Errno::INTR) => {}
+            other => return matches!(other, Ok(1)),
+        }
+    }
+}
+
 /// Waits until a signal ends this process.
 pub fn wait_for_the_end() -> ! {
     loop {

@@ -3,6 +3,7 @@
 pub mod attempt;
 pub mod beneath;
 pub mod caps;
+pub mod capture;
 pub mod cgroup;
 pub mod child;
 pub mod content;
@@ -12,6 +13,7 @@ pub mod direct;
 pub mod disk_op;
 pub mod echo;
 pub mod error;
+pub mod icmp;
 pub mod icmp6;
 pub mod idmap;
 pub mod joining;

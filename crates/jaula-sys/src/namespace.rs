@@ -146,6 +146,37 @@ impl NetNumbers {
     }
 }
 
+/// The network namespace of this thread.
+pub fn own_net() -> Result<OwnedFd, SysError> {
+    const PATH: &str = "/proc/thread-self/ns/net";
+    let file = std::fs::File::open(PATH).map_err(|error| SysError::io("open", PATH, &error))?;
+    Ok(file.into())
+}
+
+/// This thread goes on in a network namespace of its own, which is returned. Needs CAP_SYS_ADMIN.
+pub fn unshare_net() -> Result<OwnedFd, SysError> {
+    // SAFETY: takes a number only.
+    if unsafe { libc::unshare(libc::CLONE_NEWNET) } < 0 {
+        return Err(SysError::last("unshare", "network namespace"));
+    }
+    own_net()
+}
+
+/// This thread goes on in a network namespace. Needs CAP_SYS_ADMIN over it.
+pub fn join(net: BorrowedFd<'_>) -> Result<(), SysError> {
+    join_kind(net, libc::CLONE_NEWNET)
+}
+
+/// This thread goes on in a namespace of that kind (`CLONE_NEW*`, setns(2)); in a process namespace only its children.
+/// A user namespace gives all rights over it; this process must then have one thread.
+pub fn join_kind(namespace: BorrowedFd<'_>, kind: i32) -> Result<(), SysError> {
+    // SAFETY: takes numbers only.
+    if unsafe { libc::setns(namespace.as_raw_fd(), kind) } < 0 {
+        return Err(SysError::last("setns", target(namespace)));
+    }
+    Ok(())
+}
+
 /// Mounts a namespace on a file, so that it stays without processes (namespaces(7), "The /proc/[pid]/ns/ directory").
 /// The file is of a directory that only this process's user can change.
 pub fn keep(namespace: BorrowedFd<'_>, file: &Path) -> Result<(), SysError> {

@@ -155,6 +155,28 @@ pub fn signal(process: &OwnedFd, signal: i32) -> Result<(), SysError> {
     Ok(())
 }
 
+/// Lets this process have as many descriptors open as it may (getrlimit(2), RLIMIT_NOFILE).
+pub fn more_descriptors() -> Result<(), SysError> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` is a whole rlimit, read and written as such.
+    let done = unsafe {
+        let got = libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
+        limit.rlim_cur = limit.rlim_max;
+        if got < 0 {
+            got
+        } else {
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit)
+        }
+    };
+    if done < 0 {
+        return Err(SysError::last("setrlimit", "RLIMIT_NOFILE"));
+    }
+    Ok(())
+}
+
 /// Lets processes of the same user look at this one (ptrace(2), proc(5)), though it has changed who it is.
 pub fn let_be_seen() -> Result<(), SysError> {
     // SAFETY: takes numbers only.

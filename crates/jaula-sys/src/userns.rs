@@ -24,7 +24,36 @@ pub fn fork(function: &mut dyn FnMut() -> u8) -> Result<Forked, SysError> {
     }
 }
 
+/// As [`fork`]; the child is killed when this thread ends (prctl(2), PR_SET_PDEATHSIG).
+pub fn fork_bound(function: &mut dyn FnMut() -> u8) -> Result<Forked, SysError> {
+    fork(&mut || {
+        // SAFETY: takes numbers only.
+        let bound = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) };
+        if bound < 0 { 125 } else { function() }
+    })
+}
+
 impl Forked {
+    /// As [`Self::wait`]; signals that were sent to this process alone are sent on. Those of a terminal's keys go to the
+    /// child by themselves, for it is in the same group.
+    pub fn wait_passing_signals(self) -> Result<Option<u8>, SysError> {
+        let blocked = crate::signal::Blocked::new()?;
+        loop {
+            let mut status = 0;
+            // SAFETY: `status` is written only.
+            if unsafe { libc::waitpid(self.0, &raw mut status, libc::WNOHANG) } == self.0 {
+                return Ok(libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status) as u8));
+            }
+            // The limit is for a child that ended before signals were blocked.
+            if let Some(signal @ (libc::SIGTERM | libc::SIGHUP | libc::SIGUSR1 | libc::SIGUSR2)) =
+                blocked.wait_within(100)
+            {
+                // SAFETY: the child was not waited for, so the number is its.
+                unsafe { libc::kill(self.0, signal) };
+            }
+        }
+    }
+
     /// Waits for its end: its exit code, none when a signal ended it.
     pub fn wait(self) -> Result<Option<u8>, SysError> {
         let mut status = 0;

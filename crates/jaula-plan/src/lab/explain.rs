@@ -114,7 +114,7 @@ pub fn explain(plan: &LabPlan) -> Vec<ExplainLine> {
             let device = device.map(|interface| interface.name.as_str());
             line(
                 format!(
-                    "ip -n {name} route add {} via {} dev {}",
+                    "ip -n {name} route add {} via {} dev {} proto static",
                     route_word(way.to),
                     way.via,
                     device.unwrap_or_default()

@@ -125,7 +125,7 @@ fn the_explanation_is_a_script_in_two_languages() {
         "# the switch of LAN left\nip link add left type bridge; ip link set left up\n",
         "ip link add eth0 address 02:6a:61:00:00:01 netns r1 type veth peer p0b; ip link set p0b master left up\n",
         "ip -n ana addr add 10.1.0.2/24 dev eth0; ip -n ana addr add fd01::2/64 dev eth0 nodad; ip -n ana link set eth0 up\n",
-        "ip -n ana route add default via 10.1.0.1 dev eth0\n",
+        "ip -n ana route add default via 10.1.0.1 dev eth0 proto static\n",
         "ip netns exec r1 sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1\n",
         "tc -n r1 qdisc add dev eth1 root netem delay 20000us loss 0.5000% rate 10000000bit\n",
         "ip netns exec bob python3 -m http.server &\n",

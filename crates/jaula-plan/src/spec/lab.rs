@@ -3,6 +3,7 @@
 mod read;
 mod schema;
 
+pub use crate::spec::recipe::tree::MAX_BYTES;
 pub use read::parse;
 
 use crate::names::{HostName, JailName, LinkName};

@@ -5,6 +5,7 @@
 mod address;
 mod link;
 mod neighbour;
+mod queue;
 mod route;
 mod socket;
 mod wire;
@@ -15,6 +16,7 @@ pub use link::{
     PortSet,
 };
 pub use neighbour::Neighbour;
+pub use queue::Qdisc;
 pub use route::Route;
 pub use socket::{Batch, Failed, Socket};
 

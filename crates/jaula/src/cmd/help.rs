@@ -13,7 +13,7 @@ pub fn command(command: Command) -> Command {
     command.about("Print help, of a verb if one is named").arg(
         Arg::new("verb")
             .value_name("VERB")
-            .num_args(0..=2)
+            .num_args(0..=3)
             .value_parser(value_parser!(OsString))
             .help("The verb"),
     )

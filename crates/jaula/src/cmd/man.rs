@@ -61,7 +61,7 @@ pub fn command(command: Command) -> Command {
         .arg(
             Arg::new("verb")
                 .value_name("VERB")
-                .num_args(0..=2)
+                .num_args(0..=3)
                 .value_parser(value_parser!(OsString))
                 .help("The verb [default: jaula itself]"),
         )

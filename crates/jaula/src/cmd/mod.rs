@@ -13,6 +13,7 @@ pub mod gc;
 pub mod help;
 pub mod image;
 pub mod kill;
+pub mod lab;
 pub mod locale;
 pub mod lock;
 pub mod logs;
@@ -74,6 +75,10 @@ pub const GROUPS: &[(&str, &str)] = &[
         "net",
         "Networks: bridges, their ports, addresses and stations",
     ),
+    (
+        "net lab",
+        "Simulated networks: LANs, routers, hosts and links from a file",
+    ),
     ("ns", "Namespaces: what there is, and what is kept by name"),
     (
         compat::GROUP,
@@ -111,7 +116,7 @@ pub fn tree() -> Command {
         .after_help("jaula help VERB tells more of a verb; jaula man VERB prints its manual page.");
     for verb in VERBS.iter().filter(|verb| !verb.name.contains(' ')) {
         if verb.name == "recover" {
-            for (name, about) in GROUPS {
+            for (name, about) in GROUPS.iter().filter(|(name, _)| !name.contains(' ')) {
                 root = root.subcommand(group(name, about));
             }
         }
@@ -121,15 +126,18 @@ pub fn tree() -> Command {
 }
 
 fn group(name: &'static str, about: &'static str) -> Command {
-    let members = VERBS.iter().filter(|verb| {
-        verb.name
-            .split_once(' ')
-            .is_some_and(|(group, _)| group == name)
-    });
-    options::global(Command::new(name))
+    let inside = |member: &str| {
+        let above = member.rsplit_once(' ').map(|(group, _)| group);
+        above == Some(name)
+    };
+    let members = VERBS.iter().filter(|verb| inside(verb.name));
+    let groups = GROUPS.iter().filter(|(member, _)| inside(member));
+    let word = name.rsplit(' ').next().unwrap_or(name);
+    options::global(Command::new(word))
         .about(about)
         .bin_name(format!("jaula {name}"))
-        .display_name(format!("jaula-{name}"))
+        .display_name(format!("jaula-{name}").replace(' ', "-"))
+        .subcommands(groups.map(|(name, about)| group(name, about)))
         .subcommand_required(true)
         .disable_help_subcommand(true)
         .max_term_width(100)
@@ -310,7 +318,7 @@ pub fn dispatch(words: &[OsString]) -> u8 {
 
 fn start(verb: &'static Verb, words: Vec<OsString>, around: Surroundings) -> Done {
     let command = verb.build().no_binary_name(true);
-    let takes_program = matches!(verb.name, "run" | "exec" | "enter");
+    let takes_program = matches!(verb.name, "run" | "exec" | "enter" | "net lab run");
     let matches = match command.try_get_matches_from(words) {
         Ok(matches) => matches,
         Err(error) => {
@@ -388,10 +396,16 @@ fn member(
             verb.name
                 .strip_prefix(group)?
                 .strip_prefix(' ')
+                .filter(|word| !word.contains(' '))
                 .map(|w| (w, verb))
         })
     };
-    let mut words: Vec<&str> = members().map(|(word, _)| word).collect();
+    let groups = || {
+        GROUPS
+            .iter()
+            .filter_map(|(name, _)| name.strip_prefix(group)?.strip_prefix(' '))
+    };
+    let mut words: Vec<&str> = members().map(|(word, _)| word).chain(groups()).collect();
     if group == compat::GROUP {
         words.extend(crate::compat::FACES.iter().map(|face| face.name));
     }
@@ -403,7 +417,10 @@ fn member(
     };
     let word = word.to_string_lossy();
     if matches!(&*word, "-h" | "--help") {
-        return Ok(Found::Help(vec![group.into()]));
+        return Ok(Found::Help(group.split(' ').map(Into::into).collect()));
+    }
+    if groups().any(|name| name == word) {
+        return member(&format!("{group} {word}"), before, after);
     }
     if let Some((_, verb)) = members().find(|(name, _)| *name == word) {
         before.extend(after.iter().cloned());

@@ -2,8 +2,8 @@
 
 use super::{
     Verb, build, check, compat, completions, cp, doctor, enter, exec, finish, gc, help, image,
-    kill, locale, lock, logs, ls, man, net, new, ns, outputs, pkg, ps, recover, rm, run, sh, show,
-    stats, stop, wait,
+    kill, lab, locale, lock, logs, ls, man, net, new, ns, outputs, pkg, ps, recover, rm, run, sh,
+    show, stats, stop, wait,
 };
 
 /// Every verb, in the order of the help text.
@@ -227,6 +227,51 @@ pub const VERBS: &[Verb] = &[
         name: "net heal",
         command: net::heal_command,
         run: net::heal,
+    },
+    Verb {
+        name: "net lab up",
+        command: lab::up_command,
+        run: lab::up,
+    },
+    Verb {
+        name: "net lab ls",
+        command: lab::ls_command,
+        run: lab::ls,
+    },
+    Verb {
+        name: "net lab show",
+        command: lab::show_command,
+        run: lab::show,
+    },
+    Verb {
+        name: "net lab sh",
+        command: lab::sh_command,
+        run: lab::sh,
+    },
+    Verb {
+        name: "net lab run",
+        command: lab::run_command,
+        run: lab::run,
+    },
+    Verb {
+        name: "net lab graph",
+        command: lab::graph_command,
+        run: lab::graph,
+    },
+    Verb {
+        name: "net lab pcap",
+        command: lab::pcap_command,
+        run: lab::pcap,
+    },
+    Verb {
+        name: "net lab check",
+        command: lab::check_command,
+        run: lab::check,
+    },
+    Verb {
+        name: "net lab down",
+        command: lab::down_command,
+        run: lab::down,
     },
     Verb {
         name: "ns ls",
