@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares jaula with its peers and with the bare work, on the same inputs, in turn.
 
-    benches/compare.py [build] [more] [output] [start] [again] [--rounds N] [--jaula PROGRAM] [--json FILE]
+    benches/compare.py [build] [more] [output] [start] [again] [lab] [--rounds N] [--jaula PROGRAM] [--json FILE]
 
 Needs root for `build`, `output` and for `start` as root; measures `start` as an ordinary user too when
 `--user NAME` names one with subordinate ids (or when it is not started by root). Installs nothing:
@@ -558,9 +558,40 @@ def again(options, jaula, url, mirror, scratch, image_store):
     return table
 
 
+def labs(options, jaula, scratch):
+    """(d) A simulated network of 100 nodes, up and down again, and the script of ip commands that makes the same."""
+    table = Table("100 nodes on 10 LANs, up and down", "s", options.rounds or 5)
+    log = scratch / "log"
+    file, script = scratch / "hundred.toml", scratch / "hundred.sh"
+    lines = ['[[lan]]', 'name = "core"', '[[host]]', 'name = "last"', 'lan = "core"']
+    for k in range(9):
+        lines += ['[[lan]]', f'name = "lan{k}"', '[[router]]', f'name = "r{k}"', f'lans = ["core", "lan{k}"]']
+        for h in range(10):
+            lines += ['[[host]]', f'name = "h{k}x{h}"', f'lan = "lan{k}"']
+    file.write_text("\n".join(lines) + "\n")
+    lab = [jaula, "--store", str(scratch / "labs"), "net", "lab"]
+    told = subprocess.run([*lab, "up", file, "--explain"], check=True, stdout=subprocess.PIPE, text=True)
+    script.write_text(told.stdout)
+
+    def both():
+        up, down = timed([*lab, "up", file], log=log), timed([*lab, "down"], log=log)
+        return up[0] + down[0], up[1] + down[1], max(up[2], down[2])
+
+    cases = {"jaula net lab up, and down": both}
+    if tool("ip"):
+        # Its last line is a shell, with which it ends.
+        env = dict(CLEAN, SHELL="/bin/true")
+        cases["the script of net lab up --explain"] = lambda: timed(["sh", script], env=env, log=log)
+    else:
+        table.absent["script"] = ["ip is not installed"]
+    table.measure(cases)
+    table.show("jaula net lab up, and down")
+    return table
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", nargs="*", help="build, more, output, start, again; all by default")
+    parser.add_argument("what", nargs="*", help="build, more, output, start, again, lab; all by default")
     parser.add_argument("--rounds", type=int, help="rounds of each table")
     parser.add_argument("--jaula", help="the program; by default the release build, made if absent")
     parser.add_argument("--without-jaula", action="store_true", help="peers and floor only")
@@ -568,8 +599,8 @@ def main():
     parser.add_argument("--cache", type=Path, default=TOP / "target" / "bench-cache")
     parser.add_argument("--json", type=Path, help="write all figures here")
     options = parser.parse_args()
-    what = options.what or ["build", "more", "output", "start", "again"]
-    unknown = set(what) - {"build", "more", "output", "start", "again"}
+    what = options.what or ["build", "more", "output", "start", "again", "lab"]
+    unknown = set(what) - {"build", "more", "output", "start", "again", "lab"}
     if unknown:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
 
@@ -599,7 +630,9 @@ def main():
     else:
         print("no C compiler: times and memory include the cost of starting from python")
     try:
-        url, mirror, server = mirror_at(options.cache, THIRTY if "more" in what else ())
+        url = mirror = None
+        if set(what) - {"lab"}:
+            url, mirror, server = mirror_at(options.cache, THIRTY if "more" in what else ())
         if "build" in what:
             if root:
                 tables["build"] = builds(options, jaula, url, mirror, scratch)
@@ -645,6 +678,8 @@ def main():
                     )
             if "again" in what and jaula:
                 tables["again"] = again(options, jaula, url, mirror, scratch, store)
+        if "lab" in what and jaula:
+            tables["lab"] = labs(options, jaula, scratch)
         if options.json:
             options.json.write_text(json.dumps({name: one.medians() for name, one in tables.items()}, indent=1))
     finally:
