@@ -7,7 +7,7 @@
 
 mod who;
 
-use jaula_testkit::Ran;
+use jaula_testkit::{Ran, skip};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -475,5 +475,42 @@ fn the_explanation_makes_the_same_network() {
             lines.map(|line| line.trim().to_owned()).collect::<Vec<_>>()
         };
         assert_eq!(plain(&ours), plain(&by_hand));
+    });
+}
+
+#[test]
+fn a_node_may_have_files_of_its_own() {
+    const BUSYBOX: &str = "/usr/bin/busybox";
+    if !Path::new(BUSYBOX).exists() {
+        skip!("there is no {BUSYBOX}");
+    }
+    each(|lab| {
+        let tree = lab.user.place.work().join("tree");
+        for dir in ["bin", "dev", "etc", "proc", "sys", "tmp"] {
+            fs::create_dir_all(tree.join(dir)).expect("a directory");
+        }
+        fs::copy(BUSYBOX, tree.join("bin/busybox")).expect("busybox");
+        fs::write(tree.join("etc/hosts"), "").expect("a file");
+        let text = format!(
+            "{TWO}root = {:?}\n",
+            tree.to_str().expect("a path of letters")
+        );
+        lab.up(&text).expect(0);
+        let script =
+            "/bin/busybox hostname; /bin/busybox grep -c ana /etc/hosts; /bin/busybox ls /";
+        let words = ["run", "bob", "--", "/bin/busybox", "sh", "-c", script];
+        let said = lab.jaula(&words).expect(0).stdout;
+        assert_eq!(said, "bob\n2\nbin\ndev\netc\nproc\nsys\ntmp\n");
+        let ping = [
+            "run",
+            "bob",
+            "--",
+            "/bin/busybox",
+            "ping",
+            "-c1",
+            "-W5",
+            "ana",
+        ];
+        lab.jaula(&ping).expect(0);
     });
 }

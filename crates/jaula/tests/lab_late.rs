@@ -53,7 +53,10 @@ fn a_link_is_late_and_lossy_where_the_kernel_has_netem() {
     let ran = guest.run(script, Duration::from_secs(120)).expect("a run");
     assert_eq!(ran.code, Some(0), "{ran}");
     let text = ran.to_string();
-    let line = text.lines().find(|line| line.contains("\"answers\"")).expect("the check");
+    let line = text
+        .lines()
+        .find(|line| line.contains("\"answers\""))
+        .expect("the check");
     let start = line.find('{').expect("json");
     let check: serde_json::Value = serde_json::from_str(line[start..].trim()).expect("json");
     let answers = check["answers"].as_array().expect("a list");
