@@ -21,7 +21,7 @@ use crate::store::{GcPlan, GcSpec, Store, StoreError};
 use crate::view::{Image, ImageInfo};
 use jaula_plan::jail::{JailPlan, plan_jail};
 use jaula_plan::names::{Arch, Digest, Tag};
-use jaula_plan::spec::jail::{Changes, JailSpec, Namespaces, RootSpec};
+use jaula_plan::spec::jail::{Changes, JailNet, JailSpec, Lessee, Namespaces, RootSpec};
 use jaula_plan::spec::limits::Limits;
 use jaula_plan::spec::rootfs::{ImageSpec, Reference};
 use jaula_plan::step::Step;
@@ -259,7 +259,8 @@ impl Engine {
         jail.ids = record.settings.ids.clone();
         jail.user = exec.user.clone();
         jail.hostname = hostname;
-        jail.net = record.settings.net;
+        jail.net = record.settings.net.clone();
+        jail.lessee = Some(self.lessee(record.name.to_string(), true));
         jail.cwd.clone_from(&exec.cwd);
         jail.env.clone_from(&exec.env);
         if let (true, Some(image)) = (exec.image_language, &record.image) {
@@ -269,6 +270,15 @@ impl Engine {
         jail.limits = limits;
         exec.guards.apply(&mut jail);
         Ok(jail)
+    }
+
+    /// By what name a jail's addresses are leased.
+    fn lessee(&self, holder: String, lasting: bool) -> Lessee {
+        Lessee {
+            holder,
+            lasting,
+            dir: self.store.root().join("leases"),
+        }
     }
 
     /// Fetches and verifies indices, chooses packages, and says what making the image takes.
@@ -354,18 +364,25 @@ impl Engine {
             ..spec.jail.clone()
         };
         set_language(&mut spec.env, language);
-        let jail = match (plan_jail(&spec, &crate::probe::host(&spec)), &source) {
-            (Ok(jail), _) => Some(jail),
-            (Err(error), Source::There | Source::Ready(_)) => return Err(error.into()),
-            // It may well be possible once the image is there.
-            (Err(_), _) => None,
-        };
         let detach = match &spec_detach {
             Some(asked) => Some(Detach {
                 name: self.run_name(asked.name.as_ref())?,
                 logged: asked.logged,
             }),
             None => None,
+        };
+        if matches!(spec.net, JailNet::Links(_) | JailNet::Namespace(_)) {
+            let holder = match &detach {
+                Some(detach) => detach.name.clone(),
+                None => self.run_name(None)?,
+            };
+            spec.lessee = Some(self.lessee(holder.to_string(), false));
+        }
+        let jail = match (plan_jail(&spec, &crate::probe::host(&spec)), &source) {
+            (Ok(jail), _) => Some(jail),
+            (Err(error), Source::There | Source::Ready(_)) => return Err(error.into()),
+            // It may well be possible once the image is there.
+            (Err(_), _) => None,
         };
         Ok(RunPlan {
             source,

@@ -207,6 +207,7 @@ impl EngineError {
             Self::Gateway(error) => error.hints(),
             Self::Lab(error) => error.hints(),
             Self::Jail(error) => error.hints(),
+            Self::JailPlan(JailPlanError::Net(error)) => error.hints(),
             Self::JailPlan(error) => error.hint().map(str::to_owned).into_iter().collect(),
             Self::Target(TargetError::NotYours { .. }) => {
                 vec!["only root and whoever made the namespaces may join them".to_owned()]

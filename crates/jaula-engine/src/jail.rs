@@ -20,16 +20,19 @@ use crate::cgroup::Groups;
 use crate::disk::Disks;
 use crate::outcome::{Io, Outcome, Reached, Status};
 use jaula_plan::jail::JailPlan;
+use jaula_plan::net::guest::GuestLink;
 use jaula_plan::setup_op::{IdPlan, SetupOp};
-use jaula_plan::spec::jail::{IdRange, Namespaces};
+use jaula_plan::spec::jail::{IdRange, Lessee, Namespaces};
+use jaula_sys::SysError;
 use jaula_sys::child::Op;
 use jaula_sys::idmap::{self, Range};
 use jaula_sys::joining::{self, Held};
+use jaula_sys::namespace::in_network;
 use jaula_sys::signal::Blocked;
 use jaula_sys::spawn::{Child, Payload, Progress, Spawn, ns};
 use lower::{Lowered, Stdio};
 use std::fs::File;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 /// Runs the plan's program in a new jail and waits for it.
 ///
@@ -310,9 +313,21 @@ fn supervised(
         payload,
         announce: started.is_some(),
     };
-    let mut child = spawn
-        .start()
-        .map_err(|source| JailError::Namespaces { source })?;
+    let cards = match &join {
+        None => Cards::reserve(plan)?,
+        Some(_) => None,
+    };
+    let network = match &join {
+        None => network(plan)?,
+        Some(_) => None,
+    };
+    // Who goes into somebody's network namespace is born there.
+    let born = match &network {
+        Some(namespace) => in_network(namespace.as_fd(), || spawn.start())
+            .map_err(|error| failed(plan, place(plan, is_network), error.errno))?,
+        None => spawn.start(),
+    };
+    let mut child = born.map_err(|source| JailError::Namespaces { source })?;
     let mut held = Vec::new();
     if !groups.is_empty() {
         // It waits: nothing of it has run, and nothing else is in it.
@@ -330,7 +345,8 @@ fn supervised(
             })?;
         }
         let first = block.as_ref().map(|block| block.first);
-        if let Err(error) = prepare(&child, plan, &lowered, first, disks) {
+        let links = cards.as_ref().map(|cards| &cards.links[..]);
+        if let Err(error) = prepare(&child, plan, &lowered, first, disks, links) {
             // It may be that there was nobody left to prepare for: then what the child says is the reason. One that is
             // about to end refuses its maps already and is not seen as dead yet.
             let dead = jaula_sys::process::readable(&[child.pidfd()], 100) != 0;
@@ -453,6 +469,55 @@ fn failed(plan: &JailPlan, step: Option<usize>, errno: jaula_sys::error::Errno) 
     }
 }
 
+fn is_network(op: &SetupOp) -> bool {
+    matches!(op, SetupOp::Network { .. })
+}
+
+fn place(plan: &JailPlan, wanted: fn(&SetupOp) -> bool) -> Option<usize> {
+    plan.ops.iter().position(wanted)
+}
+
+/// The network namespace that a plan goes into.
+fn network(plan: &JailPlan) -> Result<Option<File>, JailError> {
+    let found = plan.ops.iter().find_map(|op| match op {
+        SetupOp::Network { path, .. } => Some(path),
+        _ => None,
+    });
+    let open = |path: &std::path::PathBuf| {
+        let error = |error| SysError::io("open", path.display().to_string(), &error);
+        File::open(path).map_err(error)
+    };
+    found
+        .map(open)
+        .transpose()
+        .map_err(|error| failed(plan, place(plan, is_network), error.errno))
+}
+
+/// A jail's cards, and the leases of their addresses, which end with this unless they last.
+struct Cards<'p> {
+    lessee: &'p Lessee,
+    links: Vec<GuestLink>,
+}
+
+impl<'p> Cards<'p> {
+    fn reserve(plan: &'p JailPlan) -> Result<Option<Self>, JailError> {
+        for op in &plan.ops {
+            if let SetupOp::Links { links, lessee } = op {
+                let links = crate::net::guest::reserve(lessee, links)
+                    .map_err(|error| JailError::Network(Box::new(error)))?;
+                return Ok(Some(Self { lessee, links }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Drop for Cards<'_> {
+    fn drop(&mut self) {
+        crate::net::guest::release(self.lessee);
+    }
+}
+
 /// What the supervisor does for the child: maps, id-mapped views; then the child goes on.
 fn prepare(
     child: &Child,
@@ -460,6 +525,7 @@ fn prepare(
     lowered: &Lowered,
     block: Option<u32>,
     disks: &Disks,
+    links: Option<&[GuestLink]>,
 ) -> Result<(), JailError> {
     let step = |wanted: fn(&SetupOp) -> bool| plan.ops.iter().position(wanted);
     let range = |inside, outside, count| Range {
@@ -503,6 +569,12 @@ fn prepare(
                 step(|op| matches!(op, SetupOp::MapIds(_))),
                 error.errno,
             )
+        })?;
+    }
+    if let Some(links) = links {
+        crate::net::guest::connect(child.pid().cast_unsigned(), links).map_err(|error| {
+            let is_links = |op: &SetupOp| matches!(op, SetupOp::Links { .. });
+            failed(plan, step(is_links), error.errno)
         })?;
     }
     let mut fds = Vec::with_capacity(2);

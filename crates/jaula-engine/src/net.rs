@@ -2,6 +2,7 @@
 
 mod apply;
 mod error;
+pub(crate) mod guest;
 mod probe;
 
 pub use apply::{Undo, apply, once};

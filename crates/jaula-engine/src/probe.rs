@@ -7,7 +7,7 @@ use jaula_plan::facts::host::{PROGRAM_DIRS, ProgramsFacts};
 use jaula_plan::names::Arch;
 use jaula_plan::seccomp::Abi;
 use jaula_plan::spec::jail::{
-    Changes, IdRange, IdSpec, JailSpec, MountSpec, NetSpec, RootSpec, SeccompSpec, UserSpec,
+    Changes, IdRange, IdSpec, JailNet, JailSpec, MountSpec, RootSpec, SeccompSpec, UserSpec,
 };
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ pub use gate::gates;
 pub fn host(spec: &JailSpec) -> HostFacts {
     let programs = matches!(spec.root, RootSpec::HostPrograms).then(programs);
     // The resolver's file may be a link to anywhere on the host; what it leads to is what is bound.
-    let resolv_conf = spec.net == NetSpec::Host && Path::new("/etc/resolv.conf").is_file();
+    let resolv_conf = spec.net == JailNet::Host && Path::new("/etc/resolv.conf").is_file();
     let needs_account = matches!(spec.user, UserSpec::Named(_)) || spec.command.is_empty();
     let arch = spec.arch.clone().or_else(|| arch(&spec.root));
     let foreign = arch.as_ref().filter(|_| spec.namespaces.user);
@@ -33,6 +33,7 @@ pub fn host(spec: &JailSpec) -> HostFacts {
         disks: crate::disk::look(spec),
         account: if needs_account { account(spec) } else { None },
         limits: crate::cgroup::facts(spec),
+        net: crate::net::guest::facts(&spec.net, spec.lessee.as_ref()),
         kernel: kernel(spec),
         absent: absent(spec),
         ids: match &spec.ids {

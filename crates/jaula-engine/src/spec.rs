@@ -2,7 +2,7 @@
 
 use jaula_plan::landlock::LandlockRule;
 use jaula_plan::names::{HostName, JailName};
-use jaula_plan::spec::jail::{IdSpec, JailSpec, NetSpec, SeccompSpec, Terminal, UserSpec};
+use jaula_plan::spec::jail::{IdSpec, JailNet, JailSpec, SeccompSpec, Terminal, UserSpec};
 use jaula_plan::spec::limits::Limits;
 use jaula_plan::spec::rootfs::Reference;
 use std::ffi::OsString;
@@ -67,7 +67,7 @@ pub struct JailSettings {
     /// Host name; the jail's name when absent.
     pub hostname: Option<HostName>,
     /// Network.
-    pub net: NetSpec,
+    pub net: JailNet,
     /// Identifiers outside.
     pub ids: IdSpec,
     /// What it may use at most.

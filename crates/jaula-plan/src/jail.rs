@@ -5,6 +5,7 @@ mod guard;
 mod ids;
 mod limits;
 mod mounts;
+mod network;
 
 pub use explain::explain;
 pub use ids::MAP_LINES;
@@ -13,10 +14,11 @@ pub use mounts::OVERLAY_LAYERS;
 use crate::disk::{DiskPlan, DiskPlanError};
 use crate::explain::shown;
 use crate::facts::host::{Account, EntryKind, HostFacts, ProgramsFacts};
+use crate::net::error::NetPlanError;
 use crate::personality::Personality;
 use crate::setup_op::{BindKind, CapSet, IdPlan, RootPlan, SetupOp, StdioPlan};
 use crate::spec::jail::{
-    BindOptions, Changes, IdRange, JailSpec, Namespaces, NetSpec, Propagation, RootSpec, Terminal,
+    BindOptions, Changes, IdRange, JailNet, JailSpec, Namespaces, Propagation, RootSpec, Terminal,
     UserSpec,
 };
 use std::ffi::{OsStr, OsString};
@@ -202,6 +204,9 @@ pub enum JailPlanError {
     /// A jail on a block of identifiers that its supervisor holds.
     #[error("a jail with identifiers of its own ends with the process that holds them for it")]
     OutlivesItsIds,
+    /// A network.
+    #[error(transparent)]
+    Net(#[from] NetPlanError),
     /// A disk image.
     #[error(transparent)]
     Disk(#[from] DiskPlanError),
@@ -297,7 +302,7 @@ pub fn replaceable(changes: &Changes) -> bool {
 /// Plans a jail. Pure.
 pub fn plan_jail(spec: &JailSpec, facts: &HostFacts) -> Result<JailPlan, JailPlanError> {
     let mut namespaces = spec.namespaces;
-    namespaces.net &= spec.net == NetSpec::None;
+    namespaces.net &= spec.net.is_own();
     let ids = ids::plan(&spec.ids, facts)?;
     namespaces.user = ids != IdPlan::Host;
     if !namespaces.pid
@@ -318,6 +323,7 @@ pub fn plan_jail(spec: &JailSpec, facts: &HostFacts) -> Result<JailPlan, JailPla
     if namespaces.net {
         ops.push(SetupOp::Loopback);
     }
+    ops.extend(network::plan(spec, facts)?);
     if namespaces.uts {
         let name = match &spec.hostname {
             Some(name) => Some(name.clone()),
@@ -418,7 +424,7 @@ fn plan_kernel(
         .filter(|p| namespaces.net || !namespaces.user || !p.starts_with("/sys/"));
     ops.push(SetupOp::Mask(hidden.collect()));
     ops.push(SetupOp::ReadOnly(READ_ONLY.to_vec()));
-    if spec.net == NetSpec::Host && facts.resolv_conf {
+    if spec.net == JailNet::Host && facts.resolv_conf {
         ops.push(SetupOp::ResolvConf);
     }
 }

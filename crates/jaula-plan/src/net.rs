@@ -7,6 +7,7 @@ pub mod address;
 pub mod bridge;
 pub mod error;
 mod explain;
+pub mod guest;
 pub mod mark;
 pub mod port;
 pub mod set;

@@ -6,9 +6,11 @@ use crate::explain::{shown, word};
 use crate::landlock::Ruleset;
 use crate::limit_op::LimitOp;
 use crate::names::{HostName, JailName};
+use crate::net::guest::GuestLink;
 use crate::personality::Personality;
 use crate::seccomp::Rules;
 use crate::spec::jail::{BindOptions, Changes, Clocks, IdRange, Namespaces, OverlayTop};
+use crate::spec::net::Lessee;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
@@ -301,6 +303,20 @@ pub enum SetupOp {
     Outlive,
     /// The loopback interface.
     Loopback,
+    /// Cards on the host's networks, made by the supervisor.
+    Links {
+        /// The cards.
+        links: Vec<GuestLink>,
+        /// By what name their addresses are leased.
+        lessee: Lessee,
+    },
+    /// The network namespace of somebody else, entered before all others are made.
+    Network {
+        /// Its name.
+        name: String,
+        /// Its file.
+        path: PathBuf,
+    },
     /// The host name.
     HostName(HostName),
     /// Keep mounts from travelling, either way.
@@ -502,6 +518,13 @@ impl fmt::Display for SetupOp {
             Self::DieWithParent => f.write_str("end when the supervisor ends"),
             Self::Outlive => f.write_str("go on when the supervisor is killed"),
             Self::Loopback => f.write_str("bring up the loopback interface"),
+            Self::Links { links, .. } => {
+                for (at, link) in links.iter().enumerate() {
+                    write!(f, "{}{link}", if at == 0 { "" } else { "; " })?;
+                }
+                Ok(())
+            }
+            Self::Network { name, .. } => write!(f, "go into the network namespace {name}"),
             Self::HostName(name) => write!(f, "set the host name to {name}"),
             Self::PrivateMounts => f.write_str("keep every mount private to the jail"),
             Self::SlaveMounts => f.write_str("see what the host mounts later, and show it nothing"),

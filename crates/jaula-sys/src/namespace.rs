@@ -146,6 +146,22 @@ impl NetNumbers {
     }
 }
 
+/// Does something in another network namespace, where this thread goes for as long as it takes. Needs CAP_SYS_ADMIN
+/// over both.
+///
+/// # Errors
+/// When the namespace cannot be entered. When this thread cannot come back, which leaves it where nothing else would
+/// be right, the process ends.
+pub fn in_network<T>(namespace: BorrowedFd<'_>, work: impl FnOnce() -> T) -> Result<T, SysError> {
+    let home = own_net()?;
+    join(namespace)?;
+    let done = work();
+    if join(home.as_fd()).is_err() {
+        crate::process::leave(125);
+    }
+    Ok(done)
+}
+
 /// The network namespace of this thread.
 pub fn own_net() -> Result<OwnedFd, SysError> {
     const PATH: &str = "/proc/thread-self/ns/net";

@@ -12,7 +12,7 @@ use crate::outcome::{Io, Status};
 use crate::{jail, probe};
 use jaula_plan::jail::plan_jail;
 use jaula_plan::spec::jail::{
-    Changes, IdSpec, JailSpec, Namespaces, NetSpec, Propagation, RootSpec, SeccompSpec, Terminal,
+    Changes, IdSpec, JailNet, JailSpec, Namespaces, Propagation, RootSpec, SeccompSpec, Terminal,
     UserSpec,
 };
 use jaula_plan::spec::limits::Limits;
@@ -110,7 +110,8 @@ fn spec(root: &Path, epoch: u64, command: Vec<OsString>) -> JailSpec {
         user: UserSpec::Root,
         own_names: false,
         hostname: "localhost".parse().ok(),
-        net: NetSpec::None,
+        net: JailNet::None,
+        lessee: None,
         mounts: Vec::new(),
         propagation: Propagation::Private,
         clocks: None,
@@ -158,7 +159,7 @@ pub fn program(
     spec.env
         .extend(env.iter().map(|(name, value)| (name.into(), value.into())));
     if network {
-        spec.net = NetSpec::Host;
+        spec.net = JailNet::Host;
         spec.namespaces.net = false;
     }
     let mut log = Log::new(observer);

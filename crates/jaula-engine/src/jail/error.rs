@@ -75,6 +75,9 @@ pub enum JailError {
         /// What was wrong with it, or with the host.
         why: String,
     },
+    /// The addresses of its cards.
+    #[error(transparent)]
+    Network(Box<crate::net::NetError>),
     /// A path or word that cannot be handed to the kernel.
     #[error("{word:?} holds a NUL byte")]
     Nul {

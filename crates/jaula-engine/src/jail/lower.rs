@@ -342,6 +342,7 @@ impl Lowering<'_> {
             // Whoever outlives the supervisor is still not to be looked at.
             SetupOp::Outlive => self.first(Op::NotDumpable),
             SetupOp::Loopback => self.first(Op::LoopbackUp),
+            SetupOp::Links { .. } | SetupOp::Network { .. } => {}
             SetupOp::HostName(name) => {
                 let name = text(name.as_str())?;
                 self.first(Op::HostName(name));

@@ -6,10 +6,11 @@ use crate::spec::{JailSettings, NewSpec};
 use crate::store::{Store, StoreError};
 use crate::view::Jail;
 use jaula_plan::names::{Digest, JailName};
-use jaula_plan::spec::jail::{IdSpec, NetSpec};
+use jaula_plan::spec::jail::{IdSpec, JailNet};
 use jaula_plan::spec::limits::{
     KILL_AFTER, Limit, LimitError, Limits, parse_duration, shown_duration,
 };
+use jaula_plan::spec::net::BadNet;
 use jaula_sys::joining::Held;
 use serde::{Deserialize, Serialize};
 use std::io::{self, ErrorKind, Read};
@@ -81,7 +82,7 @@ impl Record {
             directory: self.directory.clone(),
             from: self.from.clone(),
             hostname: self.settings.hostname.as_ref().map(|name| name.to_string()),
-            net: net_word(self.settings.net).to_owned(),
+            net: self.settings.net.to_string(),
             ids: ids_word(&self.settings.ids).to_owned(),
             created: self.created,
             limits: limit_words(&self.settings.limits),
@@ -126,11 +127,10 @@ impl Record {
             from: disk.from.chars().filter(|c| !c.is_control()).collect(),
             settings: JailSettings {
                 hostname: disk.hostname.and_then(|name| name.parse().ok()),
-                net: if disk.net == "host" {
-                    NetSpec::Host
-                } else {
-                    NetSpec::None
-                },
+                net: net_of(&disk.net).map_err(|error| StoreError::Damaged {
+                    path: path.clone(),
+                    source: serde::de::Error::custom(error),
+                })?,
                 ids: match disk.ids.as_str() {
                     "host" => IdSpec::Host,
                     "caller-as-root" => IdSpec::CallerAsRoot,
@@ -156,7 +156,7 @@ impl Record {
                 .hostname
                 .as_ref()
                 .map_or(self.name.to_string(), |name| name.to_string()),
-            net: net_word(self.settings.net).to_owned(),
+            net: self.settings.net.to_string(),
             limits: limit_words(&self.settings.limits),
             created: self.created,
             path: jail_dir(store, &self.name),
@@ -169,11 +169,10 @@ fn limit_words(limits: &Limits) -> Vec<String> {
     limits.all().iter().map(Limit::to_string).collect()
 }
 
-fn net_word(net: NetSpec) -> &'static str {
-    match net {
-        NetSpec::None => "none",
-        NetSpec::Host => "host",
-    }
+/// What cannot be read cannot be held either, so such a jail is not started.
+fn net_of(text: &str) -> Result<JailNet, BadNet> {
+    let words = text.split(' ').filter(|word| !word.is_empty());
+    JailNet::together(words.map(str::parse).collect::<Result<_, _>>()?)
 }
 
 fn ids_word(ids: &IdSpec) -> &'static str {

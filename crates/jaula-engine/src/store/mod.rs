@@ -17,6 +17,7 @@
 //! stages/<id>/               a tree that comes to be, or is being removed; renamed into place when whole
 //! journal/<id>               the journal of that change ([`crate::journal`]), locked by whoever makes it
 //! locks/<hex>                locked by the one who builds that image
+//! leases/all.json             addresses of jails' cards; leases/lock is held while they are given
 //! content.lock               held by everyone who makes a tree, and by a collection of garbage alone
 //! detached/<name>.json, .log  a run in the background and what it wrote; .lock is held by its supervisor
 //! run/<name>.json            the first process of a running jail; run/<name>.lock is held by its sessions

@@ -2,7 +2,7 @@
 
 use super::*;
 use jaula_plan::seccomp::{Abi, Profile, number};
-use jaula_plan::spec::jail::NetSpec;
+use jaula_plan::spec::jail::JailNet;
 use std::os::unix::net::UnixListener;
 
 fn profile(text: &str) -> Result<SeccompSpec, String> {
@@ -343,7 +343,7 @@ pub fn landlock_on_scopes() -> Checked {
     );
     for (words, errno) in [(&[][..], "0"), (&["scope:abstract-sockets"], "1")] {
         let mut spec = landlocked(words, &connect)?;
-        spec.net = NetSpec::Host;
+        spec.net = JailNet::Host;
         same(output(&spec)?, errno.to_owned())?;
     }
     Ok(())

@@ -37,7 +37,7 @@ pub fn hostile_roots() -> Checked {
                     changes,
                     &["sh", "-c", "echo in > /dev/null; ls /proc/self > /dev/null"],
                 )?;
-                spec.net = jaula_plan::spec::jail::NetSpec::Host;
+                spec.net = jaula_plan::spec::jail::JailNet::Host;
                 let at = dir.join(place);
                 drop(std::fs::remove_dir(&at));
                 match kind {

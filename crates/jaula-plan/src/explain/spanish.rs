@@ -134,6 +134,14 @@ const REASONS: &[(&str, &str)] = &[
         "el camino de antes a otras redes",
     ),
     ("a setting of the kernel", "un ajuste del núcleo"),
+    (
+        "its cards are made on the host once it is there, with its process in $jail:{}",
+        "sus tarjetas se hacen en el anfitrión cuando ya existe, con su proceso en $jail:{}",
+    ),
+    (
+        "asked for: before unshare above comes nsenter --net={}",
+        "pedido: antes del unshare de arriba va nsenter --net={}",
+    ),
     // jails
     (
         "the end of what the new process does",

@@ -4,6 +4,7 @@ use crate::binfmt::Interpreter;
 use crate::facts::cgroup::LimitFacts;
 use crate::facts::disk::DiskFacts;
 use crate::names::Arch;
+use crate::net::guest::GuestFacts;
 use crate::seccomp::Abi;
 use crate::spec::jail::IdRange;
 use std::ffi::OsString;
@@ -149,6 +150,8 @@ pub struct HostFacts {
     pub resolv_conf: bool,
     /// The account the program runs as, when its name, home or shell matters and was found in the jail's tree.
     pub account: Option<Account>,
+    /// What its cards are made from, when it has some.
+    pub net: Option<GuestFacts>,
     /// The kernel.
     pub kernel: KernelFacts,
     /// What is known of limits; empty when the jail has none.

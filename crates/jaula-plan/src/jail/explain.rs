@@ -214,6 +214,12 @@ fn line(
         SetupOp::DieWithParent => say(String::new(), "done by --kill-child above"),
         SetupOp::Outlive => say(String::new(), "asked for: by hand, leave --kill-child out above"),
         SetupOp::Loopback => say("ip link set lo up".into(), "programs expect to reach themselves"),
+        SetupOp::Links { links, .. } => {
+            let all = links.iter().flat_map(|link| link.commands());
+            let all: Vec<_> = all.map(|command| format!("\n  {command}")).collect();
+            say(String::new(), &format!("its cards are made on the host once it is there, with its process in $jail:{}", all.concat()))
+        }
+        SetupOp::Network { path, .. } => say(String::new(), &format!("asked for: before unshare above comes nsenter --net={}", word(path))),
         SetupOp::HostName(name) => say(format!("hostname {}", word(name.as_str())), "prompts and logs say where they are"),
         SetupOp::PrivateMounts => say("mount --make-rprivate /".into(), "nothing mounted here is seen outside, nor the other way round"),
         SetupOp::Root(plan) => root(plan, base),

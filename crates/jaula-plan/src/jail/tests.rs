@@ -32,6 +32,7 @@ fn facts(kind: CallerKind) -> HostFacts {
         interpreter: None,
         account: None,
         disks: None,
+        net: None,
         kernel: KernelFacts::default(),
         absent: Vec::new(),
         ids: OwnIds::default(),
@@ -81,7 +82,7 @@ run true
 #[test]
 fn the_hosts_programs_as_a_user_without_subordinate_identifiers() {
     let mut spec = JailSpec::new(RootSpec::HostPrograms, vec!["id".into(), "-u".into()]);
-    spec.net = NetSpec::Host;
+    spec.net = JailNet::Host;
     let text = plan_jail(&spec, &facts(CallerKind::Single))
         .unwrap()
         .to_string();

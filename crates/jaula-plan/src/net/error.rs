@@ -2,6 +2,7 @@
 
 use crate::names::LinkName;
 use crate::net::address::Cidr;
+use std::net::IpAddr;
 
 /// Why a link can be no port.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -133,6 +134,35 @@ pub enum NetPlanError {
         /// The most.
         high: u32,
     },
+    /// Somebody has that address.
+    #[error("{address} is the address of {holder}")]
+    Held {
+        /// The address.
+        address: IpAddr,
+        /// Whose it is.
+        holder: String,
+    },
+    /// Every address of a network is somebody's.
+    #[error("no address of {} is left", .0.network())]
+    Full(Cidr),
+    /// Nothing passes what is down.
+    #[error("{name} is down")]
+    Down {
+        /// The bridge or card.
+        name: LinkName,
+    },
+    /// Only root may put jails on networks of the host.
+    #[error("only root can give a jail a card on the host's networks")]
+    NotRoot,
+    /// No network namespace has that name.
+    #[error("no network namespace is kept as {name}, and no jail of that name runs")]
+    NoNamespace {
+        /// As asked.
+        name: String,
+    },
+    /// What is not there yet.
+    #[error("{0} is not part of this build")]
+    Absent(&'static str),
     /// A word of `set` that is none.
     #[error("{word:?} is nothing that can be set: {known}")]
     Word {
@@ -191,6 +221,9 @@ impl NetPlanError {
                     .into_iter()
                     .collect()
             }
+            Self::Down { name } => one(format!("jaula net set {name} up")),
+            Self::NotRoot => one("without rights there is --net none, and --net host".to_owned()),
+            Self::NoNamespace { .. } => one("jaula ns ls lists what is kept".to_owned()),
             Self::NotAPort { bridge, .. } => {
                 one(format!("jaula net show {bridge} lists its ports"))
             }

@@ -6,6 +6,7 @@ use crate::names::{Arch, HostName};
 use crate::seccomp::Profile;
 use crate::spec::limits::Limits;
 pub use crate::spec::mount::{BindOptions, MountSpec, OverlayTop};
+pub use crate::spec::net::{JailNet, Lessee};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -146,16 +147,6 @@ pub enum UserSpec {
     },
 }
 
-/// The network a jail sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum NetSpec {
-    /// A loopback interface of its own and nothing else.
-    #[default]
-    None,
-    /// The host's network.
-    Host,
-}
-
 /// What becomes of mounts made on the host after the start, and inside (mount_namespaces(7)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Propagation {
@@ -221,7 +212,9 @@ pub struct JailSpec {
     /// Whether root inside may change the host name.
     pub own_names: bool,
     /// Network.
-    pub net: NetSpec,
+    pub net: JailNet,
+    /// Whose name the addresses of its cards are leased by.
+    pub lessee: Option<Lessee>,
     /// More mounts, in order.
     pub mounts: Vec<MountSpec>,
     /// How mounts travel.
@@ -277,7 +270,8 @@ impl JailSpec {
             user: UserSpec::default(),
             hostname: None,
             own_names: false,
-            net: NetSpec::default(),
+            net: JailNet::default(),
+            lessee: None,
             mounts: Vec::new(),
             propagation: Propagation::default(),
             clocks: None,

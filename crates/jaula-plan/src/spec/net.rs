@@ -4,6 +4,7 @@ use crate::names::{LinkName, NameError};
 use crate::net::address::{BadAddress, Cidr, Mac};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 /// What of a bridge is chosen; the kernel's own values where nothing is. Times are hundredths of a second.
@@ -184,6 +185,17 @@ pub enum JailNet {
     Nat,
     /// A network namespace that is there: kept by that name, or of that named jail.
     Namespace(String),
+}
+
+/// By what name a jail has its addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lessee {
+    /// The jail's name, or one made up for a run.
+    pub holder: String,
+    /// Whether the addresses stay the jail's when it is not running.
+    pub lasting: bool,
+    /// The directory that the leases are kept in.
+    pub dir: PathBuf,
 }
 
 /// A network of a jail that cannot be read.

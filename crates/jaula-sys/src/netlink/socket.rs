@@ -5,7 +5,7 @@ use crate::error::{Errno, SysError};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with,
 };
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
@@ -119,20 +119,12 @@ impl Socket {
         })
     }
 
-    /// In another network namespace: this thread goes there for the one call. Needs CAP_SYS_ADMIN over both.
+    /// In another network namespace ([`crate::namespace::in_network`]).
     ///
     /// # Errors
-    /// When the namespace cannot be entered. When this thread cannot come back, which leaves it where nothing else
-    /// would be right, the process ends.
+    /// When the namespace cannot be entered.
     pub fn open_in(namespace: BorrowedFd<'_>) -> Result<Self, SysError> {
-        let home = std::fs::File::open("/proc/thread-self/ns/net")
-            .map_err(|error| SysError::io("open", "/proc/thread-self/ns/net", &error))?;
-        set_net(namespace)?;
-        let socket = Self::open();
-        if set_net(std::os::fd::AsFd::as_fd(&home)).is_err() {
-            crate::process::leave(125);
-        }
-        socket
+        crate::namespace::in_network(namespace, Self::open)?
     }
 
     /// Has the kernel do every request, in order. It goes on after one that it refuses; the first such is returned.
@@ -296,12 +288,4 @@ fn receive(fd: &OwnedFd, buffer: &mut [u8]) -> Result<usize, std::io::Error> {
         return Err(std::io::Error::from_raw_os_error(libc::EMSGSIZE));
     }
     Ok(length)
-}
-
-fn set_net(namespace: BorrowedFd<'_>) -> Result<(), SysError> {
-    // SAFETY: takes numbers only; the descriptor is open.
-    if unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) } < 0 {
-        return Err(SysError::last("setns", "network namespace"));
-    }
-    Ok(())
 }

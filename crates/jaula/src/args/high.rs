@@ -10,7 +10,7 @@ use jaula_engine::fetch::Proxies;
 use jaula_engine::{Config, ExecSpec, Io};
 use jaula_plan::explain::Language;
 use jaula_plan::rootfs::{Table, builtin_names};
-use jaula_plan::spec::jail::{Namespaces, NetSpec, Terminal, UserSpec};
+use jaula_plan::spec::jail::{JailNet, Namespaces, Terminal, UserSpec};
 use jaula_plan::spec::limits::Limits;
 use jaula_plan::spec::rootfs::Reference;
 use std::env;
@@ -304,12 +304,12 @@ pub fn exec_spec(args: &ProcessArgs, limits: Limits) -> ExecSpec {
 
 /// The namespaces of a run: all but time, and the network's only when it is not the host's. (The user namespace goes
 /// with `--ids host`.)
-pub fn namespaces(net: NetSpec, user: bool) -> Namespaces {
+pub fn namespaces(net: &JailNet, user: bool) -> Namespaces {
     Namespaces {
         uts: true,
         ipc: true,
         pid: true,
-        net: net == NetSpec::None,
+        net: net.is_own(),
         user,
         cgroup: true,
         time: false,

@@ -5,7 +5,7 @@ use crate::error::CommandError;
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use jaula_plan::spec::jail::{
-    Clocks, IdRange, IdSpec, JailSpec, Namespaces, NetSpec, Propagation, UserSpec,
+    Clocks, IdRange, IdSpec, JailNet, JailSpec, Namespaces, Propagation, UserSpec,
 };
 use std::path::PathBuf;
 
@@ -138,7 +138,7 @@ fn apply_namespaces(list: &str, jail: &mut JailSpec) -> Result<(), CommandError>
     let relative = list.starts_with(['+', '-']);
     let mut set = match relative {
         true => Namespaces {
-            net: jail.net == NetSpec::None,
+            net: jail.net.is_own(),
             user: jail.ids != IdSpec::Host,
             ..jail.namespaces
         },
@@ -181,14 +181,20 @@ fn apply_namespaces(list: &str, jail: &mut JailSpec) -> Result<(), CommandError>
         return Err(CommandError::usage(format!("cannot use {list:?} for --ns"))
             .hint("a jail always has a mount namespace of its own: mnt is one of them"));
     }
-    if set.net && jail.net == NetSpec::Host {
+    if set.net && jail.net == JailNet::Host {
         return Err(CommandError::usage(
             "cannot use --net host with a network namespace of its own",
         )
         .hint("leave net out of --ns"));
     }
-    if !set.net {
-        jail.net = NetSpec::Host;
+    if !set.net && jail.net.is_own() {
+        if jail.net != JailNet::None {
+            return Err(CommandError::usage(
+                "cannot use --net with cards without a network namespace of its own",
+            )
+            .hint("have net in --ns"));
+        }
+        jail.net = JailNet::Host;
     }
     match (set.user, &jail.ids) {
         (true, IdSpec::Host) => {
@@ -286,7 +292,7 @@ mod tests {
         assert_eq!(names("--ns uts"), "mount user uts");
         assert!(typed("--ns uts").expect("a jail").own_names);
         assert!(!typed("--ns +time").expect("a jail").own_names);
-        assert_eq!(typed("--ns -net").expect("a jail").net, NetSpec::Host);
+        assert_eq!(typed("--ns -net").expect("a jail").net, JailNet::Host);
         assert_eq!(typed("--ns -user").expect("a jail").ids, IdSpec::Host);
         for bad in ["-mnt", "mnt,+pid", "+pid,net", "mnt,x", "mnt,", ""] {
             assert!(typed(&format!("--ns={bad}")).is_err(), "{bad}");

@@ -7,7 +7,7 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 use jaula_engine::{ImageOptions, JailSettings, RunChanges};
 use jaula_plan::names::{JailName, PackageName};
-use jaula_plan::spec::jail::{IdSpec, NetSpec, UserSpec};
+use jaula_plan::spec::jail::{IdSpec, JailNet, UserSpec};
 use jaula_plan::spec::rootfs::Variant;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -180,10 +180,7 @@ pub fn typed_image_options(matches: &ArgMatches) -> Vec<&'static str> {
 pub fn settings(matches: &ArgMatches) -> Result<JailSettings, CommandError> {
     Ok(JailSettings {
         hostname: parsed(matches, "hostname")?,
-        net: match text(matches, "net") {
-            Some("host") => NetSpec::Host,
-            _ => NetSpec::None,
-        },
+        net: net(matches)?,
         ids: match text(matches, "ids") {
             Some("host") => IdSpec::Host,
             Some("caller") => IdSpec::CallerAsRoot,
@@ -191,6 +188,16 @@ pub fn settings(matches: &ArgMatches) -> Result<JailSettings, CommandError> {
         },
         limits: crate::args::limits::limits(matches)?,
     })
+}
+
+/// `--net`, as often as it was given.
+fn net(matches: &ArgMatches) -> Result<JailNet, CommandError> {
+    let words = matches.get_many::<String>("net").into_iter().flatten();
+    let all = words
+        .map(|word| parse("--net", word))
+        .collect::<Result<Vec<JailNet>, _>>()?;
+    let refused = |error| CommandError::usage("cannot use --net so").because(error);
+    JailNet::together(all).map_err(refused)
 }
 
 /// Who runs, where and with what environment.

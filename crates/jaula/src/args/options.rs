@@ -123,9 +123,12 @@ pub fn image(command: Command) -> Command {
 /// Settings that a jail keeps.
 pub fn settings(command: Command) -> Command {
     let command = command.next_help_heading(JAIL).args([
-        value("net", "NET", "Network: none or host [default: none]")
-            .value_parser(["none", "host"])
-            .hide_possible_values(true),
+        value(
+            "net",
+            "NET",
+            "Network: none, host, ns:NAME, or cards: bridge:NAME[,ip=,mac=,mtu=], macvlan:LINK [default: none]",
+        )
+        .action(ArgAction::Append),
         value("hostname", "NAME", "Host name inside"),
         value(
             "ids",

@@ -165,7 +165,7 @@ fn spec(matches: &ArgMatches, context: &Context) -> Result<RunSpec, CommandError
                 changes: Changes::ReadOnly,
             },
         },
-        namespaces: high::namespaces(kept.net, own_ids),
+        namespaces: high::namespaces(&kept.net, own_ids),
         ids: kept.ids,
         env: high::environment(&process, reference.is_none()),
         user: process.user,

@@ -1,0 +1,32 @@
+//! What a jail's network takes.
+
+use super::JailPlanError;
+use crate::facts::host::{CallerKind, HostFacts};
+use crate::net::error::NetPlanError;
+use crate::net::guest::{GuestFacts, plan_guest};
+use crate::setup_op::SetupOp;
+use crate::spec::jail::{JailNet, JailSpec};
+
+/// The jail's cards, or the network namespace that it goes into.
+pub(super) fn plan(spec: &JailSpec, facts: &HostFacts) -> Result<Option<SetupOp>, JailPlanError> {
+    let root = facts.caller.kind == CallerKind::Root;
+    let none = GuestFacts::default();
+    let known = facts.net.as_ref().unwrap_or(&none);
+    match &spec.net {
+        JailNet::None | JailNet::Host => Ok(None),
+        JailNet::Links(_) | JailNet::Namespace(_) if !root => Err(NetPlanError::NotRoot.into()),
+        JailNet::Links(links) => {
+            let lessee = spec.lessee.clone().ok_or(NetPlanError::NotRoot)?;
+            let links = plan_guest(links, &lessee.holder, known)?;
+            Ok(Some(SetupOp::Links { links, lessee }))
+        }
+        JailNet::Namespace(name) => match &known.namespace {
+            Some(path) => Ok(Some(SetupOp::Network {
+                name: name.clone(),
+                path: path.clone(),
+            })),
+            None => Err(NetPlanError::NoNamespace { name: name.clone() }.into()),
+        },
+        JailNet::Nat => Err(NetPlanError::Absent("--net nat").into()),
+    }
+}
