@@ -244,7 +244,7 @@ fn a_named_jail_keeps_its_name_addresses_and_mac() {
     };
     let first = show();
     assert!(first.contains("link/ether 0a:2e:09:98:a7:99"), "{first}");
-    assert!(first.contains("inet 10.9.0.228/24"), "{first}");
+    assert!(first.contains("inet 10.9.0.120/24"), "{first}");
     host.wait_for_ends(0);
     let lines = |text: &str| -> Vec<String> {
         let kept = text
@@ -263,12 +263,12 @@ fn a_named_jail_keeps_its_name_addresses_and_mac() {
         &[
             "run",
             "--net",
-            "bridge:alcantara,ip=10.9.0.228/24",
+            "bridge:alcantara,ip=10.9.0.120/24",
             "--",
             "true",
         ],
     );
-    assert!(text.contains("10.9.0.228 is the address of web"), "{text}");
+    assert!(text.contains("10.9.0.120 is the address of web"), "{text}");
 }
 
 #[test]

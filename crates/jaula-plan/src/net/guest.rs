@@ -299,7 +299,7 @@ mod tests {
         let links = plan(&["bridge:alcantara"], &facts()).expect("a plan");
         assert_eq!(
             links[0].to_string(),
-            "connect eth0 to the bridge alcantara as 10.9.0.228/24 and fd00:9::66b7:f2e:998:a79a/64, \
+            "connect eth0 to the bridge alcantara as 10.9.0.120/24 and fd00:9::66b7:f2e:998:a79a/64, \
              0a:2e:09:98:a7:99 (v-web outside)"
         );
         assert_eq!(links, plan(&["bridge:alcantara"], &facts()).expect("again"));
@@ -352,7 +352,7 @@ mod tests {
         assert_ne!(other[0].addresses[0], first.addresses[0]);
         let asked = format!("bridge:alcantara,ip={}", first.addresses[0]);
         let error = plan(&[&asked], &facts).expect_err("it is taken");
-        assert_eq!(error.to_string(), "10.9.0.228 is the address of mail");
+        assert_eq!(error.to_string(), "10.9.0.120 is the address of mail");
         let error = plan(&["bridge:alcantara,ip=10.9.0.1/24"], &facts).expect_err("the bridge's");
         assert_eq!(error.to_string(), "10.9.0.1 is the address of alcantara");
     }
