@@ -344,8 +344,7 @@ impl Lowering<'_> {
             SetupOp::Loopback => self.first(Op::LoopbackUp),
             SetupOp::Links { .. } | SetupOp::Network { .. } => {}
             SetupOp::HostName(name) => {
-                let name = text(name.as_str())?;
-                self.first(Op::HostName(name));
+                self.first(Op::HostName(text(name.as_str())?));
             }
             SetupOp::PrivateMounts => self.first(Op::PrivateMounts),
             SetupOp::SlaveMounts => self.propagation(MS_SLAVE),
