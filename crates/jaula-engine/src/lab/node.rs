@@ -9,7 +9,7 @@ use crate::store::Store;
 use jaula_plan::facts::host::CallerKind;
 use jaula_plan::jail::plan_jail;
 use jaula_plan::spec::jail::{
-    BindOptions, IdSpec, JailSpec, MountSpec, NetSpec, RootSpec, Terminal, UserSpec,
+    BindOptions, IdSpec, JailNet, JailSpec, MountSpec, RootSpec, Terminal, UserSpec,
 };
 use jaula_sys::detach::detach;
 use jaula_sys::joining::Held;
@@ -50,7 +50,7 @@ fn spec(store: &Store, entry: &LabEntry, node: usize, program: &NodeProgram) -> 
     let mut spec = JailSpec::new(program.root.clone(), program.command.clone());
     spec.ids = IdSpec::Host;
     // That of this process, which is the node's.
-    spec.net = NetSpec::Host;
+    spec.net = JailNet::Host;
     spec.hostname = entry
         .plan
         .nodes
