@@ -514,3 +514,33 @@ fn a_node_may_have_files_of_its_own() {
         lab.jaula(&ping).expect(0);
     });
 }
+
+#[test]
+fn killed_while_it_starts_it_leaves_a_whole_lab_or_nothing() {
+    each(|lab| {
+        let file = lab.file("two.toml", TWO);
+        let words = ["net", "lab", "up", file.to_str().expect("a path")];
+        for millis in [1, 3, 6, 10, 15, 20, 30, 40, 60, 90] {
+            let mut starting = lab.user.place.command(&words).spawn().expect("jaula");
+            let start = Instant::now();
+            while start.elapsed() < Duration::from_millis(millis) {
+                std::thread::yield_now();
+            }
+            // SIGKILL, whether it is done or not.
+            starting.kill().expect("a child");
+            starting.wait().expect("an end");
+            if lab.jaula(&["check"]).code != 0 {
+                lab.user.place.run(&["recover"]).expect(0);
+                if lab.user.place.store().join("run/labs").exists() {
+                    wait_until("nothing is left", || {
+                        let left = fs::read_dir(lab.user.place.store().join("run/labs"));
+                        left.expect("a directory").count() == 0
+                    });
+                }
+            } else {
+                lab.jaula(&["down"]).expect(0);
+                lab.assert_nothing_left();
+            }
+        }
+    });
+}
