@@ -18,6 +18,7 @@ pub use error::JailError;
 
 use crate::cgroup::Groups;
 use crate::disk::Disks;
+use crate::net::NetError;
 use crate::outcome::{Io, Outcome, Reached, Status};
 use jaula_plan::jail::JailPlan;
 use jaula_plan::net::guest::GuestLink;
@@ -505,7 +506,11 @@ impl<'p> Cards<'p> {
             if let SetupOp::Links { links, lessee } = op {
                 let links = crate::net::guest::reserve(lessee, links)
                     .map_err(|error| JailError::Network(Box::new(error)))?;
-                return Ok(Some(Self { lessee, links }));
+                let cards = Self { lessee, links };
+                crate::gateway::guests::join(lessee, &cards.links).map_err(|error| {
+                    JailError::Network(Box::new(NetError::Gateway(Box::new(error))))
+                })?;
+                return Ok(Some(cards));
             }
         }
         Ok(None)
@@ -514,6 +519,7 @@ impl<'p> Cards<'p> {
 
 impl Drop for Cards<'_> {
     fn drop(&mut self) {
+        crate::gateway::guests::leave(self.lessee, &self.links);
         crate::net::guest::release(self.lessee);
     }
 }

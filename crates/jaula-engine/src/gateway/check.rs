@@ -65,7 +65,7 @@ type Tried = Result<(), String>;
 /// [`GatewayFailure::Unknown`], and where no guest can be made.
 pub fn check(store: &Store, bridge: &LinkName) -> Result<Vec<Hop>, GatewayFailure> {
     let spec = known(store, bridge)?;
-    let plan = plan(&spec, &[])?;
+    let plan = plan(store, &spec, &[])?;
     let facts = networks()?;
     let trials = trials(&plan, &facts);
     let looked = |source| GatewayFailure::Net(Box::new(crate::net::NetError::Look { source }));

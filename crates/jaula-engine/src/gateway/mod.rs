@@ -1,6 +1,7 @@
 //! What a bridge gives its guests, put in place, healed and taken away.
 
 mod check;
+pub(crate) mod guests;
 mod lease;
 mod serve;
 
@@ -153,18 +154,17 @@ fn switched(bridge: &LinkName, facts: &NetFacts) -> BTreeMap<String, String> {
 ///
 /// # Errors
 /// What stands against it.
-pub fn plan(spec: &GatewaySpec, new: &[Cidr]) -> Result<GatewayPlan, GatewayFailure> {
+pub fn plan(
+    store: &Store,
+    spec: &GatewaySpec,
+    new: &[Cidr],
+) -> Result<GatewayPlan, GatewayFailure> {
     let facts = networks()?;
+    let guests = guests::guests(&store.root().join("net"), &spec.bridge, &facts);
     let mut addresses = new.to_vec();
     addresses.extend(facts.addresses_of(&spec.bridge).map(|row| row.address));
     let switched = switched(&spec.bridge, &facts);
-    Ok(gateway::plan(
-        spec,
-        &addresses,
-        Vec::new(),
-        &facts,
-        &switched,
-    )?)
+    Ok(gateway::plan(spec, &addresses, guests, &facts, &switched)?)
 }
 
 /// Puts it in place. The bridge has to be there.
@@ -238,7 +238,7 @@ pub fn remove(store: &Store, bridge: &LinkName) -> Result<(), GatewayFailure> {
         stop(store, bridge, "process")?;
         firewall::remove(bridge.as_str())?;
     }
-    for what in ["gateway", "leases", "process", "client"] {
+    for what in ["gateway", "leases", "process", "client", "lock"] {
         let path = file(store, bridge, what)?;
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -247,6 +247,11 @@ pub fn remove(store: &Store, bridge: &LinkName) -> Result<(), GatewayFailure> {
             _ => {}
         }
     }
+    let notes = file(store, bridge, "guests")?;
+    for entry in std::fs::read_dir(&notes).into_iter().flatten().flatten() {
+        std::fs::remove_file(entry.path()).ok();
+    }
+    std::fs::remove_dir(&notes).ok();
     Ok(())
 }
 
@@ -279,7 +284,7 @@ fn stop(store: &Store, bridge: &LinkName, what: &str) -> Result<(), GatewayFailu
 /// [`GatewayFailure::Unknown`], and as [`put`].
 pub fn heal(store: &Store, bridge: &LinkName) -> Result<Healed, GatewayFailure> {
     let spec = known(store, bridge)?;
-    let plan = plan(&spec, &[])?;
+    let plan = plan(store, &spec, &[])?;
     let found = firewall::heal(&plan.tables)?;
     let mut healed = Healed {
         firewall: found.iter().map(words).collect(),
@@ -335,7 +340,7 @@ impl Engine {
         spec: &GatewaySpec,
         new: &[Cidr],
     ) -> Result<GatewayPlan, EngineError> {
-        Ok(plan(spec, new)?)
+        Ok(plan(self.store(), spec, new)?)
     }
 
     /// Has a bridge give what is asked; it is planned anew, with the bridge as it is now.
@@ -343,7 +348,7 @@ impl Engine {
     /// # Errors
     /// What stands against it, and what the kernel refuses.
     pub fn give(&self, spec: &GatewaySpec) -> Result<GatewayPlan, EngineError> {
-        let plan = plan(spec, &[])?;
+        let plan = plan(self.store(), spec, &[])?;
         put(self.store(), &plan)?;
         Ok(plan)
     }

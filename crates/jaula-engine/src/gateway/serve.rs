@@ -30,8 +30,8 @@ const ADVERTISE: Duration = Duration::from_secs(200);
 const SOON: Duration = Duration::from_secs(3);
 /// Seconds that the router is one after it was last heard of.
 const ROUTER: u16 = 1800;
-/// How long the process waits before it looks whether the bridge is there still.
-const LOOK: Duration = Duration::from_secs(2);
+/// How long the process waits before it looks whether the bridge is there still, and which jails are on it.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// Starts it; returns when it serves.
 pub fn start(store: &Store, plan: &GatewayPlan) -> Result<(), GatewayFailure> {
@@ -62,6 +62,8 @@ struct Parts {
     addresses: Option<AddressServer>,
     router: Option<(RouterSocket, Advertisement)>,
     zone: Arc<RwLock<Zone>>,
+    /// Where jails are noted.
+    notes: (PathBuf, jaula_plan::names::LinkName),
 }
 
 fn serve(
@@ -178,6 +180,10 @@ fn open(plan: &GatewayPlan, leases: &std::path::Path) -> Result<Parts, GatewayFa
         addresses,
         router,
         zone,
+        notes: (
+            leases.parent().unwrap_or(leases).to_owned(),
+            plan.spec.bridge.clone(),
+        ),
     })
 }
 
@@ -200,12 +206,16 @@ fn watched(plan: &GatewayPlan) -> Vec<(String, bool)> {
 fn run(bridge: &str, mut parts: Parts) {
     let mut advertise = Instant::now();
     let mut buffer = vec![0; 2048];
-    name(&parts);
+    let mut named = Instant::now();
     while card(bridge).is_ok() {
+        if named <= Instant::now() {
+            name(&parts);
+            named = Instant::now() + FRESH;
+        }
         let mut fds = Vec::new();
         fds.extend(parts.router.as_ref().map(|(socket, _)| socket.as_raw_fd()));
         fds.extend(parts.addresses.as_ref().map(AsRawFd::as_raw_fd));
-        let ready = readable(&fds, LOOK).unwrap_or_default();
+        let ready = readable(&fds, FRESH).unwrap_or_default();
         if let Some((socket, message)) = &parts.router {
             if ready.first() == Some(&true)
                 && let Ok(length) = socket.receive(&mut buffer)
@@ -240,13 +250,16 @@ fn run(bridge: &str, mut parts: Parts) {
     }
 }
 
-/// Guests that were given an address are known by the names that they gave themselves; the first who took a name has it.
+/// Jails are known by their names, and guests that were given an address by those that they gave themselves; the first
+/// who took a name has it.
 fn name(parts: &Parts) {
-    let Some(server) = &parts.addresses else {
-        return;
-    };
     let mut hosts: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
-    for (address, row) in server.held().iter().filter(|(_, row)| row.taken) {
+    for note in super::guests::notes(&parts.notes.0, &parts.notes.1) {
+        let known = hosts.entry(note.name.to_ascii_lowercase()).or_default();
+        known.extend(note.addresses);
+    }
+    let held = parts.addresses.as_ref().map(AddressServer::held);
+    for (address, row) in held.into_iter().flatten().filter(|(_, row)| row.taken) {
         let label = row.name.as_deref().and_then(|name| name.split('.').next());
         if let Some(label) = label {
             let known = hosts.entry(label.to_owned()).or_default();

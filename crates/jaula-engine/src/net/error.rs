@@ -44,6 +44,9 @@ pub enum NetError {
         /// The link.
         name: LinkName,
     },
+    /// The firewall of the bridge that a jail joins.
+    #[error(transparent)]
+    Gateway(#[from] Box<crate::gateway::GatewayFailure>),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -71,6 +74,7 @@ impl NetError {
             Self::Plan(_) => Kind::User,
             Self::Look { .. } | Self::Step { .. } | Self::NotRoot => Kind::KernelRefused,
             Self::Undo(_) => Kind::Internal,
+            Self::Gateway(error) => error.kind(),
             Self::Store(error) => error.kind(),
             Self::Io(error) => error.kind(),
         }
@@ -92,6 +96,7 @@ impl NetError {
                     .into_iter()
                     .collect()
             }
+            Self::Gateway(error) => error.hints(),
             Self::Store(error) => error.hints(),
             _ => Vec::new(),
         }
