@@ -145,6 +145,11 @@ fn a_guest_that_asks_is_given_address_way_out_and_names() {
     }
     world();
     let _names = start(&at("wan", &format!("python3 -c '{SERVER}'")));
+    // It listens before anybody asks.
+    let listens = at("wan", "ss -Hlnu 'sport = :53'");
+    while ok(&listens).is_empty() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
     let host = hermetic!();
     let before = (ok("nft list ruleset"), ok("ip -o link"));
     let add = [

@@ -75,6 +75,11 @@ fn what_stands_in_the_way_is_named() {
     bash.args(["-c", &format!("exec {line}")])
         .stderr(Stdio::null());
     let names = Running(bash.spawn().unwrap());
+    // It listens before anybody asks.
+    let listens = at("wan", "ss -Hlnu 'sport = :53'");
+    while ok(&listens).is_empty() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
     let host = hermetic!();
     host.run(&[
         "net",

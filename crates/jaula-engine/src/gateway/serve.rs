@@ -57,6 +57,22 @@ pub fn start(store: &Store, plan: &GatewayPlan) -> Result<(), GatewayFailure> {
     }
 }
 
+/// One that was killed a moment ago may still have its ports: how often they are tried again, and when.
+const TRIES: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(50);
+/// `EADDRINUSE`.
+const IN_USE: i32 = 98;
+
+fn in_use(failure: &GatewayFailure) -> bool {
+    match failure {
+        GatewayFailure::Dns(error) => error.source.kind() == std::io::ErrorKind::AddrInUse,
+        GatewayFailure::Dhcp(crate::dhcp::DhcpError::Link { source, .. }) => {
+            source.errno.0 == IN_USE
+        }
+        _ => false,
+    }
+}
+
 /// All that the process has open.
 struct Parts {
     addresses: Option<AddressServer>,
@@ -72,7 +88,15 @@ fn serve(
     leases: &std::path::Path,
     mut report: File,
 ) -> Result<(), GatewayFailure> {
-    let opened = open(plan, leases).and_then(|parts| {
+    let mut opened = open(plan, leases);
+    for _ in 0..TRIES {
+        if !opened.as_ref().is_err_and(in_use) {
+            break;
+        }
+        std::thread::sleep(PAUSE);
+        opened = open(plan, leases);
+    }
+    let opened = opened.and_then(|parts| {
         let own = Running::of(std::process::id())
             .ok_or_else(|| at(record)(std::io::ErrorKind::NotFound.into()))?;
         let aside = record.with_extension("new");
@@ -109,6 +133,7 @@ fn open(plan: &GatewayPlan, leases: &std::path::Path) -> Result<Parts, GatewayFa
         hosts: BTreeMap::new(),
         subnets: plan.firewall.subnets.clone(),
     }));
+    let mut forwarder = None;
     if plan.spec.dns {
         let shared = zone.clone();
         let names = move || shared.read().map(|zone| zone.clone()).unwrap_or_default();
@@ -117,7 +142,7 @@ fn open(plan: &GatewayPlan, leases: &std::path::Path) -> Result<Parts, GatewayFa
             names: watched(plan),
         };
         let conf = PathBuf::from("/etc/resolv.conf");
-        Forwarder::open(&own, Box::new(names), watched, conf)?.start();
+        forwarder = Some(Forwarder::open(&own, Box::new(names), watched, conf)?);
     }
     let fixed = plan.firewall.guests.iter().filter_map(|guest| {
         let four = guest.addresses.iter().find_map(|a| match a {
@@ -176,6 +201,10 @@ fn open(plan: &GatewayPlan, leases: &std::path::Path) -> Result<Parts, GatewayFa
     } else {
         None
     };
+    // Only when all is open: threads cannot be taken back.
+    if let Some(forwarder) = forwarder {
+        forwarder.start();
+    }
     Ok(Parts {
         addresses,
         router,
