@@ -79,11 +79,17 @@ fn fits(text: &str, shown: &str) -> bool {
 }
 
 /// A shell that reads what is typed, byte by byte, so that a shell it starts goes on where it stopped. Root's has a host
-/// name and mounts of its own, so that a command that does not do what it should does it to nobody.
-fn shell(user: &User) -> Command {
-    let mut shell = match user.who {
-        Who::Root => user.other("/usr/bin/unshare", &["--uts", "--mount", "bash"]),
-        Who::Caller | Who::Ana => user.other("bash", &[]),
+/// name and mounts of its own, so that a command that does not do what it should does it to nobody; and the network of a
+/// guide to networks.
+fn shell(user: &User, network: Option<&Network>) -> Command {
+    let mut shell = match (user.who, network) {
+        (Who::Root, Some(network)) => {
+            let net = format!("--net=/proc/{}/ns/net", network.0.id());
+            let words = [net.as_str(), "/usr/bin/unshare", "--uts", "--mount", "bash"];
+            user.other("/usr/bin/nsenter", &words)
+        }
+        (Who::Root, None) => user.other("/usr/bin/unshare", &["--uts", "--mount", "bash"]),
+        (Who::Caller | Who::Ana, _) => user.other("bash", &[]),
     };
     shell.stdin(Stdio::piped()).stdout(Stdio::piped());
     shell.stderr(Stdio::piped());
@@ -115,9 +121,45 @@ impl Mirror {
     }
 }
 
-fn run(user: &User, guide: &str, block: &Block, mirror: Option<&Mirror>) {
+/// A network that all blocks of a guide share and that is nobody else's, as long as this process lives.
+struct Network(std::process::Child);
+
+impl Network {
+    fn start() -> Self {
+        let words = [
+            "--net",
+            "sh",
+            "-c",
+            "ip link set lo up && echo up && exec sleep infinity",
+        ];
+        let mut child = Command::new("/usr/bin/unshare")
+            .args(words)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("unshare");
+        let mut said = [0; 3];
+        let out = child.stdout.as_mut().expect("a pipe");
+        std::io::Read::read_exact(out, &mut said).expect("a network");
+        Self(child)
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn run(
+    user: &User,
+    guide: &str,
+    block: &Block,
+    mirror: Option<&Mirror>,
+    network: Option<&Network>,
+) {
     let bin = user.place.path().join("bin");
-    let mut shell = shell(user);
+    let mut shell = shell(user, network);
     let mut script = format!(
         "exec 2>&1\nexport PATH={}:$PATH\nexport SHELL=/bin/bash\n",
         bin.display(),
@@ -165,6 +207,7 @@ fn prepare(user: &User) -> bool {
         "lsns",
         "chroot",
         "bwrap",
+        "brctl",
         "debootstrap",
         "multistrap",
     ]
@@ -188,7 +231,16 @@ fn top() -> PathBuf {
     )
 }
 
-fn guide(path: &str, packages: bool) {
+/// What a guide needs besides the program.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    Nothing,
+    Packages,
+    Network,
+}
+
+fn guide(path: &str, needs: Needs) {
+    let packages = needs == Needs::Packages;
     let text = std::fs::read_to_string(top().join(path)).expect(path);
     let blocks = blocks(&text);
     assert!(blocks.len() > 1, "{path} has {} blocks", blocks.len());
@@ -203,9 +255,10 @@ fn guide(path: &str, packages: bool) {
         if packages && (user.who == Who::Caller || Path::new("/etc/apt/sources.list").exists()) {
             skip!("the mirror of the tests cannot stand for that of this host");
         }
+        let network = (needs == Needs::Network && user.who == Who::Root).then(Network::start);
         for block in &blocks {
             if user.who == Who::Root || !block.root {
-                run(user, path, block, mirror.as_ref());
+                run(user, path, block, mirror.as_ref(), network.as_ref());
             }
         }
     });
@@ -213,12 +266,17 @@ fn guide(path: &str, packages: bool) {
 
 #[test]
 fn the_guide_to_isolation_shows_what_happens() {
-    guide("docs/guide/isolation.md", false);
+    guide("docs/guide/isolation.md", Needs::Nothing);
 }
 
 #[test]
 fn the_guide_to_content_shows_what_happens() {
-    guide("docs/guide/content.md", true);
+    guide("docs/guide/content.md", Needs::Packages);
+}
+
+#[test]
+fn the_guide_to_networks_shows_what_happens() {
+    guide("docs/guide/networks.md", Needs::Network);
 }
 
 #[test]
@@ -244,6 +302,7 @@ fn both_languages_type_and_show_the_same() {
     for (english, spanish) in [
         ("docs/guide/isolation.md", "docs/guia/aislamiento.md"),
         ("docs/guide/content.md", "docs/guia/contenido.md"),
+        ("docs/guide/networks.md", "docs/guia/redes.md"),
     ] {
         assert_eq!(typed(&read(english)), typed(&read(spanish)));
     }
