@@ -22,6 +22,7 @@ use jaula_sys::netlink::Socket;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::net::IpAddr;
+use std::time::Duration;
 
 impl Preview for NetPlan {
     fn to_json(&self) -> Value {
@@ -32,6 +33,10 @@ impl Preview for NetPlan {
         Self::explain(self)
     }
 }
+
+/// The kernel takes a moment to remove what a jail that ended had: how often it is looked at again, and when.
+const GONE_TRIES: u32 = 20;
+const GONE_PAUSE: Duration = Duration::from_millis(25);
 
 /// A station that a bridge knows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -208,8 +213,15 @@ impl Engine {
     /// # Errors
     /// When it is refused.
     pub fn plan_net(&self, change: &NetChange) -> Result<NetPlan, EngineError> {
-        let facts = networks()?;
-        Ok(change.plan(&facts).map_err(NetError::Plan)?)
+        for _ in 0..GONE_TRIES {
+            let planned = change.plan(&networks()?);
+            if !matches!(planned, Err(NetPlanError::Guests { .. })) {
+                return Ok(planned.map_err(NetError::Plan)?);
+            }
+            // The cards of a jail that has just ended are still there.
+            std::thread::sleep(GONE_PAUSE);
+        }
+        Ok(change.plan(&networks()?).map_err(NetError::Plan)?)
     }
 
     /// Does it.

@@ -146,8 +146,8 @@ impl Network {
 
 impl Drop for Network {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        drop(self.0.kill());
+        drop(self.0.wait());
     }
 }
 
