@@ -29,6 +29,15 @@ struct Count {
 
 /// Set in a run whose `/tmp` is its own.
 const OWN_TMP: &str = "JAULA_TEST_OWN_TMP";
+/// mount(8)'s words for it.
+const TMPFS: &[&str] = &[
+    "-t",
+    "tmpfs",
+    "-o",
+    "mode=1777,size=60%",
+    "jaula-test",
+    "/tmp",
+];
 /// Free memory, in KiB, from which on the tests' files are kept in it.
 const ENOUGH: u64 = 10 << 20;
 
@@ -42,17 +51,7 @@ const ENOUGH: u64 = 10 << 20;
 /// What could not be run, or did not pass.
 pub fn run(root: &Path, options: &[&str]) -> Result<()> {
     if std::env::var_os(OWN_TMP).is_some() {
-        output(
-            "mount",
-            &[
-                "-t",
-                "tmpfs",
-                "-o",
-                "mode=1777,size=60%",
-                "jaula-test",
-                "/tmp",
-            ],
-        )?;
+        output("mount", TMPFS)?;
     } else if is_root()? && own_tmp_is_possible(root)? {
         let status = Command::new("unshare")
             .args(["--mount", "--"])
@@ -86,7 +85,9 @@ fn own_tmp_is_possible(root: &Path) -> Result<bool> {
         !real.starts_with("/tmp")
     });
     let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    Ok(elsewhere && free_memory(&memory) >= ENOUGH)
+    let mut tried = vec!["--mount", "--", "mount"];
+    tried.extend(TMPFS);
+    Ok(elsewhere && free_memory(&memory) >= ENOUGH && output("unshare", &tried).is_ok())
 }
 
 /// `MemAvailable` of proc_meminfo(5), in KiB.
