@@ -18,6 +18,9 @@ pub struct GatewaySpec {
     pub bridge: LinkName,
     /// The way out, under the host's address.
     pub nat: bool,
+    /// The only link that is the way out; any that leads out if none is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uplink: Option<LinkName>,
     /// Addresses, for guests that ask.
     pub dhcp: bool,
     /// Names.
@@ -56,6 +59,14 @@ pub enum GatewayError {
         /// What cannot be given.
         what: &'static str,
     },
+    /// The way out is not there.
+    #[error("there is no link named {uplink} by which guests of {bridge} could get out")]
+    NoUplink {
+        /// The bridge.
+        bridge: LinkName,
+        /// What was asked for.
+        uplink: LinkName,
+    },
     /// Too few addresses.
     #[error("{subnet} has no room for guests that ask")]
     Small {
@@ -75,6 +86,7 @@ impl GatewayError {
                 Some("give the bridge one: --addr 10.77.0.1/24 --addr fd77::1/64")
             }
             Self::Small { .. } => Some("a /24 has room for 150"),
+            Self::NoUplink { .. } => Some("jaula net ls --all lists the links that there are"),
             Self::Firewall(_) => None,
         }
     }
@@ -166,6 +178,16 @@ pub fn plan(
     if let Some((_, what)) = what.iter().find(|(asked, _)| *asked && subnets.is_empty()) {
         return Err(none(what));
     }
+    if let Some(uplink) = spec
+        .uplink
+        .as_ref()
+        .filter(|link| facts.link(link).is_none())
+    {
+        return Err(GatewayError::NoUplink {
+            bridge: spec.bridge.clone(),
+            uplink: uplink.clone(),
+        });
+    }
     let four = subnets.iter().find(|subnet| subnet.address.is_ipv4());
     let pool = match four.filter(|_| spec.dhcp) {
         Some(subnet) => Some(upper_half(*subnet).ok_or(GatewayError::Small {
@@ -186,6 +208,7 @@ pub fn plan(
         bridge: spec.bridge.to_string(),
         subnets,
         nat: spec.nat,
+        uplink: spec.uplink.as_ref().map(ToString::to_string),
         shared,
         open: false,
         dhcp: spec.dhcp,
@@ -229,7 +252,10 @@ fn sysctls(
     let four = firewall.subnets.iter().any(|s| s.address.is_ipv4());
     let six = firewall.subnets.iter().any(|s| s.address.is_ipv6());
     let links: Vec<LinkName> = std::iter::once(spec.bridge.clone())
-        .chain(uplinks(&spec.bridge, facts))
+        .chain(match &spec.uplink {
+            Some(link) => vec![link.clone()],
+            None => uplinks(&spec.bridge, facts),
+        })
         .collect();
     if spec.nat && four {
         wanted.extend(
@@ -363,6 +389,7 @@ mod tests {
         GatewaySpec {
             bridge: "alcantara".parse().unwrap(),
             nat: true,
+            uplink: None,
             dhcp: true,
             dns: true,
         }

@@ -137,6 +137,61 @@ fn guest(name: &str) {
     ));
 }
 
+/// A card that cannot be a port (a wireless one) is the way out instead, and the only one.
+#[test]
+fn guests_get_out_by_the_uplink_alone() {
+    kernel_test!();
+    if !sh("nft --version && ping -V").status.success() {
+        jaula_testkit::skip!("no nft or no ping");
+    }
+    world();
+    ok(
+        "ip netns add isp && ip link add up1 type veth peer name eth0 netns isp \
+        && ip addr add 203.0.113.1/24 dev up1 && ip link set up1 up",
+    );
+    for line in ["ip addr add 203.0.113.2/24 dev eth0", "ip link set eth0 up"] {
+        ok(&at("isp", line));
+    }
+    let host = hermetic!();
+    let add = ["net", "add", "alcantara", "--addr", "10.77.0.1/24"];
+    let ran = host
+        .run(&[&add[..], &["--uplink", "wlan7"]].concat())
+        .expect(125);
+    assert!(
+        ran.stderr.contains("there is no link named wlan7"),
+        "{}",
+        ran.stderr
+    );
+    assert!(
+        !sh("ip link show alcantara").status.success(),
+        "a bridge is left"
+    );
+    let guest_is_there = || {
+        guest("g");
+        ok(&at("g", "ip addr add 10.77.0.9/24 dev eth0"));
+        ok(&at("g", "ip route add default via 10.77.0.1"));
+    };
+    let reaches = |address: &str| {
+        sh(&at("g", &format!("ping -c1 -W1 {address}")))
+            .status
+            .success()
+    };
+    host.run(&[&add[..], &["--uplink", "up0"]].concat())
+        .expect(0);
+    guest_is_there();
+    assert!(reaches("198.51.100.2"), "{}", ok("nft list ruleset"));
+    assert!(!reaches("203.0.113.2"), "{}", ok("nft list ruleset"));
+    // It is the firewall that holds it back: without an uplink both ways are open.
+    ok("ip netns del g");
+    until(5, "ip -o link", |text| !text.contains("v-g"));
+    host.run(&["net", "rm", "alcantara"]).expect(0);
+    host.run(&[&add[..], &["--nat"]].concat()).expect(0);
+    ok("sysctl -qw net.ipv4.conf.up1.forwarding=1");
+    guest_is_there();
+    assert!(reaches("198.51.100.2") && reaches("203.0.113.2"));
+    host.run(&["net", "rm", "alcantara", "--force"]).expect(0);
+}
+
 #[test]
 fn a_guest_that_asks_is_given_address_way_out_and_names() {
     kernel_test!();

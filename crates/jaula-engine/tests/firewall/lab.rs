@@ -101,6 +101,7 @@ pub fn firewall() -> Firewall {
         bridge: "jb0".into(),
         subnets: vec![subnet("10.77.0.1", 24), subnet("fd77::1", 64)],
         nat: true,
+        uplink: None,
         shared: false,
         open: false,
         dhcp: true,

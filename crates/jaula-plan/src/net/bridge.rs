@@ -164,7 +164,11 @@ pub fn plan_rm(name: &LinkName, forced: bool, facts: &NetFacts) -> Result<NetPla
     // A card whose addresses moved goes back to what it was.
     let guest =
         |port: &&&LinkFacts| port.leads_away && Moved::read(port.alias.as_deref()).is_none();
-    let guests = ports.iter().filter(guest);
+    // The cards of several as one are no guests, wherever their cables lead.
+    let guests = ports
+        .iter()
+        .filter(|_| found.bridge.is_some())
+        .filter(guest);
     let guests: Vec<_> = guests.map(|port| port.name.clone()).collect();
     if !guests.is_empty() && !forced {
         let name = name.clone();

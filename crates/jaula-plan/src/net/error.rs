@@ -200,7 +200,7 @@ impl NetPlanError {
                 )),
                 NoPort::Wireless => one(format!(
                     "a bridge without {port} whose packets the host routes does the same for guests: \
-                     jaula net add {bridge} --addr 10.9.0.1/24"
+                     jaula net add {bridge} --addr 10.9.0.1/24 --uplink {port}"
                 )),
                 NoPort::Taken(other) => one(format!("jaula net detach {other} {port}")),
                 NoPort::Mtu { bridge: size, .. } => one(format!(

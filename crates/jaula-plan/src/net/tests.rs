@@ -297,7 +297,7 @@ fn what_cannot_be_a_port_says_why() {
         attach("wlan0"),
         "wlan0 cannot be a port of virbr0: a wireless card sends frames from its own address alone, so the kernel \
          refuses it\nhint: a bridge without wlan0 whose packets the host routes does the same for guests: \
-         jaula net add virbr0 --addr 10.9.0.1/24"
+         jaula net add virbr0 --addr 10.9.0.1/24 --uplink wlan0"
     );
     assert_eq!(
         attach("eth0"),

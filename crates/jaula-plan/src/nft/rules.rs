@@ -216,6 +216,15 @@ impl Firewall {
             rule.push(last);
             rule
         };
+        let mut forward = Vec::new();
+        if let Some(uplink) = &self.uplink {
+            let mut elsewhere = self.of_guests();
+            elsewhere.push(not(Field::OutLink, Value::Link(uplink.clone())));
+            elsewhere.push(not(Field::OutLink, bridge()));
+            forward.push(with(elsewhere, Statement::Drop));
+        }
+        forward.push(with(self.of_guests(), jump("out")));
+        forward.push(vec![is(Field::OutLink, bridge()), jump("inward")]);
         let [before, output] = self.published();
         chains.extend([
             base(
@@ -240,16 +249,7 @@ impl Firewall {
                 0,
                 vec![with(self.of_guests(), jump("to-host"))],
             ),
-            base(
-                "forward",
-                Kind::Filter,
-                Hook::Forward,
-                0,
-                vec![
-                    with(self.of_guests(), jump("out")),
-                    vec![is(Field::OutLink, bridge()), jump("inward")],
-                ],
-            ),
+            base("forward", Kind::Filter, Hook::Forward, 0, forward),
             base("output", Kind::Nat, Hook::Output, -100, output),
             base(
                 "postrouting",

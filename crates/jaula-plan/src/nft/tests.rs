@@ -26,6 +26,7 @@ fn network(guests: Vec<Guest>) -> Firewall {
             prefix: 24,
         }],
         nat: true,
+        uplink: None,
         shared: false,
         open: false,
         dhcp: false,

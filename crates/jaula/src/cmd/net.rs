@@ -173,7 +173,7 @@ pub fn add(matches: &ArgMatches, context: &Context) -> Done {
         );
     }
     spec.set = set;
-    let gives = gateway::wanted(matches, &spec.name);
+    let gives = gateway::wanted(matches, &spec.name)?;
     if gives.gives() || matches.get_flag("dhcp") {
         return gateway::add(matches, context, spec, &gives, &attempt);
     }

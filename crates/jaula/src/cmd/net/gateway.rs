@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use std::fmt;
 
 /// Options of `net add`.
-pub fn arguments() -> [Arg; 4] {
+pub fn arguments() -> [Arg; 5] {
     [
         switch(
             "dhcp",
@@ -28,6 +28,10 @@ pub fn arguments() -> [Arg; 4] {
             "nat",
             "Guests reach the outside under the host's address, and nobody reaches them unasked",
         ),
+        Arg::new("uplink")
+            .long("uplink")
+            .value_name("LINK")
+            .help("As --nat, and LINK is the only way out; for cards that cannot be ports, as wireless ones"),
         switch(
             "dhcp-server",
             "Give addresses to guests that ask: by DHCP, and of IPv6 by router advertisements",
@@ -40,13 +44,21 @@ pub fn arguments() -> [Arg; 4] {
 }
 
 /// What is asked for.
-pub fn wanted(matches: &ArgMatches, bridge: &LinkName) -> GatewaySpec {
-    GatewaySpec {
+///
+/// # Errors
+/// When a name is none.
+pub fn wanted(matches: &ArgMatches, bridge: &LinkName) -> Result<GatewaySpec, CommandError> {
+    let uplink = matches
+        .contains_id("uplink")
+        .then(|| named(matches, "uplink"))
+        .transpose()?;
+    Ok(GatewaySpec {
         bridge: bridge.clone(),
-        nat: matches.get_flag("nat"),
+        nat: matches.get_flag("nat") || uplink.is_some(),
+        uplink,
         dhcp: matches.get_flag("dhcp-server"),
         dns: matches.get_flag("dns"),
-    }
+    })
 }
 
 /// A bridge and what it gives, as one plan.

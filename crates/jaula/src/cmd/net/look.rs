@@ -220,9 +220,15 @@ fn described(found: &NetFacts, link: &LinkFacts, stp: bool) -> String {
             }
         }
     }
-    let mut text = facts(&pairs);
     let ports = found.ports(&link.name);
-    if !ports.is_empty() {
+    if link.bridge.is_none() && !ports.is_empty() {
+        let cards = ports
+            .iter()
+            .map(|card| format!("{} {}", card.name, state(card)));
+        pairs.push(("cards", lines(cards.collect())));
+    }
+    let mut text = facts(&pairs);
+    if link.bridge.is_some() && !ports.is_empty() {
         text.push('\n');
         let mut table = Table::new(&[
             "PORT", "NUMBER", "STATE", "COST", "PRIORITY", "MAC", "GUEST",
