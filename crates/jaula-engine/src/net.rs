@@ -9,19 +9,23 @@ pub use apply::{Undo, apply, once};
 pub use error::NetError;
 
 use crate::engine::Engine;
-use crate::error::EngineError;
+use crate::error::{At, EngineError};
 use crate::plan::Preview;
 use jaula_plan::explain::ExplainLine;
 use jaula_plan::facts::net::NetFacts;
 use jaula_plan::names::LinkName;
 use jaula_plan::net::bridge::{self, NetPlan};
 use jaula_plan::net::error::NetPlanError;
+use jaula_plan::net::save::{Form, Save, plan_save};
 use jaula_plan::net::set;
 use jaula_plan::spec::net::{BondMode, BridgeSet, BridgeSpec, LinkSet, PortSet};
 use jaula_sys::netlink::Socket;
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 impl Preview for NetPlan {
@@ -222,6 +226,39 @@ impl Engine {
             std::thread::sleep(GONE_PAUSE);
         }
         Ok(change.plan(&networks()?).map_err(NetError::Plan)?)
+    }
+
+    /// What makes a bridge again when the machine starts.
+    ///
+    /// # Errors
+    /// When there is no such bridge, or a name cannot be written.
+    pub fn plan_net_save(&self, name: &LinkName, form: Form) -> Result<Save, EngineError> {
+        let facts = networks()?;
+        let gives = crate::gateway::known(self.store(), name).ok();
+        Ok(plan_save(name, gives.as_ref(), form, &facts).map_err(NetError::Plan)?)
+    }
+
+    /// Writes it into a directory: all or nothing, and over nothing.
+    ///
+    /// # Errors
+    /// When one of the files is there already, or cannot be written; those that were written are gone again.
+    pub fn net_save(&self, save: &Save, dir: &Path) -> Result<Vec<PathBuf>, EngineError> {
+        let mut written: Vec<PathBuf> = Vec::new();
+        for file in &save.files {
+            let path = dir.join(&file.name);
+            let made = OpenOptions::new().write(true).create_new(true).open(&path);
+            let made = made.at("make", &path).and_then(|mut new| {
+                written.push(path.clone());
+                new.write_all(file.text.as_bytes()).at("write", &path)
+            });
+            if let Err(error) = made {
+                for path in &written {
+                    drop(std::fs::remove_file(path));
+                }
+                return Err(NetError::from(error).into());
+            }
+        }
+        Ok(written)
     }
 
     /// Does it.

@@ -10,6 +10,7 @@ mod explain;
 pub mod guest;
 pub mod mark;
 pub mod port;
+pub mod save;
 pub mod set;
 pub mod step;
 #[cfg(test)]

@@ -517,3 +517,90 @@ fn what_the_kernel_lacks_is_named() {
         skip!("this kernel has no driver for {}", lacks.join(" and "));
     }
 }
+
+/// What is saved makes the same again; it is shown, and written where nothing is.
+#[test]
+fn a_saved_bridge_is_made_again() {
+    kernel_test!();
+    let host = hermetic!();
+    sh(
+        "ip link set lo up; ip link add eth0 type veth peer name cable; ip link set cable up; ip link set eth0 up; ip addr add 192.0.2.7/24 dev eth0",
+    );
+    let words = "net add alcantara --addr 10.77.0.1/24 --addr fd77::1/64 --port eth0 --move-address --set stp=on --set fd=4";
+    let add: Vec<&str> = words.split(' ').collect();
+    host.run(&add).expect(0);
+    let state = || {
+        let text = host
+            .run(&["net", "show", "alcantara", "--json"])
+            .expect(0)
+            .stdout;
+        let show: Value = serde_json::from_str(&text).expect("json");
+        let link = &show["link"];
+        assert!(link.is_object(), "{text}");
+        let addresses = sh("ip -o addr show dev alcantara scope global | sed 's/^[0-9]*: //'");
+        let bridge = &link["bridge"];
+        format!(
+            "{addresses}{} {} {}",
+            bridge["stp"], bridge["forward_delay"], link["ports"]
+        )
+    };
+    let before = state();
+    assert!(
+        before.contains("192.0.2.7/24") && before.contains("400"),
+        "{before}"
+    );
+
+    let shown = host.run(&["net", "save", "alcantara"]).expect(0).stdout;
+    let dir = host.work().join("units");
+    std::fs::create_dir(&dir).expect("a directory");
+    let dir = dir.display().to_string();
+    let written = host
+        .run(&["net", "save", "alcantara", "-o", &dir])
+        .expect(0)
+        .stdout;
+    assert_eq!(
+        written,
+        format!(
+            "{dir}/jaula-net-alcantara.service\nin force with: systemctl enable jaula-net-alcantara\n"
+        )
+    );
+    let unit =
+        std::fs::read_to_string(format!("{dir}/jaula-net-alcantara.service")).expect("a unit");
+    assert_eq!(
+        shown,
+        format!("# /etc/systemd/system/jaula-net-alcantara.service\n{unit}")
+    );
+    let again = host
+        .run(&["net", "save", "alcantara", "-o", &dir])
+        .expect(125);
+    assert!(
+        again.stderr.contains("jaula-net-alcantara.service"),
+        "{}",
+        again.stderr
+    );
+
+    // As the service manager would: it ends, and starts, what the file says.
+    let line = |key: &str| {
+        let line = unit
+            .lines()
+            .find_map(|line| line.strip_prefix(key))
+            .expect(key);
+        line.strip_prefix("jaula ").expect("our program").to_owned()
+    };
+    let stop = line("ExecStop=");
+    host.run(&stop.split(' ').collect::<Vec<_>>()).expect(0);
+    assert!(sh("ip -o addr show dev eth0").contains("192.0.2.7/24"));
+    let start = line("ExecStart=");
+    host.run(&start.split(' ').collect::<Vec<_>>()).expect(0);
+    assert_eq!(state(), before);
+
+    for (form, file) in [
+        ("ifupdown", "alcantara"),
+        ("networkd", "40-alcantara.netdev"),
+    ] {
+        host.run(&["net", "save", "alcantara", "--as", form, "-o", &dir])
+            .expect(0);
+        assert!(std::path::Path::new(&dir).join(file).is_file(), "{file}");
+    }
+    host.run(&["net", "save", "eth0"]).expect(125);
+}

@@ -67,6 +67,14 @@ pub enum NetPlanError {
         /// What is there.
         links: Vec<LinkName>,
     },
+    /// Files that are read when the machine starts would say something else.
+    #[error(
+        "{name} cannot be written to such a file: only letters, digits, '-', '_' and '.' of a name mean nothing else there"
+    )]
+    NotPlain {
+        /// The name.
+        name: LinkName,
+    },
     /// Something else has the name.
     #[error("{name} is a {kind}, not a bridge")]
     NotABridge {

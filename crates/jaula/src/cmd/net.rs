@@ -3,10 +3,12 @@
 mod check;
 mod gateway;
 mod look;
+mod save;
 
 pub use check::{check, check_command};
 pub use gateway::{heal, heal_command};
 pub use look::{ls, ls_command, macs, macs_command, show, show_command};
+pub use save::{save, save_command};
 
 use crate::args::{low, options};
 use crate::cmd::{Context, failed};

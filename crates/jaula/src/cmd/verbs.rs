@@ -209,6 +209,11 @@ pub const VERBS: &[Verb] = &[
         run: net::macs,
     },
     Verb {
+        name: "net save",
+        command: net::save_command,
+        run: net::save,
+    },
+    Verb {
         name: "net vlan",
         command: net::vlan_command,
         run: net::vlan,
