@@ -26,6 +26,7 @@ use jaula_plan::setup_op::{IdPlan, SetupOp};
 use jaula_plan::spec::jail::{IdRange, Lessee, Namespaces};
 use jaula_sys::SysError;
 use jaula_sys::child::Op;
+use jaula_sys::companion::Companion;
 use jaula_sys::idmap::{self, Range};
 use jaula_sys::joining::{self, Held};
 use jaula_sys::namespace::in_network;
@@ -330,6 +331,7 @@ fn supervised(
     };
     let mut child = born.map_err(|source| JailError::Namespaces { source })?;
     let mut held = Vec::new();
+    let mut outside = None;
     if !groups.is_empty() {
         // It waits: nothing of it has run, and nothing else is in it.
         groups.place(child.pid())?;
@@ -347,7 +349,8 @@ fn supervised(
         }
         let first = block.as_ref().map(|block| block.first);
         let links = cards.as_ref().map(|cards| &cards.links[..]);
-        if let Err(error) = prepare(&child, plan, &lowered, first, disks, links) {
+        let prepared = prepare(&child, plan, &lowered, first, disks, links);
+        if let Err(error) = prepared.map(|beside| outside = beside) {
             // It may be that there was nobody left to prepare for: then what the child says is the reason. One that is
             // about to end refuses its maps already and is not seen as dead yet.
             let dead = jaula_sys::process::readable(&[child.pidfd()], 100) != 0;
@@ -398,6 +401,7 @@ fn supervised(
     }
     let progress = child.wait()?;
     let struck = clock.stop();
+    drop(outside);
     drop(blocked);
     if let Some(answering) = answering.filter(|_| join.is_none()) {
         // With PID 1 everybody went who could have asked.
@@ -524,7 +528,8 @@ impl Drop for Cards<'_> {
     }
 }
 
-/// What the supervisor does for the child: maps, id-mapped views; then the child goes on.
+/// What the supervisor does for the child: maps, cards, id-mapped views; then the child goes on. What connects it has to
+/// be kept.
 fn prepare(
     child: &Child,
     plan: &JailPlan,
@@ -532,7 +537,7 @@ fn prepare(
     block: Option<u32>,
     disks: &Disks,
     links: Option<&[GuestLink]>,
-) -> Result<(), JailError> {
+) -> Result<Option<Companion>, JailError> {
     let step = |wanted: fn(&SetupOp) -> bool| plan.ops.iter().position(wanted);
     let range = |inside, outside, count| Range {
         inside,
@@ -583,6 +588,14 @@ fn prepare(
             failed(plan, step(is_links), error.errno)
         })?;
     }
+    let nat = plan.ops.iter().find_map(|op| match op {
+        SetupOp::Nat(nat) => Some(crate::net::outside::connect(
+            child.pid().cast_unsigned(),
+            nat,
+        )),
+        _ => None,
+    });
+    let outside = nat.transpose()?;
     let mut fds = Vec::with_capacity(2);
     if !lowered.mapped.is_empty() {
         let refuse = |error: jaula_sys::SysError| {
@@ -604,7 +617,8 @@ fn prepare(
     };
     fds.extend(disks.mounts(userns.as_ref(), block)?);
     let raw: Vec<i32> = fds.iter().map(AsRawFd::as_raw_fd).collect();
-    Ok(child.go(&raw)?)
+    child.go(&raw)?;
+    Ok(outside)
 }
 
 impl Lowered {

@@ -3,6 +3,7 @@
 mod apply;
 mod error;
 pub(crate) mod guest;
+pub(crate) mod outside;
 mod probe;
 
 pub use apply::{Undo, apply, once};

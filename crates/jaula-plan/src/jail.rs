@@ -323,7 +323,7 @@ pub fn plan_jail(spec: &JailSpec, facts: &HostFacts) -> Result<JailPlan, JailPla
     if namespaces.net {
         ops.push(SetupOp::Loopback);
     }
-    ops.extend(network::plan(spec, facts)?);
+    ops.extend(network::plan(spec, facts, namespaces.user)?);
     if namespaces.uts {
         let name = match &spec.hostname {
             Some(name) => Some(name.clone()),
@@ -427,6 +427,11 @@ fn plan_kernel(
     if spec.net == JailNet::Host && facts.resolv_conf {
         ops.push(SetupOp::ResolvConf);
     }
+    let outside = ops.iter().find_map(|op| match op {
+        SetupOp::Nat(nat) => Some(nat.resolver().into()),
+        _ => None,
+    });
+    ops.extend(outside.map(|server| SetupOp::Resolver(vec![server])));
 }
 
 /// The last part, which also a program that joins a running jail goes through: user, capabilities, filter, program.

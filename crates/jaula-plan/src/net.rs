@@ -9,6 +9,7 @@ pub mod error;
 mod explain;
 pub mod guest;
 pub mod mark;
+pub mod nat;
 pub mod port;
 pub mod save;
 pub mod set;

@@ -7,12 +7,14 @@ use crate::landlock::Ruleset;
 use crate::limit_op::LimitOp;
 use crate::names::{HostName, JailName};
 use crate::net::guest::GuestLink;
+use crate::net::nat::NatPlan;
 use crate::personality::Personality;
 use crate::seccomp::Rules;
 use crate::spec::jail::{BindOptions, Changes, Clocks, IdRange, Namespaces, OverlayTop};
 use crate::spec::net::Lessee;
 use std::ffi::OsString;
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// Which identifiers exist inside, and what they are outside.
@@ -317,6 +319,8 @@ pub enum SetupOp {
         /// Its file.
         path: PathBuf,
     },
+    /// A card to the outside, made and served by a program beside the jail.
+    Nat(NatPlan),
     /// The host name.
     HostName(HostName),
     /// Keep mounts from travelling, either way.
@@ -428,6 +432,8 @@ pub enum SetupOp {
     ReadOnly(Vec<&'static str>),
     /// The host's resolv.conf(5), for a jail on the host's network.
     ResolvConf,
+    /// A resolv.conf(5) that names these servers.
+    Resolver(Vec<IpAddr>),
     /// Make the tree the root and let go of the old one.
     PivotRoot,
     /// A new session, and standard input, output and error.
@@ -524,6 +530,7 @@ impl fmt::Display for SetupOp {
                 }
                 Ok(())
             }
+            Self::Nat(plan) => plan.fmt(f),
             Self::Network { name, .. } => write!(f, "go into the network namespace {name}"),
             Self::HostName(name) => write!(f, "set the host name to {name}"),
             Self::PrivateMounts => f.write_str("keep every mount private to the jail"),
@@ -606,6 +613,7 @@ impl fmt::Display for SetupOp {
             Self::Mask(paths) => write!(f, "hide {}", paths.join(" ")),
             Self::ReadOnly(paths) => write!(f, "make read-only: {}", paths.join(" ")),
             Self::ResolvConf => f.write_str("bind the host's /etc/resolv.conf, read-only"),
+            Self::Resolver(servers) => write!(f, "name servers in /etc/resolv.conf: {servers:?}"),
             Self::PivotRoot => f.write_str("change the root and let go of the old one"),
             Self::Stdio(StdioPlan::Auto) => {
                 f.write_str("start a session, on a terminal of its own if the caller is on one")

@@ -16,7 +16,7 @@ mod steps;
 mod tree_op;
 
 pub use crate::place::Stage;
-use steps::{await_go, close_but, loopback_up, mask, stdio, work_in};
+use steps::{await_go, close_but, loopback_up, mask, reject, stdio, work_in};
 
 pub use self_op::SelfOp;
 pub(crate) use steps::{close_but as close_all_but, set_ids};
@@ -110,6 +110,8 @@ pub enum Op {
     NotDumpable,
     /// Bring up `lo` (netdevice(7)).
     LoopbackUp,
+    /// Makes an address one that cannot be reached, whatever other routes say (route(8), `reject`).
+    Reject(std::net::Ipv4Addr),
     /// sethostname(2).
     HostName(CString),
     /// Make every mount private.
@@ -419,6 +421,7 @@ fn apply(op: &Op, table: &mut Table) -> Result<Done, Errno> {
         // SAFETY: takes numbers only.
         Op::NotDumpable => check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) })?,
         Op::LoopbackUp => loopback_up()?,
+        Op::Reject(address) => reject(*address)?,
         Op::HostName(name) => {
             let bytes = name.as_bytes();
             // SAFETY: the name is as long as said.

@@ -6,6 +6,7 @@ pub mod caps;
 pub mod capture;
 pub mod cgroup;
 pub mod child;
+pub mod companion;
 pub mod content;
 pub mod detach;
 pub mod dir;

@@ -75,6 +75,14 @@ pub enum JailError {
         /// What was wrong with it, or with the host.
         why: String,
     },
+    /// What was to connect it did not.
+    #[error("{tool} did not connect the jail: {why}")]
+    Outside {
+        /// The program.
+        tool: &'static str,
+        /// What it said.
+        why: String,
+    },
     /// The addresses of its cards.
     #[error(transparent)]
     Network(Box<crate::net::NetError>),
@@ -214,6 +222,9 @@ impl JailError {
                     "jaula run --plan says which file is written; --best-effort goes on without what no controller can hold",
                 ),
             },
+            Self::Outside { tool: "pasta", .. } => one(
+                "it needs a default route of the host's; slirp4netns does without: --net nat:slirp4netns",
+            ),
             Self::Journal { source } => source.hints(),
             Self::Blocks { .. } => one(
                 "--ids host does without identifiers of its own; rather run jaula as a user who is not root here",

@@ -3,6 +3,7 @@
 use super::JailError;
 use crate::namespaces::NsKind;
 use jaula_plan::jail::{JailPlan, replaceable};
+use jaula_plan::net::nat::METADATA;
 use jaula_plan::setup_op::{IdPlan, RootPlan, SetupOp};
 use jaula_plan::spec::jail::{Changes, Namespaces};
 use jaula_sys::beneath::Links;
@@ -22,6 +23,7 @@ mod guard;
 mod limits;
 mod mounts;
 mod parts;
+mod resolver;
 
 pub(super) use disk::Started;
 use mounts::{MS_SHARED, MS_SLAVE};
@@ -343,6 +345,7 @@ impl Lowering<'_> {
             SetupOp::Outlive => self.first(Op::NotDumpable),
             SetupOp::Loopback => self.first(Op::LoopbackUp),
             SetupOp::Links { .. } | SetupOp::Network { .. } => {}
+            SetupOp::Nat(_) => self.first(Op::Reject(METADATA)),
             SetupOp::HostName(name) => {
                 self.first(Op::HostName(text(name.as_str())?));
             }
@@ -420,21 +423,8 @@ impl Lowering<'_> {
                 }
             })?,
             SetupOp::ReadOnly(paths) => self.within(paths, Op::Freeze)?,
-            SetupOp::ResolvConf => {
-                self.plain(c"etc/resolv.conf", false);
-                self.first(Op::OpenTree {
-                    path: c"/etc/resolv.conf".into(),
-                    recursive: false,
-                    slot: ANY,
-                });
-                let set = attr::NOSUID | attr::NODEV | attr::NOEXEC | attr::RDONLY;
-                self.first(Op::SetAttr {
-                    slot: ANY,
-                    set,
-                    recursive: false,
-                });
-                self.attach(ANY, ROOT, "etc/resolv.conf", Links::Refuse)?;
-            }
+            SetupOp::Resolver(servers) => self.resolver(servers)?,
+            SetupOp::ResolvConf => self.hosts_resolver()?,
             SetupOp::PivotRoot => self.first(Op::PivotRoot(ROOT)),
             SetupOp::Stdio(plan) => self.stdio(*plan),
             SetupOp::User {

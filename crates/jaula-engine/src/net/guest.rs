@@ -33,7 +33,11 @@ pub(crate) fn facts(net: &JailNet, lessee: Option<&Lessee>) -> Option<GuestFacts
         JailNet::Links(_) => Some(GuestFacts {
             net: crate::net::networks().unwrap_or_default(),
             leases: lessee.map(|lessee| known(&lessee.dir)).unwrap_or_default(),
-            namespace: None,
+            ..GuestFacts::default()
+        }),
+        JailNet::Nat(_) => Some(GuestFacts {
+            nat: super::outside::facts(),
+            ..GuestFacts::default()
         }),
         JailNet::Namespace(name) => Some(GuestFacts {
             namespace: lessee.and_then(|lessee| namespace(lessee, name)),

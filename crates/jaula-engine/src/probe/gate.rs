@@ -2,6 +2,7 @@
 
 use crate::outcome::Gate;
 use crate::session::{self, Caller, Need};
+use jaula_plan::net::nat::NatPlan;
 use jaula_sys::child::Op;
 use jaula_sys::idmap::{self, Range};
 use jaula_sys::seccomp::{Filter, Options};
@@ -103,6 +104,12 @@ pub fn gates(store: &Path) -> Vec<Gate> {
             device("/dev/loop-control"),
             "disk images cannot be mounted",
             "root, and the module loop",
+        ),
+        gate(
+            "the outside without root",
+            outside(),
+            "no --net nat",
+            "install the package passt; load the module tun, and let the user open /dev/net/tun",
         ),
         gate(
             "packet filter",
@@ -346,6 +353,13 @@ fn device(path: &str) -> Found {
         Ok(_) => Ok("works".to_owned()),
         Err(error) => Err(format!("{path}: {error}")),
     }
+}
+
+/// What --net nat would go through.
+fn outside() -> Found {
+    let facts = crate::net::outside::facts();
+    let plan = NatPlan::new(None, true, &facts).map_err(|error| error.to_string())?;
+    Ok(plan.program.display().to_string())
 }
 
 /// The controllers, and in which hierarchy each is.

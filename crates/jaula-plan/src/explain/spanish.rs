@@ -139,6 +139,14 @@ const REASONS: &[(&str, &str)] = &[
         "sus tarjetas se hacen en el anfitrión cuando ya existe, con su proceso en $jail:{}",
     ),
     (
+        "secrets of a cloud's machine are not the jail's; what connects it is started on the host once it is there, with its process in $jail:{}",
+        "los secretos de la máquina de una nube no son de la jaula; lo que la conecta se inicia en el anfitrión cuando ya existe, con su proceso en $jail:{}",
+    ),
+    (
+        "names are resolved by what connects it",
+        "los nombres los resuelve lo que la conecta",
+    ),
+    (
         "asked for: before unshare above comes nsenter --net={}",
         "pedido: antes del unshare de arriba va nsenter --net={}",
     ),

@@ -3,6 +3,7 @@
 use super::JailPlan;
 use crate::explain::{ExplainLine, shown, word};
 use crate::landlock::{FILE_RIGHTS, Ruleset};
+use crate::net::nat::METADATA;
 use crate::setup_op::{CapSet, IdPlan, JoinTarget, RootPlan, SetupOp, StdioPlan};
 use crate::spec::jail::{BindOptions, Changes, IdRange, Namespaces, OverlayTop};
 use std::path::{Path, PathBuf};
@@ -219,6 +220,7 @@ fn line(
             let all: Vec<_> = all.map(|command| format!("\n  {command}")).collect();
             say(String::new(), &format!("its cards are made on the host once it is there, with its process in $jail:{}", all.concat()))
         }
+        SetupOp::Nat(plan) => say(format!("ip route add unreachable {METADATA}"), &format!("secrets of a cloud's machine are not the jail's; what connects it is started on the host once it is there, with its process in $jail:\n  {}", plan.command())),
         SetupOp::Network { path, .. } => say(String::new(), &format!("asked for: before unshare above comes nsenter --net={}", word(path))),
         SetupOp::HostName(name) => say(format!("hostname {}", word(name.as_str())), "prompts and logs say where they are"),
         SetupOp::PrivateMounts => say("mount --make-rprivate /".into(), "nothing mounted here is seen outside, nor the other way round"),
@@ -291,6 +293,10 @@ fn line(
         SetupOp::ReadOnly(paths) => {
             let list = below(paths, proc);
             say(format!("for p in {}; do\n  [ ! -e $p ] || {{ mount --bind $p $p; mount -o remount,bind,ro $p; }}\ndone", list.join(" ")), "through them the kernel is changed")
+        }
+        SetupOp::Resolver(servers) => {
+            let lines: Vec<_> = servers.iter().map(|server| format!("nameserver {server}\\n")).collect();
+            say(format!("rm -f etc/resolv.conf\nprintf '{}' > etc/resolv.conf", lines.concat()), "names are resolved by what connects it")
         }
         SetupOp::ResolvConf => say("rm -f etc/resolv.conf\n: > etc/resolv.conf\nmount --bind /etc/resolv.conf etc/resolv.conf".into(), "names are resolved as on the host, whose network it is"),
         SetupOp::PivotRoot => say("pivot_root . .\numount -l .\ncd /".into(), "unlike after chroot, there is no way back to the old root"),

@@ -4,11 +4,16 @@ use super::JailPlanError;
 use crate::facts::host::{CallerKind, HostFacts};
 use crate::net::error::NetPlanError;
 use crate::net::guest::{GuestFacts, plan_guest};
+use crate::net::nat::NatPlan;
 use crate::setup_op::SetupOp;
 use crate::spec::jail::{JailNet, JailSpec};
 
 /// The jail's cards, or the network namespace that it goes into.
-pub(super) fn plan(spec: &JailSpec, facts: &HostFacts) -> Result<Option<SetupOp>, JailPlanError> {
+pub(super) fn plan(
+    spec: &JailSpec,
+    facts: &HostFacts,
+    own_user: bool,
+) -> Result<Option<SetupOp>, JailPlanError> {
     let root = facts.caller.kind == CallerKind::Root;
     let none = GuestFacts::default();
     let known = facts.net.as_ref().unwrap_or(&none);
@@ -27,6 +32,8 @@ pub(super) fn plan(spec: &JailSpec, facts: &HostFacts) -> Result<Option<SetupOp>
             })),
             None => Err(NetPlanError::NoNamespace { name: name.clone() }.into()),
         },
-        JailNet::Nat => Err(NetPlanError::Absent("--net nat").into()),
+        JailNet::Nat(wanted) => Ok(Some(SetupOp::Nat(NatPlan::new(
+            *wanted, own_user, &known.nat,
+        )?))),
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::names::LinkName;
 use crate::net::address::Cidr;
+use crate::spec::net::NatTool;
 use std::net::IpAddr;
 
 /// Why a link can be no port.
@@ -171,6 +172,15 @@ pub enum NetPlanError {
     /// What is not there yet.
     #[error("{0} is not part of this build")]
     Absent(&'static str),
+    /// No program that connects a jail is there.
+    #[error("--net nat needs {}, which is not installed", tools(.wanted))]
+    NoNat {
+        /// The one that was named.
+        wanted: Option<NatTool>,
+    },
+    /// Such a program cannot make a card.
+    #[error("--net nat needs /dev/net/tun, which cannot be opened")]
+    NoTun,
     /// A word of `set` that is none.
     #[error("{word:?} is nothing that can be set: {known}")]
     Word {
@@ -179,6 +189,13 @@ pub enum NetPlanError {
         /// What can.
         known: &'static str,
     },
+}
+
+fn tools(wanted: &Option<NatTool>) -> String {
+    match wanted {
+        Some(tool) => tool.name().to_owned(),
+        None => NatTool::ALL.map(NatTool::name).join(" or "),
+    }
 }
 
 fn names(names: &[LinkName]) -> String {
@@ -230,7 +247,18 @@ impl NetPlanError {
                     .collect()
             }
             Self::Down { name } => one(format!("jaula net set {name} up")),
-            Self::NotRoot => one("without rights there is --net none, and --net host".to_owned()),
+            Self::NotRoot => one(
+                "without rights there are --net nat, which reaches the outside, --net none and --net host"
+                    .to_owned(),
+            ),
+            Self::NoNat { wanted } => one(format!(
+                "apt install {}",
+                wanted.unwrap_or(NatTool::Pasta).package()
+            )),
+            Self::NoTun => one(
+                "load the module tun, and let the user open the device: chmod 666 /dev/net/tun"
+                    .to_owned(),
+            ),
             Self::NoNamespace { .. } => one("jaula ns ls lists what is kept".to_owned()),
             Self::NotAPort { bridge, .. } => {
                 one(format!("jaula net show {bridge} lists its ports"))

@@ -4,6 +4,7 @@ use crate::facts::net::NetFacts;
 use crate::names::LinkName;
 use crate::net::address::{Cidr, Mac, hash};
 use crate::net::error::{NetPlanError, NoPort};
+use crate::net::nat::NatFacts;
 use crate::net::port::{bridge, link};
 use crate::spec::net::{JailLink, Uplink};
 use std::fmt;
@@ -28,6 +29,8 @@ pub struct GuestFacts {
     pub leases: Vec<Lease>,
     /// The file of the network namespace that was named, if it is there.
     pub namespace: Option<PathBuf>,
+    /// What connects a jail without rights over the host's networks.
+    pub nat: NatFacts,
 }
 
 /// One card of a jail.

@@ -171,6 +171,37 @@ pub struct JailLink {
     pub rate: Option<u64>,
 }
 
+/// A program that connects a network namespace without rights over the host's: it translates, as a process like any
+/// other, between a card of the jail's and sockets of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NatTool {
+    /// pasta(1), of the package passt.
+    Pasta,
+    /// slirp4netns(1).
+    Slirp4netns,
+}
+
+impl NatTool {
+    /// All of them, the one that is rather taken first.
+    pub const ALL: [Self; 2] = [Self::Pasta, Self::Slirp4netns];
+
+    /// The name of the program.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pasta => "pasta",
+            Self::Slirp4netns => "slirp4netns",
+        }
+    }
+
+    /// The Debian package that it is in.
+    pub fn package(self) -> &'static str {
+        match self {
+            Self::Pasta => "passt",
+            Self::Slirp4netns => "slirp4netns",
+        }
+    }
+}
+
 /// The network of a jail.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum JailNet {
@@ -181,8 +212,8 @@ pub enum JailNet {
     Host,
     /// Cards.
     Links(Vec<JailLink>),
-    /// Through the host, which translates addresses.
-    Nat,
+    /// Through a program of the host's that sends what it gets as its own; the first that is there unless one is named.
+    Nat(Option<NatTool>),
     /// A network namespace that is there: kept by that name, or of that named jail.
     Namespace(String),
 }
@@ -202,7 +233,9 @@ pub struct Lessee {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadNet {
     /// None of the words.
-    #[error("{0:?} is no network of a jail: none, host, nat, bridge:NAME, macvlan:LINK or ns:NAME")]
+    #[error(
+        "{0:?} is no network of a jail: none, host, nat, nat:TOOL, bridge:NAME, macvlan:LINK or ns:NAME"
+    )]
     Kind(String),
     /// None of the keys.
     #[error("{0:?} is nothing that a card has: ip=, mac=, mtu= or rate=")]
@@ -239,8 +272,13 @@ impl FromStr for JailNet {
         match text {
             "none" => return Ok(Self::None),
             "host" => return Ok(Self::Host),
-            "nat" => return Ok(Self::Nat),
+            "nat" => return Ok(Self::Nat(None)),
             _ => {}
+        }
+        if let Some(name) = text.strip_prefix("nat:") {
+            let known = NatTool::ALL.into_iter().find(|tool| tool.name() == name);
+            let tool = known.ok_or_else(|| BadNet::Kind(text.chars().take(64).collect()))?;
+            return Ok(Self::Nat(Some(tool)));
         }
         if let Some(name) = text.strip_prefix("ns:") {
             let name: crate::names::JailName = name.parse()?;
@@ -273,7 +311,7 @@ impl JailNet {
 
     /// Whether the jail has a network namespace of its own.
     pub fn is_own(&self) -> bool {
-        matches!(self, Self::None | Self::Links(_) | Self::Nat)
+        matches!(self, Self::None | Self::Links(_) | Self::Nat(_))
     }
 }
 
@@ -357,7 +395,8 @@ impl fmt::Display for JailNet {
         match self {
             Self::None => f.write_str("none"),
             Self::Host => f.write_str("host"),
-            Self::Nat => f.write_str("nat"),
+            Self::Nat(None) => f.write_str("nat"),
+            Self::Nat(Some(tool)) => write!(f, "nat:{}", tool.name()),
             Self::Namespace(name) => write!(f, "ns:{name}"),
             Self::Links(links) => {
                 for (at, link) in links.iter().enumerate() {
@@ -443,6 +482,10 @@ mod tests {
     #[test]
     fn only_cards_are_several() {
         let read = |text: &str| text.parse::<JailNet>().expect(text);
+        assert_eq!(read("nat"), JailNet::Nat(None));
+        assert_eq!(read("nat:pasta").to_string(), "nat:pasta");
+        "nat:vpn".parse::<JailNet>().expect_err("no such program");
+        JailNet::together(vec![read("nat"), read("bridge:a")]).expect_err("nat stands alone");
         let two = JailNet::together(vec![read("bridge:a"), read("macvlan:eth0")]);
         assert_eq!(two.expect("two").to_string(), "bridge:a macvlan:eth0");
         assert_eq!(JailNet::together(Vec::new()), Ok(JailNet::None));

@@ -66,6 +66,29 @@ pub(super) fn loopback_up() -> Result<(), Errno> {
     check(unsafe { libc::ioctl(socket.0, libc::SIOCSIFFLAGS, &raw const request) })
 }
 
+/// A route of one address that leads nowhere (SIOCADDRT, RTF_REJECT).
+pub(super) fn reject(address: std::net::Ipv4Addr) -> Result<(), Errno> {
+    // SAFETY: takes numbers only.
+    let socket = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
+    check(socket)?;
+    let socket = Fd(socket);
+    // SAFETY: zero is a valid value of every field.
+    let mut route: libc::rtentry = unsafe { std::mem::zeroed() };
+    let to = libc::sockaddr_in {
+        sin_family: libc::AF_INET as libc::sa_family_t,
+        sin_port: 0,
+        sin_addr: libc::in_addr {
+            s_addr: u32::from_ne_bytes(address.octets()),
+        },
+        sin_zero: [0; 8],
+    };
+    // SAFETY: both are 16 bytes, and any bytes are a sockaddr.
+    route.rt_dst = unsafe { std::mem::transmute::<libc::sockaddr_in, libc::sockaddr>(to) };
+    route.rt_flags = libc::RTF_UP | libc::RTF_HOST | libc::RTF_REJECT;
+    // SAFETY: SIOCADDRT reads an rtentry.
+    check(unsafe { libc::ioctl(socket.0, libc::SIOCADDRT, &raw const route) })
+}
+
 pub(super) fn mask(with: &CStr, or_with: &CStr, to: &CStr) -> Result<Done, Errno> {
     let mut result = mount::mount(Some(with), to, libc::MS_BIND);
     if result == Err(Errno(libc::ENOTDIR)) {
