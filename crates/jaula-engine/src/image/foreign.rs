@@ -115,6 +115,16 @@ fn installed(arch: &Arch) -> Option<PathBuf> {
     binfmt::candidates(arch).into_iter().find(fits)
 }
 
+/// The same, where only the one that is asked for matters: emulators are looked at for others than the processor's alone,
+/// for that takes longer than finding an image.
+pub fn runnable_for(asked: Option<&Arch>) -> Vec<Arch> {
+    let native = native();
+    if asked.is_none_or(|arch| native.contains(arch)) {
+        return native;
+    }
+    runnable()
+}
+
 /// The architectures whose programs run here in a root that has nothing but them, the host's own first.
 pub fn runnable() -> Vec<Arch> {
     let mut all = native();

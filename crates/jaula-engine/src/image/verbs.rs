@@ -92,7 +92,7 @@ impl Engine {
         observer: &dyn Observer,
         dry: Dry,
     ) -> Result<ImagePlan, EngineError> {
-        self.with_host(&spec.options.sources, |host| {
+        self.with_host(&spec.options, |host| {
             Ok(plan(spec, None, self.store(), host, way, observer, dry)?)
         })
     }
@@ -107,7 +107,7 @@ impl Engine {
         lock: &RecipeLock,
         mirrors: &[String],
     ) -> Result<ImagePlan, EngineError> {
-        self.with_host(&spec.options.sources, |host| {
+        self.with_host(&spec.options, |host| {
             Ok(plan_locked(spec, lock, mirrors, self.store(), host)?)
         })
     }
@@ -123,7 +123,7 @@ impl Engine {
         observer: &dyn Observer,
         dry: Dry,
     ) -> Result<ImagePlan, EngineError> {
-        self.with_host(&spec.options.sources, |host| {
+        self.with_host(&spec.options, |host| {
             let hold = Some(hold);
             Ok(plan(
                 spec,
@@ -140,7 +140,7 @@ impl Engine {
     /// Looks at the host for what planning needs of it.
     pub(crate) fn with_host<T>(
         &self,
-        asked: &SourceOptions,
+        asked: &ImageOptions,
         work: impl FnOnce(&Host<'_>) -> Result<T, EngineError>,
     ) -> Result<T, EngineError> {
         self.with_host_as(asked, Logins::Hosts, work)
@@ -149,18 +149,18 @@ impl Engine {
     /// The same, with a say in whose passwords are told to servers.
     pub(crate) fn with_host_as<T>(
         &self,
-        asked: &SourceOptions,
+        asked: &ImageOptions,
         logins: Logins,
         work: impl FnOnce(&Host<'_>) -> Result<T, EngineError>,
     ) -> Result<T, EngineError> {
-        let runnable = super::foreign::runnable();
+        let runnable = super::foreign::runnable_for(asked.arch.as_ref());
         let Some(arch) = runnable.first().cloned() else {
             return Err(EngineError::Absent {
                 what: "making images on this architecture",
             });
         };
         let facts = apt_facts(arch, runnable);
-        let (table, client) = (self.table()?, self.client_as(asked, logins)?);
+        let (table, client) = (self.table()?, self.client_as(&asked.sources, logins)?);
         // Before 1970 the clock is wrong, and a Release file says so.
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)

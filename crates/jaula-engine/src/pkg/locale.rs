@@ -93,7 +93,7 @@ impl Engine {
         let inventory = self.inventory(target)?;
         let spec = self.packages_of(target, origin, &inventory.arch)?;
         let there = |name: &str| inventory.set.find(name, &inventory.arch).is_some();
-        let mut names = self.with_host_as(&spec.options.sources, origin.logins(), |host| {
+        let mut names = self.with_host_as(&spec.options, origin.logins(), |host| {
             let repositories = Repositories::read(&spec, self.store(), host, observer, dry)
                 .map_err(PkgError::from)?;
             let has = |name: &str| there(name) || !repositories.named(name).is_empty();

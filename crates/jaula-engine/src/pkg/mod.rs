@@ -215,7 +215,7 @@ impl Engine {
         }
         let origin = self.packages_of(&spec.target, &spec.origin, &inventory.arch)?;
         let logins = spec.origin.logins();
-        self.with_host_as(&origin.options.sources, logins, |host| {
+        self.with_host_as(&origin.options, logins, |host| {
             let planned =
                 choose::install(spec, &origin, &inventory, self.store(), host, observer, dry);
             Ok(planned?)
@@ -251,7 +251,7 @@ impl Engine {
     ) -> Result<Vec<(String, String, Option<String>)>, EngineError> {
         let inventory = self.inventory(target)?;
         let spec = self.packages_of(target, origin, &inventory.arch)?;
-        self.with_host_as(&spec.options.sources, origin.logins(), |host| {
+        self.with_host_as(&spec.options, origin.logins(), |host| {
             let found = choose::search(&spec, &inventory, words, self.store(), host, observer);
             Ok(found?)
         })
