@@ -273,7 +273,9 @@ fn addresses_move_to_the_bridge_and_back_while_a_peer_keeps_pinging() {
             shown.contains("default via 2001:db8:9::1 dev alcantara"),
             "{shown}"
         );
-        sh("ping -c1 -w5 192.0.2.1 >/dev/null; ping -c1 -w5 2001:db8:9::1 >/dev/null");
+        sh(
+            "ping -c5 -i0.02 -w5 192.0.2.1 >/dev/null; ping -c5 -i0.02 -w5 2001:db8:9::1 >/dev/null",
+        );
         let macs = json(&place, &["net", "macs", "alcantara"]);
         let stations = macs["stations"].as_array().expect("a list");
         let far = stations
@@ -283,7 +285,9 @@ fn addresses_move_to_the_bridge_and_back_while_a_peer_keeps_pinging() {
         assert!(far["addresses"].to_string().contains("10.9.0.1"), "{macs}");
         place.run(&["net", "rm", "alcantara"]).expect(0);
         assert_eq!(world(), before);
-        sh("ping -c1 -w5 192.0.2.1 >/dev/null; ping -c1 -w5 2001:db8:9::1 >/dev/null");
+        sh(
+            "ping -c5 -i0.02 -w5 192.0.2.1 >/dev/null; ping -c5 -i0.02 -w5 2001:db8:9::1 >/dev/null",
+        );
     }
     for mut ping in pings {
         // SIGINT has it sum up.
