@@ -173,6 +173,12 @@ pub fn serve(at: &str, port: u16) -> Running {
     Running(child)
 }
 
+/// The same for what must answer: a neighbour that is asked for the first time may take a second (RFC 4861).
+pub fn reached(from: &str, kind: &str, host: &str, port: u16) -> Result<String, String> {
+    let again = |_| ask(from, kind, host, port);
+    again(()).or_else(|_| again(())).or_else(|_| again(()))
+}
+
 /// Asks a server; says what address it saw, or why it could not be asked.
 pub fn ask(from: &str, kind: &str, host: &str, port: u16) -> Result<String, String> {
     let output = sh(&place(

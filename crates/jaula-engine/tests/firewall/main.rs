@@ -6,7 +6,7 @@ mod lab;
 use jaula_engine::firewall::{self, Difference};
 use jaula_plan::nft::{Access, Family, Publish};
 use jaula_testkit::kernel_test;
-use lab::{ask, firewall, ok, place, serve, sh};
+use lab::{ask, firewall, ok, place, reached, serve, sh};
 
 fn access(allow: bool, text: &str) -> Access {
     Access::parse(allow, text).unwrap()
@@ -113,16 +113,19 @@ fn guests_reach_the_outside_and_nobody_reaches_them_unasked() {
     // Out, under the host's address, in both families and protocols.
     for kind in ["tcp", "udp"] {
         assert_eq!(
-            ask("a", kind, "198.51.100.2", 7000).as_deref(),
+            reached("a", kind, "198.51.100.2", 7000).as_deref(),
             Ok("198.51.100.1")
         );
         assert_eq!(
-            ask("a", kind, "2001:db8::2", 7000).as_deref(),
+            reached("a", kind, "2001:db8::2", 7000).as_deref(),
             Ok("2001:db8::1")
         );
         // Neighbours see each other as they are.
-        assert_eq!(ask("b", kind, "10.77.0.2", 80).as_deref(), Ok("10.77.0.3"));
-        assert_eq!(ask("b", kind, "fd77::2", 80).as_deref(), Ok("fd77::3"));
+        assert_eq!(
+            reached("b", kind, "10.77.0.2", 80).as_deref(),
+            Ok("10.77.0.3")
+        );
+        assert_eq!(reached("b", kind, "fd77::2", 80).as_deref(), Ok("fd77::3"));
         // Host, metadata, and from outside: closed.
         ok(&place(
             "wan",
@@ -140,7 +143,7 @@ fn guests_reach_the_outside_and_nobody_reaches_them_unasked() {
         ask("wan", kind, "fd77::2", 80).unwrap_err();
         // The host itself reaches its guests.
         assert_eq!(
-            ask("host", kind, "10.77.0.2", 80).as_deref(),
+            reached("host", kind, "10.77.0.2", 80).as_deref(),
             Ok("10.77.0.1")
         );
     }
@@ -156,10 +159,10 @@ fn guests_reach_the_outside_and_nobody_reaches_them_unasked() {
     // Without our tables the same doors are open: the test can fail.
     assert!(firewall::remove("jb0").unwrap());
     assert_eq!(
-        ask("a", "tcp", "10.77.0.1", 9000).as_deref(),
+        reached("a", "tcp", "10.77.0.1", 9000).as_deref(),
         Ok("10.77.0.2")
     );
-    assert!(ask("wan", "tcp", "10.77.0.2", 80).is_ok());
+    assert!(reached("wan", "tcp", "10.77.0.2", 80).is_ok());
     assert!(!firewall::remove("jb0").unwrap());
 }
 
@@ -187,16 +190,16 @@ fn published_ports_are_reached_from_everywhere() {
         }
         // From outside, with the source as it is.
         assert_eq!(
-            ask("wan", kind, "198.51.100.1", 8080).as_deref(),
+            reached("wan", kind, "198.51.100.1", 8080).as_deref(),
             Ok("198.51.100.2")
         );
         assert_eq!(
-            ask("wan", kind, "2001:db8::1", 8080).as_deref(),
+            reached("wan", kind, "2001:db8::1", 8080).as_deref(),
             Ok("2001:db8::2")
         );
         // From the host: its addresses, and localhost.
         for host in ["198.51.100.1", "10.77.0.1", "127.0.0.1", "2001:db8::1"] {
-            ask("host", kind, host, 8080).unwrap_or_else(|e| panic!("{kind} {host}: {e}"));
+            reached("host", kind, host, 8080).unwrap_or_else(|e| panic!("{kind} {host}: {e}"));
         }
         // Where no rule can lead there, there is an answer at once: who asked tries IPv4.
         let refused = ask("host", kind, "::1", 8080).unwrap_err();
@@ -204,14 +207,15 @@ fn published_ports_are_reached_from_everywhere() {
         // From a neighbour, and from the guest itself.
         for from in ["a", "b"] {
             for host in ["198.51.100.1", "10.77.0.1", "fd77::1", "2001:db8::1"] {
-                ask(from, kind, host, 8080).unwrap_or_else(|e| panic!("{from} {kind} {host}: {e}"));
+                reached(from, kind, host, 8080)
+                    .unwrap_or_else(|e| panic!("{from} {kind} {host}: {e}"));
             }
         }
     }
-    ask("host", "tcp", "127.0.0.1", 8081).unwrap();
+    reached("host", "tcp", "127.0.0.1", 8081).unwrap();
     ask("host", "tcp", "198.51.100.1", 8081).unwrap_err();
     ask("wan", "tcp", "198.51.100.1", 8081).unwrap_err();
-    ask("wan", "tcp", "198.51.100.1", 8082).unwrap();
+    reached("wan", "tcp", "198.51.100.1", 8082).unwrap();
     ask("host", "tcp", "10.77.0.1", 8082).unwrap_err();
     // What a guest sends to the host's loopback by hand does not arrive.
     let _host = serve("host", 9000);
@@ -246,19 +250,19 @@ fn a_list_decides_what_a_guest_reaches() {
         serve("b", 82),
     ];
     for kind in ["tcp", "udp"] {
-        ask("a", kind, "198.51.100.2", 7000).unwrap();
+        reached("a", kind, "198.51.100.2", 7000).unwrap();
         ask("a", kind, "198.51.100.2", 7001).unwrap_err();
         ask("a", kind, "198.51.100.3", 7000).unwrap_err();
         ask("a", kind, "2001:db8::2", 7000).unwrap_err();
         // A neighbour is a destination as well.
         ask("a", kind, "10.77.0.3", 82).unwrap_err();
         ask("b", kind, "10.77.0.2", 80).unwrap_err();
-        ask("b", kind, "198.51.100.2", 7001).unwrap();
+        reached("b", kind, "198.51.100.2", 7001).unwrap();
         ask("b", kind, "2001:db8::2", 7001).unwrap_err();
     }
     // Answers to who may ask are no questions.
-    ask("b", "tcp", "10.77.0.2", 81).unwrap();
-    ask("a", "tcp", "10.77.0.1", 9000).unwrap();
+    reached("b", "tcp", "10.77.0.2", 81).unwrap();
+    reached("a", "tcp", "10.77.0.1", 9000).unwrap();
     ask("b", "tcp", "10.77.0.1", 9000).unwrap_err();
     // A name: closed until somebody says what it stands for, and closed again after its time.
     ask("a", "tcp", "198.51.100.2", 7003).unwrap_err();
@@ -268,12 +272,12 @@ fn a_list_decides_what_a_guest_reaches() {
         firewall::feed("jb0", ("example.org", false), &addresses).unwrap();
     };
     stands(60_000);
-    ask("a", "tcp", "198.51.100.2", 7003).unwrap();
+    reached("a", "tcp", "198.51.100.2", 7003).unwrap();
     stands(90_000);
     // Replacing the tables does not forget.
     firewall::put(&tables).unwrap();
-    ask("a", "tcp", "198.51.100.2", 7003).unwrap();
-    ask("b", "tcp", "198.51.100.2", 7003).unwrap();
+    reached("a", "tcp", "198.51.100.2", 7003).unwrap();
+    reached("b", "tcp", "198.51.100.2", 7003).unwrap();
     ok("nft flush set inet jaula-jb0 name4_example.org");
     ask("a", "tcp", "198.51.100.2", 7003).unwrap_err();
 }
@@ -285,7 +289,7 @@ fn a_guest_cannot_be_somebody_else() {
     let tables = firewall().tables().unwrap();
     firewall::put(&tables).unwrap();
     let _b = serve("b", 82);
-    ask("a", "udp", "10.77.0.3", 82).unwrap();
+    reached("a", "udp", "10.77.0.3", 82).unwrap();
     // Another address, of nobody or of the neighbour.
     let steal = [
         "ip addr add 10.77.0.9/24 dev eth0",
@@ -350,7 +354,7 @@ fn what_others_flush_or_change_is_healed() {
     ok("nft flush ruleset");
     ask("a", "tcp", "198.51.100.2", 7000).unwrap_err();
     assert_eq!(firewall::heal(&tables).unwrap().len(), 2);
-    ask("a", "tcp", "198.51.100.2", 7000).unwrap();
+    reached("a", "tcp", "198.51.100.2", 7000).unwrap();
     let wrong = [
         (
             "nft flush chain inet jaula-jb0 out",
@@ -478,11 +482,11 @@ fn who_stands_in_the_way_is_named_and_can_be_asked() {
         ok(&asked.replace("jb0", "\"jb0\"").replace("\"\"", "\""));
         let found = firewall::others("jb0").unwrap();
         assert!(!found[0].stands_in_the_way(), "{owner}: {found:?}");
-        ask("a", "tcp", "198.51.100.2", 7000).unwrap_or_else(|e| panic!("{owner}: {e}"));
+        reached("a", "tcp", "198.51.100.2", 7000).unwrap_or_else(|e| panic!("{owner}: {e}"));
         // They reload: theirs is as before, ours is gone until it is healed.
         ok("nft flush ruleset; nft -f /run/others.nft");
         ok(&asked.replace("jb0", "\"jb0\"").replace("\"\"", "\""));
         assert_eq!(firewall::heal(&tables).unwrap().len(), 2);
-        ask("a", "tcp", "198.51.100.2", 7000).unwrap();
+        reached("a", "tcp", "198.51.100.2", 7000).unwrap();
     }
 }
