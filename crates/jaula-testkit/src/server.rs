@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
@@ -44,6 +44,8 @@ pub struct Request {
 #[derive(Debug, Default)]
 struct State {
     requests: Vec<Request>,
+    /// Requests that are being answered.
+    answering: usize,
     /// End of the path → the fault and how many more answers have it.
     faults: HashMap<String, (Fault, usize)>,
     stop: bool,
@@ -109,6 +111,11 @@ impl Server {
     /// All requests so far, oldest first.
     #[must_use]
     pub fn requests(&self) -> Vec<Request> {
+        // An answer's last byte may be there before its status is noted.
+        let end = Instant::now() + Duration::from_secs(1);
+        while lock(&self.state).answering > 0 && Instant::now() < end {
+            thread::sleep(Duration::from_millis(1));
+        }
         lock(&self.state).requests.clone()
     }
 
@@ -145,21 +152,29 @@ fn talk(stream: &TcpStream, root: &Path, state: &Mutex<State>) {
     let mut reader = BufReader::new(stream);
     while let Ok(Some((path, from))) = read_request(&mut reader) {
         let fault = take_fault(state, &path);
-        match answer(stream, root, &path, from, fault) {
-            Ok((status, alive)) => {
-                lock(state).requests.push(Request { path, from, status });
-                if !alive {
-                    break;
-                }
-            }
-            Err(_) => {
-                lock(state).requests.push(Request {
-                    path,
-                    from,
-                    status: 0,
-                });
-                break;
-            }
+        // Noted before it is answered: whoever has the answer finds the note.
+        let place = {
+            let mut state = lock(state);
+            let path = path.clone();
+            state.requests.push(Request {
+                path,
+                from,
+                status: 0,
+            });
+            state.answering += 1;
+            state.requests.len() - 1
+        };
+        let answered = answer(stream, root, &path, from, fault);
+        let mut state = lock(state);
+        state.answering -= 1;
+        let Ok((status, alive)) = answered else {
+            break;
+        };
+        if let Some(request) = state.requests.get_mut(place) {
+            request.status = status;
+        }
+        if !alive {
+            break;
         }
     }
 }
