@@ -138,6 +138,8 @@ fn a_jail_is_known_to_the_firewall_before_it_starts() {
         "-c",
         "timeout 3 bash -c 'exec 3<>/dev/tcp/10.77.0.1/9000' 2>/dev/null && echo open || echo closed",
     ]);
+    // A jail that is over is forgotten: nothing is left to heal.
+    assert_eq!(run(&["net", "heal"]), "");
     assert_eq!(closed, "closed\n");
     drop(jail);
     run(&["net", "rm", "alcantara", "--force"]);

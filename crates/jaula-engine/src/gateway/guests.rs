@@ -118,16 +118,30 @@ pub(crate) fn join(lessee: &Lessee, links: &[GuestLink]) -> Result<(), GatewayFa
     Ok(())
 }
 
-/// Takes the notes of a jail's cards away. The firewall forgets them with its next change: their links are gone.
+/// Takes the notes of a jail's cards away, and has the firewall forget them. What fails here is put right by the next
+/// change, or by `net heal`: the jail is over.
 pub(crate) fn leave(lessee: &Lessee, links: &[GuestLink]) {
     let Some(root) = lessee.dir.parent() else {
         return;
     };
     for link in links {
         if let Uplink::Bridge(bridge) = &link.on {
-            let path = dir(&root.join("net"), bridge).join(link.host_end.as_str());
+            let net = root.join("net");
+            let note = dir(&net, bridge).join(link.host_end.as_str());
             // There is none on a bridge that gives nothing.
-            std::fs::remove_file(path).ok();
+            if std::fs::remove_file(note).is_ok() {
+                drop(forget(root, &net, bridge));
+            }
         }
     }
+}
+
+fn forget(root: &Path, net: &Path, bridge: &LinkName) -> Result<(), GatewayFailure> {
+    let store = Store::open(root)?;
+    let spec = known(&store, bridge)?;
+    let path = net.join(format!("{bridge}.lock"));
+    let lock = File::create(&path).map_err(at(&path))?;
+    lock.lock().map_err(at(&path))?;
+    firewall::put(&plan(&store, &spec, &[])?.tables)?;
+    Ok(())
 }
