@@ -403,8 +403,8 @@ fn supervised(
     let struck = clock.stop();
     drop(outside);
     drop(blocked);
-    if let Some(answering) = answering.filter(|_| join.is_none()) {
-        // With PID 1 everybody went who could have asked.
+    if let Some(answering) = answering.filter(|_| join.is_none() && lowered.namespaces.pid) {
+        // With PID 1 everybody went who could have asked; without one somebody may stay, and is still answered.
         answering.wait()?;
     }
     let status = match progress {

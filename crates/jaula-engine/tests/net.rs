@@ -8,7 +8,7 @@
 
 use jaula_engine::fault::{Faults, Mode};
 use jaula_engine::net::{NetChange, NetError, apply, networks};
-use jaula_engine::recover::{leftovers, recover};
+use jaula_engine::recover::{leftovers, net_leftovers, recover};
 use jaula_engine::store::Store;
 use jaula_plan::facts::net::LinkFacts;
 use jaula_plan::names::LinkName;
@@ -176,6 +176,8 @@ fn a_change_that_fails_at_any_point_is_undone_at_once() {
     sh(HOST);
     for change in &changes()[..5] {
         let before = world();
+        let planned = change.plan(&networks().expect("facts"));
+        let steps = planned.expect("a plan").steps.len();
         for point in 0.. {
             let faults = Arc::new(Faults::after(point, Mode::Fail));
             let store = Store::open(&root)
@@ -186,13 +188,15 @@ fn a_change_that_fails_at_any_point_is_undone_at_once() {
                 result.expect("made");
                 break;
             }
-            // The last point is past the change.
-            if result.is_ok() || world() != before {
-                assert!(leftovers(&sound).expect("a list").is_empty());
+            // The last point is past the change, and nothing of it is to be undone any more.
+            if result.is_ok() || point as usize > steps && world() != before {
+                assert_ne!(world(), before, "{point}");
+                assert!(net_leftovers(&sound).expect("a list").is_empty());
                 break;
             }
             assert_eq!(world(), before, "{point}");
             assert!(leftovers(&sound).expect("a list").is_empty(), "{point}");
+            assert!(net_leftovers(&sound).expect("a list").is_empty(), "{point}");
         }
     }
 }

@@ -77,7 +77,9 @@ fn what_stands_in_the_way_is_named() {
     let names = Running(bash.spawn().unwrap());
     // It listens before anybody asks.
     let listens = at("wan", "ss -Hlnu 'sport = :53'");
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
     while ok(&listens).is_empty() {
+        assert!(std::time::Instant::now() < end, "no name server");
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     let host = hermetic!();

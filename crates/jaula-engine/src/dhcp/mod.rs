@@ -9,6 +9,13 @@ pub use server::{AddressServer, LeaseBook};
 use crate::error::Kind;
 use jaula_sys::SysError;
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The clock, in seconds; leases last longer than a process.
+pub(crate) fn now() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.unwrap_or_default().as_secs()
+}
 
 /// A talk that could not be held.
 #[derive(Debug, thiserror::Error)]

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// The largest packet that is read.
 const ROOM: usize = 9216;
@@ -169,11 +169,8 @@ impl AddressServer {
         let Some(message) = heard.and_then(|d| Message::parse(d.data).ok()) else {
             return Ok(false);
         };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let before = self.server.held().clone();
-        let answer = self
-            .server
-            .answer(&message, arrived.from, now.unwrap_or_default().as_secs());
+        let answer = self.server.answer(&message, arrived.from, super::now());
         let changed = *self.server.held() != before;
         if changed {
             // Written before it is promised.

@@ -130,7 +130,11 @@ fn listen(shared: &Shared, socket: &Arc<UdpSocket>, jobs: &SyncSender<Job>) {
             continue;
         };
         let question = buffer.get(..length).unwrap_or_default();
-        match (shared.names)().decide(question) {
+        let zone = (shared.names)();
+        if !zone.serves(from.ip()) {
+            continue;
+        }
+        match zone.decide(question) {
             // Who does not hear the answer asks again.
             Decision::Answer(answer) => drop(socket.send_to(&answer, from)),
             Decision::Ask(name) => {
@@ -156,20 +160,26 @@ fn work(shared: &Shared, jobs: &Mutex<Receiver<Job>>) {
 
 fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
     loop {
-        let Ok((stream, _)) = listener.accept() else {
+        let Ok((stream, from)) = listener.accept() else {
             thread::sleep(Duration::from_millis(10));
             continue;
         };
+        if !(shared.names)().serves(from.ip()) {
+            continue;
+        }
         if shared.connections.fetch_add(1, Ordering::Relaxed) >= CONNECTIONS {
             shared.connections.fetch_sub(1, Ordering::Relaxed);
             continue;
         }
-        let shared = shared.clone();
-        thread::spawn(move || {
+        let mine = shared.clone();
+        let started = thread::Builder::new().spawn(move || {
             // However it ends, it ends.
-            drop(converse(&shared, stream));
-            shared.connections.fetch_sub(1, Ordering::Relaxed);
+            drop(converse(&mine, stream));
+            mine.connections.fetch_sub(1, Ordering::Relaxed);
         });
+        if started.is_err() {
+            shared.connections.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 

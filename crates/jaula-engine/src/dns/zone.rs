@@ -23,6 +23,18 @@ pub struct Zone {
     pub subnets: Vec<jaula_plan::nft::Subnet>,
 }
 
+impl Zone {
+    /// Whether an address is in the network, so that it may ask: whoever else can reach the socket would have an open
+    /// resolver, and one that answers forged senders.
+    pub fn serves(&self, from: IpAddr) -> bool {
+        let local = match from {
+            IpAddr::V4(_) => false,
+            IpAddr::V6(six) => six.is_unicast_link_local(),
+        };
+        local || self.subnets.iter().any(|subnet| subnet.holds(from))
+    }
+}
+
 /// What to do with a question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {

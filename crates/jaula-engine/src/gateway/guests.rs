@@ -32,6 +32,13 @@ pub(super) struct Note {
     process: Option<Running>,
 }
 
+impl Note {
+    /// The card's address.
+    pub(super) fn card(&self) -> [u8; 6] {
+        self.mac.0
+    }
+}
+
 fn dir(net: &Path, bridge: &LinkName) -> PathBuf {
     net.join(format!("{bridge}.guests"))
 }

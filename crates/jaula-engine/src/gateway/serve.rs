@@ -279,20 +279,31 @@ fn run(bridge: &str, mut parts: Parts) {
     }
 }
 
-/// Jails are known by their names, and guests that were given an address by those that they gave themselves; the first
-/// who took a name has it.
+/// Names that programs ask for by themselves and believe (CERT VU#598349, RFC 6761): no guest may call itself so.
+const OTHERS: [&str; 3] = ["localhost", "wpad", "isatap"];
+
+/// Jails are known by their names, and guests that were given an address by those that they gave themselves. A jail's
+/// name is nobody else's; of guests with one name, who has the lowest address has it.
 fn name(parts: &Parts) {
     let mut hosts: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
+    let mut jails: BTreeMap<String, Vec<[u8; 6]>> = BTreeMap::new();
     for note in super::guests::notes(&parts.notes.0, &parts.notes.1) {
-        let known = hosts.entry(note.name.to_ascii_lowercase()).or_default();
-        known.extend(note.addresses);
+        let name = note.name.to_ascii_lowercase();
+        jails.entry(name.clone()).or_default().push(note.card());
+        hosts.entry(name).or_default().extend(note.addresses);
     }
+    let now = crate::dhcp::now();
     let held = parts.addresses.as_ref().map(AddressServer::held);
-    for (address, row) in held.into_iter().flatten().filter(|(_, row)| row.taken) {
+    for (address, row) in held.into_iter().flatten() {
+        if !row.taken || row.until < now {
+            continue;
+        }
         let label = row.name.as_deref().and_then(|name| name.split('.').next());
+        let label = label.filter(|label| !OTHERS.contains(label) && !label.starts_with('_'));
         if let Some(label) = label {
+            let jail = jails.get(label);
             let known = hosts.entry(label.to_owned()).or_default();
-            if known.is_empty() {
+            if known.is_empty() && jail.is_none_or(|cards| cards.contains(&row.mac)) {
                 known.push((*address).into());
             }
         }

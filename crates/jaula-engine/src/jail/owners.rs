@@ -53,6 +53,8 @@ fn reply(listener: &Listener, eyes: &Eyes, call: &Call) {
         Some(Asked::Give(give)) => match given(listener, eyes, call, &give) {
             // As the kernel would say it: the caller's path leads nowhere, or is not its own to read.
             Err(_) if !listener.waits(call) => return,
+            // ELOOP: a path by which only the kernel may lead the caller, who has other rights.
+            Err(Errno(40)) => None,
             done => Some(done),
         },
         Some(Asked::Tell(place, told)) => {

@@ -166,6 +166,34 @@ fn guests_reach_the_outside_and_nobody_reaches_them_unasked() {
     assert!(!firewall::remove("jb0").unwrap());
 }
 
+/// A bridge hands frames to the link-local group addresses of IEEE 802.1D to the host by the port itself.
+#[test]
+fn a_frame_that_goes_around_the_bridge_reaches_nothing() {
+    kernel_test!();
+    lab::make();
+    firewall::put(&firewall().tables().unwrap()).unwrap();
+    let _host = serve("host", 9000);
+    ok("sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.jv-a.rp_filter=0");
+    for (address, group) in [("10.77.0.1", "0e"), ("fd77::1", "0e")] {
+        ok(&place(
+            "a",
+            &format!("ip neigh replace {address} lladdr 01:80:c2:00:00:{group} dev eth0"),
+        ));
+        ask("a", "udp", address, 9000).unwrap_err();
+    }
+    // Without our tables something arrives, by the port: the test can fail.
+    assert!(firewall::remove("jb0").unwrap());
+    let arrived = || {
+        let text = ok("nft list chain inet control seen");
+        !text.contains("packets 0")
+    };
+    ok("nft add table inet control");
+    ok("nft 'add chain inet control seen { type filter hook input priority 0; }'");
+    ok("nft 'add rule inet control seen iifname \"jv-a\" udp dport 9000 counter'");
+    ask("a", "udp", "10.77.0.1", 9000).ok();
+    assert!(arrived(), "{}", ok("nft list table inet control"));
+}
+
 #[test]
 fn published_ports_are_reached_from_everywhere() {
     kernel_test!();
@@ -310,6 +338,8 @@ fn a_guest_cannot_be_somebody_else() {
     }
     // The bridge's address is not taken over by whoever shouts.
     ok("ip neigh flush dev jb0");
+    ok("command -v arping");
+    // It says that nobody answered, as it should be.
     sh(&place("a", "arping -c1 -w1 -U -I eth0 10.77.0.1"));
     ok(&place("b", "ip neigh flush all"));
     ok(&place("b", "ping -q -c1 -W2 10.77.0.1"));

@@ -219,7 +219,18 @@ impl Search<'_> {
         if !self.done.insert(real.clone()) {
             return Ok(());
         }
-        match self.host.content(&real)? {
+        let content = self.host.content(&real)?;
+        if matches!(why, Why::Loader { .. }) {
+            // The kernel runs no loader of a loader, and no script as one (load_elf_binary of fs/binfmt_elf.c).
+            let Content::Elf(mut dynamic) = content else {
+                return Err(MinimalError::NoProgram {
+                    path: path.to_owned(),
+                });
+            };
+            dynamic.interpreter = None;
+            return self.objects(path, real, dynamic);
+        }
+        match content {
             Content::Elf(dynamic) => self.objects(path, real, dynamic),
             Content::Script(line) => self.script(path, line, depth),
             Content::Damaged(source) => Err(MinimalError::Damaged {

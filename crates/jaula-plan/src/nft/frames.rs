@@ -117,7 +117,10 @@ impl Firewall {
             Field::SourcePort(Protocol::Udp),
             Field::DestinationPort(Protocol::Udp),
         );
-        rules.push(vec![port(from, 67), port(to, 68), Statement::Drop]);
+        // Clients listen at these ports, and do not ask from which an answer comes.
+        for client in [68, 546] {
+            rules.push(vec![port(to, client), Statement::Drop]);
+        }
         for forbidden in [ROUTER_ADVERT, REDIRECT] {
             rules.push(vec![kind(forbidden), Statement::Drop]);
         }

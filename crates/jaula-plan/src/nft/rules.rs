@@ -191,6 +191,9 @@ impl Firewall {
         if self.shared {
             sets.push(set("cards", &[KeyType::Mac], macs.collect()));
         }
+        let ports = self.guests.iter();
+        let ports = ports.map(|guest| vec![Value::Link(guest.port.clone())]);
+        sets.push(set("ports", &[KeyType::Link], ports.collect()));
         let mut names = BTreeSet::new();
         for line in self.guests.iter().flat_map(|guest| &guest.access) {
             if let Target::Name { name, below } = &line.target
@@ -232,14 +235,19 @@ impl Firewall {
                 Kind::Filter,
                 Hook::Prerouting,
                 -300,
-                vec![vec![
-                    is(Field::InLink, bridge()),
-                    is(
-                        Field::Ip4Destination,
-                        Value::Net4(Ipv4Addr::new(127, 0, 0, 0), 8),
-                    ),
-                    Statement::Drop,
-                ]],
+                // Frames to 01:80:c2:00:00:0x do not go through the bridge: what is in them arrives by the port itself,
+                // past all that is said of the bridge below (br_handle_frame of net/bridge/br_input.c).
+                vec![
+                    vec![within(&[Field::InLink], "ports"), Statement::Drop],
+                    vec![
+                        is(Field::InLink, bridge()),
+                        is(
+                            Field::Ip4Destination,
+                            Value::Net4(Ipv4Addr::new(127, 0, 0, 0), 8),
+                        ),
+                        Statement::Drop,
+                    ],
+                ],
             ),
             base("prerouting", Kind::Nat, Hook::Prerouting, -100, before),
             base(

@@ -12,6 +12,8 @@ use std::net::Ipv4Addr;
 const OFFER: u64 = 60;
 /// Seconds that a declined address is left alone.
 const DECLINED: u64 = 600;
+/// Bytes of a client's identifier.
+const LONGEST_ID: usize = 255;
 /// Leases that are remembered, at most.
 const MOST: usize = 4096;
 
@@ -47,7 +49,7 @@ pub struct ServerSettings {
 /// An address that somebody has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
-    /// Whose it is: the client's identifier where it gives one, else its card.
+    /// Whose it is: the client's card, and its identifier where it gives one.
     pub client: Vec<u8>,
     /// The card.
     pub mac: [u8; 6],
@@ -116,6 +118,11 @@ impl Server {
         if message.kind.of_server() || message.mac != mac || !message.relay.is_unspecified() {
             return None;
         }
+        // The option has one byte for its length (RFC 2132 section 9.14); joined ones would not fit an answer.
+        let id = message.options.raw(options::CLIENT_ID);
+        if id.is_some_and(|id| id.len() > LONGEST_ID) {
+            return None;
+        }
         let client = client_of(message);
         let server = message.options.address(options::SERVER);
         let asked = message.options.address(options::REQUESTED);
@@ -138,6 +145,8 @@ impl Server {
                 row.client = Vec::new();
                 row.mac = [0; 6];
                 row.until = now + DECLINED;
+                row.taken = false;
+                row.name = None;
                 self.held.insert(address, row);
                 None
             }
@@ -335,11 +344,12 @@ impl Server {
     }
 }
 
-/// Who asks: by his identifier (RFC 2131 section 4.2), else by his card. Identifiers of any length are kept to a bound.
+/// Who asks: by his card, and by his identifier where he gives one (RFC 2131 section 4.2). An identifier alone is no
+/// proof: anybody on the link sees those of others.
 fn client_of(message: &Message) -> Vec<u8> {
     let id = message.options.raw(options::CLIENT_ID);
-    match id.and_then(|id| id.get(..id.len().min(255))) {
-        Some(id) if id.len() > 1 => id.to_vec(),
-        _ => [&[1][..], &message.mac].concat(),
+    match id {
+        Some(id) if id.len() > 1 => [&message.mac[..], id].concat(),
+        _ => message.mac.to_vec(),
     }
 }

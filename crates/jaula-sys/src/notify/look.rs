@@ -41,6 +41,21 @@ fn open(dir: RawFd, path: &CStr, flags: i32) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// The same beneath the root that this process has just now, and never by a magic link of proc(5): those lead where this
+/// process may go, and the one that asks may not.
+fn open_plainly(path: &CStr, flags: i32) -> Result<OwnedFd, Errno> {
+    use rustix::fs::{Mode, OFlags, ResolveFlags};
+    let flags = OFlags::from_bits_retain(flags.cast_unsigned()) | OFlags::CLOEXEC;
+    rustix::fs::openat2(
+        rustix::fs::CWD,
+        path,
+        flags,
+        Mode::empty(),
+        ResolveFlags::NO_MAGICLINKS,
+    )
+    .map_err(|error| Errno(error.raw_os_error()))
+}
+
 fn go(dir: &OwnedFd) -> Result<(), Errno> {
     // SAFETY: takes a number only.
     match unsafe { libc::fchdir(dir.as_raw_fd()) } {
@@ -120,7 +135,7 @@ impl Eyes {
         }
         go(&from)?;
         let follow = if place.follow { 0 } else { libc::O_NOFOLLOW };
-        let fd = open(CWD, &path, libc::O_PATH | follow)?;
+        let fd = open_plainly(&path, libc::O_PATH | follow)?;
         let mut seen = Seen { fd, within: None };
         if !seen.has_own()? {
             let bytes = path.to_bytes();
@@ -130,7 +145,7 @@ impl Eyes {
                 None => (&b"."[..], Some(bytes)),
             };
             let dir = CString::new(dir).map_err(|_| Errno(libc::EINVAL))?;
-            let dir = open(CWD, &dir, libc::O_RDONLY | libc::O_DIRECTORY)?;
+            let dir = open_plainly(&dir, libc::O_RDONLY | libc::O_DIRECTORY)?;
             seen.within = Some((dir, name.unwrap_or_default().to_vec()));
         }
         Ok(seen)

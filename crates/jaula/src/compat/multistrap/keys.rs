@@ -104,7 +104,14 @@ fn fetched(engine: &Engine, package: &str) -> Result<Vec<PathBuf>, Failed> {
         .plan_image(&spec, &Voice, Dry::MayCache)
         .map_err(failed)?;
     let image = engine.image(&plan, &Voice).map_err(failed)?;
-    let dir = image.root().join("usr/share/keyrings");
+    let mut dir = image.root().to_path_buf();
+    for part in ["usr", "share", "keyrings"] {
+        dir.push(part);
+        // A link in a tree leads anywhere, and what is found there would be trusted.
+        if dir.symlink_metadata().is_ok_and(|meta| meta.is_symlink()) {
+            return Err(why(format!("its {part} is a link")));
+        }
+    }
     let mut found = Vec::new();
     for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
         let path = entry.path();
