@@ -63,7 +63,7 @@ fn a_bridge_gets_its_address_by_dhcp_and_without_a_server_there_is_none() {
         "-c",
         "exec nsenter --net=/run/netns/far dnsmasq --no-daemon --conf-file=/dev/null --port=0 --interface=far0 \
          --bind-interfaces --dhcp-leasefile=/run/leases --pid-file= --dhcp-authoritative \
-         --dhcp-range=192.0.2.50,192.0.2.60,2m --dhcp-option=option:dns-server,192.0.2.53 \
+         --dhcp-range=192.0.2.50,192.0.2.59,2m --dhcp-option=option:dns-server,192.0.2.53 \
          --dhcp-option=option:classless-static-route,198.51.100.0/24,192.0.2.9,0.0.0.0/0,192.0.2.1",
     ]);
     let _server = Running(server.stderr(Stdio::null()).spawn().unwrap());
