@@ -11,6 +11,7 @@ pub mod guest;
 pub mod mark;
 pub mod nat;
 pub mod port;
+pub mod published;
 pub mod save;
 pub mod set;
 pub mod step;

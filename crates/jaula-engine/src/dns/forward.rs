@@ -34,18 +34,20 @@ const QUESTIONS: usize = 100;
 /// Seconds that an address stays reachable beyond what its answer says: a connection is opened after the answer.
 const GRACE: u64 = 30;
 
+/// Names of lists, as they are now, and whether those below are meant.
+pub type Listed = dyn Fn() -> Vec<(String, bool)> + Send + Sync;
+
 /// Names of lists: what they stand for goes into the sets of the firewall.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Watched {
     /// The bridge whose firewall it is.
     pub bridge: String,
-    /// The names, and whether those below are meant.
-    pub names: Vec<(String, bool)>,
+    /// The names.
+    pub names: Box<Listed>,
 }
 
 impl Watched {
-    fn hit(&self, name: &str) -> impl Iterator<Item = &(String, bool)> {
-        self.names.iter().filter(move |(known, below)| {
+    fn hit(&self, name: &str) -> impl Iterator<Item = (String, bool)> {
+        (self.names)().into_iter().filter(move |(known, below)| {
             let rest = name.strip_suffix(known.as_str());
             match below {
                 true => rest.is_some_and(|rest| rest.len() > 1 && rest.ends_with('.')),
@@ -289,7 +291,7 @@ impl Shared {
             // Without the set nobody is let pass: the guest sees a closed door, as before.
             drop(firewall::feed(
                 &self.watched.bridge,
-                (known, *below),
+                (&known, below),
                 &found,
             ));
         }

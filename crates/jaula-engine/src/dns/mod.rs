@@ -4,7 +4,7 @@
 mod forward;
 mod zone;
 
-pub use forward::{Forwarder, Watched};
+pub use forward::{Forwarder, Listed, Watched};
 pub use zone::{Decision, Zone};
 
 use std::net::SocketAddr;

@@ -6,15 +6,18 @@ use crate::firewall;
 use crate::jail::Running;
 use crate::store::Store;
 use jaula_plan::facts::net::NetFacts;
+use jaula_plan::gateway::GatewaySpec;
 use jaula_plan::names::LinkName;
 use jaula_plan::net::address::Mac;
 use jaula_plan::net::guest::GuestLink;
-use jaula_plan::nft::Guest;
+use jaula_plan::net::published::{Published, check_others};
+use jaula_plan::nft::{Access, Guest};
 use jaula_plan::spec::net::{Lessee, Uplink};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// Notes of one bridge, at most: a bridge has 1024 ports.
 const MOST: usize = 1024;
@@ -29,7 +32,19 @@ pub(super) struct Note {
     pub(super) addresses: Vec<IpAddr>,
     pub(super) name: String,
     rate: Option<u64>,
+    /// As they are typed.
+    #[serde(default)]
+    publish: Vec<String>,
+    #[serde(default)]
+    allow: Vec<Line>,
     process: Option<Running>,
+}
+
+/// A line of a list, as it is typed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Line {
+    allow: bool,
+    to: String,
 }
 
 impl Note {
@@ -37,10 +52,27 @@ impl Note {
     pub(super) fn card(&self) -> [u8; 6] {
         self.mac.0
     }
+
+    fn is_there(&self, facts: &NetFacts) -> bool {
+        let starts = || self.process.is_some_and(|process| process.is_alive());
+        facts.link(&self.port).is_some() || starts()
+    }
+
+    pub(super) fn access(&self) -> Vec<Access> {
+        let lines = self.allow.iter();
+        lines
+            .filter_map(|line| Access::parse(line.allow, &line.to).ok())
+            .collect()
+    }
 }
 
 fn dir(net: &Path, bridge: &LinkName) -> PathBuf {
     net.join(format!("{bridge}.guests"))
+}
+
+/// When a note came or went last.
+pub(super) fn changed(net: &Path, bridge: &LinkName) -> Option<SystemTime> {
+    std::fs::metadata(dir(net, bridge)).ok()?.modified().ok()
 }
 
 /// The notes of a bridge; what cannot be read is passed over.
@@ -58,10 +90,6 @@ pub(super) fn notes(net: &Path, bridge: &LinkName) -> Vec<Note> {
 
 /// The guests of a bridge: those whose card is there, and those who are about to have one.
 pub(super) fn guests(net: &Path, bridge: &LinkName, facts: &NetFacts) -> Vec<Guest> {
-    let is_there = |note: &Note| {
-        let starts = || note.process.is_some_and(|process| process.is_alive());
-        facts.link(&note.port).is_some() || starts()
-    };
     let own: Vec<_> = facts.addresses_of(bridge).map(|row| row.address).collect();
     let guest = |note: Note| Guest {
         port: note.port.to_string(),
@@ -74,16 +102,51 @@ pub(super) fn guests(net: &Path, bridge: &LinkName, facts: &NetFacts) -> Vec<Gue
             .filter(|address| own.iter().any(|cidr| cidr.holds(*address)))
             .collect(),
         asks: note.addresses.is_empty(),
-        publish: Vec::new(),
-        access: Vec::new(),
+        publish: note.publish.iter().filter_map(|p| p.parse().ok()).collect(),
+        access: note.access(),
         rate: note.rate,
     };
     notes(net, bridge)
         .into_iter()
-        .filter(is_there)
+        .filter(|note| note.is_there(facts))
         .map(guest)
         .collect()
 }
+
+/// What bridges give, and the ports of the host that lead to jails.
+pub(crate) fn given(root: &Path, facts: &NetFacts) -> (Vec<GatewaySpec>, Vec<Published>) {
+    let net = root.join("net");
+    // A store that has made no network has nothing to tell.
+    let Some(store) = net.is_dir().then(|| Store::open(root).ok()).flatten() else {
+        return (Vec::new(), Vec::new());
+    };
+    let bridges = super::all(&store).unwrap_or_default();
+    let specs: Vec<GatewaySpec> = bridges
+        .iter()
+        .filter_map(|bridge| known(&store, bridge).ok())
+        .collect();
+    let mut published = Vec::new();
+    for spec in &specs {
+        let there = notes(&net, &spec.bridge).into_iter();
+        for note in there.filter(|note| note.is_there(facts)) {
+            let ports = note.publish.iter().filter_map(|port| port.parse().ok());
+            published.extend(ports.map(|publish| Published {
+                publish,
+                holder: note.name.clone(),
+            }));
+        }
+    }
+    (specs, published)
+}
+
+fn locked(path: &Path) -> Result<File, GatewayFailure> {
+    let lock = File::create(path).map_err(at(path))?;
+    lock.lock().map_err(at(path))?;
+    Ok(lock)
+}
+
+/// The lock of all published ports, whichever bridge they lead to.
+const PUBLISHED: &str = "published.lock";
 
 /// Notes a jail's cards and has the firewall know them, before there are any.
 ///
@@ -104,23 +167,46 @@ pub(crate) fn join(lessee: &Lessee, links: &[GuestLink]) -> Result<(), GatewayFa
         let net = store.made("net")?;
         let dir = dir(&net, bridge);
         std::fs::create_dir_all(&dir).map_err(at(&dir))?;
-        let path = net.join(format!("{bridge}.lock"));
+        // Two that want one port at once: the second sees the note of the first.
+        let mut ports = None;
+        if !link.publish.is_empty() {
+            ports = Some(locked(&net.join(PUBLISHED))?);
+            let (_, others) = given(root, &crate::net::networks()?);
+            for publish in &link.publish {
+                let free = check_others(publish, &lessee.holder, &others);
+                free.map_err(crate::net::NetError::from)?;
+            }
+        }
         // Two that start at once: the second's tables have the first in them.
-        let lock = File::create(&path).map_err(at(&path))?;
-        lock.lock().map_err(at(&path))?;
+        let _lock = locked(&net.join(format!("{bridge}.lock")))?;
         let note = Note {
             port: link.host_end.clone(),
             mac: link.mac,
             addresses: link.addresses.iter().map(|cidr| cidr.address).collect(),
             name: lessee.holder.clone(),
-            rate: None,
+            rate: link.rate,
+            publish: link.publish.iter().map(ToString::to_string).collect(),
+            allow: link
+                .access
+                .iter()
+                .map(|line| Line {
+                    allow: line.allow,
+                    to: line.to_string(),
+                })
+                .collect(),
             process: Running::of(std::process::id()),
         };
         let path = dir.join(link.host_end.as_str());
         let text = serde_json::to_vec(&note).unwrap_or_default();
-        std::fs::write(&path, text).map_err(at(&path))?;
+        // Aside first: who reads it sees all of it, and that the directory has changed.
+        let aside = net.join(format!("{bridge}.note"));
+        std::fs::write(&aside, text)
+            .and_then(|()| std::fs::rename(&aside, &path))
+            .map_err(at(&path))?;
+        drop(ports);
         let plan = plan(&store, &spec, &[])?;
         firewall::put(&plan.tables)?;
+        super::switch(&plan)?;
     }
     Ok(())
 }
@@ -137,18 +223,16 @@ pub(crate) fn leave(lessee: &Lessee, links: &[GuestLink]) {
             let note = dir(&net, bridge).join(link.host_end.as_str());
             // There is none on a bridge that gives nothing.
             if std::fs::remove_file(note).is_ok() {
-                drop(forget(root, &net, bridge));
+                drop(forget(root, bridge));
             }
         }
     }
 }
 
-fn forget(root: &Path, net: &Path, bridge: &LinkName) -> Result<(), GatewayFailure> {
+fn forget(root: &Path, bridge: &LinkName) -> Result<(), GatewayFailure> {
     let store = Store::open(root)?;
     let spec = known(&store, bridge)?;
-    let path = net.join(format!("{bridge}.lock"));
-    let lock = File::create(&path).map_err(at(&path))?;
-    lock.lock().map_err(at(&path))?;
+    let _lock = locked(&store.made("net")?.join(format!("{bridge}.lock")))?;
     firewall::put(&plan(&store, &spec, &[])?.tables)?;
     Ok(())
 }

@@ -187,13 +187,19 @@ pub fn put(store: &Store, plan: &GatewayPlan) -> Result<(), GatewayFailure> {
 fn put_all(store: &Store, plan: &GatewayPlan) -> Result<(), GatewayFailure> {
     // Closed before anything is opened.
     firewall::put(&plan.tables)?;
-    for sysctl in &plan.sysctls {
-        let path = Path::new("/proc/sys").join(&sysctl.key);
-        std::fs::write(&path, &sysctl.value).map_err(at(&path))?;
-    }
+    switch(plan)?;
     if plan.spec.serves() {
         stop(store, &plan.spec.bridge, "process")?;
         serve::start(store, plan)?;
+    }
+    Ok(())
+}
+
+/// Sets the switches that are not as they have to be.
+fn switch(plan: &GatewayPlan) -> Result<(), GatewayFailure> {
+    for sysctl in &plan.sysctls {
+        let path = Path::new("/proc/sys").join(&sysctl.key);
+        std::fs::write(&path, &sysctl.value).map_err(at(&path))?;
     }
     Ok(())
 }
@@ -291,10 +297,7 @@ pub fn heal(store: &Store, bridge: &LinkName) -> Result<Healed, GatewayFailure> 
         sysctls: plan.sysctls.iter().map(ToString::to_string).collect(),
         started: false,
     };
-    for sysctl in &plan.sysctls {
-        let path = Path::new("/proc/sys").join(&sysctl.key);
-        std::fs::write(&path, &sysctl.value).map_err(at(&path))?;
-    }
+    switch(&plan)?;
     if spec.serves() && running(store, bridge, "process")?.is_none() {
         serve::start(store, &plan)?;
         healed.started = true;

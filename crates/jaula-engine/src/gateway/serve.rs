@@ -3,7 +3,7 @@
 
 use super::{GatewayFailure, at, file};
 use crate::dhcp::{AddressServer, LeaseBook};
-use crate::dns::{Forwarder, Watched, Zone};
+use crate::dns::{Forwarder, Listed, Watched, Zone};
 use crate::jail::Running;
 use crate::store::Store;
 use jaula_plan::gateway::GatewayPlan;
@@ -139,7 +139,7 @@ fn open(plan: &GatewayPlan, leases: &std::path::Path) -> Result<Parts, GatewayFa
         let names = move || shared.read().map(|zone| zone.clone()).unwrap_or_default();
         let watched = Watched {
             bridge: bridge.to_owned(),
-            names: watched(plan),
+            names: watched(leases.parent().unwrap_or(leases), &plan.spec.bridge),
         };
         let conf = PathBuf::from("/etc/resolv.conf");
         forwarder = Some(Forwarder::open(&own, Box::new(names), watched, conf)?);
@@ -216,19 +216,35 @@ fn open(plan: &GatewayPlan, leases: &std::path::Path) -> Result<Parts, GatewayFa
     })
 }
 
-/// The names of all lists.
-fn watched(plan: &GatewayPlan) -> Vec<(String, bool)> {
+/// What changes in a directory within this is not told apart by its time.
+const BLUR: Duration = Duration::from_millis(100);
+
+/// The names of all lists, looked for again when a jail came or went: what a jail asks first counts already.
+fn watched(net: &std::path::Path, bridge: &jaula_plan::names::LinkName) -> Box<Listed> {
     use jaula_plan::nft::Target;
-    let lines = plan.firewall.guests.iter().flat_map(|guest| &guest.access);
-    let mut names: Vec<(String, bool)> = lines
-        .filter_map(|line| match &line.target {
-            Target::Name { name, below } => Some((name.clone(), *below)),
-            _ => None,
-        })
-        .collect();
-    names.sort();
-    names.dedup();
-    names
+    let (net, bridge) = (net.to_owned(), bridge.clone());
+    let known = std::sync::Mutex::new((None, Vec::new()));
+    Box::new(move || {
+        let Ok(mut known) = known.lock() else {
+            return Vec::new();
+        };
+        let changed = super::guests::changed(&net, &bridge);
+        let settled = |time: std::time::SystemTime| time.elapsed().is_ok_and(|age| age > BLUR);
+        if changed.is_none() || known.0 != changed {
+            let notes = super::guests::notes(&net, &bridge);
+            let lines = notes.iter().flat_map(super::guests::Note::access);
+            let mut names: Vec<(String, bool)> = lines
+                .filter_map(|line| match line.target {
+                    Target::Name { name, below } => Some((name, below)),
+                    _ => None,
+                })
+                .collect();
+            names.sort();
+            names.dedup();
+            *known = (changed.filter(|time| settled(*time)), names);
+        }
+        known.1.clone()
+    })
 }
 
 /// Serves until the bridge is gone.

@@ -6,9 +6,13 @@ use crate::jail::Running;
 use crate::net::error::NetError;
 use jaula_plan::names::LinkName;
 use jaula_plan::net::guest::{GuestFacts, GuestLink, Lease};
+use jaula_plan::net::published::{self, Listener};
+use jaula_plan::nft::Protocol;
 use jaula_plan::spec::net::{JailNet, Lessee, Uplink};
 use jaula_sys::SysError;
-use jaula_sys::netlink::{Address, Batch, LinkSet, NewLink, NewLinkKind, Place, Route, Socket};
+use jaula_sys::netlink::{
+    Address, Batch, LinkSet, NewLink, NewLinkKind, Place, PortSet, Route, Socket,
+};
 use serde::{Deserialize, Serialize};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
@@ -30,11 +34,21 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// What cards of a jail are planned from.
 pub(crate) fn facts(net: &JailNet, lessee: Option<&Lessee>) -> Option<GuestFacts> {
     match net {
-        JailNet::Links(_) => Some(GuestFacts {
-            net: crate::net::networks().unwrap_or_default(),
-            leases: lessee.map(|lessee| known(&lessee.dir)).unwrap_or_default(),
-            ..GuestFacts::default()
-        }),
+        JailNet::Links(links) => {
+            let net = crate::net::networks().unwrap_or_default();
+            let store = lessee.and_then(|lessee| lessee.dir.parent());
+            let given = store.map(|store| crate::gateway::guests::given(store, &net));
+            let (gateways, published) = given.unwrap_or_default();
+            let asked = links.iter().any(|link| !link.publish.is_empty());
+            Some(GuestFacts {
+                net,
+                leases: lessee.map(|lessee| known(&lessee.dir)).unwrap_or_default(),
+                gateways,
+                published,
+                listeners: if asked { listeners() } else { Vec::new() },
+                ..GuestFacts::default()
+            })
+        }
         JailNet::Nat(_) => Some(GuestFacts {
             nat: super::outside::facts(),
             ..GuestFacts::default()
@@ -45,6 +59,29 @@ pub(crate) fn facts(net: &JailNet, lessee: Option<&Lessee>) -> Option<GuestFacts
         }),
         _ => None,
     }
+}
+
+/// Bytes of a list of sockets that are read.
+const SOCKETS: u64 = 16 << 20;
+
+/// Where programs of the host listen.
+fn listeners() -> Vec<Listener> {
+    let mut found = Vec::new();
+    for (file, protocol) in [
+        ("tcp", Protocol::Tcp),
+        ("tcp6", Protocol::Tcp),
+        ("udp", Protocol::Udp),
+        ("udp6", Protocol::Udp),
+    ] {
+        let mut text = String::new();
+        let path = Path::new("/proc/thread-self/net").join(file);
+        let read = File::open(path).and_then(|file| file.take(SOCKETS).read_to_string(&mut text));
+        // A kernel without IPv6 has no file of it.
+        if read.is_ok() {
+            found.extend(published::listeners(&text, protocol));
+        }
+    }
+    found
 }
 
 /// The file of the network namespace of a jail that runs, or of what is kept by a name.
@@ -208,6 +245,18 @@ pub(crate) fn connect(pid: u32, links: &[GuestLink]) -> Result<(), SysError> {
                 return Err(failed.error);
             }
             std::thread::sleep(PAUSE);
+        }
+        // Where bridged frames go through IP's rules, a jail that calls its own published port is answered by the port
+        // that it called from (the kernel's bridge documentation, br_netfilter).
+        if !link.publish.is_empty() && Path::new("/proc/sys/net/bridge").is_dir() {
+            let end = outside.link(link.host_end.as_str())?;
+            let back = PortSet {
+                hairpin: Some(true),
+                ..PortSet::default()
+            };
+            let mut batch = Batch::new();
+            batch.set_port(end.index, link.host_end.as_str(), &back);
+            outside.apply(&batch).map_err(|failed| failed.error)?;
         }
     }
     let mut inside = Socket::open_in(namespace.as_fd())?;

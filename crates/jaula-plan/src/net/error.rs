@@ -2,6 +2,8 @@
 
 use crate::names::LinkName;
 use crate::net::address::Cidr;
+use crate::net::published::Listener;
+use crate::nft::Publish;
 use crate::spec::net::NatTool;
 use std::net::IpAddr;
 
@@ -169,6 +171,40 @@ pub enum NetPlanError {
         /// As asked.
         name: String,
     },
+    /// A bridge without what is needed.
+    #[error("{what} needs {bridge} to be made with {option}; it gives nothing of the kind")]
+    Lacks {
+        /// What was asked.
+        what: String,
+        /// The bridge.
+        bridge: LinkName,
+        /// What it lacks, as an option.
+        option: &'static str,
+    },
+    /// A port that leads to another jail.
+    #[error("port {publish} cannot be published: {other} leads to the jail {holder}")]
+    Published {
+        /// What was asked.
+        publish: Publish,
+        /// What is there.
+        other: Publish,
+        /// Whose it is.
+        holder: String,
+    },
+    /// A port that a program of the host has.
+    #[error("port {publish} cannot be published: a program of the host listens at {listener}")]
+    Listens {
+        /// What was asked.
+        publish: Publish,
+        /// Where it listens.
+        listener: Listener,
+    },
+    /// An address that no rule can serve.
+    #[error("port {0} cannot be published: what is sent to ::1 never leaves the loopback")]
+    Loopback6(Publish),
+    /// An address that is not the host's.
+    #[error("port {0} cannot be published: no link of the host has that address")]
+    NotOfHost(Publish),
     /// What is not there yet.
     #[error("{0} is not part of this build")]
     Absent(&'static str),
@@ -260,6 +296,23 @@ impl NetPlanError {
                     .to_owned(),
             ),
             Self::NoNamespace { .. } => one("jaula ns ls lists what is kept".to_owned()),
+            Self::Lacks { bridge, option, .. } => one(format!(
+                "make it anew when nobody uses it: jaula net rm {bridge}; jaula net add {bridge} --addr 10.77.0.1/24 \
+                 {option}"
+            )),
+            Self::Published { publish, .. } => one(format!(
+                "take another port of the host, or another address of it: ADDRESS:{}:{}",
+                publish.port, publish.guest_port
+            )),
+            Self::Listens { publish, .. } => one(format!(
+                "take another port of the host; ss -lnp 'sport = :{}' names the program",
+                publish.port
+            )),
+            Self::Loopback6(publish) => one(format!(
+                "at 127.0.0.1 it can be reached: 127.0.0.1:{}:{}",
+                publish.port, publish.guest_port
+            )),
+            Self::NotOfHost(_) => one("ip -brief address lists the host's own".to_owned()),
             Self::NotAPort { bridge, .. } => {
                 one(format!("jaula net show {bridge} lists its ports"))
             }

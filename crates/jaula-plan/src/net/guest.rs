@@ -1,11 +1,14 @@
 //! The cards of jails: what each is called, what it hangs on, which addresses it has.
 
 use crate::facts::net::NetFacts;
+use crate::gateway::GatewaySpec;
 use crate::names::LinkName;
 use crate::net::address::{Cidr, Mac, hash};
 use crate::net::error::{NetPlanError, NoPort};
 use crate::net::nat::NatFacts;
 use crate::net::port::{bridge, link};
+use crate::net::published::{Listener, Published, check_card, commands};
+use crate::nft::{Access, Publish};
 use crate::spec::net::{JailLink, Uplink};
 use std::fmt;
 use std::net::IpAddr;
@@ -27,6 +30,12 @@ pub struct GuestFacts {
     pub net: NetFacts,
     /// The addresses of other jails.
     pub leases: Vec<Lease>,
+    /// What bridges give.
+    pub gateways: Vec<GatewaySpec>,
+    /// Ports of the host that lead to jails.
+    pub published: Vec<Published>,
+    /// Where programs of the host listen.
+    pub listeners: Vec<Listener>,
     /// The file of the network namespace that was named, if it is there.
     pub namespace: Option<PathBuf>,
     /// What connects a jail without rights over the host's networks.
@@ -54,6 +63,12 @@ pub struct GuestLink {
     pub networks: Vec<Cidr>,
     /// The routers to everywhere, one for each family.
     pub routers: Vec<IpAddr>,
+    /// Bytes a second, each way, at most.
+    pub rate: Option<u64>,
+    /// Ports of the host that lead to it.
+    pub publish: Vec<Publish>,
+    /// What it may reach.
+    pub access: Vec<Access>,
 }
 
 impl GuestLink {
@@ -141,9 +156,7 @@ pub fn plan_guest(
     let mut planned = Vec::new();
     for (number, asked) in links.iter().enumerate() {
         let number = u8::try_from(number).unwrap_or(u8::MAX);
-        if asked.rate.is_some() {
-            return Err(NetPlanError::Absent("rate=, the limit of a card's speed,"));
-        }
+        check_card(asked, holder, facts)?;
         planned.push(plan_one(asked, number, holder, facts)?);
     }
     Ok(planned)
@@ -210,6 +223,9 @@ fn plan_one(
         addresses: asked.ip.clone(),
         networks,
         routers: Vec::new(),
+        rate: asked.rate,
+        publish: asked.publish.clone(),
+        access: asked.access.clone(),
     };
     let mut link = link.with_free_addresses(holder, &facts.leases)?;
     // Only the first card leads everywhere.
@@ -237,6 +253,16 @@ impl fmt::Display for GuestLink {
         write!(f, ", {}", self.mac)?;
         if let Uplink::Bridge(_) = &self.on {
             write!(f, " ({} outside)", self.host_end)?;
+        }
+        for publish in &self.publish {
+            write!(f, ", published {publish}")?;
+        }
+        for line in &self.access {
+            let word = if line.allow { "allowed" } else { "denied" };
+            write!(f, ", {word} {line}")?;
+        }
+        if let Some(rate) = self.rate {
+            write!(f, ", at most {rate} bytes a second")?;
         }
         Ok(())
     }
@@ -266,6 +292,7 @@ impl GuestLink {
             let six = if router.is_ipv6() { "-6 " } else { "" };
             lines.push(format!("{inside} ip {six}route add default via {router}"));
         }
+        lines.extend(commands(self));
         lines
     }
 }
@@ -390,7 +417,7 @@ mod tests {
         assert_eq!(refused("bridge:eth0"), "eth0 is a card, not a bridge");
         assert_eq!(refused("bridge:down"), "down is down");
         assert!(refused("bridge:alcantara,mtu=9000").contains("of 9000 bytes at most"));
-        assert!(refused("bridge:alcantara,rate=1mbit").contains("rate"));
+        assert!(refused("bridge:alcantara,rate=1mbit").contains("gives nothing"));
     }
 
     #[test]

@@ -53,12 +53,7 @@ impl Firewall {
         let mut seen: Vec<&Publish> = Vec::new();
         for guest in &self.guests {
             for publish in &guest.publish {
-                let same = |other: &&Publish| {
-                    let everywhere = publish.address.is_none() || other.address.is_none();
-                    (other.port, other.protocol) == (publish.port, publish.protocol)
-                        && (everywhere || other.address == publish.address)
-                };
-                if seen.iter().any(same) {
+                if seen.iter().any(|other| publish.meets(other)) {
                     return Err(FirewallError::PublishedTwice {
                         port: publish.port,
                         protocol: publish.protocol.word(),

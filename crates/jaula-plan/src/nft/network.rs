@@ -236,6 +236,49 @@ impl std::fmt::Display for Publish {
     }
 }
 
+impl Publish {
+    /// Whether both would be the same port of the same address of the host.
+    pub fn meets(&self, other: &Self) -> bool {
+        let everywhere = self.address.is_none() || other.address.is_none();
+        (other.port, other.protocol) == (self.port, self.protocol)
+            && (everywhere || other.address == self.address)
+    }
+}
+
+impl std::fmt::Display for Access {
+    /// Without whether it is allowed, as [`Access::parse`] reads it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let bracket = self.ports.is_some() && matches!(self.target, Target::Net(IpAddr::V6(_), _));
+        if bracket {
+            f.write_str("[")?;
+        }
+        match &self.target {
+            Target::Any => f.write_str("any")?,
+            Target::Net(address, prefix) => {
+                write!(f, "{address}")?;
+                if *prefix != super::rules::bits(*address) {
+                    write!(f, "/{prefix}")?;
+                }
+            }
+            Target::Name { name, below } => {
+                write!(f, "{}{name}", if *below { "*." } else { "" })?;
+            }
+        }
+        if bracket {
+            f.write_str("]")?;
+        }
+        match self.ports {
+            Some(ports) if ports.from == ports.to => write!(f, ":{}", ports.from)?,
+            Some(ports) => write!(f, ":{}-{}", ports.from, ports.to)?,
+            None => {}
+        }
+        match self.protocol {
+            Some(protocol) => write!(f, "/{}", protocol.word()),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Access {
     /// Reads a destination.
     ///

@@ -143,16 +143,7 @@ impl Firewall {
 
     /// Where a published port leads: the guest's first address of each family that fits.
     pub(super) fn led_to(&self, guest: &Guest, publish: &Publish) -> Vec<IpAddr> {
-        let first = |four: bool| {
-            let mut addresses = guest.addresses.iter();
-            addresses.find(|a| a.is_ipv4() == four).copied()
-        };
-        let fits = |a: &IpAddr| publish.address.is_none_or(|p| p.is_ipv4() == a.is_ipv4());
-        [first(true), first(false)]
-            .into_iter()
-            .flatten()
-            .filter(fits)
-            .collect()
+        led_to(&guest.addresses, publish)
     }
 
     /// Published ports that rules cannot serve: those of `::1`, to which a program has to listen. What it hears goes to
@@ -374,15 +365,9 @@ impl Firewall {
         let (mut before, mut output) = (Vec::new(), Vec::new());
         for guest in &self.guests {
             for publish in &guest.publish {
-                if publish.address == Some(IpAddr::V6(Ipv6Addr::LOCALHOST)) {
-                    continue;
-                }
-                for to in self.led_to(guest, publish) {
-                    if !publish.address.is_some_and(|address| address.is_loopback()) {
-                        before.push(redirect(publish, to, false));
-                    }
-                    output.push(redirect(publish, to, to.is_ipv6()));
-                }
+                let [first, second] = led(&guest.addresses, publish);
+                before.extend(first);
+                output.extend(second);
             }
         }
         [before, output]
@@ -418,6 +403,31 @@ impl Firewall {
         ]);
         rules
     }
+}
+
+fn led_to(addresses: &[IpAddr], publish: &Publish) -> Vec<IpAddr> {
+    let first = |four: bool| addresses.iter().find(|a| a.is_ipv4() == four).copied();
+    let fits = |a: &IpAddr| publish.address.is_none_or(|p| p.is_ipv4() == a.is_ipv4());
+    [first(true), first(false)]
+        .into_iter()
+        .flatten()
+        .filter(fits)
+        .collect()
+}
+
+/// The rules that lead a published port to a guest of these addresses: for what comes, and for what this host sends.
+pub(super) fn led(addresses: &[IpAddr], publish: &Publish) -> [Vec<Rule>; 2] {
+    let (mut before, mut output) = (Vec::new(), Vec::new());
+    if publish.address == Some(IpAddr::V6(Ipv6Addr::LOCALHOST)) {
+        return [before, output];
+    }
+    for to in led_to(addresses, publish) {
+        if !publish.address.is_some_and(|address| address.is_loopback()) {
+            before.push(redirect(publish, to, false));
+        }
+        output.push(redirect(publish, to, to.is_ipv6()));
+    }
+    [before, output]
 }
 
 /// A rule that leads a published port to a guest; `spare` leaves out IPv6's own address of this host.
@@ -501,4 +511,36 @@ pub(super) fn unasked(four: Option<bool>) -> Vec<Rule> {
         vec![other(tcp), other(ICMP6)],
         vec![is(Field::Icmp6, Value::Number(ECHO_REQUEST_6))],
     ]
+}
+
+/// The rules that lead a published port to a guest of these addresses, each with its chain.
+pub fn leads(addresses: &[IpAddr], publish: &Publish) -> Vec<(&'static str, String)> {
+    let [before, output] = led(addresses, publish);
+    let named = |chain, rules: Vec<Rule>| {
+        rules
+            .into_iter()
+            .map(move |rule| (chain, super::text::rule_text(&rule)))
+    };
+    named("prerouting", before)
+        .chain(named("output", output))
+        .collect()
+}
+
+/// The rules of a line of a guest's list, for packets.
+pub fn list(line: &Access) -> Vec<String> {
+    access(line, true)
+        .iter()
+        .map(|rule| super::text::rule_text(rule))
+        .collect()
+}
+
+/// The sets of a line that names a name, each with its type.
+pub fn sets_of(line: &Access) -> Vec<(String, &'static str)> {
+    match &line.target {
+        Target::Name { name, below } => {
+            let kinds = ["ipv4_addr", "ipv6_addr"];
+            name_sets(name, *below).into_iter().zip(kinds).collect()
+        }
+        _ => Vec::new(),
+    }
 }

@@ -110,6 +110,7 @@ fn destinations_are_said_in_these_words() {
         let access = Access::parse(true, text).unwrap();
         let (from, to) = ports.unzip();
         assert_eq!(access.target, target, "{text}");
+        assert_eq!(Access::parse(true, &access.to_string()), Ok(access.clone()));
         assert_eq!(access.ports.map(|p| p.from), from, "{text}");
         assert_eq!(access.ports.map(|p| p.to), to, "{text}");
         assert_eq!(access.protocol, protocol, "{text}");
@@ -243,6 +244,9 @@ proptest! {
         for allow in [true, false] {
             let mut with = guest(2);
             with.access.extend(Access::parse(allow, &text));
+            if let Some(line) = with.access.first() {
+                prop_assert_eq!(&Access::parse(allow, &line.to_string()), &Ok(line.clone()));
+            }
             let [packets, frames] = network(vec![with]).tables().unwrap();
             let lines = format!("{packets}{frames}");
             prop_assert!(!lines.chars().any(|c| c.is_control() && c != '\n' && c != '\t'));

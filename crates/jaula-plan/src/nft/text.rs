@@ -57,7 +57,23 @@ fn write_set(f: &mut Formatter<'_>, set: &Set) -> fmt::Result {
     writeln!(f, "\t}}")
 }
 
+/// A rule of a table of packets.
+pub(super) fn rule_text(rule: &[Statement]) -> String {
+    let table = Table {
+        family: Family::Inet,
+        name: String::new(),
+        sets: Vec::new(),
+        chains: Vec::new(),
+    };
+    table.rule(rule)
+}
+
 impl Table {
+    fn rule(&self, rule: &[Statement]) -> String {
+        let words: Vec<String> = rule.iter().map(|s| self.statement(s)).collect();
+        words.join(" ")
+    }
+
     fn write_chain(&self, f: &mut Formatter<'_>, chain: &Chain) -> fmt::Result {
         writeln!(f, "\tchain {} {{", chain.name)?;
         if let Some((kind, hook, priority)) = &chain.base {
@@ -72,8 +88,7 @@ impl Table {
             )?;
         }
         for rule in &chain.rules {
-            let words: Vec<String> = rule.iter().map(|s| self.statement(s)).collect();
-            writeln!(f, "\t\t{}", words.join(" "))?;
+            writeln!(f, "\t\t{}", self.rule(rule))?;
         }
         writeln!(f, "\t}}")
     }

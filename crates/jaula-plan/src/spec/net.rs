@@ -2,6 +2,7 @@
 
 use crate::names::{LinkName, NameError};
 use crate::net::address::{BadAddress, Cidr, Mac};
+use crate::nft::{Access, FirewallError, Publish};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
@@ -169,6 +170,10 @@ pub struct JailLink {
     pub mtu: Option<u32>,
     /// The most bytes a second, each way.
     pub rate: Option<u64>,
+    /// Ports of the host that lead to it; of a card on a bridge only.
+    pub publish: Vec<Publish>,
+    /// What it may reach; of a card on a bridge only.
+    pub access: Vec<Access>,
 }
 
 /// A program that connects a network namespace without rights over the host's: it translates, as a process like any
@@ -238,7 +243,7 @@ pub enum BadNet {
     )]
     Kind(String),
     /// None of the keys.
-    #[error("{0:?} is nothing that a card has: ip=, mac=, mtu= or rate=")]
+    #[error("{0:?} is nothing that a card has: ip=, mac=, mtu=, rate=, publish=, allow= or deny=")]
     Key(String),
     /// A name of a link.
     #[error(transparent)]
@@ -246,6 +251,12 @@ pub enum BadNet {
     /// An address.
     #[error(transparent)]
     Address(#[from] BadAddress),
+    /// A published port, or a line of a list.
+    #[error(transparent)]
+    Rule(#[from] FirewallError),
+    /// Ports are published, and lists kept, by a bridge's firewall.
+    #[error("{0} needs a card on a bridge: --net bridge:NAME")]
+    NoBridge(&'static str),
     /// A number.
     #[error("{value:?} cannot be used for {key}=")]
     Value {
@@ -309,6 +320,32 @@ impl JailNet {
         Ok(whole.unwrap_or_default())
     }
 
+    /// The same with published ports and lists: those of the first card on a bridge.
+    ///
+    /// # Errors
+    /// [`BadNet::NoBridge`].
+    pub fn with(mut self, publish: Vec<Publish>, access: Vec<Access>) -> Result<Self, BadNet> {
+        if publish.is_empty() && access.is_empty() {
+            return Ok(self);
+        }
+        let what = match (publish.is_empty(), access.iter().any(|line| line.allow)) {
+            (false, _) => "--publish",
+            (true, true) => "--allow",
+            (true, false) => "--deny",
+        };
+        let links: &mut [JailLink] = match &mut self {
+            Self::Links(links) => links,
+            _ => &mut [],
+        };
+        let link = links
+            .iter_mut()
+            .find(|link| matches!(link.on, Uplink::Bridge(_)))
+            .ok_or(BadNet::NoBridge(what))?;
+        link.publish.extend(publish);
+        link.access.extend(access);
+        Ok(self)
+    }
+
     /// Whether the jail has a network namespace of its own.
     pub fn is_own(&self) -> bool {
         matches!(self, Self::None | Self::Links(_) | Self::Nat(_))
@@ -333,7 +370,10 @@ impl FromStr for JailLink {
             mac: None,
             mtu: None,
             rate: None,
+            publish: Vec::new(),
+            access: Vec::new(),
         };
+        let on_bridge = matches!(link.on, Uplink::Bridge(_));
         for word in words {
             match word.split_once('=') {
                 Some(("ip", "none")) => link.no_ip = true,
@@ -359,6 +399,12 @@ impl FromStr for JailLink {
                 Some(("rate", text)) => {
                     link.rate = Some(rate(text).ok_or_else(|| value("rate", text))?);
                 }
+                Some(("publish", text)) if on_bridge => link.publish.push(text.parse()?),
+                Some(("allow", text)) if on_bridge => link.access.push(Access::parse(true, text)?),
+                Some(("deny", text)) if on_bridge => link.access.push(Access::parse(false, text)?),
+                Some(("publish", _)) => return Err(BadNet::NoBridge("publish=")),
+                Some(("allow", _)) => return Err(BadNet::NoBridge("allow=")),
+                Some(("deny", _)) => return Err(BadNet::NoBridge("deny=")),
                 _ => return Err(BadNet::Key(word.chars().take(64).collect())),
             }
         }
@@ -427,7 +473,14 @@ impl fmt::Display for JailLink {
             .try_for_each(|mtu| write!(f, ",mtu={mtu}"))?;
         self.rate
             .iter()
-            .try_for_each(|rate| write!(f, ",rate={}bit", rate.saturating_mul(8)))
+            .try_for_each(|rate| write!(f, ",rate={}bit", rate.saturating_mul(8)))?;
+        self.publish
+            .iter()
+            .try_for_each(|publish| write!(f, ",publish={publish}"))?;
+        self.access.iter().try_for_each(|line| {
+            let word = if line.allow { "allow" } else { "deny" };
+            write!(f, ",{word}={line}")
+        })
     }
 }
 
@@ -445,6 +498,8 @@ mod tests {
             "bridge:alcantara",
             "bridge:br-1,ip=10.9.0.7/24,ip=fd00::7/64,mac=02:00:00:00:00:07,mtu=1400,rate=8000bit",
             "macvlan:eth0,ip=none",
+            "bridge:b,publish=8080:80,publish=127.0.0.1:53:53/udp,allow=10.0.0.0/8,deny=*.example.org:80-90/tcp",
+            "bridge:b,allow=[2001:db8::/32]:443,deny=2001:db8::7,deny=any",
         ] {
             let net: JailNet = text.parse().expect(text);
             assert_eq!(net.to_string(), text);
@@ -473,6 +528,10 @@ mod tests {
             "bridge:a,rate=7bit",
             "bridge:a,rate=1",
             "bridge:a,x=1",
+            "bridge:a,publish=80",
+            "bridge:a,allow=a b",
+            "macvlan:eth0,publish=80:80",
+            "macvlan:eth0,deny=any",
             "bridge:a,",
         ] {
             text.parse::<JailNet>().expect_err(text);
@@ -491,5 +550,25 @@ mod tests {
         assert_eq!(JailNet::together(Vec::new()), Ok(JailNet::None));
         JailNet::together(vec![read("bridge:a"), read("host")]).expect_err("host stands alone");
         JailNet::together(vec![read("none"), read("bridge:a")]).expect_err("none stands alone");
+    }
+
+    #[test]
+    fn ports_and_lists_are_of_the_first_card_on_a_bridge() {
+        let read = |text: &str| text.parse::<JailNet>().expect(text);
+        let publish = || vec!["8080:80".parse().expect("a port")];
+        let line = || vec![Access::parse(false, "any").expect("a line")];
+        let two = JailNet::together(vec![read("macvlan:eth0"), read("bridge:a")]);
+        let with = two.expect("two").with(publish(), line()).expect("a bridge");
+        assert_eq!(
+            with.to_string(),
+            "macvlan:eth0 bridge:a,publish=8080:80,deny=any"
+        );
+        for text in ["none", "host", "ns:lab", "macvlan:eth0"] {
+            let refused = read(text).with(publish(), Vec::new()).expect_err(text);
+            assert!(refused.to_string().starts_with("--publish"), "{refused}");
+            let refused = read(text).with(Vec::new(), line()).expect_err(text);
+            assert!(refused.to_string().starts_with("--deny"), "{refused}");
+            assert_eq!(read(text).with(Vec::new(), Vec::new()), Ok(read(text)));
+        }
     }
 }

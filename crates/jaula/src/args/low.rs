@@ -7,6 +7,7 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 use jaula_engine::{ImageOptions, JailSettings, RunChanges};
 use jaula_plan::names::{JailName, PackageName};
+use jaula_plan::nft::Access;
 use jaula_plan::spec::jail::{IdSpec, JailNet, UserSpec};
 use jaula_plan::spec::rootfs::Variant;
 use std::ffi::{OsStr, OsString};
@@ -197,7 +198,28 @@ fn net(matches: &ArgMatches) -> Result<JailNet, CommandError> {
         .map(|word| parse("--net", word))
         .collect::<Result<Vec<JailNet>, _>>()?;
     let refused = |error| CommandError::usage("cannot use --net so").because(error);
-    JailNet::together(all).map_err(refused)
+    let publish = matches.get_many::<String>("publish").into_iter().flatten();
+    let publish = publish
+        .map(|word| parse("--publish", word))
+        .collect::<Result<_, _>>()?;
+    let net = JailNet::together(all).map_err(refused)?;
+    net.with(publish, access(matches)?).map_err(refused)
+}
+
+/// `--allow` and `--deny`, in the order in which they stand.
+fn access(matches: &ArgMatches) -> Result<Vec<Access>, CommandError> {
+    let mut lines = Vec::new();
+    for (option, allow) in [("allow", true), ("deny", false)] {
+        let words = matches.get_many::<String>(option).into_iter().flatten();
+        let places = matches.indices_of(option).into_iter().flatten();
+        for (place, word) in places.zip(words) {
+            let refused =
+                |error| CommandError::usage(format!("cannot use --{option} so")).because(error);
+            lines.push((place, Access::parse(allow, word).map_err(refused)?));
+        }
+    }
+    lines.sort_by_key(|(place, _)| *place);
+    Ok(lines.into_iter().map(|(_, line)| line).collect())
 }
 
 /// Who runs, where and with what environment.

@@ -126,9 +126,23 @@ pub fn settings(command: Command) -> Command {
         value(
             "net",
             "NET",
-            "Network: none, host, ns:NAME, or cards: bridge:NAME[,ip=,mac=,mtu=], macvlan:LINK [default: none]",
+            "Network: none, host, ns:NAME, or cards: bridge:NAME[,ip=,mac=,mtu=,rate=], macvlan:LINK [default: none]",
         )
         .action(ArgAction::Append),
+        value(
+            "publish",
+            "[ADDR:]PORT:PORT[/udp]",
+            "A port of the host that leads to a port of the jail, on a bridge with --nat",
+        )
+        .action(ArgAction::Append),
+        value(
+            "allow",
+            "DEST",
+            "Reach DEST and nothing else: ADDRESS[/BITS], a name or any, with [:PORT[-PORT][/udp]]",
+        )
+        .action(ArgAction::Append),
+        value("deny", "DEST", "Do not reach DEST; the first of --allow and --deny that fits decides")
+            .action(ArgAction::Append),
         value("hostname", "NAME", "Host name inside"),
         value(
             "ids",
