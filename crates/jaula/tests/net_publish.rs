@@ -321,7 +321,7 @@ fn a_published_port_is_reached_from_everywhere_and_gone_with_its_jail() {
     jail.end();
     assert_eq!(host.call(true, "tcp 198.51.100.1 8080"), "nobody");
     assert_eq!(host.call(false, "tcp 127.0.0.1 8080"), "nobody");
-    assert!(!host.ok("nft list ruleset").contains("dnat"));
+    assert!(!host.ok("nft list ruleset").contains("dnat ip"));
 }
 
 #[test]
