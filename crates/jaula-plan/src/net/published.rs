@@ -230,6 +230,7 @@ mod tests {
             nat: true,
             dhcp: false,
             dns: false,
+            uplink: None,
         }];
         facts
     }
