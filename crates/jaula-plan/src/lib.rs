@@ -12,6 +12,7 @@ pub mod explain;
 pub mod facts;
 pub mod gateway;
 pub mod jail;
+pub mod jailkit;
 pub mod lab;
 pub mod landlock;
 pub mod limit_op;

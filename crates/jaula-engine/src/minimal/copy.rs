@@ -10,6 +10,7 @@ use crate::view::Image;
 use jaula_plan::minimal::ItemKind;
 use jaula_plan::names::Tag;
 use jaula_sys::dir::{Dir, set_mtime};
+use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Instant;
@@ -49,6 +50,12 @@ pub(super) fn make(
                 root.make_link(target.as_os_str(), inside)
                     .at("make", path)?;
                 root.set_mtime(inside, newest, 0).at("change", path)?;
+            }
+            ItemKind::Made { mode, text } => {
+                let mut to = root.create_file(inside, *mode).at("make", path)?;
+                to.write_all(text.as_bytes()).at("write", path)?;
+                jaula_sys::dir::set_mode(to.as_fd(), *mode).at("change", path)?;
+                set_mtime(to.as_fd(), newest, 0).at("change", path)?;
             }
             ItemKind::File { mode, .. } => {
                 let mut from = HashReader::new(host.file(path)?);

@@ -3,10 +3,12 @@
 mod copy;
 mod error;
 mod host;
+mod safety;
 
 pub(crate) use host::Bytes;
 
 pub use error::MinimalImageError;
+pub use safety::unsafe_parts;
 
 use crate::engine::Engine;
 use crate::error::{At, EngineError};
@@ -139,6 +141,11 @@ fn digest(native: Identity, taken: &[Taken]) -> Digest {
                 field(b"file");
                 field(&mode.to_le_bytes());
             }
+            ItemKind::Made { mode, text } => {
+                field(b"made");
+                field(&mode.to_le_bytes());
+                field(text.as_bytes());
+            }
         }
         if let Some(content) = &one.content {
             field(&content.mtime.to_le_bytes());
@@ -204,6 +211,9 @@ impl fmt::Display for MinimalPlan {
                     };
                     writeln!(f, "  {mode:04o} {path}: {why}{note}")?;
                 }
+                ItemKind::Made { mode, .. } => {
+                    writeln!(f, "  {mode:04o} {path}, made: {why}")?;
+                }
             }
         }
         Ok(())
@@ -236,6 +246,12 @@ impl Preview for MinimalPlan {
                     "install --preserve-timestamps -m {mode:04o} {} {to}",
                     word(path)
                 )),
+                ItemKind::Made { mode, text } => {
+                    let text = word(text);
+                    files.push(format!(
+                        "printf %s {text} | install -m {mode:04o} /dev/stdin {to}"
+                    ));
+                }
             }
         }
         vec![

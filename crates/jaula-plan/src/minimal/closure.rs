@@ -11,14 +11,14 @@ use std::path::{Component, Path, PathBuf};
 
 /// Links followed in one path, as the kernel has it (path_resolution(7)).
 const MOST_LINKS: usize = 40;
-/// Paths of one root: a desktop's largest programs need some hundred libraries.
-const MOST_ITEMS: usize = 20_000;
+/// Paths of one root: the data of the largest programs are some ten thousand files.
+const MOST_ITEMS: usize = 200_000;
 /// Objects of one program.
 const MOST_OBJECTS: usize = 4096;
 /// Scripts whose interpreter is a script; the kernel allows four.
 const MOST_SCRIPTS: usize = 4;
 /// Set-user-id and set-group-id.
-const SET_ID: u32 = 0o6000;
+pub(super) const SET_ID: u32 = 0o6000;
 
 /// Names below `/` that a merged `/usr` makes links.
 const MERGED: [&str; 6] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
@@ -41,40 +41,33 @@ pub fn closure(
     asked: &[PathBuf],
     native: Identity,
 ) -> Result<Items, MinimalError> {
-    let configured = configured(host)?;
-    let mut search = Search {
-        host,
-        native,
-        configured,
-        seen: BTreeMap::new(),
-        done: BTreeSet::new(),
-        items: Items::new(),
-    };
-    search.merged()?;
+    let mut search = Search::new(host, native)?;
     for path in asked {
         search.program(path, &Why::Asked, None, 0)?;
     }
     Ok(search.items)
 }
 
-struct Search<'a> {
-    host: &'a mut dyn HostFiles,
-    native: Identity,
+pub(super) struct Search<'a> {
+    pub(super) host: &'a mut dyn HostFiles,
+    pub(super) native: Identity,
     configured: Vec<PathBuf>,
     seen: BTreeMap<PathBuf, Seen>,
     /// Programs that were followed.
     done: BTreeSet<PathBuf>,
-    items: Items,
+    /// Programs and libraries that were taken and that nobody has asked rules for yet.
+    pub(super) fresh: Vec<PathBuf>,
+    pub(super) items: Items,
 }
 
 /// A path followed to its end.
-struct Walked {
+pub(super) struct Walked {
     /// Directories and links on the way, and the end.
-    way: Vec<(PathBuf, ItemKind)>,
+    pub(super) way: Vec<(PathBuf, ItemKind)>,
     /// The end, without links.
-    real: PathBuf,
+    pub(super) real: PathBuf,
     /// What is there.
-    end: Seen,
+    pub(super) end: Seen,
 }
 
 /// An object that the loader has mapped.
@@ -87,8 +80,39 @@ struct Loaded {
     by: Option<usize>,
 }
 
-impl Search<'_> {
-    fn look(&mut self, path: &Path) -> Result<Seen, MinimalError> {
+impl<'a> Search<'a> {
+    pub(super) fn new(host: &'a mut dyn HostFiles, native: Identity) -> Result<Self, MinimalError> {
+        let configured = configured(host)?;
+        let mut search = Self {
+            host,
+            native,
+            configured,
+            seen: BTreeMap::new(),
+            done: BTreeSet::new(),
+            fresh: Vec::new(),
+            items: Items::new(),
+        };
+        search.merged()?;
+        Ok(search)
+    }
+
+    pub(super) fn content(&mut self, real: &Path) -> Result<Content, MinimalError> {
+        Ok(self.host.content(real)?)
+    }
+
+    /// The program of this name, where a jail's are looked for.
+    pub(super) fn in_path(&mut self, name: &OsStr) -> Result<Option<PathBuf>, MinimalError> {
+        for directory in PATH {
+            let candidate = Path::new(directory).join(name);
+            let walked = self.walk(&candidate)?;
+            if matches!(walked.end, Seen::File { mode } if mode & 0o111 != 0) {
+                return Ok(Some(candidate));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(super) fn look(&mut self, path: &Path) -> Result<Seen, MinimalError> {
         if let Some(seen) = self.seen.get(path) {
             return Ok(seen.clone());
         }
@@ -98,7 +122,7 @@ impl Search<'_> {
     }
 
     /// Follows a path as the kernel does.
-    fn walk(&mut self, path: &Path) -> Result<Walked, MinimalError> {
+    pub(super) fn walk(&mut self, path: &Path) -> Result<Walked, MinimalError> {
         let mut walked = Walked {
             way: Vec::new(),
             real: PathBuf::from("/"),
@@ -144,11 +168,7 @@ impl Search<'_> {
                     (walked.real, walked.end) = (here, seen);
                 }
                 Seen::File { mode } => {
-                    let kind = ItemKind::File {
-                        mode: mode & 0o777,
-                        dropped: mode & SET_ID != 0,
-                    };
-                    walked.way.push((here.clone(), kind));
+                    walked.way.push((here.clone(), ItemKind::of_file(*mode)));
                     (walked.real, walked.end) = (here, seen);
                 }
                 Seen::Special => (walked.real, walked.end) = (here, seen),
@@ -157,7 +177,11 @@ impl Search<'_> {
         Ok(walked)
     }
 
-    fn take(&mut self, way: Vec<(PathBuf, ItemKind)>, why: &Why) -> Result<(), MinimalError> {
+    pub(super) fn take(
+        &mut self,
+        way: Vec<(PathBuf, ItemKind)>,
+        why: &Why,
+    ) -> Result<(), MinimalError> {
         for (path, kind) in way {
             let why = why.clone();
             self.items.entry(path).or_insert(Item { kind, why });
@@ -186,7 +210,7 @@ impl Search<'_> {
     }
 
     /// Takes a program, a library or a script with all it needs.
-    fn program(
+    pub(super) fn program(
         &mut self,
         path: &Path,
         why: &Why,
@@ -219,6 +243,8 @@ impl Search<'_> {
         if !self.done.insert(real.clone()) {
             return Ok(());
         }
+        self.fresh.push(path.to_owned());
+        self.fresh.push(real.clone());
         let content = self.host.content(&real)?;
         if matches!(why, Why::Loader { .. }) {
             // The kernel runs no loader of a loader, and no script as one (load_elf_binary of fs/binfmt_elf.c).
@@ -354,6 +380,7 @@ impl Search<'_> {
             if dynamic.identity != self.native {
                 continue;
             }
+            self.fresh.push(walked.real.clone());
             self.take(walked.way, &why)?;
             let directory = path.parent().unwrap_or(Path::new("/")).to_owned();
             if !own.contains(&directory) && general.contains(&directory) {
@@ -446,12 +473,8 @@ impl Search<'_> {
         if name.as_os_str().as_bytes().contains(&b'/') {
             return self.program(name, &why, Some(path), deeper);
         }
-        for directory in PATH {
-            let candidate = Path::new(directory).join(name);
-            let walked = self.walk(&candidate)?;
-            if matches!(walked.end, Seen::File { mode } if mode & 0o111 != 0) {
-                return self.program(&candidate, &why, Some(path), deeper);
-            }
+        if let Some(candidate) = self.in_path(name.as_os_str())? {
+            return self.program(&candidate, &why, Some(path), deeper);
         }
         Err(MinimalError::Program {
             name: name.to_string_lossy().into_owned(),

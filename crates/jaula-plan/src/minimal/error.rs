@@ -80,6 +80,20 @@ pub enum MinimalError {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// A word that names nothing.
+    #[error("there is no section, program or package {}{}", shown(Path::new(.word)), meant(.nearest))]
+    Nothing {
+        /// The word.
+        word: String,
+        /// A section of nearly this name.
+        nearest: Option<String>,
+    },
+    /// What no jail should have.
+    #[error("{} is a secret of this host", shown(.path))]
+    Secret {
+        /// The path.
+        path: PathBuf,
+    },
     /// Links that lead nowhere.
     #[error("too many links on the way to {}", shown(.path))]
     Loop {
@@ -109,9 +123,19 @@ impl MinimalError {
             Self::NoProgram { .. } => Some(
                 "name programs, libraries and scripts; jaula cp copies other files into the jail",
             ),
+            Self::Nothing { .. } => Some("jaula profiles lists the sections"),
+            Self::Secret { .. } => {
+                Some("a jail that reads it can become anybody; --force takes it all the same")
+            }
             _ => None,
         }
     }
+}
+
+fn meant(nearest: &Option<String>) -> String {
+    let nearest = nearest.as_ref();
+    let said = nearest.map(|nearest| format!("; did you mean {nearest}?"));
+    said.unwrap_or_default()
 }
 
 fn of(by: &Option<PathBuf>) -> String {

@@ -1,12 +1,22 @@
 //! A root from single files of the host and what they need: their interpreters, their libraries as ld.so(8) finds
 //! them, and the links and directories on the way.
 
+mod accounts;
 mod closure;
 mod error;
+mod gather;
+mod pattern;
+mod record;
+mod rule;
+mod safety;
 mod search;
 
 pub use closure::closure;
 pub use error::MinimalError;
+pub use gather::{Content, Gathered, Note, With, gather};
+pub use record::{Origin, Placing, Record, Recorded, RecordedKind, VERSION as RECORD_VERSION};
+pub use rule::{Rule, RuleError, Rules};
+pub use safety::{PartKind, PathPart, TOP, Unsafe, UnsafePart, reasons};
 
 use crate::explain::shown;
 use std::collections::BTreeMap;
@@ -34,6 +44,23 @@ pub enum ItemKind {
         /// Whether the host's has set-id bits.
         dropped: bool,
     },
+    /// A file that is made for the jail.
+    Made {
+        /// Its permission bits.
+        mode: u32,
+        /// Its content.
+        text: String,
+    },
+}
+
+impl ItemKind {
+    /// A file that has these permission bits on the host.
+    pub(crate) fn of_file(mode: u32) -> Self {
+        Self::File {
+            mode: mode & 0o777,
+            dropped: mode & closure::SET_ID != 0,
+        }
+    }
 }
 
 /// Why it is taken.
@@ -66,6 +93,18 @@ pub enum Why {
         /// Who needs it.
         by: PathBuf,
     },
+    /// A rule lists it.
+    Rule {
+        /// The rule.
+        name: String,
+    },
+    /// A package has installed it.
+    Package {
+        /// The package.
+        name: String,
+    },
+    /// Accounts that rules ask for.
+    Account,
     /// The place in which the loader finds, without a cache, what ld.so.conf names the directory of.
     Found {
         /// The library.
@@ -84,6 +123,9 @@ impl fmt::Display for Why {
             Self::Needed { name, by } => {
                 write!(f, "{} needed by {}", shown(Path::new(name)), shown(by))
             }
+            Self::Rule { name } => write!(f, "rule {name}"),
+            Self::Package { name } => write!(f, "package {name}"),
+            Self::Account => f.write_str("accounts that rules ask for"),
             Self::Found { library } => write!(f, "where the loader looks for {}", shown(library)),
         }
     }

@@ -3,7 +3,7 @@ use crate::facts::elf::{Content, HostFiles, Seen, Unreadable};
 use jaula_repo::elf::{Dynamic, Identity};
 use std::ffi::OsString;
 
-const AMD64: Identity = Identity {
+pub(super) const AMD64: Identity = Identity {
     wide: true,
     little_endian: true,
     machine: 62,
@@ -16,7 +16,7 @@ const I386: Identity = Identity {
 
 /// A host that does not exist.
 #[derive(Default)]
-struct Made {
+pub(super) struct Made {
     seen: BTreeMap<PathBuf, Seen>,
     elf: BTreeMap<PathBuf, Dynamic>,
     text: BTreeMap<PathBuf, String>,
@@ -44,8 +44,22 @@ impl Made {
         self
     }
 
+    pub(super) fn dir(mut self, path: &str) -> Self {
+        self.dirs(path);
+        let dir = Seen::Directory { mode: 0o755 };
+        self.seen.insert(path.into(), dir);
+        self
+    }
+
+    pub(super) fn file(mut self, path: &str, mode: u32, text: &str) -> Self {
+        self.dirs(path);
+        self.seen.insert(path.into(), Seen::File { mode });
+        self.text.insert(path.into(), text.to_owned());
+        self
+    }
+
     /// `needs` as `interp=…`, `rpath=…`, `runpath=…`, `soname=…`, `i386`, or a library.
-    fn elf(mut self, path: &str, mode: u32, needs: &[&str]) -> Self {
+    pub(super) fn elf(mut self, path: &str, mode: u32, needs: &[&str]) -> Self {
         self.dirs(path);
         self.seen.insert(path.into(), Seen::File { mode });
         let value = |name: &str| {
@@ -110,10 +124,10 @@ impl HostFiles for Made {
     }
 }
 
-const LOADER: &str = "interp=/lib64/ld.so";
+pub(super) const LOADER: &str = "interp=/lib64/ld.so";
 
 /// A merged host with a loader and a C library.
-fn merged() -> Made {
+pub(super) fn merged() -> Made {
     Made::default()
         .link("/bin", "usr/bin")
         .link("/lib", "usr/lib")
