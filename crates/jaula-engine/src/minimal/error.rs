@@ -23,6 +23,35 @@ pub enum MinimalImageError {
         /// The file.
         path: PathBuf,
     },
+    /// Something else is where it is to be.
+    #[error("{} is there already and is not {wanted}", jaula_plan::explain::shown(.path))]
+    Conflict {
+        /// The place.
+        path: PathBuf,
+        /// What is to be there.
+        wanted: &'static str,
+    },
+    /// The file system cannot share the bytes.
+    #[error("cannot share the bytes of {}", jaula_plan::explain::shown(.path))]
+    Reflink {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A directory keeps no binds.
+    #[error("a directory cannot be filled with live files: they are bound when a jail starts")]
+    LiveTree,
+    /// A record that cannot be read or written.
+    #[error("cannot read the record {}", jaula_plan::explain::shown(.path))]
+    Record {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: serde_json::Error,
+    },
     /// This program is no ELF file as any machine has it.
     #[error("cannot tell which machine's programs run here")]
     Host,
@@ -42,6 +71,9 @@ impl MinimalImageError {
             Self::Io(error) => error.kind(),
             Self::Store(error) => error.kind(),
             Self::Changed { .. } => Kind::Verification,
+            Self::Conflict { .. } | Self::LiveTree => Kind::User,
+            Self::Reflink { .. } => Kind::KernelRefused,
+            Self::Record { .. } => Kind::Internal,
             Self::Host => Kind::Internal,
         }
     }
@@ -52,6 +84,18 @@ impl MinimalImageError {
             Self::Plan(error) => error.hint().map(str::to_owned).into_iter().collect(),
             Self::Store(error) => error.hints(),
             Self::Changed { .. } => vec!["try again when nothing is being installed".to_owned()],
+            Self::Conflict { .. } => {
+                vec![
+                    "the host's directories are laid out otherwise; take an empty directory"
+                        .to_owned(),
+                ]
+            }
+            Self::Reflink { .. } => {
+                vec!["both must be on one file system that can, as btrfs or XFS; --copy always works".to_owned()]
+            }
+            Self::LiveTree => {
+                vec!["jaula new NAME --with … --live makes a named jail of them".to_owned()]
+            }
             _ => Vec::new(),
         }
     }

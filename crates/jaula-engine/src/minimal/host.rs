@@ -81,6 +81,26 @@ fn unreadable(error: PathError) -> Unreadable {
     }
 }
 
+/// What a regular file is.
+pub(super) fn content_of(file: File) -> io::Result<Content> {
+    let length = file.metadata()?.len();
+    let mut start = Vec::new();
+    (&file).take(SCRIPT as u64).read_to_end(&mut start)?;
+    if let Some(line) = start.strip_prefix(b"#!") {
+        let end = line.iter().position(|byte| *byte == b'\n');
+        // A file that ends before a new line has its line whole.
+        let end = end.or((start.len() < SCRIPT).then_some(line.len()));
+        let line = end.and_then(|end| line.get(..end));
+        return Ok(Content::Script(line.map(<[u8]>::to_vec)));
+    }
+    match Dynamic::read(&Bytes { file, length }) {
+        Ok(dynamic) => Ok(Content::Elf(dynamic)),
+        Err(ElfError::NotElf) => Ok(Content::Other),
+        Err(ElfError::Read(error)) => Err(error),
+        Err(error) => Ok(Content::Damaged(error)),
+    }
+}
+
 impl HostFiles for Host {
     fn look(&mut self, path: &Path) -> Result<Seen, Unreadable> {
         let meta = match std::fs::symlink_metadata(path) {
@@ -110,30 +130,11 @@ impl HostFiles for Host {
 
     fn content(&mut self, path: &Path) -> Result<Content, Unreadable> {
         let file = self.file(path).map_err(unreadable)?;
-        let failed = |error: io::Error| Unreadable {
+        content_of(file).map_err(|source| Unreadable {
             action: "read",
             path: path.to_owned(),
-            source: error,
-        };
-        let length = file.metadata().map_err(failed)?.len();
-        let mut start = Vec::new();
-        (&file)
-            .take(SCRIPT as u64)
-            .read_to_end(&mut start)
-            .map_err(failed)?;
-        if let Some(line) = start.strip_prefix(b"#!") {
-            let end = line.iter().position(|byte| *byte == b'\n');
-            // A file that ends before a new line has its line whole.
-            let end = end.or((start.len() < SCRIPT).then_some(line.len()));
-            let line = end.and_then(|end| line.get(..end));
-            return Ok(Content::Script(line.map(<[u8]>::to_vec)));
-        }
-        match Dynamic::read(&Bytes { file, length }) {
-            Ok(dynamic) => Ok(Content::Elf(dynamic)),
-            Err(ElfError::NotElf) => Ok(Content::Other),
-            Err(ElfError::Read(error)) => Err(failed(error)),
-            Err(error) => Ok(Content::Damaged(error)),
-        }
+            source,
+        })
     }
 
     fn text(&mut self, path: &Path) -> Result<Option<Vec<u8>>, Unreadable> {

@@ -3,12 +3,17 @@
 mod copy;
 mod error;
 mod host;
+mod kept;
+mod place;
 mod safety;
+mod tree;
+mod within;
 
 pub(crate) use host::Bytes;
 
 pub use error::MinimalImageError;
 pub use safety::unsafe_parts;
+pub use tree::{Tell, Told, TreePlan, TreeSpec};
 
 use crate::engine::Engine;
 use crate::error::{At, EngineError};

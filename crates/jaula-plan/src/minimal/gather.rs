@@ -3,6 +3,7 @@
 
 use super::closure::Search;
 use super::pattern::Pattern;
+use super::with::{With, is_secret};
 use super::{Item, ItemKind, Items, MinimalError, Rule, Rules, Why, accounts};
 use crate::explain::shown;
 use crate::facts::elf::{Content as Is, HostFiles, Seen};
@@ -12,7 +13,6 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 /// Directories within each other.
 const MOST_DEPTH: usize = 64;
@@ -20,66 +20,6 @@ const MOST_DEPTH: usize = 64;
 const MOST_NOTES: usize = 2000;
 /// Paths of one pattern.
 const MOST_MATCHES: usize = 50_000;
-
-/// One thing that is asked for.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(tag = "what", content = "name", rename_all = "snake_case")]
-pub enum With {
-    /// A section of the rules.
-    Section(String),
-    /// A program by its name, or any file or directory by its path.
-    Program(String),
-    /// What a package has installed on the host.
-    Package(String),
-    /// The first of these that there is.
-    Any(String),
-}
-
-impl FromStr for With {
-    type Err = MinimalError;
-
-    fn from_str(word: &str) -> Result<Self, MinimalError> {
-        let with = match word.split_once(':') {
-            Some(("section", name)) => Self::Section(name.to_owned()),
-            Some(("program", name)) => Self::Program(name.to_owned()),
-            Some(("package", name)) => Self::Package(name.to_owned()),
-            _ if word.contains('/') => Self::Program(word.to_owned()),
-            _ => Self::Any(word.to_owned()),
-        };
-        let plain = with.name();
-        let odd = plain.is_empty() || plain.contains(['\n', '\0']) || plain.starts_with('-');
-        match odd {
-            true => Err(MinimalError::Nothing {
-                word: word.to_owned(),
-                nearest: None,
-            }),
-            false => Ok(with),
-        }
-    }
-}
-
-impl With {
-    fn name(&self) -> &str {
-        match self {
-            Self::Section(name) | Self::Program(name) | Self::Package(name) | Self::Any(name) => {
-                name
-            }
-        }
-    }
-}
-
-impl fmt::Display for With {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self {
-            Self::Section(_) => "section:",
-            Self::Program(name) if name.contains('/') => "",
-            Self::Program(_) => "program:",
-            Self::Package(_) => "package:",
-            Self::Any(_) => "",
-        };
-        write!(f, "{kind}{}", self.name())
-    }
-}
 
 /// What a jail's content is to be.
 #[derive(Debug, Clone)]
@@ -676,27 +616,6 @@ fn left_out(without: &[String], path: &Path) -> bool {
 fn looks_loadable(path: &Path, mode: u32) -> bool {
     let name = path.file_name().unwrap_or_default().as_bytes();
     mode & 0o111 != 0 || name.windows(3).any(|part| part == b".so")
-}
-
-/// What a jail should never be given without being told to.
-pub(crate) fn is_secret(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().as_bytes();
-    let Some(text) = path.to_str() else {
-        return false;
-    };
-    let key = name.ends_with(b"_key")
-        && (text.starts_with("/etc/ssh/") || text.starts_with("/etc/dropbear/"));
-    ["shadow", "shadow-", "gshadow", "gshadow-"]
-        .iter()
-        .any(|secret| path == Path::new("/etc").join(secret))
-        || key
-        || path.starts_with("/etc/ssl/private")
-        || path.starts_with("/etc/pki/tls/private")
-        || path.starts_with("/etc/sudoers.d")
-        || path == Path::new("/etc/sudoers")
-        || path.starts_with("/root/.ssh")
-        || path.starts_with("/root/.gnupg")
-        || (text.contains("/.ssh/") && name.starts_with(b"id_") && !name.ends_with(b".pub"))
 }
 
 /// A section of nearly this name.

@@ -10,13 +10,15 @@ mod record;
 mod rule;
 mod safety;
 mod search;
+mod with;
 
 pub use closure::closure;
 pub use error::MinimalError;
-pub use gather::{Content, Gathered, Note, With, gather};
+pub use gather::{Content, Gathered, Note, gather};
 pub use record::{Origin, Placing, Record, Recorded, RecordedKind, VERSION as RECORD_VERSION};
 pub use rule::{Rule, RuleError, Rules};
 pub use safety::{PartKind, PathPart, TOP, Unsafe, UnsafePart, reasons};
+pub use with::With;
 
 use crate::explain::shown;
 use std::collections::BTreeMap;

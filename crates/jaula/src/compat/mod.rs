@@ -9,6 +9,9 @@ mod chroot;
 mod debootstrap;
 mod device_table;
 pub mod getopt;
+mod jk_cp;
+mod jk_init;
+mod jk_tree;
 pub mod lsns;
 mod making;
 mod mmdebstrap;
@@ -46,6 +49,8 @@ pub const FACES: &[Face] = &[
     chroot::FACE,
     debootstrap::FACE,
     device_table::FACE,
+    jk_cp::FACE,
+    jk_init::FACE,
     Face {
         name: "lsns",
         of: "util-linux 2.38 to 2.41",

@@ -1,0 +1,501 @@
+//! The files of a plan put into a directory, beneath its descriptor.
+
+use super::MinimalImageError;
+use super::host::Host;
+use super::kept::origin;
+use super::tree::{Tell, Told, TreePlan};
+use super::within::inside;
+use crate::error::{At, PathError};
+use jaula_plan::minimal::{ItemKind, Origin, Placing, Recorded, RecordedKind};
+use jaula_sys::dir::{self, Dir, Kind};
+use jaula_sys::tree::{clone_content, copy_content};
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
+use std::fs::{DirBuilder, File};
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Bytes read at once.
+const PIECE: usize = 256 << 10;
+/// Threads that copy. More gain nothing where one disk is read.
+const WORKERS: usize = 4;
+/// An account file is never longer than this.
+const ACCOUNTS: u64 = 8 << 20;
+
+type Placed = BTreeMap<PathBuf, Recorded>;
+
+/// A file to be placed.
+struct Job<'a> {
+    path: &'a Path,
+    mode: u32,
+    dropped: bool,
+    keep: Option<bool>,
+    replace: bool,
+}
+
+/// What became of it.
+struct Done {
+    origin: Origin,
+    sha256: Option<String>,
+    mode: u32,
+    linked: Option<bool>,
+}
+
+/// Fills the directory of the plan.
+pub(super) fn fill(plan: &TreePlan, tell: &mut Tell<'_>) -> Result<Placed, MinimalImageError> {
+    let spec = &plan.spec;
+    if spec.placing == Placing::Live {
+        return Err(MinimalImageError::LiveTree);
+    }
+    make_way(&spec.dir)?;
+    let root = Dir::open(&spec.dir).at("open", &spec.dir)?;
+    let mut placed = Placed::new();
+    let mut jobs: Vec<Job<'_>> = Vec::new();
+    let mut found: Vec<(Told<'_>, Option<usize>)> = Vec::new();
+    for (path, item) in &plan.found.items {
+        let there = at(&root, path);
+        let kind = match &item.kind {
+            ItemKind::Directory { mode } => {
+                match there.map(|meta| meta.kind) {
+                    None => {
+                        root_make_dir(&root, path, *mode)?;
+                        found.push((Told::Directory(path), None));
+                    }
+                    Some(Kind::Directory) => {}
+                    Some(_) => return Err(conflict(&spec.dir, path, "a directory")),
+                }
+                Some(RecordedKind::Directory { mode: *mode })
+            }
+            ItemKind::Link { target } => {
+                match there.map(|meta| meta.kind) {
+                    None => {
+                        make_link(&root, target, path)?;
+                        found.push((Told::Link(path, target), None));
+                    }
+                    Some(Kind::Link) => {
+                        let same = read_link(&root, path)?.as_os_str() == target.as_os_str();
+                        match spec.force && !same {
+                            true => {
+                                remove(&root, path)?;
+                                make_link(&root, target, path)?;
+                                found.push((Told::Replaced(path), None));
+                            }
+                            false => found.push((Told::Exists(path), None)),
+                        }
+                    }
+                    Some(Kind::File) if spec.force => {
+                        remove(&root, path)?;
+                        make_link(&root, target, path)?;
+                        found.push((Told::Replaced(path), None));
+                    }
+                    Some(Kind::File) => found.push((Told::Exists(path), None)),
+                    Some(_) => return Err(conflict(&spec.dir, path, "a link")),
+                }
+                Some(RecordedKind::Link {
+                    target: target.clone(),
+                })
+            }
+            ItemKind::Made { mode, text } => made(&root, path, *mode, text, &mut found)?,
+            ItemKind::File { mode, dropped } => {
+                match there.map(|meta| meta.kind) {
+                    Some(Kind::Directory) => return Err(conflict(&spec.dir, path, "a file")),
+                    Some(_) if !spec.force => found.push((Told::Exists(path), None)),
+                    there => {
+                        let keep = plan.found.kept.get(path).copied();
+                        found.push((Told::Copied(path), Some(jobs.len())));
+                        jobs.push(Job {
+                            path,
+                            mode: *mode,
+                            dropped: *dropped,
+                            keep,
+                            replace: there.is_some(),
+                        });
+                    }
+                }
+                None
+            }
+        };
+        if let Some(kind) = kind {
+            placed.insert(path.clone(), Recorded { kind });
+        }
+    }
+    let done = all(plan, &root, &jobs)?;
+    for (told, job) in found {
+        let Some(index) = job else {
+            tell(told);
+            continue;
+        };
+        let (Some(job), Some(done)) = (jobs.get(index), done.get(index)) else {
+            continue;
+        };
+        match done.linked {
+            Some(true) => tell(Told::Linked(job.path)),
+            Some(false) => {
+                tell(Told::NotLinked(job.path));
+                tell(Told::Copied(job.path));
+            }
+            None => tell(told),
+        }
+        if job.dropped && job.keep != Some(true) {
+            tell(Told::SetId(job.path));
+        }
+        let kind = RecordedKind::File {
+            mode: done.mode,
+            sha256: done.sha256.clone(),
+            origin: done.origin,
+        };
+        placed.insert(job.path.to_owned(), Recorded { kind });
+    }
+    for device in &plan.found.devices {
+        let told = make_device(&root, device);
+        match told {
+            Ok(true) => tell(Told::Device(device)),
+            Ok(false) => tell(Told::Exists(device)),
+            Err(_) => tell(Told::NoDevice(device)),
+        }
+    }
+    Ok(placed)
+}
+
+fn conflict(dir: &Path, path: &Path, wanted: &'static str) -> MinimalImageError {
+    MinimalImageError::Conflict {
+        path: dir.join(inside(path)),
+        wanted,
+    }
+}
+
+/// What is at a path beneath the root; nothing when it cannot be reached, which making it then says.
+fn at(root: &Dir, path: &Path) -> Option<dir::Meta> {
+    let (parent, name) = split(path)?;
+    root.open_dir(parent).ok()?.meta(name).ok()
+}
+
+fn split(path: &Path) -> Option<(&Path, &std::ffi::OsStr)> {
+    Some((inside(path.parent()?), path.file_name()?))
+}
+
+/// Does something in the directory in which a path is.
+fn beneath<T>(
+    root: &Dir,
+    path: &Path,
+    action: &'static str,
+    does: impl FnOnce(&Dir, &std::ffi::OsStr) -> io::Result<T>,
+) -> Result<T, PathError> {
+    let parts = split(path).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput));
+    parts
+        .and_then(|(parent, name)| does(&root.open_dir(parent)?, name))
+        .at(action, path)
+}
+
+fn root_make_dir(root: &Dir, path: &Path, mode: u32) -> Result<(), PathError> {
+    beneath(root, path, "make", |dir, name| {
+        dir.make_dir(name, mode)?;
+        dir.set_mode(name, mode)
+    })
+}
+
+fn make_link(root: &Dir, target: &Path, path: &Path) -> Result<(), PathError> {
+    beneath(root, path, "make", |dir, name| {
+        dir.make_link(target.as_os_str(), name)
+    })
+}
+
+fn read_link(root: &Dir, path: &Path) -> Result<std::ffi::OsString, PathError> {
+    beneath(root, path, "read", |dir, name| dir.read_link(name))
+}
+
+fn remove(root: &Dir, path: &Path) -> Result<(), PathError> {
+    beneath(root, path, "remove", |dir, name| dir.unlink(name))
+}
+
+/// The jail's directory and those on the way to it, as `mkdir -p`.
+fn make_way(dir: &Path) -> Result<(), PathError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(dir)
+        .at("make", dir)
+}
+
+/// A made file: an account file gets the lines that it lacks, another one stays as it is.
+fn made<'a>(
+    root: &Dir,
+    path: &'a Path,
+    mode: u32,
+    text: &'a str,
+    told: &mut Vec<(Told<'a>, Option<usize>)>,
+) -> Result<Option<RecordedKind>, MinimalImageError> {
+    let accounts = path == Path::new("/etc/passwd") || path == Path::new("/etc/group");
+    let mut whole = String::new();
+    match at(root, path) {
+        None => whole.push_str(text),
+        Some(_) if !accounts => {
+            told.push((Told::Exists(path), None));
+            return Ok(None);
+        }
+        Some(_) => {
+            let file = beneath(root, path, "open", |dir, name| dir.open_file(name))?;
+            let mut old = Vec::new();
+            file.take(ACCOUNTS).read_to_end(&mut old).at("read", path)?;
+            whole.push_str(&String::from_utf8_lossy(&old));
+        }
+    }
+    let fresh = at(root, path).is_none();
+    let mut changed = fresh;
+    for line in text.lines().filter(|_| accounts) {
+        let name = line.split(':').next().unwrap_or_default();
+        let has = |line: &str| line.split(':').next() == Some(name);
+        if !fresh && whole.lines().any(has) {
+            told.push((Told::HasAccount(name, path), None));
+            continue;
+        }
+        told.push((Told::Account(name, path), None));
+        if !fresh {
+            if !whole.is_empty() && !whole.ends_with('\n') {
+                whole.push('\n');
+            }
+            whole.push_str(line);
+            whole.push('\n');
+            changed = true;
+        }
+    }
+    if changed {
+        replace(root, path, mode, whole.as_bytes())?;
+    }
+    Ok(Some(RecordedKind::Made {
+        mode,
+        sha256: hex(&Sha256::digest(whole.as_bytes())),
+    }))
+}
+
+/// Writes a file anew, there at once or not at all.
+fn replace(root: &Dir, path: &Path, mode: u32, bytes: &[u8]) -> Result<(), PathError> {
+    beneath(root, path, "write", |dir, name| {
+        let fresh = fresh_name(name);
+        let mut file = dir.create_file(&fresh, mode)?;
+        file.write_all(bytes)?;
+        dir::set_mode(file.as_fd(), mode)?;
+        dir.rename(&fresh, dir, name)
+    })
+}
+
+fn fresh_name(name: &std::ffi::OsStr) -> std::ffi::OsString {
+    let mut fresh = std::ffi::OsString::from(".");
+    fresh.push(name);
+    fresh.push(".jaula-new");
+    fresh
+}
+
+fn make_device(root: &Dir, device: &Path) -> Result<bool, PathError> {
+    let meta = std::fs::metadata(device).at("look at", device)?;
+    use std::os::unix::fs::FileTypeExt;
+    let kind = match meta.file_type() {
+        kind if kind.is_char_device() => Kind::CharDevice,
+        kind if kind.is_block_device() => Kind::BlockDevice,
+        _ => return Err(io::Error::from(io::ErrorKind::InvalidInput)).at("make", device),
+    };
+    let mut way = PathBuf::from("/");
+    for part in device
+        .parent()
+        .unwrap_or(Path::new("/"))
+        .components()
+        .skip(1)
+    {
+        way.push(part);
+        if at(root, &way).is_none() {
+            root_make_dir(root, &way, 0o755)?;
+        }
+    }
+    if at(root, device).is_some() {
+        return Ok(false);
+    }
+    let number = meta.rdev();
+    // makedev(3) of the C library.
+    let major = ((number >> 8) & 0xfff) | ((number >> 32) & 0xffff_f000);
+    let minor = (number & 0xff) | ((number >> 12) & 0xffff_ff00);
+    let narrow = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+    beneath(root, device, "make", |dir, name| {
+        let mode = meta.mode() & 0o777;
+        dir.make_node(name, kind, mode, (narrow(major), narrow(minor)))?;
+        dir.set_mode(name, mode)
+    })?;
+    Ok(true)
+}
+
+/// All files, by a few threads.
+fn all(plan: &TreePlan, root: &Dir, jobs: &[Job<'_>]) -> Result<Vec<Done>, MinimalImageError> {
+    let next = AtomicUsize::new(0);
+    let results: Mutex<Vec<(usize, Done)>> = Mutex::new(Vec::with_capacity(jobs.len()));
+    let work = || -> Result<(), MinimalImageError> {
+        let host = Host::open()?;
+        let slash = Dir::open(Path::new("/")).at("open", Path::new("/"))?;
+        let root = root.try_clone().at("open", &plan.spec.dir)?;
+        let mut worker = Worker {
+            plan,
+            host,
+            slash,
+            root,
+            space: vec![0; PIECE],
+            open: None,
+        };
+        let mut own = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(job) = jobs.get(index) else { break };
+            match worker.one(job) {
+                Ok(done) => own.push((index, done)),
+                Err(error) => {
+                    // The others find nothing more to do.
+                    next.store(jobs.len(), Ordering::Relaxed);
+                    return Err(error);
+                }
+            }
+        }
+        let mut results = results
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        results.extend(own);
+        Ok(())
+    };
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let workers = cores.min(WORKERS).min(jobs.len().div_ceil(64)).max(1);
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
+        let mut first = work();
+        for other in others {
+            match other.join() {
+                Ok(Err(error)) if first.is_ok() => first = Err(error),
+                Ok(_) => {}
+                Err(_) => first = Err(MinimalImageError::Host),
+            }
+        }
+        first
+    })?;
+    let mut results = results
+        .into_inner()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    results.sort_by_key(|(index, _)| *index);
+    Ok(results.into_iter().map(|(_, done)| done).collect())
+}
+
+struct Worker<'a> {
+    plan: &'a TreePlan,
+    host: Host,
+    slash: Dir,
+    root: Dir,
+    space: Vec<u8>,
+    /// The directory of the last file, in the jail and on the host.
+    open: Option<(PathBuf, Dir, Option<Dir>)>,
+}
+
+impl Worker<'_> {
+    fn one(&mut self, job: &Job<'_>) -> Result<Done, MinimalImageError> {
+        let path = job.path;
+        let Some((parent, name)) = split(path) else {
+            return Err(io::Error::from(io::ErrorKind::InvalidInput)).at("copy", path)?;
+        };
+        let link = self.plan.spec.placing == Placing::Hardlink && !job.dropped;
+        if self.open.as_ref().is_none_or(|(open, ..)| open != parent) {
+            let to = self.root.open_dir(parent).at("open", path)?;
+            let from = match link {
+                true => Some(self.slash.open_dir(parent).at("open", path)?),
+                false => None,
+            };
+            self.open = Some((parent.to_owned(), to, from));
+        }
+        let Some((_, to, from)) = &self.open else {
+            return Err(MinimalImageError::Host);
+        };
+        let into = match job.replace {
+            true => fresh_name(name),
+            false => name.to_owned(),
+        };
+        if let (true, Some(from)) = (link, from)
+            && from.hard_link_to(name, to, &into).is_ok()
+        {
+            if job.replace {
+                to.rename(&into, to, name).at("replace", path)?;
+            }
+            let meta = path.symlink_metadata().at("look at", path)?;
+            return Ok(Done {
+                origin: origin(&meta),
+                sha256: None,
+                mode: meta.mode() & 0o7777,
+                linked: Some(true),
+            });
+        }
+        let source = self.host.file(path)?;
+        let meta = source.metadata().at("look at", path)?;
+        let file = to.create_file(&into, 0o600).at("make", path)?;
+        let sha256 = match self.plan.spec.placing {
+            Placing::Reflink => {
+                clone_content(&source, &file).map_err(|source| MinimalImageError::Reflink {
+                    path: path.to_owned(),
+                    source,
+                })?;
+                None
+            }
+            _ if self.plan.spec.hash => {
+                let digest = copy_hashed(&source, &file, meta.len(), &mut self.space);
+                Some(hex(&digest.at("copy", path)?))
+            }
+            _ => {
+                copy_content(&source, &file, meta.len()).at("copy", path)?;
+                None
+            }
+        };
+        let mut mode = job.mode;
+        if let Some(set_id) = job.keep {
+            dir::set_owner(file.as_fd(), meta.uid(), meta.gid()).at("change", path)?;
+            if set_id {
+                mode = meta.mode() & 0o7777;
+            }
+        }
+        dir::set_mode(file.as_fd(), mode).at("change", path)?;
+        let nanos = u32::try_from(meta.mtime_nsec()).unwrap_or(0);
+        dir::set_mtime(file.as_fd(), meta.mtime(), nanos).at("change", path)?;
+        if job.replace {
+            to.rename(&into, to, name).at("replace", path)?;
+        }
+        Ok(Done {
+            origin: origin(&meta),
+            sha256,
+            mode,
+            linked: link.then_some(false),
+        })
+    }
+}
+
+/// Copies and hashes in one go.
+fn copy_hashed(
+    from: &File,
+    to: &File,
+    size: u64,
+    space: &mut [u8],
+) -> io::Result<sha2::digest::Output<Sha256>> {
+    let mut hash = Sha256::new();
+    let cloned = size > 0 && clone_content(from, to).is_ok();
+    let mut at = 0u64;
+    loop {
+        let read = match from.read_at(space, at) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            read => read?,
+        };
+        let Some(piece) = space.get(..read).filter(|piece| !piece.is_empty()) else {
+            return Ok(hash.finalize());
+        };
+        hash.update(piece);
+        if !cloned {
+            to.write_all_at(piece, at)?;
+        }
+        at = at.saturating_add(read as u64);
+    }
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
