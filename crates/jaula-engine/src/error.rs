@@ -88,6 +88,9 @@ pub enum EngineError {
     /// A jail that could not be started, or be waited for.
     #[error(transparent)]
     Jail(#[from] JailError),
+    /// A program that could not be watched.
+    #[error(transparent)]
+    Watch(#[from] crate::trace::WatchError),
     /// Nothing in the store is called so.
     #[error("there is no image {reference} in the store")]
     NoSuchImage {
@@ -162,6 +165,7 @@ impl EngineError {
             Self::JailPlan(_) | Self::EnterPlan(_) => Kind::User,
             Self::Jail(error) => error.kind(),
             Self::BadReference { .. } | Self::Unfinished { .. } => Kind::User,
+            Self::Watch(error) => error.kind(),
             Self::Absent { .. } | Self::Foreign { .. } | Self::Check { .. } => Kind::Internal,
         }
     }
@@ -229,6 +233,7 @@ impl EngineError {
             Self::Export(error) => error.hints(),
             Self::Import(error) => error.hints(),
             Self::Minimal(error) => error.hints(),
+            Self::Watch(error) => error.hints(),
             _ => Vec::new(),
         }
     }

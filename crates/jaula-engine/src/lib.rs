@@ -44,6 +44,7 @@ pub mod sbom;
 pub mod session;
 pub mod spec;
 pub mod store;
+pub mod trace;
 pub mod unpack;
 pub mod view;
 pub mod words;

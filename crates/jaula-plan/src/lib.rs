@@ -29,3 +29,4 @@ pub mod settings;
 pub mod setup_op;
 pub mod spec;
 pub mod step;
+pub mod trace;

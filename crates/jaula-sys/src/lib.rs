@@ -27,6 +27,7 @@ pub mod namespace;
 pub mod netlink;
 pub mod nfnetlink;
 pub mod notify;
+pub mod observe;
 pub mod overlay;
 pub mod owner;
 pub mod packet;

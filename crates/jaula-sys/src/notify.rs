@@ -4,7 +4,7 @@ use crate::error::{Errno, SysError};
 use crate::seccomp::Filter;
 use crate::seccomp::program::{Answer, Entry, Flags, Rule, Table};
 use std::ffi::CString;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 /// Which of the calls that [`filter`] asks about it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +64,23 @@ pub struct Call {
 #[derive(Debug)]
 pub struct Listener(OwnedFd);
 
+/// What [`Listener::take`] finds.
+#[derive(Debug)]
+pub enum Taken {
+    /// A call.
+    Call(Call),
+    /// Whoever made one is gone, or there is none yet.
+    Missed,
+    /// Nobody is left who could make one.
+    End,
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 /// What is filled by `SECCOMP_IOCTL_NOTIF_RECV`.
 #[repr(C)]
 #[derive(Default)]
@@ -89,6 +106,8 @@ struct Response {
 const RECV: u64 = 0xc050_2100;
 const SEND: u64 = 0xc018_2101;
 const VALID: u64 = 0x4008_2102;
+/// _IOW('!', 4, u64)
+const SET_FLAGS: u64 = 0x4008_2104;
 /// The call goes on as if nobody had asked (SECCOMP_USER_NOTIF_FLAG_CONTINUE).
 const CONTINUE: u32 = 1;
 const CWD: i32 = libc::AT_FDCWD;
@@ -386,6 +405,48 @@ impl Listener {
         }
     }
 
+    /// The next call, when the descriptor is readable: without waiting first.
+    ///
+    /// # Errors
+    /// ioctl(2).
+    pub fn take(&self) -> Result<Taken, SysError> {
+        let mut poll = libc::pollfd {
+            fd: self.raw(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        // SAFETY: one structure, as said.
+        unsafe { libc::poll(&raw mut poll, 1, 0) };
+        if poll.revents & libc::POLLIN == 0 {
+            return Ok(match poll.revents & libc::POLLHUP {
+                0 => Taken::Missed,
+                _ => Taken::End,
+            });
+        }
+        let mut asked = Notification::default();
+        // SAFETY: the structure is as large as the request says, and zero, as the kernel wants it.
+        if unsafe { libc::ioctl(self.raw(), RECV as _, &raw mut asked) } == 0 {
+            return Ok(Taken::Call(Call {
+                id: asked.id,
+                pid: asked.pid,
+                number: asked.number.into(),
+                args: asked.args,
+            }));
+        }
+        let error = SysError::last("ioctl", "a system call to be answered");
+        match error.errno.0 {
+            libc::ENOENT | libc::EINTR => Ok(Taken::Missed),
+            _ => Err(error),
+        }
+    }
+
+    /// Asks the kernel to run who answers where the caller ran, and back: both wait for each other anyway. Kernels
+    /// before 6.6 do not know it.
+    pub fn prefer_this_processor(&self) {
+        // SAFETY: takes numbers only.
+        unsafe { libc::ioctl(self.raw(), SET_FLAGS as _, 1u64) };
+    }
+
     /// Whether the caller still waits: only then what was read by its number was of it.
     pub fn waits(&self, call: &Call) -> bool {
         // SAFETY: the number is read only.
@@ -416,4 +477,6 @@ impl Listener {
 }
 
 mod look;
+mod touch;
 pub use look::{Eyes, Seen};
+pub use touch::{About, Address, Touch, Use, sends_datagrams, watch};

@@ -243,6 +243,16 @@ pub fn environment(args: &ProcessArgs, host_programs: bool) -> Vec<(OsString, Os
     compose(args, host_programs, |name| env::var_os(name))
 }
 
+/// The environment as it is: of a program that runs as if jaula were not there.
+pub fn own_environment() -> Vec<(OsString, OsString)> {
+    env::vars_os().collect()
+}
+
+/// The environment of a program in a jail of which nothing else is said.
+pub fn jail_environment() -> Vec<(OsString, OsString)> {
+    environment(&ProcessArgs::default(), false)
+}
+
 /// Whether the image's own language counts: nobody said another.
 pub fn image_language(args: &ProcessArgs) -> bool {
     !args.clean_env && args.env.iter().all(|(name, _)| name != "LANG")

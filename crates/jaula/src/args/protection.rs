@@ -10,6 +10,7 @@ use jaula_plan::explain::shown;
 use jaula_plan::seccomp::{self, MAX_BYTES, Profile};
 use jaula_plan::setup_op::{CAPABILITIES, CapSet};
 use jaula_plan::spec::jail::{JailSpec, SeccompSpec};
+use jaula_plan::trace::Trace;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read;
@@ -43,7 +44,7 @@ pub fn program(command: Command) -> Command {
         list("cap-add", "CAP,…", "Keep a capability besides the default set; all"),
         list("cap-drop", "CAP,…", "Take a capability from the default set; all"),
         on("no-new-privs", "Whether programs inside may gain privileges: off lets them [default: on]"),
-        value("seccomp", "FILE", "Filter system calls by a profile (OCI JSON), by default, or off")
+        value("seccomp", "FILE", "Filter system calls by a profile (OCI JSON, or a trace), by default, or off")
             .value_parser(value_parser!(OsString))
             .value_hint(ValueHint::FilePath),
         list("landlock", "RULE,…", "Allow only this: ro:PATH, rw:PATH, exec:PATH, bind:PORT, connect:PORT, scope:signals, scope:abstract-sockets"),
@@ -165,7 +166,15 @@ fn seccomp(word: &OsStr, best_effort: bool) -> Result<SeccompSpec, CommandError>
             .because(error)
             .hint("write a file (./default for one that is called so), default or off")
     })?;
-    let profile = Profile::parse(&name, &text).map_err(|error| attempt().because(error))?;
+    // JSON begins with a brace, and no trace does.
+    let profile = match text.trim_start().starts_with('{') {
+        true => Profile::parse(&name, &text),
+        false => match Trace::parse(&text) {
+            Ok(trace) => trace.profile(&name),
+            Err(error) => return Err(attempt().because(error)),
+        },
+    };
+    let profile = profile.map_err(|error| attempt().because(error))?;
     let unknown = profile.unknown();
     if unknown.is_empty() || best_effort {
         return Ok(SeccompSpec::Profile(Box::new(profile)));

@@ -32,6 +32,7 @@ pub mod sh;
 pub mod show;
 pub mod stats;
 pub mod stop;
+pub mod trace;
 mod verbs;
 pub mod wait;
 
@@ -318,7 +319,10 @@ pub fn dispatch(words: &[OsString]) -> u8 {
 
 fn start(verb: &'static Verb, words: Vec<OsString>, around: Surroundings) -> Done {
     let command = verb.build().no_binary_name(true);
-    let takes_program = matches!(verb.name, "run" | "exec" | "enter" | "net lab run");
+    let takes_program = matches!(
+        verb.name,
+        "run" | "exec" | "enter" | "trace" | "net lab run"
+    );
     let matches = match command.try_get_matches_from(words) {
         Ok(matches) => matches,
         Err(error) => {

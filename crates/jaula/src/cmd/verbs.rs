@@ -3,7 +3,7 @@
 use super::{
     Verb, build, check, compat, completions, cp, doctor, enter, exec, finish, gc, help, image,
     kill, lab, locale, lock, logs, ls, man, net, new, ns, outputs, pkg, ps, recover, rm, run, sh,
-    show, stats, stop, wait,
+    show, stats, stop, trace, wait,
 };
 
 /// Every verb, in the order of the help text.
@@ -27,6 +27,11 @@ pub const VERBS: &[Verb] = &[
         name: "new",
         command: new::command,
         run: new::run,
+    },
+    Verb {
+        name: "trace",
+        command: trace::command,
+        run: trace::run,
     },
     Verb {
         name: "exec",

@@ -1,0 +1,316 @@
+//! From a call to what it says: paths as the caller means them, addresses, identities, capabilities.
+
+use super::watch::by_number;
+use jaula_plan::trace::{Trace, Used, Was, capability_of};
+use jaula_sys::notify::{About, Address, Call, Place, Touch, Use, sends_datagrams};
+use jaula_sys::{direct, process};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ffi::OsStr;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
+
+/// Different uses that are remembered, so that each is looked at once.
+const REMEMBERED: usize = 400_000;
+/// Threads whose programs are remembered.
+const PROGRAMS: usize = 4096;
+/// The last of the ports that only root may bind (ip(7)).
+const LOW_PORT: u16 = 1023;
+
+pub(super) struct Eyes {
+    trace: Trace,
+    names: BTreeMap<u32, &'static str>,
+    calls: HashSet<u32>,
+    uses: HashSet<(PathBuf, u8)>,
+    /// Whether somebody has changed its root.
+    rooted: bool,
+    unread: u64,
+    /// This program's own file: until the first execve(2), the process that is watched is it too.
+    own: PathBuf,
+    /// What each thread runs, until it executes something else.
+    programs: HashMap<u32, Rc<str>>,
+}
+
+impl Eyes {
+    pub(super) fn new() -> Self {
+        Self {
+            trace: Trace::default(),
+            names: by_number(),
+            calls: HashSet::new(),
+            uses: HashSet::new(),
+            rooted: false,
+            unread: 0,
+            own: std::fs::read_link("/proc/self/exe").unwrap_or_default(),
+            programs: HashMap::new(),
+        }
+    }
+
+    pub(super) fn done(self) -> (Trace, u64) {
+        (self.trace, self.unread)
+    }
+
+    pub(super) fn see(&mut self, call: &Call) {
+        if self.calls.insert(call.number())
+            && let Some(name) = self.names.get(&call.number())
+        {
+            self.trace.calls.insert((*name).to_owned());
+            if let Some(capability) = capability_of(name) {
+                self.trace.capabilities.insert(capability.to_owned());
+            }
+            self.rooted |= matches!(*name, "chroot" | "pivot_root");
+        }
+        for touch in call.touches().into_iter().flatten() {
+            self.touch(call, &touch);
+        }
+        self.about(call);
+    }
+
+    fn touch(&mut self, call: &Call, touch: &Touch) {
+        let Some(path) = self.path(call, &touch.place) else {
+            return;
+        };
+        let kind = touch.used as u8;
+        if self.uses.len() >= REMEMBERED || !self.uses.insert((path.clone(), kind)) {
+            return;
+        }
+        let by = self.program(call.pid);
+        // Its own search for the program is nothing of the program's.
+        let own = by.is_empty();
+        let found = path.metadata();
+        let was = match &found {
+            Ok(found) if found.is_dir() => Was::Directory,
+            Ok(found) if found.is_file() => Was::File,
+            Ok(_) => Was::Special,
+            Err(_) if path.symlink_metadata().is_ok() => Was::Special,
+            Err(_) => Was::Absent,
+        };
+        if own && was == Was::Absent {
+            return;
+        }
+        let used = match touch.used {
+            Use::Look => Used::Look,
+            Use::Read => Used::Read,
+            Use::List => Used::List,
+            Use::Update => Used::Update,
+            Use::Write => Used::Write,
+            Use::Execute => Used::Execute,
+        };
+        self.overriding(call, &path, used, found.ok());
+        self.trace.saw(&path, used, was, &by);
+        if used == Used::Execute {
+            // It becomes another one, if the call succeeds.
+            self.programs.remove(&call.pid);
+        }
+    }
+
+    /// The program that a thread is of; empty while it is still this one.
+    fn program(&mut self, thread: u32) -> Rc<str> {
+        if let Some(known) = self.programs.get(&thread) {
+            return known.clone();
+        }
+        let file = std::fs::read_link(format!("/proc/{thread}/exe")).unwrap_or_default();
+        let name: Rc<str> = match file == self.own {
+            true => "".into(),
+            false => file.to_string_lossy().into(),
+        };
+        if self.programs.len() >= PROGRAMS {
+            self.programs.clear();
+        }
+        self.programs.insert(thread, name.clone());
+        name
+    }
+
+    /// Root that goes past the permission bits of what is another's does so by a capability.
+    fn overriding(
+        &mut self,
+        call: &Call,
+        path: &Path,
+        used: Used,
+        found: Option<std::fs::Metadata>,
+    ) {
+        let Ok(caller) = std::fs::metadata(format!("/proc/{}", call.pid)) else {
+            return;
+        };
+        if caller.uid() != 0 || used == Used::Look {
+            return;
+        }
+        let write = matches!(used, Used::Write | Used::Update);
+        let parent = || path.parent().and_then(|parent| parent.metadata().ok());
+        let Some(file) = found.or_else(|| parent().filter(|_| write)) else {
+            return;
+        };
+        let bits = if write { 0o2 } else { 0o4 };
+        let group = file.gid() == caller.gid() && file.mode() & (bits << 3) != 0;
+        if file.uid() != 0 && file.mode() & bits == 0 && !group {
+            self.trace.capabilities.insert("DAC_OVERRIDE".into());
+        }
+    }
+
+    /// An absolute path without `..`.
+    fn path(&mut self, call: &Call, place: &Place) -> Option<PathBuf> {
+        let text = match place.path.map(|at| call.text(at)) {
+            Some(Ok(text)) => text.into_bytes(),
+            Some(Err(_)) => {
+                self.unread = self.unread.saturating_add(1);
+                return None;
+            }
+            None => Vec::new(),
+        };
+        if text.is_empty() {
+            return None;
+        }
+        let text = Path::new(OsStr::from_bytes(&text));
+        let process = format!("/proc/{}", call.pid);
+        let mut path = match text.is_absolute() {
+            true => text.to_owned(),
+            false => {
+                let from = match place.dir {
+                    // AT_FDCWD
+                    -100 => format!("{process}/cwd"),
+                    number => format!("{process}/fd/{number}"),
+                };
+                let from = std::fs::read_link(from)
+                    .ok()
+                    .filter(|from| from.is_absolute())?;
+                from.join(text)
+            }
+        };
+        let bytes = path.as_os_str().as_bytes();
+        if bytes.windows(3).any(|three| three == b"/..")
+            && path.components().any(|part| part == Component::ParentDir)
+        {
+            path = upward(&path);
+        }
+        if self.rooted
+            && text.is_absolute()
+            && let Ok(root) = std::fs::read_link(format!("{process}/root"))
+            && root != Path::new("/")
+        {
+            path = root.join(path.strip_prefix("/").unwrap_or(&path));
+        }
+        let bytes = path.as_os_str().as_bytes();
+        let untidy = bytes.windows(2).any(|two| matches!(two, b"//" | b"/."));
+        Some(match untidy || bytes.len() > 1 && bytes.ends_with(b"/") {
+            true => path.components().collect(),
+            false => path,
+        })
+    }
+
+    fn about(&mut self, call: &Call) {
+        match call.about() {
+            About::Connect(fd, at, length) => {
+                if let Some(address) = self.address(call, fd, at, length) {
+                    self.trace.connects.insert(address);
+                }
+            }
+            About::Bind(fd, at, length) => {
+                if let Some(Address::Ip(address)) = call.address(at, length)
+                    && (1..=LOW_PORT).contains(&address.port())
+                {
+                    self.trace.capabilities.insert("NET_BIND_SERVICE".into());
+                }
+                if let Some(address) = self.address(call, fd, at, length) {
+                    self.trace.binds.insert(address);
+                }
+            }
+            About::Users(ids) => {
+                self.trace
+                    .users
+                    .extend(ids.iter().filter(|id| **id != u32::MAX));
+                self.trace.capabilities.insert("SETUID".into());
+            }
+            About::Groups(ids) => {
+                self.trace
+                    .groups
+                    .extend(ids.iter().filter(|id| **id != u32::MAX));
+                self.trace.capabilities.insert("SETGID".into());
+            }
+            About::GroupList(count, at) => {
+                self.trace
+                    .groups
+                    .extend(call.groups(count, at).unwrap_or_default());
+                self.trace.capabilities.insert("SETGID".into());
+            }
+            About::Signal(pid) if pid > 0 => {
+                let owner =
+                    |pid: String| Some(std::fs::metadata(format!("/proc/{pid}")).ok()?.uid());
+                let (from, to) = (owner(call.pid.to_string()), owner(pid.to_string()));
+                if let (Some(from), Some(to)) = (from, to)
+                    && from != to
+                {
+                    self.trace.capabilities.insert("KILL".into());
+                }
+            }
+            About::RawSocket(true) => {
+                self.trace.capabilities.insert("NET_RAW".into());
+            }
+            About::Signal(_) | About::RawSocket(false) | About::Nothing => {}
+        }
+    }
+
+    fn address(&mut self, call: &Call, fd: i32, at: u64, length: usize) -> Option<String> {
+        let plain = |bytes: &[u8]| {
+            let text = String::from_utf8_lossy(bytes).into_owned();
+            text.chars().filter(|c| !c.is_control()).collect::<String>()
+        };
+        match call.address(at, length)? {
+            Address::Ip(address) => {
+                // Asked of the socket, not of the address.
+                let group = leader(call.pid);
+                let socket = process::pidfd(group)
+                    .ok()
+                    .and_then(|process| direct::descriptor_of(process.as_fd(), fd).ok());
+                let datagrams = socket.and_then(|socket| sends_datagrams(socket.as_fd()));
+                let kind = if datagrams == Some(true) {
+                    "udp"
+                } else {
+                    "tcp"
+                };
+                Some(format!("{kind} {address}"))
+            }
+            Address::Unix(path) => {
+                let path = Path::new(OsStr::from_bytes(&path));
+                let path = match path.is_absolute() {
+                    true => path.to_owned(),
+                    false => std::fs::read_link(format!("/proc/{}/cwd", call.pid))
+                        .ok()?
+                        .join(path),
+                };
+                Some(format!("unix {}", plain(path.as_os_str().as_bytes())))
+            }
+            Address::Abstract(name) => Some(format!("abstract {}", plain(&name))),
+        }
+    }
+}
+
+/// The process that a thread is of.
+fn leader(thread: u32) -> u32 {
+    let status = std::fs::read_to_string(format!("/proc/{thread}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("Tgid:"));
+    line.and_then(|group| group.trim().parse().ok())
+        .unwrap_or(thread)
+}
+
+/// Resolves `..` as the kernel does; by the words alone where something on the way is not there.
+fn upward(path: &Path) -> PathBuf {
+    let (parent, name) = (path.parent(), path.file_name());
+    if let (Some(Ok(parent)), Some(name)) = (parent.map(Path::canonicalize), name) {
+        return parent.join(name);
+    }
+    if let Ok(path) = path.canonicalize() {
+        return path;
+    }
+    let mut plain = PathBuf::from("/");
+    for part in path.components() {
+        match part {
+            Component::ParentDir => {
+                plain.pop();
+            }
+            Component::Normal(name) => plain.push(name),
+            _ => {}
+        }
+    }
+    plain
+}
