@@ -1,5 +1,7 @@
 //! Package indices: fetched by what a verified Release file says of them, parsed, and kept in parsed form.
 
+mod pieces;
+
 use super::error::BuildError;
 use super::mismatch::Mismatch;
 use super::plan::Host;
@@ -8,7 +10,6 @@ use crate::engine::Dry;
 use crate::error::At;
 use crate::fetch::{FetchError, Small};
 use crate::store::Store;
-use crate::unpack::HashReader;
 use jaula_plan::names::Arch;
 use jaula_plan::rootfs::{Source, Sources};
 use jaula_repo::compress::Decoder;
@@ -487,12 +488,7 @@ fn read_index(
         }
         .into());
     }
-    let mut reader = HashReader::new(Cursor::new(&bytes));
-    let parsed = Decoder::new(&mut reader)
-        .map_err(std::io::Error::other)
-        .at("decompress", Path::new(path))
-        .map(Index::parse);
-    let (_, sha256) = reader.finish().at("read", Path::new(path))?;
+    let (parsed, sha256) = pieces::parse(&bytes).at("decompress", Path::new(path))?;
     if sha256 != file.sha256 {
         let (expected, got) = (hex::encode(&file.sha256), hex::encode(&sha256));
         return Err(FetchError::Altered {
@@ -502,7 +498,7 @@ fn read_index(
         }
         .into());
     }
-    let index = parsed?.map_err(|source| BuildError::Index { url: plain, source })?;
+    let index = parsed.map_err(|source| BuildError::Index { url: plain, source })?;
     if dry == Dry::MayCache {
         store.made("indices")?;
         replace(&kept, index.as_bytes())?;
