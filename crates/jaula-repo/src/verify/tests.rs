@@ -210,6 +210,12 @@ fn sign(
         .unwrap()
 }
 
+/// Both signatures in one block.
+fn both(first: Signature, second: Signature) -> Vec<u8> {
+    let block = |signature| DetachedSignature::new(signature).to_bytes().unwrap();
+    [block(first), block(second)].concat()
+}
+
 fn armored(signature: Signature) -> String {
     DetachedSignature::new(signature)
         .to_armored_string(ArmorOptions::default())
@@ -307,6 +313,46 @@ fn detached_signatures() {
         b"-----BEGIN PGP SIGNATURE-----\n\n-----END PGP SIGNATURE-----\n",
     ] {
         assert!(verify_detached(signed.as_bytes(), block, &make.keyring(), NOW, &policy).is_err());
+    }
+}
+
+#[test]
+fn one_good_signature_is_enough_and_the_fastest_is_tried_first() {
+    let curve = make(1);
+    let rsa = Make {
+        secret: secret(KeyType::Rsa(2048), 2),
+        ..make(2)
+    };
+    let sign = |make: &Make| {
+        let key = &make.secret.primary_key;
+        sign(key, SignatureType::Binary, HashAlgorithm::Sha256, vec![])
+    };
+    let name = |make: &Make| format!("{:X}", make.secret.primary_key.fingerprint());
+    let text = TEXT.trim_end_matches('\n').as_bytes();
+    let mut keyring = curve.keyring();
+    keyring.extend(rsa.keyring());
+    let one = Policy {
+        every_signature: false,
+        ..Policy::default()
+    };
+    for block in [
+        both(sign(&curve), sign(&rsa)),
+        both(sign(&rsa), sign(&curve)),
+    ] {
+        let verified = verify_detached(text, &block, &keyring, NOW, &Policy::default()).unwrap();
+        assert_eq!(verified.signers.len(), 2);
+        let verified = verify_detached(text, &block, &keyring, NOW, &one).unwrap();
+        assert_eq!(verified.signers, [name(&curve)]);
+        // What does not count does not stand in the way of what does.
+        let verified = verify_detached(text, &block, &rsa.keyring(), NOW, &one).unwrap();
+        assert_eq!(verified.signers, [name(&rsa)]);
+        assert_eq!(verified.rejected[0].why, Rejection::UnknownKey);
+        // And a text that nobody signed is refused, however little is looked at.
+        let none = verify_detached(b"another", &block, &keyring, NOW, &one);
+        match none {
+            Err(VerifyError::NoGoodSignature { rejected }) => assert_eq!(rejected.len(), 2),
+            other => panic!("{other:?}"),
+        }
     }
 }
 
