@@ -10,6 +10,8 @@ use jaula_plan::facts::auth::Machine;
 use jaula_plan::rootfs::Source;
 use jaula_plan::spec::source::TlsClient;
 use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use ureq::http::Response;
 use ureq::tls::{ClientCert, RootCerts, TlsConfig};
@@ -72,6 +74,8 @@ pub struct Client {
     by_host: Vec<(String, String, Agent)>,
     accounts: Accounts,
     pub(super) settings: Settings,
+    /// Set when nobody wants more.
+    stop: Arc<AtomicBool>,
 }
 
 /// A small file, and what makes the next request for it cheap.
@@ -185,6 +189,7 @@ impl Client {
             by_host,
             accounts: Accounts::of_machines(&settings.machines),
             settings,
+            stop: Arc::default(),
         })
     }
 
@@ -193,6 +198,24 @@ impl Client {
         let mut client = self.clone();
         client.accounts.add_sources(sources);
         client
+    }
+
+    /// The same, until `stop` is set: what is being fetched then is [`FetchError::Stopped`].
+    pub fn until(&self, stop: &Arc<AtomicBool>) -> Self {
+        let mut client = self.clone();
+        client.stop = Arc::clone(stop);
+        client
+    }
+
+    /// # Errors
+    /// [`FetchError::Stopped`] when nobody wants more.
+    pub(super) fn wanted(&self, url: &str) -> Result<(), FetchError> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(FetchError::Stopped {
+                url: url.to_owned(),
+            });
+        }
+        Ok(())
     }
 
     /// A small file as a whole, unless it is as `etag` and `modified` say.

@@ -101,6 +101,7 @@ fn attempt(
     url: &str,
     heard: &mut dyn FnMut(u64),
 ) -> Result<(), FetchError> {
+    client.wanted(url)?;
     let write = |source| FetchError::Write {
         path: file.part.clone(),
         source,
@@ -119,7 +120,11 @@ fn attempt(
         if start != have {
             (hash, have) = restart(&part).map_err(write)?;
         }
-        have = copy(source, &mut part, &mut hash, have, file, url, heard)?;
+        let mut heard = |bytes| {
+            heard(bytes);
+            client.wanted(url)
+        };
+        have = copy(source, &mut part, &mut hash, have, file, url, &mut heard)?;
     }
     if have < file.size {
         return Err(FetchError::Truncated {
@@ -239,7 +244,7 @@ fn copy(
     mut have: u64,
     file: &Wanted,
     url: &str,
-    heard: &mut dyn FnMut(u64),
+    heard: &mut dyn FnMut(u64) -> Result<(), FetchError>,
 ) -> Result<u64, FetchError> {
     let mut source = source.take(file.size.saturating_sub(have).saturating_add(1));
     let mut buffer = vec![0u8; 64 << 10];
@@ -277,6 +282,6 @@ fn copy(
             source,
         })?;
         hash.update(piece);
-        heard(read as u64);
+        heard(read as u64)?;
     }
 }

@@ -88,6 +88,12 @@ pub enum FetchError {
         /// The address.
         url: String,
     },
+    /// Something else failed, and nobody wants it any more.
+    #[error("{url} was not fetched to the end")]
+    Stopped {
+        /// The address.
+        url: String,
+    },
     /// The network may not be used.
     #[error("{url} is not in the store, and the network may not be used")]
     Offline {
@@ -130,7 +136,9 @@ impl FetchError {
             }
             Self::Offline { .. } => "run it once with the network",
             Self::Certificate { .. } => "name PEM files with --tls-cert and --tls-key",
-            Self::Write { .. } | Self::BadAddress { .. } => return Vec::new(),
+            Self::Write { .. } | Self::BadAddress { .. } | Self::Stopped { .. } => {
+                return Vec::new();
+            }
         };
         vec![hint.to_owned()]
     }

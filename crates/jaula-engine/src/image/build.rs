@@ -1,5 +1,6 @@
 //! Doing what a plan says.
 
+use super::arrivals::{Arrivals, Unpack};
 use super::database::{self, Installed, New};
 use super::error::BuildError;
 use super::guards::Guards;
@@ -10,11 +11,11 @@ use super::leave::finish;
 use super::plan::{ImagePlan, millis};
 use super::settings;
 use super::unfinished::{self, Unfinished};
-use super::{archs, base, debs, locked, normalise};
+use super::{archs, base, normalise};
 use crate::configure::{self, ConfigureError, Preinst, Runner};
 use crate::error::At;
 use crate::event::{Event, Observer, Phase};
-use crate::fetch::{Client, Wanted};
+use crate::fetch::Client;
 use crate::store::{Begin, Manifest, Stage, Store};
 use crate::unpack::{
     Aliases, Before, Deb, Diversions, Keeping, Kept, Share, StatOverrides, Unpacked, Unpacker, Wave,
@@ -73,9 +74,9 @@ pub(crate) fn build_with(
         observer.event(Event::Note { text });
     }
     let made = kept(plan, store).and_then(|kept| {
-        fetch(plan, store, &kept, client, observer)?;
+        let arrivals = Arrivals::new(plan, store, &kept, client, observer)?;
         stage.point()?;
-        make(plan, store, &stage, kept, runner, observer)
+        make(plan, store, &stage, kept, &arrivals, runner, observer)
     });
     let size = match made {
         Ok(size) => size,
@@ -154,69 +155,6 @@ fn threads() -> usize {
         .min(THREADS)
 }
 
-/// Fetches what the store lacks of a plan's packages, but those that are unpacked already.
-pub(super) fn fetch(
-    plan: &ImagePlan,
-    store: &Store,
-    kept: &HashMap<[u8; 32], Arc<Kept>>,
-    client: &Client,
-    observer: &dyn Observer,
-) -> Result<(), BuildError> {
-    let started = Instant::now();
-    debs::keep(plan, store)?;
-    let mut wanted = Vec::new();
-    for (planned, package) in plan.packages.iter().zip(&plan.lock.packages) {
-        if planned.in_base
-            || kept.contains_key(&package.sha256)
-            || store.package(&package.sha256).is_some()
-        {
-            continue;
-        }
-        let path = store.package_path(&package.sha256);
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent).at("make", parent)?;
-        }
-        wanted.push(Wanted {
-            urls: locked::urls(plan, package),
-            size: package.size,
-            sha256: package.sha256,
-            label: package.name.clone(),
-            part: store.partial_path(&package.sha256)?,
-            path,
-        });
-    }
-    if wanted.is_empty() {
-        return Ok(());
-    }
-    // The largest first, so that the end is not waiting for one.
-    wanted.sort_by_key(|file| std::cmp::Reverse(file.size));
-    let (items, bytes) = (
-        wanted.len() as u64,
-        wanted.iter().map(|file| file.size).sum(),
-    );
-    observer.event(Event::Started {
-        phase: Phase::Fetch,
-        items,
-        bytes,
-    });
-    let client = &client.with_logins(&plan.sources.entries);
-    locked::download(plan, client, wanted, &|items, bytes, item| {
-        observer.event(Event::Progress {
-            phase: Phase::Fetch,
-            items,
-            bytes,
-            item: item.to_owned(),
-        });
-    })?;
-    observer.event(Event::Finished {
-        phase: Phase::Fetch,
-        items,
-        bytes,
-        millis: millis(started),
-    });
-    Ok(())
-}
-
 /// A path in an address (RFC 3986): `~` and `+` stay, as apt writes them.
 pub(super) fn escaped(path: &str) -> String {
     let mut text = String::with_capacity(path.len());
@@ -236,6 +174,8 @@ pub(super) struct Site<'a> {
     pub stage: &'a Stage,
     /// What is there of the packages' content.
     pub keeping: &'a Keeping<'a>,
+    /// What is yet to be fetched.
+    arrivals: &'a Arrivals<'a>,
     /// The tree's place, for messages and jails.
     pub shown: &'a Path,
     pub root: &'a Dir,
@@ -268,6 +208,7 @@ fn make(
     store: &Store,
     stage: &Stage,
     kept: HashMap<[u8; 32], Arc<Kept>>,
+    arrivals: &Arrivals<'_>,
     runner: Runner<'_>,
     observer: &dyn Observer,
 ) -> Result<u64, BuildError> {
@@ -298,6 +239,7 @@ fn make(
         plan,
         stage,
         keeping: &keeping,
+        arrivals,
         shown,
         root: &root,
         tree: &tree,
@@ -423,8 +365,14 @@ impl Site<'_> {
                 item: name.to_owned(),
             });
         };
-        self.started(Phase::Unpack, told.items, told.bytes);
-        let wave = self.unpack(round, &unpacker, &tell)?;
+        let begun = || {
+            self.observer.event(Event::Started {
+                phase: Phase::Unpack,
+                items: told.items,
+                bytes: told.bytes,
+            });
+        };
+        let wave = self.unpack(round, &unpacker, &begun, &tell)?;
         let unpacking = millis(told.started);
         told.started = Instant::now();
         if self.plan.spec.options.unpack_only {
@@ -482,10 +430,12 @@ impl Site<'_> {
         &self,
         round: &Round<'_>,
         unpacker: &Unpacker<'_>,
+        begun: &(dyn Fn() + Sync),
         tell: &(dyn Fn(&str, u64) + Sync),
     ) -> Result<Wave, BuildError> {
         let all: Vec<usize> = (0..round.debs.len()).collect();
-        let wave = unpacker.unpack(&all, false, tell)?;
+        let unpack: Unpack<'_> = &|tell, come| unpacker.unpack_coming(&all, tell, come);
+        let wave = self.arrivals.unpack(begun, tell, unpack)?;
         self.stage.point()?;
         Ok(wave)
     }

@@ -11,6 +11,7 @@
 
 mod apt_files;
 mod archs;
+mod arrivals;
 mod base;
 mod build;
 mod cache;

@@ -1,3 +1,4 @@
+mod arrivals;
 mod choosing;
 mod filters;
 mod hooks;

@@ -1,5 +1,6 @@
 //! The engine's verbs for images made from packages.
 
+use super::arrivals::Arrivals;
 use super::plan::{Host, ImagePlan, Way, apt_facts, plan};
 use super::{BuildError, Hold, build, plan_locked};
 use crate::engine::{Dry, Engine};
@@ -187,7 +188,7 @@ impl Engine {
         // The archives themselves are wanted, whatever is unpacked.
         let none = std::collections::HashMap::new();
         let client = self.client(&plan.spec().options.sources)?;
-        super::build::fetch(plan, self.store(), &none, &client, observer)?;
+        Arrivals::new(plan, self.store(), &none, &client, observer)?.fetch()?;
         let packages = plan.lock().packages.iter();
         Ok(Fetched {
             paths: packages

@@ -202,6 +202,29 @@ impl<'a> Unpacker<'a> {
         all: bool,
         tell: &(dyn Fn(&str, u64) + Sync),
     ) -> Result<Wave, UnpackError> {
+        self.unpack_all(which, all, tell, &|_| ())
+    }
+
+    /// The same without `all`, while packages are being fetched: `come` comes back when one is there, or never will be.
+    ///
+    /// # Errors
+    /// As [`Unpacker::unpack`].
+    pub fn unpack_coming(
+        &self,
+        which: &[usize],
+        tell: &(dyn Fn(&str, u64) + Sync),
+        come: &(dyn Fn(&Deb) + Sync),
+    ) -> Result<Wave, UnpackError> {
+        self.unpack_all(which, false, tell, come)
+    }
+
+    fn unpack_all(
+        &self,
+        which: &[usize],
+        all: bool,
+        tell: &(dyn Fn(&str, u64) + Sync),
+        come: &(dyn Fn(&Deb) + Sync),
+    ) -> Result<Wave, UnpackError> {
         let mut queue: Vec<(usize, &Deb)> = which
             .iter()
             .filter_map(|i| Some((*i, self.debs.get(*i)?)))
@@ -217,7 +240,7 @@ impl<'a> Unpacker<'a> {
                 let Some((index, deb)) = queue.get(next.fetch_add(1, Ordering::Relaxed)) else {
                     return;
                 };
-                match self.package(*index, deb, all, &mut writer) {
+                match self.package(*index, deb, all, &mut writer, come) {
                     Ok(Done::Unpacked(done)) => {
                         tell(&deb.name, deb.size);
                         wave.lock()
@@ -309,6 +332,7 @@ impl<'a> Unpacker<'a> {
         deb: &Deb,
         all: bool,
         writer: &mut Writer<'_>,
+        come: &(dyn Fn(&Deb) + Sync),
     ) -> Result<Done, UnpackError> {
         if let Some(kept) = self.keeping.of(&deb.sha256) {
             self.check(deb, kept.control())?;
@@ -318,6 +342,7 @@ impl<'a> Unpacker<'a> {
             path: deb.path.clone(),
             source,
         };
+        come(deb);
         let file = File::open(&deb.path).map_err(archive_error)?;
         if file.metadata().map_err(archive_error)?.len() != deb.size {
             return Err(altered(deb, "size"));

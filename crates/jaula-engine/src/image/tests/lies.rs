@@ -46,6 +46,11 @@ fn file(says: u64, has: usize, ended: bool) -> Vec<u8> {
     data
 }
 
+/// A package that no index can tell from an honest one.
+pub(super) fn liar() -> Deb {
+    with_data(&file(5, 4000, true))
+}
+
 #[test]
 fn packages_that_lie_about_sizes_are_refused() {
     if needs_root("packages_that_lie_about_sizes_are_refused") {

@@ -1,0 +1,230 @@
+//! Packages are unpacked as they arrive, so that the network and the processors work at once.
+
+use super::error::BuildError;
+use super::plan::{ImagePlan, millis};
+use super::{debs, locked};
+use crate::error::At;
+use crate::event::{Event, Observer, Phase};
+use crate::fetch::{Client, Wanted};
+use crate::store::Store;
+use crate::unpack::{Deb, Kept, UnpackError, Wave};
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// Hears of each package that is unpacked: name and bytes.
+pub(super) type Tell<'a> = &'a (dyn Fn(&str, u64) + Sync);
+/// Comes back when a package is there, or never will be.
+pub(super) type Come<'a> = &'a (dyn Fn(&Deb) + Sync);
+/// Unpacks what comes.
+pub(super) type Unpack<'a> = &'a dyn Fn(Tell<'_>, Come<'_>) -> Result<Wave, UnpackError>;
+
+/// What the store lacks of a plan's packages.
+pub(super) struct Arrivals<'a> {
+    plan: &'a ImagePlan,
+    client: &'a Client,
+    observer: &'a dyn Observer,
+    wanted: Cell<Vec<Wanted>>,
+}
+
+impl<'a> Arrivals<'a> {
+    /// Those packages of a plan that are neither in the store nor unpacked already; package files of the host are taken
+    /// into the store.
+    pub fn new(
+        plan: &'a ImagePlan,
+        store: &Store,
+        kept: &HashMap<[u8; 32], Arc<Kept>>,
+        client: &'a Client,
+        observer: &'a dyn Observer,
+    ) -> Result<Self, BuildError> {
+        Ok(Self {
+            plan,
+            client,
+            observer,
+            wanted: Cell::new(wanted(plan, store, kept)?),
+        })
+    }
+
+    /// Fetches everything.
+    pub fn fetch(&self) -> Result<(), BuildError> {
+        let wanted = self.wanted.take();
+        fetch(self.plan, wanted, self.client, self.observer, &|| ())
+    }
+
+    /// Unpacks what there is, and fetches the rest meanwhile. To the observer, unpacking has `begun` when all is
+    /// fetched.
+    ///
+    /// # Errors
+    /// Of what failed first; the other one ends then.
+    pub fn unpack(
+        &self,
+        begun: &(dyn Fn() + Sync),
+        tell: Tell<'_>,
+        unpack: Unpack<'_>,
+    ) -> Result<Wave, BuildError> {
+        let wanted = self.wanted.take();
+        if wanted.is_empty() {
+            begun();
+            return Ok(unpack(tell, &|_| ())?);
+        }
+        let meanwhile = Meanwhile::default();
+        let stop = Arc::new(AtomicBool::new(false));
+        let client = self.client.until(&stop);
+        let (plan, observer) = (self.plan, self.observer);
+        std::thread::scope(|scope| {
+            let fetching = scope.spawn(|| {
+                let fetched = fetch(plan, wanted, &client, observer, &|| meanwhile.arrived());
+                meanwhile.end(fetched.is_ok(), begun, tell);
+                fetched
+            });
+            let unpacked = unpack(&|name, bytes| meanwhile.tell(name, bytes, tell), &|deb| {
+                meanwhile.wait(deb)
+            });
+            if unpacked.is_err() {
+                stop.store(true, Ordering::Relaxed);
+            }
+            let fetched = match fetching.join() {
+                Ok(fetched) => fetched,
+                Err(panic) => std::panic::resume_unwind(panic),
+            };
+            match fetched {
+                // It was unpacking that failed.
+                Err(BuildError::Fetch(crate::fetch::FetchError::Stopped { .. })) => {}
+                fetched => fetched?,
+            }
+            Ok(unpacked?)
+        })
+    }
+}
+
+/// What who fetches and who unpacks know of each other.
+#[derive(Default)]
+struct Meanwhile {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Whether nothing more comes.
+    over: bool,
+    /// What was unpacked before all was there, to be told then.
+    unpacked: Vec<(String, u64)>,
+}
+
+impl Meanwhile {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A file came. Who is just about to wait has the lock, and hears of it.
+    fn arrived(&self) {
+        drop(self.state());
+        self.changed.notify_all();
+    }
+
+    fn end(&self, fetched: bool, begun: &dyn Fn(), tell: Tell<'_>) {
+        let mut state = self.state();
+        if fetched {
+            begun();
+            for (name, bytes) in state.unpacked.drain(..) {
+                tell(&name, bytes);
+            }
+        }
+        state.over = true;
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    fn wait(&self, deb: &Deb) {
+        let mut state = self.state();
+        while !state.over && !deb.path.exists() {
+            let woken = self.changed.wait(state);
+            state = woken.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn tell(&self, name: &str, bytes: u64, tell: Tell<'_>) {
+        let mut state = self.state();
+        if state.over {
+            drop(state);
+            tell(name, bytes);
+        } else {
+            state.unpacked.push((name.to_owned(), bytes));
+        }
+    }
+}
+
+fn wanted(
+    plan: &ImagePlan,
+    store: &Store,
+    kept: &HashMap<[u8; 32], Arc<Kept>>,
+) -> Result<Vec<Wanted>, BuildError> {
+    debs::keep(plan, store)?;
+    let mut wanted = Vec::new();
+    for (planned, package) in plan.packages.iter().zip(&plan.lock.packages) {
+        if planned.in_base
+            || kept.contains_key(&package.sha256)
+            || store.package(&package.sha256).is_some()
+        {
+            continue;
+        }
+        let path = store.package_path(&package.sha256);
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).at("make", parent)?;
+        }
+        wanted.push(Wanted {
+            urls: locked::urls(plan, package),
+            size: package.size,
+            sha256: package.sha256,
+            label: package.name.clone(),
+            part: store.partial_path(&package.sha256)?,
+            path,
+        });
+    }
+    // The largest first, as they are unpacked, and so that the end is not waiting for one.
+    wanted.sort_by_key(|file| std::cmp::Reverse(file.size));
+    Ok(wanted)
+}
+
+/// Fetches what is wanted; `arrived` hears whenever something did.
+fn fetch(
+    plan: &ImagePlan,
+    wanted: Vec<Wanted>,
+    client: &Client,
+    observer: &dyn Observer,
+    arrived: &(dyn Fn() + Sync),
+) -> Result<(), BuildError> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let started = Instant::now();
+    let (items, bytes) = (
+        wanted.len() as u64,
+        wanted.iter().map(|file| file.size).sum(),
+    );
+    observer.event(Event::Started {
+        phase: Phase::Fetch,
+        items,
+        bytes,
+    });
+    let client = &client.with_logins(&plan.sources.entries);
+    locked::download(plan, client, wanted, &|items, bytes, item| {
+        arrived();
+        observer.event(Event::Progress {
+            phase: Phase::Fetch,
+            items,
+            bytes,
+            item: item.to_owned(),
+        });
+    })?;
+    observer.event(Event::Finished {
+        phase: Phase::Fetch,
+        items,
+        bytes,
+        millis: millis(started),
+    });
+    Ok(())
+}
