@@ -186,19 +186,27 @@ impl Engine {
 
     /// What the programs of a source are for, where it is on record. Nothing runs in what is not finished.
     fn arch_of(&self, source: &Source) -> Result<Option<Arch>, EngineError> {
+        Ok(self.arch_and_language(source)?.0)
+    }
+
+    /// The same, and the language that its programs are started with.
+    fn arch_and_language(
+        &self,
+        source: &Source,
+    ) -> Result<(Option<Arch>, Option<String>), EngineError> {
         match source {
-            Source::There | Source::Import(..) => Ok(None),
+            Source::There | Source::Import(..) => Ok((None, None)),
             Source::Ready(image) => {
                 let manifest = self.store.manifest(image)?;
                 match manifest.unfinished {
                     Some(_) => Err(EngineError::Unfinished {
                         what: image.digest().to_string(),
                     }),
-                    None => Ok(manifest.arch.parse().ok()),
+                    None => Ok((manifest.arch.parse().ok(), manifest.language())),
                 }
             }
-            Source::Build(plan) => Ok(plan.lock().arch.parse().ok()),
-            Source::Minimal(plan) => Ok(plan.arch().parse().ok()),
+            Source::Build(plan) => Ok((plan.lock().arch.parse().ok(), plan.language())),
+            Source::Minimal(plan) => Ok((plan.arch().parse().ok(), None)),
         }
     }
 
@@ -352,15 +360,11 @@ impl Engine {
             }
         };
         let spec_detach = spec.detach.clone();
-        let language = match &source {
-            _ if !spec.image_language => None,
-            Source::Ready(image) => self.store.language(image.digest()),
-            Source::Build(plan) => plan.language(),
-            Source::There | Source::Import(..) | Source::Minimal(_) => None,
-        };
+        let (arch, language) = self.arch_and_language(&source)?;
+        let language = language.filter(|_| spec.image_language);
         let mut spec = JailSpec {
             root,
-            arch: self.arch_of(&source)?,
+            arch,
             ..spec.jail.clone()
         };
         set_language(&mut spec.env, language);

@@ -56,7 +56,8 @@ impl Manifest {
     /// Of the image in `dir`. Control characters in its texts are dropped.
     pub(crate) fn read(dir: &Path, digest: &Digest) -> Result<Self, StoreError> {
         let path = dir.join("manifest.json");
-        let mut text = Vec::new();
+        // Enough for most, in one reading.
+        let mut text = Vec::with_capacity(4 << 10);
         std::fs::File::open(&path)
             .and_then(|file| file.take(LIMIT).read_to_end(&mut text))
             .at("read", &path)?;
@@ -72,5 +73,11 @@ impl Manifest {
             text.retain(|c| !c.is_control());
         }
         Ok(manifest)
+    }
+
+    /// The language that its programs are started with, if it says one.
+    pub(crate) fn language(&self) -> Option<String> {
+        let locale = jaula_plan::settings::locale::Locale::parse(self.lang.as_deref()?);
+        locale.ok().map(|locale| locale.to_string())
     }
 }

@@ -211,8 +211,7 @@ impl Store {
     pub fn language(&self, digest: &Digest) -> Option<String> {
         // What cannot be read says nothing.
         let manifest = Manifest::read(&self.image_dir(digest), digest).ok()?;
-        let locale = jaula_plan::settings::locale::Locale::parse(&manifest.lang?);
-        locale.ok().map(|locale| locale.to_string())
+        manifest.language()
     }
 
     /// Whether a directory, by its real path, is in what the store never changes.
