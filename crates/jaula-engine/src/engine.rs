@@ -1,5 +1,6 @@
 //! The engine: the verbs, in pairs `plan_x` and `x`.
 
+mod accounts;
 mod jails;
 mod labs;
 mod namespaces;

@@ -58,6 +58,9 @@ pub enum EngineError {
     /// Making an image of files of the host.
     #[error(transparent)]
     Minimal(#[from] crate::minimal::MinimalImageError),
+    /// Users who live in jails.
+    #[error(transparent)]
+    Accounts(#[from] crate::accounts::AccountsError),
     /// Namespaces kept by name.
     #[error(transparent)]
     Keep(#[from] crate::namespaces::KeepError),
@@ -152,6 +155,7 @@ impl EngineError {
             Self::Import(error) => error.kind(),
             Self::Minimal(error) => error.kind(),
             Self::Named(error) => error.kind(),
+            Self::Accounts(error) => error.kind(),
             Self::Keep(error) => error.kind(),
             Self::Net(error) => error.kind(),
             Self::Gateway(error) => error.kind(),
@@ -206,6 +210,7 @@ impl EngineError {
             }
             Self::Store(error) => error.hints(),
             Self::Named(error) => error.hints(),
+            Self::Accounts(error) => error.hints(),
             Self::Keep(error) => error.hints(),
             Self::Net(error) => error.hints(),
             Self::Gateway(error) => error.hints(),

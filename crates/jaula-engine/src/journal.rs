@@ -6,6 +6,7 @@
 //! [`crate::recover`] undoes it. What an intent names is created exclusively: had it existed before, the change
 //! would have failed and the intent been [disowned](Journal::disown), so undo never removes what was not ours.
 
+use crate::accounts::AccountUndo;
 use crate::error::{At, PathError};
 use crate::fault::Faults;
 use crate::net::Undo;
@@ -33,6 +34,8 @@ pub enum Intent {
     Mounts(PathBuf),
     /// Networks change; this takes it back.
     Net(Box<Undo>),
+    /// Accounts change; this takes it back.
+    Account(Box<AccountUndo>),
     /// What an earlier intent of this journal named, by its number from 0, was there already: it is not ours.
     Disown(usize),
 }
@@ -45,6 +48,7 @@ enum Line {
     Group { path: String, shown: String },
     Mounts { path: String, shown: String },
     Net { undo: Box<Undo> },
+    Account { undo: Box<AccountUndo> },
     Disown { intent_number: usize },
 }
 
@@ -84,6 +88,7 @@ impl Line {
                 shown: jaula_plan::explain::shown(path),
             },
             Intent::Net(undo) => Self::Net { undo: undo.clone() },
+            Intent::Account(undo) => Self::Account { undo: undo.clone() },
             Intent::Disown(number) => Self::Disown {
                 intent_number: *number,
             },
@@ -96,6 +101,7 @@ impl Line {
             Self::Group { path, .. } => Some(Intent::Group(unhex(&path)?)),
             Self::Mounts { path, .. } => Some(Intent::Mounts(unhex(&path)?)),
             Self::Net { undo } => Some(Intent::Net(undo)),
+            Self::Account { undo } => Some(Intent::Account(undo)),
             Self::Disown { intent_number } => Some(Intent::Disown(intent_number)),
         }
     }
@@ -238,11 +244,26 @@ impl Journal {
             .collect()
     }
 
+    /// The changes of accounts that undo would make, newest first.
+    pub fn account_leftovers(&self) -> Vec<&AccountUndo> {
+        let undos = self.intents.iter().rev();
+        undos
+            .filter_map(|intent| match intent {
+                Intent::Account(undo) => Some(&**undo),
+                _ => None,
+            })
+            .collect()
+    }
+
     /// Undoes every intent, newest first, going on after errors, and removes the journal when there were none.
     pub fn undo(self) -> Vec<UndoError> {
         let mut errors = Vec::new();
         for undo in self.net_leftovers() {
             errors.extend(undo.apply().err());
+        }
+        for undo in self.account_leftovers() {
+            let taken = undo.apply();
+            errors.extend(taken.err().map(|error| UndoError::Account(Box::new(error))));
         }
         for path in self.leftovers() {
             let removed = if self.intents.contains(&Intent::Group(path.clone())) {
@@ -301,6 +322,9 @@ pub enum UndoError {
     /// A file operation.
     #[error(transparent)]
     Io(#[from] PathError),
+    /// Accounts.
+    #[error(transparent)]
+    Account(Box<crate::accounts::AccountsError>),
     /// Taking back a change to networks.
     #[error("cannot {step}")]
     Net {

@@ -2,6 +2,7 @@
 //! Never prints, never reads arguments or the environment, never asks.
 #![forbid(unsafe_code)]
 
+pub mod accounts;
 pub mod cgroup;
 pub mod check;
 pub mod configure;

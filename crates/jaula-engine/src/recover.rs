@@ -11,6 +11,8 @@ pub fn leftovers(store: &Store) -> Result<Vec<PathBuf>, StoreError> {
     for path in journals(store)? {
         if let Some(journal) = Journal::adopt(store.root(), &path)? {
             found.extend(journal.leftovers());
+            let accounts = journal.account_leftovers();
+            found.extend(accounts.iter().map(|undo| undo.path()));
             found.push(path);
         }
     }
@@ -39,7 +41,12 @@ pub fn recover(store: &Store) -> Result<(Vec<PathBuf>, Vec<UndoError>), StoreErr
         // A journal that cannot be opened is left for whoever can.
         if let Ok(Some(journal)) = Journal::adopt(store.root(), &path) {
             removed.extend(journal.leftovers());
-            errors.extend(journal.undo());
+            let accounts = !journal.account_leftovers().is_empty();
+            let locked = accounts.then(crate::accounts::locked).transpose();
+            match locked {
+                Ok(_held) => errors.extend(journal.undo()),
+                Err(error) => errors.push(UndoError::Account(Box::new(error))),
+            }
         }
     }
     for path in orphans(store)?

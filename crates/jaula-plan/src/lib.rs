@@ -2,6 +2,7 @@
 //! printed, explained and compared before anything happens. Nothing here reads the host, the clock or chance.
 #![forbid(unsafe_code)]
 
+pub mod account;
 pub mod binfmt;
 pub mod bwrap;
 pub mod device;

@@ -135,6 +135,10 @@ name!(
     PackageName, "package", 255, &['-', '+', '.']
 );
 name!(
+    /// A user of the host (passwd(5)); not of digits only, which would be taken for a number.
+    UserName, "user name", 32, &['-', '_', '.']
+);
+name!(
     /// A host name of one label or several (`sethostname(2)` allows 64 bytes).
     HostName, "host name", 64, &['-', '.']
 );

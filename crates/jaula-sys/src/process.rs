@@ -9,6 +9,12 @@ pub fn effective_ids() -> (u32, u32) {
     unsafe { (libc::geteuid(), libc::getegid()) }
 }
 
+/// The real user and group: who started this process, whatever set-uid bit its program has.
+pub fn real_ids() -> (u32, u32) {
+    // SAFETY: these calls take nothing and cannot fail.
+    unsafe { (libc::getuid(), libc::getgid()) }
+}
+
 /// Whether a descriptor was given to this program when it was started: it is open, and not one that is closed on exec as
 /// all of ours are.
 pub fn was_inherited(fd: i32) -> bool {

@@ -1,0 +1,282 @@
+//! Doing a plan of accounts: all of it, or nothing.
+
+use super::lock::Locks;
+use super::undo::AccountUndo;
+use super::{AccountsError, home, parent, read};
+use crate::error::At;
+use crate::journal::{Intent, Journal};
+use crate::store::Store;
+use jaula_plan::account::lines;
+use jaula_plan::account::{AccountError, AccountPlan, AccountStep};
+use jaula_sys::dir::{self, Dir, Kind};
+use std::ffi::{OsStr, OsString};
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+/// The files of `/etc` that are locked one by one.
+pub(super) const LOCKED: [&str; 4] = ["passwd", "group", "shadow", "gshadow"];
+
+/// Does it. On an error everything that was done is taken back.
+///
+/// # Errors
+/// [`AccountsError`].
+pub(crate) fn apply(store: &Store, plan: &AccountPlan) -> Result<(), AccountsError> {
+    if !crate::probe::is_real_root() {
+        return Err(AccountsError::NotRoot);
+    }
+    let etc = |name: &&str| {
+        plan.steps.iter().any(|step| match step {
+            AccountStep::Edit { root, path, .. } => {
+                root == Path::new("/") && path == &Path::new("etc").join(name)
+            }
+            _ => false,
+        })
+    };
+    let names: Vec<&str> = LOCKED.into_iter().filter(|name| etc(&name)).collect();
+    let _locks = Locks::take(&names)?;
+    let (_, mut journal) = store.journal().map_err(AccountsError::from)?;
+    let mut old = Vec::new();
+    for (number, step) in (1..).zip(&plan.steps) {
+        if let Err(source) = one(step, &mut journal, &mut old) {
+            let errors = journal.undo();
+            let done = number.saturating_sub(1);
+            let undone = match errors.first() {
+                None => format!("undone: {done} of {done} steps; nothing is changed"),
+                Some(error) => format!("not everything could be undone: {error}; jaula recover tries again"),
+            };
+            return Err(AccountsError::Step {
+                number,
+                count: plan.steps.len(),
+                step: step.to_string(),
+                undone,
+                source: Box::new(source),
+            });
+        }
+    }
+    journal.finish()?;
+    // What was copied elsewhere goes only when all is done.
+    for path in old {
+        crate::journal::remove_path(&path).map_err(|error| AccountsError::Odd {
+            path: PathBuf::from(error.to_string()),
+        })?;
+    }
+    Ok(())
+}
+
+fn one(step: &AccountStep, journal: &mut Journal, old: &mut Vec<PathBuf>) -> Result<(), AccountsError> {
+    match step {
+        AccountStep::Edit {
+            root,
+            path,
+            edits,
+            make,
+            ..
+        } => {
+            let whole = root.join(path);
+            let (dir, name) = parent(root, path)?;
+            let mut text = String::new();
+            let made = match dir.meta(&name) {
+                Ok(meta) if meta.kind != Kind::File => {
+                    return Err(AccountsError::NotPlain { path: whole });
+                }
+                Ok(_) => {
+                    let file = dir.open_file(&name).at("open", &whole)?;
+                    file.take(super::LIMIT).read_to_string(&mut text).at("read", &whole)?;
+                    false
+                }
+                Err(error) if error.kind() == ErrorKind::NotFound && make.is_some() => true,
+                Err(error) => return Err(error).at("look at", &whole)?,
+            };
+            let edited = lines::edit(&text, edits).map_err(|_| AccountError::Changed(whole.clone()))?;
+            let undo = AccountUndo::Lines {
+                root: root.clone(),
+                path: path.clone(),
+                edits: edited.undo().to_vec(),
+                made,
+            };
+            journal.intend_all(vec![
+                Intent::Create(aside(&whole)),
+                Intent::Account(Box::new(undo)),
+            ])?;
+            put(&dir, &name, &whole, &edited.text(), make.filter(|_| made))?;
+        }
+        AccountStep::Write {
+            path,
+            before,
+            after,
+            ..
+        } => {
+            if read(path)? != *before {
+                return Err(AccountsError::Changed { path: path.clone() });
+            }
+            for dir in missing(path) {
+                journal.intend(Intent::Create(dir.clone()))?;
+                std::fs::create_dir(&dir).at("make", &dir)?;
+                std::fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).at("change", &dir)?;
+            }
+            let undo = AccountUndo::Text {
+                path: path.clone(),
+                before: before.clone(),
+                after: after.clone(),
+            };
+            journal.intend_all(vec![
+                Intent::Create(aside(path)),
+                Intent::Account(Box::new(undo)),
+            ])?;
+            let (dir, name) = parent(Path::new("/"), path.strip_prefix("/").unwrap_or(path))?;
+            match after {
+                Some(after) => put(&dir, &name, path, after, Some(0o644))?,
+                None => {
+                    dir.unlink(&name).at("remove", path)?;
+                    // Ours when it is empty.
+                    if let Some(above) = path.parent().filter(|above| above.starts_with("/etc/jaula")) {
+                        drop(std::fs::remove_dir(above));
+                        drop(std::fs::remove_dir("/etc/jaula"));
+                    }
+                }
+            }
+        }
+        AccountStep::Link { path, target } => {
+            for dir in missing(path) {
+                journal.intend(Intent::Create(dir.clone()))?;
+                std::fs::create_dir(&dir).at("make", &dir)?;
+            }
+            let number = journal.intend(Intent::Create(path.clone()))?;
+            exclusive(journal, number, symlink(target, path)).at("make", path)?;
+        }
+        AccountStep::Directory { root, path, mode } => {
+            let whole = root.join(path);
+            let (dir, name) = parent(root, path)?;
+            let number = journal.intend(Intent::Create(whole.clone()))?;
+            exclusive(journal, number, dir.make_dir(&name, *mode)).at("make", &whole)?;
+            dir.set_mode(&name, *mode).at("change", &whole)?;
+        }
+        AccountStep::Home {
+            root,
+            path,
+            uid,
+            gid,
+        } => {
+            let whole = root.join(path);
+            let (dir, name) = parent(root, path)?;
+            let number = journal.intend(Intent::Create(whole.clone()))?;
+            exclusive(journal, number, dir.make_dir(&name, 0o700)).at("make", &whole)?;
+            let home = dir.open_dir(&name).at("open", &whole)?;
+            if let Ok(skeleton) = Dir::open(Path::new("/etc/skel")) {
+                home::copy(&skeleton, &home, Path::new("/etc/skel"), Some((*uid, *gid)))?;
+            }
+            dir::set_owner(home.as_fd(), *uid, *gid).at("change", &whole)?;
+        }
+        AccountStep::MoveHome {
+            from, root, path, ..
+        } => {
+            let whole = root.join(path);
+            let (dir, name) = parent(root, path)?;
+            match std::fs::symlink_metadata(&whole) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                _ => return Err(AccountsError::Changed { path: whole }),
+            }
+            let undo = AccountUndo::Home {
+                from: from.clone(),
+                to: whole.clone(),
+            };
+            journal.intend(Intent::Account(Box::new(undo)))?;
+            match std::fs::rename(from, &whole) {
+                Err(error) if error.kind() == ErrorKind::CrossesDevices => {
+                    let source = Dir::open(from).at("open", from)?;
+                    let meta = source.own_meta().at("look at", from)?;
+                    let number = journal.intend(Intent::Create(whole.clone()))?;
+                    exclusive(journal, number, dir.make_dir(&name, 0o700)).at("make", &whole)?;
+                    let home = dir.open_dir(&name).at("open", &whole)?;
+                    home::copy(&source, &home, from, None)?;
+                    dir::set_owner(home.as_fd(), meta.uid, meta.gid).at("change", &whole)?;
+                    dir::set_mode(home.as_fd(), meta.mode).at("change", &whole)?;
+                    old.push(from.clone());
+                }
+                other => other.at("move", from)?,
+            }
+        }
+        AccountStep::RemoveHome { root, path } => {
+            let whole = root.join(path);
+            let (dir, name) = parent(root, path)?;
+            crate::remove::tree(&dir, &name).map_err(|_| AccountsError::Odd { path: whole })?;
+        }
+    }
+    Ok(())
+}
+
+/// What was there already is not ours.
+fn exclusive(
+    journal: &mut Journal,
+    number: usize,
+    made: std::io::Result<()>,
+) -> std::io::Result<()> {
+    if made.as_ref().is_err_and(|error| error.kind() == ErrorKind::AlreadyExists)
+        && journal.disown(number).is_err()
+    {
+        return Err(std::io::Error::from(ErrorKind::Other));
+    }
+    made
+}
+
+/// The directories above a path that are not there, the uppermost first.
+fn missing(path: &Path) -> Vec<PathBuf> {
+    let above = path.ancestors().skip(1);
+    let mut missing: Vec<PathBuf> = above
+        .take_while(|dir| dir.symlink_metadata().is_err())
+        .map(Path::to_owned)
+        .collect();
+    missing.reverse();
+    missing
+}
+
+/// The name under which a file is written before it takes the place of another.
+fn aside_name(name: &OsStr) -> OsString {
+    let mut aside = OsString::from(".");
+    aside.push(name);
+    aside.push(".jaula");
+    aside
+}
+
+fn aside(path: &Path) -> PathBuf {
+    path.with_file_name(aside_name(path.file_name().unwrap_or_default()))
+}
+
+/// Writes a file anew, whole or not at all, with the owner, mode and attributes of what it replaces; a new one is root's.
+pub(super) fn put(
+    dir: &Dir,
+    name: &OsStr,
+    whole: &Path,
+    text: &str,
+    mode: Option<u32>,
+) -> Result<(), AccountsError> {
+    let aside = aside_name(name);
+    // One that was left is nobody's: whoever changes this file holds its lock.
+    drop(dir.unlink(&aside));
+    let mut file = dir.create_file(&aside, 0o600).at("create", whole)?;
+    let written = (|| {
+        match dir.open_file(name) {
+            Ok(before) => {
+                let meta = dir::meta_of(before.as_fd())?;
+                dir::set_owner(file.as_fd(), meta.uid, meta.gid)?;
+                dir::set_mode(file.as_fd(), meta.mode)?;
+                for (key, value) in dir::xattrs(before.as_fd())? {
+                    dir::set_xattr(file.as_fd(), &key, &value)?;
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                dir::set_mode(file.as_fd(), mode.unwrap_or(0o600))?;
+            }
+            Err(error) => return Err(error),
+        }
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        dir.rename(&aside, dir, name)
+    })();
+    if written.is_err() {
+        drop(dir.unlink(&aside));
+    }
+    Ok(written.at("write", whole)?)
+}

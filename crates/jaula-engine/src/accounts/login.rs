@@ -1,0 +1,123 @@
+//! A login: what is seen of the user and his jail, the decision, the session, and what the log is told of it.
+
+use super::log::{Log, Said};
+use super::look::{look, policy};
+use super::read;
+use crate::outcome::Io;
+use jaula_plan::account::hours::Moment;
+use jaula_plan::account::login::{LoginFacts, LoginPlan, LoginRefusal, LoginRequest, Relax, plan_login};
+use jaula_plan::account::{passwd, split_home};
+use jaula_plan::jail::plan_jail;
+use jaula_sys::{local_time, process};
+use std::path::Path;
+use std::time::Instant;
+
+/// How a login ended.
+#[derive(Debug)]
+pub enum Login {
+    /// It went on, and ended with this code.
+    Ended(u8),
+    /// He was not let in.
+    Refused(LoginRefusal),
+    /// The jail could not be started; what the log was told.
+    Failed(String),
+}
+
+/// Lets the user of this process into his jail. `relax` is what the old settings say of him, by his name and group.
+pub fn login(
+    request: &LoginRequest,
+    io: Io<'_>,
+    relax: &dyn Fn(&str, u32) -> Result<Relax, String>,
+) -> Login {
+    let log = Log::open();
+    let facts = facts(relax);
+    let uid = process::real_ids().0;
+    let user = match facts.accounts.as_slice() {
+        [account] => account.name.clone(),
+        _ => format!("#{uid}"),
+    };
+    let said = Said::new(&user, uid, request);
+    let plan = match plan_login(&facts, request) {
+        Ok(plan) => plan,
+        Err(refusal) => {
+            log.say(&said.refused(&refusal.to_string()));
+            return Login::Refused(refusal);
+        }
+    };
+    drop(facts);
+    enter(&plan, io, &log, &said)
+}
+
+fn enter(plan: &LoginPlan, io: Io<'_>, log: &Log, said: &Said) -> Login {
+    let failed = |error: &dyn std::error::Error| {
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(source) = cause {
+            let more = source.to_string();
+            if !text.contains(&more) {
+                text.push_str(&format!(": {more}"));
+            }
+            cause = source.source();
+        }
+        log.say(&said.refused(&text));
+        Login::Failed(text)
+    };
+    let jail = match plan_jail(&plan.jail, &crate::probe::host(&plan.jail)) {
+        Ok(jail) => jail,
+        Err(error) => return failed(&error),
+    };
+    log.say(&said.opened(&plan.dir));
+    let start = Instant::now();
+    match crate::jail::run(&jail, io) {
+        Ok(outcome) => {
+            log.say(&said.closed(outcome.code(), start.elapsed()));
+            Login::Ended(outcome.code())
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+fn facts(relax: &dyn Fn(&str, u32) -> Result<Relax, String>) -> LoginFacts {
+    let (uid, gid) = process::real_ids();
+    // Accounts of other sources than the file are not known to it (nsswitch.conf(5)).
+    let text = read(Path::new("/etc/passwd")).ok().flatten().unwrap_or_default();
+    let accounts: Vec<_> = passwd::accounts(&text).filter(|account| account.uid == uid).collect();
+    let now = local_time::now();
+    let mut facts = LoginFacts {
+        uid,
+        gid,
+        changed: process::effective_ids() != (uid, gid),
+        accounts,
+        policy: None,
+        relax: Relax::default(),
+        jail: None,
+        now: Moment {
+            day: now.weekday,
+            minute: u16::from(now.hour) * 60 + u16::from(now.minute),
+        },
+    };
+    let [account] = facts.accounts.as_slice() else {
+        return facts;
+    };
+    facts.policy = policy(&account.name);
+    match relax(&account.name, gid) {
+        Ok(relax) => facts.relax = relax,
+        Err(why) => facts.policy = Some(Err(why)),
+    }
+    if let Some((jail, home)) = split_home(&account.home) {
+        let inside = jaula_sys::beneath::read_in_root(&jail, "etc/passwd", 1 << 20).ok();
+        let inside = inside.and_then(|bytes| String::from_utf8(bytes).ok());
+        facts.jail = Some(match look(&jail, &account.name, &home, inside.as_deref()) {
+            Ok(look) => look,
+            Err(error) => {
+                use std::error::Error;
+                let cause = error.source().map(|source| format!(": {source}")).unwrap_or_default();
+                jaula_plan::account::login::JailLook {
+                    dangers: vec![format!("{error}{cause}")],
+                    ..Default::default()
+                }
+            }
+        });
+    }
+    facts
+}

@@ -1,0 +1,355 @@
+//! What is seen of the host's accounts and of a jail.
+
+use super::{AccountsError, parent, read};
+use crate::error::{At, PathError};
+use jaula_plan::account::login::{HomeFacts, JailLook, SFTP_SERVERS};
+use jaula_plan::account::passwd::{self, PasswdLine};
+use jaula_plan::account::plan::{AccountFacts, JAIL_DIRS};
+use jaula_plan::account::policy::{self, Policy};
+use jaula_plan::account::sshd::{self, SshdFacts};
+use jaula_plan::account::{LOGIN_SHELL, split_home};
+use jaula_sys::beneath;
+use jaula_sys::dir::{Dir, Kind};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// The most that is read of a jail's file of accounts.
+const INSIDE: usize = 1 << 20;
+
+/// What is to be looked at besides the files of accounts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Looked<'a> {
+    /// The jail's directory.
+    pub jail: &'a Path,
+    /// The user.
+    pub user: &'a str,
+    /// The shell that is asked for; that of the account when absent.
+    pub shell: Option<&'a str>,
+    /// The home inside that is asked for.
+    pub home: Option<&'a Path>,
+    /// The program that runs.
+    pub program: &'a Path,
+}
+
+/// Everything that a plan of accounts needs to know.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn facts(looked: &Looked<'_>) -> Result<AccountFacts, AccountsError> {
+    let etc = |name: &str| read(&Path::new("/etc").join(name));
+    let jail = looked.jail;
+    let passwd = etc("passwd")?.unwrap_or_default();
+    let account = passwd::named(&passwd, looked.user);
+    let mut facts = AccountFacts {
+        group: etc("group")?.unwrap_or_default(),
+        shadow: etc("shadow")?,
+        gshadow: etc("gshadow")?,
+        shells: etc("shells")?,
+        today: std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs() / 86_400),
+        sshd: sshd_facts()?,
+        addition: read(&sshd::addition_path(looked.user))?,
+        policy: read(&Policy::path(looked.user))?,
+        program: (looked.program.to_owned(), program_doubt(looked.program)),
+        login_shell: leads(Path::new(LOGIN_SHELL), looked.program),
+        namespaces_refused: namespaces_refused(),
+        jail: jail.is_dir(),
+        passwd,
+        ..AccountFacts::default()
+    };
+    if !facts.jail {
+        return Ok(facts);
+    }
+    let inside = |name: &str| {
+        let bytes = beneath::read_in_root(jail, name, INSIDE).ok()?;
+        String::from_utf8(bytes).ok()
+    };
+    facts.inside_passwd = inside("etc/passwd");
+    facts.inside_group = inside("etc/group");
+    let own = account.as_ref().and_then(|account| split_home(&account.home));
+    let default = || Path::new("/home").join(looked.user);
+    let home = match (looked.home, own) {
+        (Some(home), _) => home.strip_prefix(jail).unwrap_or(home).to_owned(),
+        (None, Some((_, home))) => home,
+        (None, None) => default(),
+    };
+    facts.look = look(jail, looked.user, &home, facts.inside_passwd.as_deref())?;
+    let top = Dir::open(jail).at("open", jail)?;
+    facts.lacks = JAIL_DIRS
+        .iter()
+        .map(|(name, _)| *name)
+        .filter(|name| top.meta(name).is_err())
+        .collect();
+    let in_passwd = facts.inside_passwd.as_ref().and_then(|text| passwd::named(text, looked.user));
+    let shell = match looked.shell {
+        Some(shell) => shell.to_owned(),
+        None => {
+            let known = in_passwd.or(account.clone());
+            let shell = known.map_or("/bin/sh".to_owned(), |known| known.shell().to_owned());
+            match shell.ends_with("/jaula-login") || shell.ends_with("/jk_chrootsh") {
+                true => "/bin/sh".to_owned(),
+                false => shell,
+            }
+        }
+    };
+    facts.shell_there = is_program(&top, Path::new(&shell));
+    if let Some(account) = account.filter(|account| split_home(&account.home).is_none()) {
+        let meta = std::fs::symlink_metadata(&account.home).ok();
+        facts.old_home = meta.filter(std::fs::Metadata::is_dir).map(|meta| HomeFacts {
+            uid: meta.uid(),
+            gid: meta.gid(),
+            mode: meta.mode() & 0o7777,
+        });
+    }
+    let relative = home.strip_prefix("/").unwrap_or(&home);
+    let mut way: Vec<PathBuf> = relative
+        .ancestors()
+        .skip(1)
+        .filter(|dir| !dir.as_os_str().is_empty() && top.open_dir_in_root(dir).is_err())
+        .map(Path::to_owned)
+        .collect();
+    way.reverse();
+    facts.way = way;
+    Ok(facts)
+}
+
+/// What is seen of a jail by whoever is to be let in.
+pub(super) fn look(
+    jail: &Path,
+    user: &str,
+    home: &Path,
+    passwd: Option<&str>,
+) -> Result<JailLook, PathError> {
+    let dangers = crate::minimal::unsafe_parts(jail)?;
+    let top = Dir::open(jail).at("open", jail)?;
+    let directory = |name: &str| top.meta(name).is_ok_and(|meta| meta.kind == Kind::Directory);
+    let relative = home.strip_prefix("/").unwrap_or(home);
+    let found = parent(jail, relative).ok().and_then(|(dir, name)| dir.meta(&name).ok());
+    let server = SFTP_SERVERS
+        .iter()
+        .find(|path| is_program(&top, Path::new(path)));
+    Ok(JailLook {
+        dangers: dangers.iter().map(ToString::to_string).collect(),
+        account: passwd.and_then(|text| passwd::named(text, user)),
+        home: found.filter(|meta| meta.kind == Kind::Directory).map(|meta| HomeFacts {
+            uid: meta.uid,
+            gid: meta.gid,
+            mode: meta.mode,
+        }),
+        whole: ["dev", "proc", "sys"].into_iter().all(directory),
+        sftp_server: server.map(|path| Path::new("/").join(path)),
+    })
+}
+
+fn is_program(top: &Dir, path: &Path) -> bool {
+    let relative = path.strip_prefix("/").unwrap_or(path);
+    let opened = top.open_file_in_root(relative);
+    opened
+        .and_then(|file| file.metadata())
+        .is_ok_and(|meta| meta.is_file() && meta.mode() & 0o111 != 0)
+}
+
+/// Whether a name leads to the program; none when it is not there.
+pub(crate) fn leads(path: &Path, program: &Path) -> Option<bool> {
+    path.symlink_metadata().ok()?;
+    Some(crate::links::leads_to(path, program))
+}
+
+/// Why a program cannot be anybody's login shell: somebody other than root could replace it.
+fn program_doubt(program: &Path) -> Option<String> {
+    for part in program.ancestors() {
+        let meta = match std::fs::metadata(part) {
+            Ok(meta) => meta,
+            Err(error) => return Some(error.to_string()),
+        };
+        let shown = jaula_plan::explain::shown(part);
+        // Who can write in a sticky directory can still not replace what is root's.
+        let open = meta.mode() & 0o022 != 0 && (meta.mode() & 0o1000 == 0 || meta.is_file());
+        if meta.uid() != 0 {
+            return Some(format!("{shown} belongs to user {}", meta.uid()));
+        }
+        if open {
+            return Some(format!("{shown} is writable by others than root"));
+        }
+        if part == program && meta.mode() & 0o001 == 0 {
+            return Some(format!("{shown} cannot be executed by everybody"));
+        }
+        if part != program && meta.mode() & 0o001 == 0 {
+            return Some(format!("{shown} cannot be entered by everybody"));
+        }
+    }
+    None
+}
+
+/// What the kernel's settings say of user namespaces of ordinary users.
+fn namespaces_refused() -> Option<String> {
+    let number = |path: &str| {
+        let text = std::fs::read_to_string(path).ok()?;
+        text.trim().parse::<u64>().ok()
+    };
+    let base = "/proc/sys";
+    for (path, bad) in [
+        ("user/max_user_namespaces", 0),
+        ("kernel/unprivileged_userns_clone", 0),
+        ("kernel/apparmor_restrict_unprivileged_userns", 1),
+    ] {
+        if number(&format!("{base}/{path}")) == Some(bad) {
+            return Some(format!("{} is {bad}", path.replace('/', ".")));
+        }
+    }
+    None
+}
+
+fn sshd_facts() -> Result<Option<SshdFacts>, PathError> {
+    let Some(main) = read(Path::new("/etc/ssh/sshd_config"))? else {
+        return Ok(None);
+    };
+    let mut facts = SshdFacts {
+        main,
+        included: Vec::new(),
+    };
+    let mut texts = vec![facts.main.clone()];
+    // Files in each other's Include; a loop ends by the number.
+    for _ in 0..64 {
+        let Some(text) = texts.pop() else { break };
+        for pattern in includes(&text) {
+            if facts.included.iter().any(|(known, _)| *known == pattern) {
+                continue;
+            }
+            let mut files = Vec::new();
+            for path in globbed(&pattern) {
+                if let Ok(Some(text)) = read(&path) {
+                    texts.push(text.clone());
+                    files.push((path, text));
+                }
+            }
+            facts.included.push((pattern, files));
+        }
+    }
+    Ok(Some(facts))
+}
+
+fn includes(text: &str) -> Vec<String> {
+    let lines = text.lines().map(str::trim);
+    let found = lines.filter_map(|line| {
+        let (key, rest) = line.split_once(|c: char| c.is_whitespace() || c == '=')?;
+        key.eq_ignore_ascii_case("include").then_some(rest)
+    });
+    found
+        .flat_map(str::split_whitespace)
+        .map(|word| word.replace('"', ""))
+        .collect()
+}
+
+/// The files of a pattern whose last part may hold one `*`, in the order of their names.
+fn globbed(pattern: &str) -> Vec<PathBuf> {
+    let path = Path::new("/etc/ssh").join(pattern);
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+        return Vec::new();
+    };
+    let Some((before, after)) = name.split_once('*') else {
+        return vec![path];
+    };
+    let mut found: Vec<PathBuf> = std::fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            !name.starts_with('.') && name.starts_with(before) && name.ends_with(after)
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+/// Somebody who lives in a jail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resident {
+    /// His account on the host.
+    pub account: PasswdLine,
+    /// The jail.
+    pub jail: PathBuf,
+    /// His home inside.
+    pub home: PathBuf,
+    /// His shell inside; none when the jail does not know him.
+    pub shell: Option<String>,
+    /// What he may do; none where nothing is said. Else why it cannot be told.
+    pub policy: Option<Result<Policy, String>>,
+    /// Why he is not let in, as far as it can be told before he comes.
+    pub trouble: Option<String>,
+}
+
+/// Everybody whose home names a jail, by the order of passwd(5).
+///
+/// # Errors
+/// When passwd(5) cannot be read.
+pub fn residents() -> Result<Vec<Resident>, AccountsError> {
+    let passwd = read(Path::new("/etc/passwd"))?.unwrap_or_default();
+    let mut found = Vec::new();
+    for account in passwd::accounts(&passwd) {
+        let Some((jail, home)) = split_home(&account.home) else {
+            continue;
+        };
+        let inside = beneath::read_in_root(&jail, "etc/passwd", INSIDE).ok();
+        let inside = inside.and_then(|bytes| String::from_utf8(bytes).ok());
+        let known = inside.and_then(|text| passwd::named(&text, &account.name));
+        let looked = look(&jail, &account.name, &home, None);
+        let shell = jaula_plan::account::allow::base(account.shell());
+        let trouble = match (&looked, &known) {
+            (Err(error), _) => Some(error.to_string()),
+            (Ok(look), _) if !look.dangers.is_empty() => look.dangers.first().cloned(),
+            (_, None) => Some("not defined in the jail".to_owned()),
+            (_, Some(known)) if (known.uid, known.gid) != (account.uid, account.gid) => {
+                Some("another number in the jail".to_owned())
+            }
+            _ if shell != jaula_plan::account::LOGIN && shell != "jk_chrootsh" => {
+                Some(format!("not jailed: the login shell is {}", account.shell()))
+            }
+            _ => None,
+        };
+        found.push(Resident {
+            policy: policy(&account.name),
+            shell: known.map(|known| known.shell().to_owned()),
+            account,
+            jail,
+            home,
+            trouble,
+        });
+    }
+    Ok(found)
+}
+
+/// What root wrote about a user; not to be trusted when somebody else could have.
+pub(super) fn policy(user: &str) -> Option<Result<Policy, String>> {
+    // The name is from passwd(5), and a path is made of it.
+    if user.contains('/') || user.starts_with('.') {
+        return Some(Err(format!("{user:?} is no name")));
+    }
+    let path = Policy::path(user);
+    let meta = match std::fs::symlink_metadata(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        Err(error) => return Some(Err(error.to_string())),
+        Ok(meta) => meta,
+    };
+    for part in path.ancestors() {
+        let Ok(meta) = std::fs::symlink_metadata(part) else { continue };
+        let shown = jaula_plan::explain::shown(part);
+        if meta.uid() != 0 {
+            return Some(Err(format!("{shown} belongs to user {}", meta.uid())));
+        }
+        if meta.mode() & 0o022 != 0 {
+            return Some(Err(format!("{shown} is writable by others than root")));
+        }
+    }
+    if !meta.is_file() || meta.len() > policy::LIMIT as u64 {
+        return Some(Err(format!("{} is no such file", path.display())));
+    }
+    let text = match read(&path) {
+        Ok(text) => text?,
+        Err(error) => return Some(Err(error.to_string())),
+    };
+    Some(Policy::read(&text).map_err(|error| format!("{}: {error}", path.display())))
+}

@@ -1,0 +1,57 @@
+//! Users who live in jails: what is seen of their accounts, the changes that let them in, and their way in.
+
+mod apply;
+mod error;
+mod home;
+mod lock;
+pub mod log;
+mod login;
+mod look;
+mod undo;
+
+pub use error::AccountsError;
+pub use login::{Login, login};
+pub use look::{Looked, Resident, facts, residents};
+pub use undo::AccountUndo;
+
+pub(crate) use apply::apply;
+pub(crate) use look::leads;
+
+use crate::error::{At, PathError};
+use jaula_sys::dir::Dir;
+use std::ffi::OsString;
+use std::io::Read;
+use std::path::Path;
+
+/// The locks of all files of accounts.
+pub(crate) fn locked() -> Result<lock::Locks, AccountsError> {
+    lock::Locks::take(&apply::LOCKED)
+}
+
+/// The most that is read of a file of accounts.
+const LIMIT: u64 = 8 << 20;
+
+/// The text of a file of the host; none when it is not there.
+fn read(path: &Path) -> Result<Option<String>, PathError> {
+    let file = match std::fs::File::open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        other => other.at("open", path)?,
+    };
+    let mut bytes = Vec::new();
+    file.take(LIMIT).read_to_end(&mut bytes).at("read", path)?;
+    let text = String::from_utf8(bytes).map_err(|_| std::io::Error::from(std::io::ErrorKind::InvalidData));
+    Ok(Some(text.at("read", path)?))
+}
+
+/// The directory that holds a path beneath a root, links on the way followed inside only, and its last part.
+fn parent(root: &Path, path: &Path) -> Result<(Dir, OsString), PathError> {
+    let whole = root.join(path);
+    let missing = || std::io::Error::from(std::io::ErrorKind::InvalidInput);
+    let name = path.file_name().ok_or_else(missing).at("find", &whole)?;
+    let top = Dir::open(root).at("open", root)?;
+    let dir = match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        None => top,
+        Some(parent) => top.open_dir_in_root(parent).at("open", root.join(parent))?,
+    };
+    Ok((dir, name.to_owned()))
+}
