@@ -62,14 +62,26 @@ mod tests {
 
     #[test]
     fn a_home_is_split_at_its_last_mark() {
-        let split = |home| split_home(home).map(|(a, b)| (a.display().to_string(), b.display().to_string()));
+        let split = |home| {
+            split_home(home).map(|(a, b)| (a.display().to_string(), b.display().to_string()))
+        };
         let pair = |a: &str, b: &str| Some((a.to_owned(), b.to_owned()));
         assert_eq!(split("/srv/j/./home/ana"), pair("/srv/j", "/home/ana"));
         assert_eq!(split("/a/./b/./home/ana"), pair("/a/b", "/home/ana"));
         assert_eq!(split("/srv/j/./"), pair("/srv/j", "/"));
-        for none in ["/home/ana", "", "/./home/ana", "x/./home", "/srv/../j/./home", "/srv/j/./../x"] {
+        for none in [
+            "/home/ana",
+            "",
+            "/./home/ana",
+            "x/./home",
+            "/srv/../j/./home",
+            "/srv/j/./../x",
+        ] {
             assert_eq!(split(none), None, "{none:?}");
         }
-        assert_eq!(joined_home(Path::new("/srv/j"), Path::new("/home/ana")), "/srv/j/./home/ana");
+        assert_eq!(
+            joined_home(Path::new("/srv/j"), Path::new("/home/ana")),
+            "/srv/j/./home/ana"
+        );
     }
 }

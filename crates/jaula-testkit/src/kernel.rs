@@ -25,6 +25,9 @@ pub enum World {
     Mounts,
     /// As [`World::Full`], with the caller's subordinate ids mapped (needs `newuidmap`).
     ManyIds,
+    /// As [`World::Full`] without a user namespace: the test is root of the host, whose accounts it may play with after
+    /// it has put copies in their place. Only for root.
+    Root,
 }
 
 impl World {
@@ -43,6 +46,16 @@ impl World {
                 "--kill-child",
             ],
             World::Mounts => &["--user", "--map-root-user", "--mount"],
+            World::Root => &[
+                "--mount",
+                "--pid",
+                "--fork",
+                "--net",
+                "--ipc",
+                "--uts",
+                "--mount-proc",
+                "--kill-child",
+            ],
             World::ManyIds => &[
                 "--map-auto",
                 "--map-root-user",

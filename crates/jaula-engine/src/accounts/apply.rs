@@ -38,13 +38,15 @@ pub(crate) fn apply(store: &Store, plan: &AccountPlan) -> Result<(), AccountsErr
     let _locks = Locks::take(&names)?;
     let (_, mut journal) = store.journal().map_err(AccountsError::from)?;
     let mut old = Vec::new();
-    for (number, step) in (1..).zip(&plan.steps) {
+    for (number, step) in (1usize..).zip(&plan.steps) {
         if let Err(source) = one(step, &mut journal, &mut old) {
             let errors = journal.undo();
             let done = number.saturating_sub(1);
             let undone = match errors.first() {
                 None => format!("undone: {done} of {done} steps; nothing is changed"),
-                Some(error) => format!("not everything could be undone: {error}; jaula recover tries again"),
+                Some(error) => {
+                    format!("not everything could be undone: {error}; jaula recover tries again")
+                }
             };
             return Err(AccountsError::Step {
                 number,
@@ -65,7 +67,11 @@ pub(crate) fn apply(store: &Store, plan: &AccountPlan) -> Result<(), AccountsErr
     Ok(())
 }
 
-fn one(step: &AccountStep, journal: &mut Journal, old: &mut Vec<PathBuf>) -> Result<(), AccountsError> {
+fn one(
+    step: &AccountStep,
+    journal: &mut Journal,
+    old: &mut Vec<PathBuf>,
+) -> Result<(), AccountsError> {
     match step {
         AccountStep::Edit {
             root,
@@ -83,13 +89,16 @@ fn one(step: &AccountStep, journal: &mut Journal, old: &mut Vec<PathBuf>) -> Res
                 }
                 Ok(_) => {
                     let file = dir.open_file(&name).at("open", &whole)?;
-                    file.take(super::LIMIT).read_to_string(&mut text).at("read", &whole)?;
+                    file.take(super::LIMIT)
+                        .read_to_string(&mut text)
+                        .at("read", &whole)?;
                     false
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound && make.is_some() => true,
                 Err(error) => return Err(error).at("look at", &whole)?,
             };
-            let edited = lines::edit(&text, edits).map_err(|_| AccountError::Changed(whole.clone()))?;
+            let edited =
+                lines::edit(&text, edits).map_err(|_| AccountError::Changed(whole.clone()))?;
             let undo = AccountUndo::Lines {
                 root: root.clone(),
                 path: path.clone(),
@@ -114,7 +123,8 @@ fn one(step: &AccountStep, journal: &mut Journal, old: &mut Vec<PathBuf>) -> Res
             for dir in missing(path) {
                 journal.intend(Intent::Create(dir.clone()))?;
                 std::fs::create_dir(&dir).at("make", &dir)?;
-                std::fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).at("change", &dir)?;
+                std::fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+                    .at("change", &dir)?;
             }
             let undo = AccountUndo::Text {
                 path: path.clone(),
@@ -131,7 +141,10 @@ fn one(step: &AccountStep, journal: &mut Journal, old: &mut Vec<PathBuf>) -> Res
                 None => {
                     dir.unlink(&name).at("remove", path)?;
                     // Ours when it is empty.
-                    if let Some(above) = path.parent().filter(|above| above.starts_with("/etc/jaula")) {
+                    if let Some(above) = path
+                        .parent()
+                        .filter(|above| above.starts_with("/etc/jaula"))
+                    {
                         drop(std::fs::remove_dir(above));
                         drop(std::fs::remove_dir("/etc/jaula"));
                     }
@@ -213,7 +226,9 @@ fn exclusive(
     number: usize,
     made: std::io::Result<()>,
 ) -> std::io::Result<()> {
-    if made.as_ref().is_err_and(|error| error.kind() == ErrorKind::AlreadyExists)
+    if made
+        .as_ref()
+        .is_err_and(|error| error.kind() == ErrorKind::AlreadyExists)
         && journal.disown(number).is_err()
     {
         return Err(std::io::Error::from(ErrorKind::Other));

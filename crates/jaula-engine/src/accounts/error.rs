@@ -83,7 +83,9 @@ impl AccountsError {
     pub fn hints(&self) -> Vec<String> {
         match self {
             Self::Plan(error) => error.hint().into_iter().collect(),
-            Self::Locked { .. } => vec!["wait until the other program has ended, and try again".to_owned()],
+            Self::Locked { .. } => {
+                vec!["wait until the other program has ended, and try again".to_owned()]
+            }
             Self::Changed { .. } => vec!["try again".to_owned()],
             Self::NotRoot => vec!["run it as root".to_owned()],
             Self::Step { source, undone, .. } => {

@@ -39,7 +39,10 @@ fn deep(
         match meta.kind {
             Kind::Directory => {
                 to.make_dir(&name, 0o700).at("copy", &whole)?;
-                let (inner, copy) = (from.open_dir(&name).at("open", &whole)?, to.open_dir(&name).at("open", &whole)?);
+                let (inner, copy) = (
+                    from.open_dir(&name).at("open", &whole)?,
+                    to.open_dir(&name).at("open", &whole)?,
+                );
                 deep(&inner, &copy, &whole, owner, depth + 1)?;
                 dir::set_owner(copy.as_fd(), uid, gid).at("copy", &whole)?;
                 dir::set_mode(copy.as_fd(), meta.mode).at("copy", &whole)?;

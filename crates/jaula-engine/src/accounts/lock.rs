@@ -72,7 +72,11 @@ fn own(path: &Path) -> Result<Option<Option<i32>>, PathError> {
     let aside = path.with_extension(format!("lock.{}", std::process::id()));
     drop(std::fs::remove_file(&aside));
     let mut options = OpenOptions::new();
-    let made = options.write(true).create_new(true).mode(0o600).open(&aside);
+    let made = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&aside);
     let mut file = made.at("create", &aside)?;
     let written = file.write_all(format!("{}\0", std::process::id()).as_bytes());
     // link(2) fails when the name is taken, also over NFS.

@@ -37,7 +37,9 @@ impl Log {
         ];
         let Some(socket) = &self.0 else { return };
         let now = local_time::now();
-        let month = MONTHS.get(usize::from(now.month).saturating_sub(1)).unwrap_or(&"Jan");
+        let month = MONTHS
+            .get(usize::from(now.month).saturating_sub(1))
+            .unwrap_or(&"Jan");
         let line = format!(
             "<{PRIORITY}>{month} {:2} {:02}:{:02}:{:02} {LOGIN}[{}]: {text}",
             now.day,
@@ -70,11 +72,17 @@ impl Said {
         let client = variable("SSH_CLIENT").unwrap_or_default();
         let from = client.split(' ').next().filter(|from| !from.is_empty());
         let command = match &request.command {
-            Some(command) if command == jaula_plan::account::LOGIN_SHELL => variable("SSH_ORIGINAL_COMMAND"),
+            Some(command) if command == jaula_plan::account::LOGIN_SHELL => {
+                variable("SSH_ORIGINAL_COMMAND")
+            }
             Some(command) => Some(command.to_string_lossy().into_owned()),
             None => None,
         };
-        let command: String = command.unwrap_or_else(|| "-".to_owned()).chars().take(COMMAND).collect();
+        let command: String = command
+            .unwrap_or_else(|| "-".to_owned())
+            .chars()
+            .take(COMMAND)
+            .collect();
         Self {
             user: plain(user),
             uid,
@@ -95,12 +103,21 @@ impl Said {
 
     /// His session is over.
     pub fn closed(&self, code: u8, after: Duration) -> String {
-        format!("closed {} exit={code} seconds={}", self.who(), after.as_secs())
+        format!(
+            "closed {} exit={code} seconds={}",
+            self.who(),
+            after.as_secs()
+        )
     }
 
     /// He is not let in.
     pub fn refused(&self, cause: &str) -> String {
-        format!("refused {} command={} cause={}", self.who(), self.command, plain(cause))
+        format!(
+            "refused {} command={} cause={}",
+            self.who(),
+            self.command,
+            plain(cause)
+        )
     }
 }
 
@@ -109,7 +126,10 @@ fn plain(text: &str) -> String {
     let text: String = text
         .chars()
         .flat_map(|c| match c {
-            c if c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c) || ('\u{2066}'..='\u{2069}').contains(&c) => {
+            c if c.is_control()
+                || ('\u{202a}'..='\u{202e}').contains(&c)
+                || ('\u{2066}'..='\u{2069}').contains(&c) =>
+            {
                 c.escape_unicode().collect::<Vec<char>>()
             }
             c => vec![c],
@@ -154,12 +174,18 @@ const LINES: usize = 100_000;
 ///
 /// # Errors
 /// When a file that is there cannot be read.
-pub fn lines(file: Option<&Path>, user: Option<&str>) -> Result<Option<Vec<LogLine>>, crate::error::PathError> {
+pub fn lines(
+    file: Option<&Path>,
+    user: Option<&str>,
+) -> Result<Option<Vec<LogLine>>, crate::error::PathError> {
     use crate::error::At;
     let files: Vec<PathBuf> = match file {
         Some(file) => vec![file.to_owned()],
         None => {
-            let there = FILES.iter().map(PathBuf::from).filter(|path| path.is_file());
+            let there = FILES
+                .iter()
+                .map(PathBuf::from)
+                .filter(|path| path.is_file());
             there.collect()
         }
     };
@@ -172,8 +198,8 @@ pub fn lines(file: Option<&Path>, user: Option<&str>) -> Result<Option<Vec<LogLi
         let mut bytes = Vec::new();
         while reader.read_until(b'\n', &mut bytes).at("read", &path)? > 0 {
             let line = String::from_utf8_lossy(&bytes);
-            if let Some(line) = read_line(line.trim_end())
-                .filter(|line| user.is_none_or(|user| line.user == user))
+            if let Some(line) =
+                read_line(line.trim_end()).filter(|line| user.is_none_or(|user| line.user == user))
             {
                 found.push_back(line);
                 if found.len() > LINES {
@@ -204,7 +230,9 @@ fn read_line(line: &str) -> Option<LogLine> {
         false => format!("{first} {} {}", words.next()?, words.next()?),
     };
     Some(LogLine {
-        when: when.trim_start_matches(|c: char| c == '<' || c == '>' || c.is_ascii_digit()).to_owned(),
+        when: when
+            .trim_start_matches(|c: char| c == '<' || c == '>' || c.is_ascii_digit())
+            .to_owned(),
         what: what.to_owned(),
         user: user.to_owned(),
         from: from.to_owned(),
@@ -219,7 +247,9 @@ mod tests {
     #[test]
     fn what_is_logged_stays_on_one_line_and_is_read_again() {
         let request = LoginRequest {
-            command: Some("ls\nNov 1 00:00:00 h jaula-login[1]: opened user=root \u{1b}[2J\"x\"".into()),
+            command: Some(
+                "ls\nNov 1 00:00:00 h jaula-login[1]: opened user=root \u{1b}[2J\"x\"".into(),
+            ),
             env: vec![("SSH_CLIENT".into(), "192.0.2.1 4000 22".into())],
         };
         let said = Said::new("ana", 1001, &request);
@@ -227,8 +257,14 @@ mod tests {
         assert!(!line.contains('\n') && !line.contains('\u{1b}'), "{line}");
         let logged = format!("Nov 27 03:00:00 host jaula-login[77]: {line}");
         let read = read_line(&logged).unwrap();
-        assert_eq!((&*read.what, &*read.user, &*read.from, &*read.when), ("refused", "ana", "192.0.2.1", "Nov 27 03:00:00"));
-        assert!(read.rest.ends_with("cause=\"this command is not allowed: only sftp\""));
+        assert_eq!(
+            (&*read.what, &*read.user, &*read.from, &*read.when),
+            ("refused", "ana", "192.0.2.1", "Nov 27 03:00:00")
+        );
+        assert!(
+            read.rest
+                .ends_with("cause=\"this command is not allowed: only sftp\"")
+        );
         assert_eq!(read_line("Nov 27 03:00:00 host sshd[1]: x"), None);
     }
 }

@@ -5,7 +5,9 @@ use super::look::{look, policy};
 use super::read;
 use crate::outcome::Io;
 use jaula_plan::account::hours::Moment;
-use jaula_plan::account::login::{LoginFacts, LoginPlan, LoginRefusal, LoginRequest, Relax, plan_login};
+use jaula_plan::account::login::{
+    LoginFacts, LoginPlan, LoginRefusal, LoginRequest, Relax, plan_login,
+};
 use jaula_plan::account::{passwd, split_home};
 use jaula_plan::jail::plan_jail;
 use jaula_sys::{local_time, process};
@@ -62,7 +64,10 @@ fn enter(plan: &LoginPlan, io: Io<'_>, log: &Log, said: &Said) -> Login {
         log.say(&said.refused(&text));
         Login::Failed(text)
     };
-    let jail = match plan_jail(&plan.jail, &crate::probe::host(&plan.jail)) {
+    let mut host = crate::probe::host(&plan.jail);
+    // There has to be a file to show the host's on.
+    host.resolv_conf &= jaula_sys::beneath::is_there(&plan.dir, "etc/resolv.conf");
+    let jail = match plan_jail(&plan.jail, &host) {
         Ok(jail) => jail,
         Err(error) => return failed(&error),
     };
@@ -80,8 +85,13 @@ fn enter(plan: &LoginPlan, io: Io<'_>, log: &Log, said: &Said) -> Login {
 fn facts(relax: &dyn Fn(&str, u32) -> Result<Relax, String>) -> LoginFacts {
     let (uid, gid) = process::real_ids();
     // Accounts of other sources than the file are not known to it (nsswitch.conf(5)).
-    let text = read(Path::new("/etc/passwd")).ok().flatten().unwrap_or_default();
-    let accounts: Vec<_> = passwd::accounts(&text).filter(|account| account.uid == uid).collect();
+    let text = read(Path::new("/etc/passwd"))
+        .ok()
+        .flatten()
+        .unwrap_or_default();
+    let accounts: Vec<_> = passwd::accounts(&text)
+        .filter(|account| account.uid == uid)
+        .collect();
     let now = local_time::now();
     let mut facts = LoginFacts {
         uid,
@@ -111,7 +121,10 @@ fn facts(relax: &dyn Fn(&str, u32) -> Result<Relax, String>) -> LoginFacts {
             Ok(look) => look,
             Err(error) => {
                 use std::error::Error;
-                let cause = error.source().map(|source| format!(": {source}")).unwrap_or_default();
+                let cause = error
+                    .source()
+                    .map(|source| format!(": {source}"))
+                    .unwrap_or_default();
                 jaula_plan::account::login::JailLook {
                     dangers: vec![format!("{error}{cause}")],
                     ..Default::default()

@@ -67,7 +67,9 @@ pub fn facts(looked: &Looked<'_>) -> Result<AccountFacts, AccountsError> {
     };
     facts.inside_passwd = inside("etc/passwd");
     facts.inside_group = inside("etc/group");
-    let own = account.as_ref().and_then(|account| split_home(&account.home));
+    let own = account
+        .as_ref()
+        .and_then(|account| split_home(&account.home));
     let default = || Path::new("/home").join(looked.user);
     let home = match (looked.home, own) {
         (Some(home), _) => home.strip_prefix(jail).unwrap_or(home).to_owned(),
@@ -81,7 +83,10 @@ pub fn facts(looked: &Looked<'_>) -> Result<AccountFacts, AccountsError> {
         .map(|(name, _)| *name)
         .filter(|name| top.meta(name).is_err())
         .collect();
-    let in_passwd = facts.inside_passwd.as_ref().and_then(|text| passwd::named(text, looked.user));
+    let in_passwd = facts
+        .inside_passwd
+        .as_ref()
+        .and_then(|text| passwd::named(text, looked.user));
     let shell = match looked.shell {
         Some(shell) => shell.to_owned(),
         None => {
@@ -96,11 +101,13 @@ pub fn facts(looked: &Looked<'_>) -> Result<AccountFacts, AccountsError> {
     facts.shell_there = is_program(&top, Path::new(&shell));
     if let Some(account) = account.filter(|account| split_home(&account.home).is_none()) {
         let meta = std::fs::symlink_metadata(&account.home).ok();
-        facts.old_home = meta.filter(std::fs::Metadata::is_dir).map(|meta| HomeFacts {
-            uid: meta.uid(),
-            gid: meta.gid(),
-            mode: meta.mode() & 0o7777,
-        });
+        facts.old_home = meta
+            .filter(std::fs::Metadata::is_dir)
+            .map(|meta| HomeFacts {
+                uid: meta.uid(),
+                gid: meta.gid(),
+                mode: meta.mode() & 0o7777,
+            });
     }
     let relative = home.strip_prefix("/").unwrap_or(&home);
     let mut way: Vec<PathBuf> = relative
@@ -123,20 +130,27 @@ pub(super) fn look(
 ) -> Result<JailLook, PathError> {
     let dangers = crate::minimal::unsafe_parts(jail)?;
     let top = Dir::open(jail).at("open", jail)?;
-    let directory = |name: &str| top.meta(name).is_ok_and(|meta| meta.kind == Kind::Directory);
+    let directory = |name: &str| {
+        top.meta(name)
+            .is_ok_and(|meta| meta.kind == Kind::Directory)
+    };
     let relative = home.strip_prefix("/").unwrap_or(home);
-    let found = parent(jail, relative).ok().and_then(|(dir, name)| dir.meta(&name).ok());
+    let found = parent(jail, relative)
+        .ok()
+        .and_then(|(dir, name)| dir.meta(&name).ok());
     let server = SFTP_SERVERS
         .iter()
         .find(|path| is_program(&top, Path::new(path)));
     Ok(JailLook {
         dangers: dangers.iter().map(ToString::to_string).collect(),
         account: passwd.and_then(|text| passwd::named(text, user)),
-        home: found.filter(|meta| meta.kind == Kind::Directory).map(|meta| HomeFacts {
-            uid: meta.uid,
-            gid: meta.gid,
-            mode: meta.mode,
-        }),
+        home: found
+            .filter(|meta| meta.kind == Kind::Directory)
+            .map(|meta| HomeFacts {
+                uid: meta.uid,
+                gid: meta.gid,
+                mode: meta.mode,
+            }),
         whole: ["dev", "proc", "sys"].into_iter().all(directory),
         sftp_server: server.map(|path| Path::new("/").join(path)),
     })
@@ -245,7 +259,10 @@ fn includes(text: &str) -> Vec<String> {
 /// The files of a pattern whose last part may hold one `*`, in the order of their names.
 fn globbed(pattern: &str) -> Vec<PathBuf> {
     let path = Path::new("/etc/ssh").join(pattern);
-    let (Some(dir), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+    let (Some(dir), Some(name)) = (
+        path.parent(),
+        path.file_name().and_then(|name| name.to_str()),
+    ) else {
         return Vec::new();
     };
     let Some((before, after)) = name.split_once('*') else {
@@ -257,12 +274,24 @@ fn globbed(pattern: &str) -> Vec<PathBuf> {
         .flatten()
         .map(|entry| entry.path())
         .filter(|path| {
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let name = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .unwrap_or_default();
             !name.starts_with('.') && name.starts_with(before) && name.ends_with(after)
         })
         .collect();
     found.sort();
     found
+}
+
+/// A user's account on the host.
+///
+/// # Errors
+/// When passwd(5) cannot be read.
+pub fn account(user: &str) -> Result<Option<PasswdLine>, AccountsError> {
+    let passwd = read(Path::new("/etc/passwd"))?.unwrap_or_default();
+    Ok(passwd::named(&passwd, user))
 }
 
 /// Somebody who lives in a jail.
@@ -305,9 +334,10 @@ pub fn residents() -> Result<Vec<Resident>, AccountsError> {
             (_, Some(known)) if (known.uid, known.gid) != (account.uid, account.gid) => {
                 Some("another number in the jail".to_owned())
             }
-            _ if shell != jaula_plan::account::LOGIN && shell != "jk_chrootsh" => {
-                Some(format!("not jailed: the login shell is {}", account.shell()))
-            }
+            _ if shell != jaula_plan::account::LOGIN && shell != "jk_chrootsh" => Some(format!(
+                "not jailed: the login shell is {}",
+                account.shell()
+            )),
             _ => None,
         };
         found.push(Resident {
@@ -335,7 +365,9 @@ pub(super) fn policy(user: &str) -> Option<Result<Policy, String>> {
         Ok(meta) => meta,
     };
     for part in path.ancestors() {
-        let Ok(meta) = std::fs::symlink_metadata(part) else { continue };
+        let Ok(meta) = std::fs::symlink_metadata(part) else {
+            continue;
+        };
         let shown = jaula_plan::explain::shown(part);
         if meta.uid() != 0 {
             return Some(Err(format!("{shown} belongs to user {}", meta.uid())));

@@ -11,7 +11,7 @@ mod undo;
 
 pub use error::AccountsError;
 pub use login::{Login, login};
-pub use look::{Looked, Resident, facts, residents};
+pub use look::{Looked, Resident, account, facts, residents};
 pub use undo::AccountUndo;
 
 pub(crate) use apply::apply;
@@ -39,7 +39,8 @@ fn read(path: &Path) -> Result<Option<String>, PathError> {
     };
     let mut bytes = Vec::new();
     file.take(LIMIT).read_to_end(&mut bytes).at("read", path)?;
-    let text = String::from_utf8(bytes).map_err(|_| std::io::Error::from(std::io::ErrorKind::InvalidData));
+    let text =
+        String::from_utf8(bytes).map_err(|_| std::io::Error::from(std::io::ErrorKind::InvalidData));
     Ok(Some(text.at("read", path)?))
 }
 
@@ -49,7 +50,10 @@ fn parent(root: &Path, path: &Path) -> Result<(Dir, OsString), PathError> {
     let missing = || std::io::Error::from(std::io::ErrorKind::InvalidInput);
     let name = path.file_name().ok_or_else(missing).at("find", &whole)?;
     let top = Dir::open(root).at("open", root)?;
-    let dir = match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+    let dir = match path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+    {
         None => top,
         Some(parent) => top.open_dir_in_root(parent).at("open", root.join(parent))?,
     };

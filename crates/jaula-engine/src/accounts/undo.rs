@@ -68,15 +68,20 @@ impl AccountUndo {
                 let mut text = String::new();
                 match dir.open_file(&name) {
                     Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-                    other => other.at("open", &whole)?.read_to_string(&mut text).at("read", &whole)?,
+                    other => other
+                        .at("open", &whole)?
+                        .read_to_string(&mut text)
+                        .at("read", &whole)?,
                 };
                 // Line by line: one that is not there any more is not ours any more.
                 let mut now = text.clone();
                 for edit in edits {
                     let there = |line: &Option<String>| {
-                        line.as_ref().is_some_and(|line| now.lines().any(|known| known == line))
+                        line.as_ref()
+                            .is_some_and(|line| now.lines().any(|known| known == line))
                     };
-                    if (edit.before.is_none() || there(&edit.before)) && !there(&edit.after)
+                    if (edit.before.is_none() || there(&edit.before))
+                        && !there(&edit.after)
                         && let Ok(edited) = lines::edit(&now, std::slice::from_ref(edit))
                     {
                         now = edited.text();

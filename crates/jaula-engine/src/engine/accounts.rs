@@ -4,7 +4,9 @@ use super::Engine;
 use crate::accounts::{self, AccountsError};
 use crate::error::EngineError;
 use crate::plan::Preview;
-use jaula_plan::account::plan::{AccountPlan, AddSpec, Changes, plan_add, plan_enable, plan_rm, plan_set};
+use jaula_plan::account::plan::{
+    AccountPlan, AddSpec, Changes, plan_add, plan_close, plan_enable, plan_rm, plan_set,
+};
 use jaula_plan::account::{AccountError, USERADD_HOOK};
 use jaula_plan::explain::ExplainLine;
 use jaula_plan::names::UserName;
@@ -93,6 +95,25 @@ impl Engine {
         })?;
         let hook = accounts::leads(Path::new(USERADD_HOOK), program);
         planned(plan_enable(&facts, hook))
+    }
+
+    /// What keeping a user out of the host takes, until there is a jail for him.
+    ///
+    /// # Errors
+    /// [`EngineError::Accounts`]; nothing was changed.
+    pub fn plan_user_close(
+        &self,
+        user: &UserName,
+        program: &Path,
+    ) -> Result<AccountPlan, EngineError> {
+        let facts = accounts::facts(&accounts::Looked {
+            jail: Path::new("/nonexistent"),
+            user: user.as_str(),
+            shell: None,
+            home: None,
+            program,
+        })?;
+        planned(plan_close(user, &facts))
     }
 
     /// Does such a plan, all of it or nothing.

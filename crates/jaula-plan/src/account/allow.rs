@@ -188,7 +188,9 @@ pub(super) fn matches(pattern: &[u8], text: &[u8]) -> bool {
             },
         }
     }
-    pattern.get(p..).is_none_or(|rest| rest.iter().all(|b| *b == b'*'))
+    pattern
+        .get(p..)
+        .is_none_or(|rest| rest.iter().all(|b| *b == b'*'))
 }
 
 /// The last part of a program's path.
@@ -206,7 +208,10 @@ mod tests {
     #[test]
     fn words_are_split_as_a_shell_would_and_never_run_by_one() {
         let split = |text| words(text).unwrap();
-        assert_eq!(split("git-upload-pack 'my repo.git'"), ["git-upload-pack", "my repo.git"]);
+        assert_eq!(
+            split("git-upload-pack 'my repo.git'"),
+            ["git-upload-pack", "my repo.git"]
+        );
         assert_eq!(split(r#"a "b c"\ d "" e*"#), ["a", "b c d", "", "e*"]);
         for (text, error) in [
             ("ls; id", WordsError::Shell(';')),
@@ -236,7 +241,10 @@ mod tests {
         assert!(!permits("git-upload-pack *", "git-upload-pack a b"));
         assert!(!permits("git-upload-pack *", "git-receive-pack a"));
         assert!(!permits("git-upload-pack *", "git-upload-pack"));
-        assert!(permits("rsync --server **", "rsync --server -vlogDtpre.iLsfxC . x"));
+        assert!(permits(
+            "rsync --server **",
+            "rsync --server -vlogDtpre.iLsfxC . x"
+        ));
         assert!(!permits("rsync --server --sender **", "rsync --server . x"));
         assert!(permits("tar cf - *.d", "tar cf - conf.d"));
         assert!(!permits("tar cf - *.d", "tar cf - conf"));

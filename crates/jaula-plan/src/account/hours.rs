@@ -80,7 +80,9 @@ impl FromStr for Hours {
             let time = |text: &str| read_time(text).ok_or_else(|| bad("a time is HH:MM, to 24:00"));
             let (from, to) = (time(from)?, time(to)?);
             if from >= to {
-                return Err(bad("the end is not after the beginning: write two parts over midnight"));
+                return Err(bad(
+                    "the end is not after the beginning: write two parts over midnight",
+                ));
             }
             spans.push((days, from, to));
         }
@@ -92,7 +94,10 @@ impl FromStr for Hours {
 }
 
 fn read_days(text: &str) -> Option<u8> {
-    let number = |name: &str| DAYS.iter().position(|day| *day == name.to_ascii_lowercase());
+    let number = |name: &str| {
+        DAYS.iter()
+            .position(|day| *day == name.to_ascii_lowercase())
+    };
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let (first, last) = (number(first)?, number(last)?);
     let mut days = 0;
@@ -136,8 +141,19 @@ mod tests {
         let always: Hours = "0:00-24:00".parse().unwrap();
         assert!(always.has(at(6, 23, 59)));
         let weekend: Hours = "sat-mon 9-10".parse().unwrap();
-        assert!(weekend.has(at(0, 9, 30)) && weekend.has(at(5, 9, 30)) && !weekend.has(at(1, 9, 30)));
-        for bad in ["", "mon", "mo 8-9", "mon 9-8", "mon 8:60-9", "mon 25-26", "mon 8-9 x", "8-9,"] {
+        assert!(
+            weekend.has(at(0, 9, 30)) && weekend.has(at(5, 9, 30)) && !weekend.has(at(1, 9, 30))
+        );
+        for bad in [
+            "",
+            "mon",
+            "mo 8-9",
+            "mon 9-8",
+            "mon 8:60-9",
+            "mon 25-26",
+            "mon 8-9 x",
+            "8-9,",
+        ] {
             assert!(bad.parse::<Hours>().is_err(), "{bad:?}");
         }
     }

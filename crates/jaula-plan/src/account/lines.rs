@@ -79,7 +79,10 @@ pub fn edit(text: &str, edits: &[LineEdit]) -> Result<Edited, Changed> {
         let Some(before) = &edit.before else {
             let Some(after) = &edit.after else { continue };
             let at = edit.at.and_then(|at| {
-                let mut kept = lines.iter().enumerate().filter(|(_, (mark, _))| *mark != Mark::Gone);
+                let mut kept = lines
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, (mark, _))| *mark != Mark::Gone);
                 kept.nth(at).map(|(index, _)| index)
             });
             lines.insert(at.unwrap_or(lines.len()), (Mark::New, after.clone()));
@@ -89,7 +92,9 @@ pub fn edit(text: &str, edits: &[LineEdit]) -> Result<Edited, Changed> {
         let found = lines
             .iter()
             .position(|(mark, line)| *mark != Mark::Gone && line == before);
-        let Some(index) = found else { return Err(Changed) };
+        let Some(index) = found else {
+            return Err(Changed);
+        };
         let number = lines
             .iter()
             .take(index)
@@ -228,7 +233,10 @@ mod tests {
             LineEdit::add("z:0"),
         ];
         let edited = edit(TEXT, &edits).unwrap();
-        assert_eq!(edited.text(), "a:1\nb:x\nc:3\nd:4\nf:6\ng:7\nh:8\ni:9\nz:0\n");
+        assert_eq!(
+            edited.text(),
+            "a:1\nb:x\nc:3\nd:4\nf:6\ng:7\nh:8\ni:9\nz:0\n"
+        );
         let back = edit(&edited.text(), edited.undo()).unwrap();
         assert_eq!(back.text(), TEXT);
         assert_eq!(edit(TEXT, &[LineEdit::remove("b:")]), Err(Changed));
@@ -236,18 +244,32 @@ mod tests {
 
     #[test]
     fn a_change_is_shown_as_diff_shows_it() {
-        let edited = edit(TEXT, &[LineEdit::replace("b:2", "b:x"), LineEdit::add("z:0")]).unwrap();
+        let edited = edit(
+            TEXT,
+            &[LineEdit::replace("b:2", "b:x"), LineEdit::add("z:0")],
+        )
+        .unwrap();
         assert_eq!(
             edited.diff(Path::new("/etc/x")),
             "--- /etc/x\n+++ /etc/x\n@@ -1,5 +1,5 @@\n a:1\n-b:2\n+b:x\n c:3\n d:4\n e:5\n@@ -7,3 +7,4 @@\n g:7\n h:8\n i:9\n+z:0\n"
         );
-        assert_eq!(new_file(Path::new("/n"), "x\ny\n"), "--- /dev/null\n+++ /n\n@@ -0,0 +1,2 @@\n+x\n+y\n");
+        assert_eq!(
+            new_file(Path::new("/n"), "x\ny\n"),
+            "--- /dev/null\n+++ /n\n@@ -0,0 +1,2 @@\n+x\n+y\n"
+        );
     }
 
     #[test]
     fn passwords_are_not_shown() {
-        let edited = edit("ana:$6$secret:1:::::\n", &[LineEdit::remove("ana:$6$secret:1:::::")]).unwrap();
+        let edited = edit(
+            "ana:$6$secret:1:::::\n",
+            &[LineEdit::remove("ana:$6$secret:1:::::")],
+        )
+        .unwrap();
         let shown = edited.diff(Path::new("/etc/shadow"));
-        assert!(!shown.contains("secret") && shown.contains("-ana:…:1"), "{shown}");
+        assert!(
+            !shown.contains("secret") && shown.contains("-ana:…:1"),
+            "{shown}"
+        );
     }
 }

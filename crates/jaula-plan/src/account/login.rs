@@ -206,7 +206,11 @@ impl LoginRefusal {
     pub fn is_told(&self) -> bool {
         matches!(
             self,
-            Self::Hours { .. } | Self::NoShell(_) | Self::NotAllowed(_) | Self::Words(_) | Self::NoSftpServer
+            Self::Hours { .. }
+                | Self::NoShell(_)
+                | Self::NotAllowed(_)
+                | Self::Words(_)
+                | Self::NoSftpServer
         )
     }
 
@@ -281,7 +285,11 @@ pub fn plan_login(facts: &LoginFacts, request: &LoginRequest) -> Result<LoginPla
     let shell = shell(facts, account, &look, &dir, &home)?;
     check_home(facts, &look, &home)?;
     let said = |error: PolicyError| LoginRefusal::Policy(error.to_string());
-    if let Some(hours) = policy.hours().map_err(said)?.filter(|hours| !hours.has(facts.now)) {
+    if let Some(hours) = policy
+        .hours()
+        .map_err(said)?
+        .filter(|hours| !hours.has(facts.now))
+    {
         return Err(LoginRefusal::Hours {
             now: facts.now.to_string(),
             hours: hours.to_string(),
@@ -347,10 +355,18 @@ fn shell(
     };
     let differs = |what, host: String, inside: String| LoginRefusal::Differs { what, host, inside };
     if inside.uid != facts.uid {
-        return Err(differs("user", facts.uid.to_string(), inside.uid.to_string()));
+        return Err(differs(
+            "user",
+            facts.uid.to_string(),
+            inside.uid.to_string(),
+        ));
     }
     if inside.gid != account.gid || facts.gid != account.gid {
-        return Err(differs("group", facts.gid.to_string(), inside.gid.to_string()));
+        return Err(differs(
+            "group",
+            facts.gid.to_string(),
+            inside.gid.to_string(),
+        ));
     }
     let their: PathBuf = Path::new(&inside.home).components().collect();
     if their != home {
@@ -375,10 +391,16 @@ fn check_home(facts: &LoginFacts, look: &JailLook, home: &Path) -> Result<(), Lo
         return Err(refuse(format!("it belongs to group {}", found.gid)));
     }
     if found.mode & 0o020 != 0 && !relax.group_permissions {
-        return Err(refuse(format!("its group can write in it (mode {:o})", found.mode)));
+        return Err(refuse(format!(
+            "its group can write in it (mode {:o})",
+            found.mode
+        )));
     }
     if found.mode & 0o002 != 0 && !relax.other_permissions {
-        return Err(refuse(format!("everybody can write in it (mode {:o})", found.mode)));
+        return Err(refuse(format!(
+            "everybody can write in it (mode {:o})",
+            found.mode
+        )));
     }
     Ok(())
 }
@@ -428,7 +450,10 @@ fn command(
             return Err(LoginRefusal::NoSftpServer);
         };
         let rest = rest.iter().map(OsString::from);
-        return Ok([server.clone().into_os_string()].into_iter().chain(rest).collect());
+        return Ok([server.clone().into_os_string()]
+            .into_iter()
+            .chain(rest)
+            .collect());
     }
     let not_allowed = || LoginRefusal::NotAllowed(policy.words());
     let words = split.ok_or_else(not_allowed)??;
@@ -487,8 +512,10 @@ fn serves(service: Service, words: &[String]) -> bool {
         }
         (Service::Git, "git") => match arguments {
             [verb, path] => {
-                matches!(verb.as_str(), "upload-pack" | "receive-pack" | "upload-archive")
-                    && !path.starts_with('-')
+                matches!(
+                    verb.as_str(),
+                    "upload-pack" | "receive-pack" | "upload-archive"
+                ) && !path.starts_with('-')
             }
             _ => false,
         },
@@ -519,7 +546,14 @@ fn environment(
     let passed = |name: &str| {
         matches!(
             name,
-            "TERM" | "COLORTERM" | "LANG" | "LANGUAGE" | "TZ" | "SSH_CLIENT" | "SSH_CONNECTION" | "SSH_TTY"
+            "TERM"
+                | "COLORTERM"
+                | "LANG"
+                | "LANGUAGE"
+                | "TZ"
+                | "SSH_CLIENT"
+                | "SSH_CONNECTION"
+                | "SSH_TTY"
         ) || name.starts_with("LC_")
             || more.iter().any(|known| known == name)
     };
@@ -529,7 +563,10 @@ fn environment(
             continue;
         };
         // Who the user is was said above.
-        if matches!(known, "HOME" | "USER" | "LOGNAME" | "SHELL" | "LD_PRELOAD" | "LD_LIBRARY_PATH") {
+        if matches!(
+            known,
+            "HOME" | "USER" | "LOGNAME" | "SHELL" | "LD_PRELOAD" | "LD_LIBRARY_PATH"
+        ) {
             continue;
         }
         env.retain(|(have, _)| have != name);

@@ -150,7 +150,8 @@ mod tests {
 
     #[test]
     fn lines_are_read_and_written_as_they_are() {
-        let line = "rjmerelo:x:1001:100:Raring jmerelo:/home/jaulas/raring/./home/rjmerelo:/bin/bash";
+        let line =
+            "rjmerelo:x:1001:100:Raring jmerelo:/home/jaulas/raring/./home/rjmerelo:/bin/bash";
         assert_eq!(PasswdLine::read(line).unwrap().to_string(), line);
         let line = "users:x:100:ana,luis";
         assert_eq!(GroupLine::read(line).unwrap().to_string(), line);
@@ -159,7 +160,15 @@ mod tests {
 
     #[test]
     fn nobody_becomes_root_by_a_bad_line() {
-        for line in ["a:x::0:::", "a:x:-1:0:::", "a:x:+0:0:::", ":x:0:0:::", "+:x:0:0:::", "a:x:0:0::", "a:x: 0:0:::"] {
+        for line in [
+            "a:x::0:::",
+            "a:x:-1:0:::",
+            "a:x:+0:0:::",
+            ":x:0:0:::",
+            "+:x:0:0:::",
+            "a:x:0:0::",
+            "a:x: 0:0:::",
+        ] {
             let read = PasswdLine::read(line);
             assert!(read.is_none(), "{line:?}: {read:?}");
         }

@@ -1,110 +1,26 @@
 //! What letting a user into a jail changes on the host and in the jail, and what takes it back.
 
+mod error;
 mod inside;
+mod step;
+
+pub use error::AccountError;
+pub use step::{AccountPlan, AccountStep};
 
 use super::lines::{self, Edited, LineEdit};
 use super::login::{HomeFacts, JailLook};
 use super::passwd::{self, GroupLine, PasswdLine};
-use super::policy::{Before, Entry, Policy, PolicyError, Service};
-use super::sshd::{self, Contradiction, SshdFacts};
+use super::policy::{Before, Entry, Policy, Service};
+use super::sshd::{self, SshdFacts};
 use super::{LOGIN_SHELL, joined_home, split_home};
-use crate::explain::{ExplainLine, shown, word};
+use crate::explain::shown;
 use crate::names::UserName;
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// Numbers below are the system's (login.defs(5), UID_MIN).
 pub const FIRST_USER: u32 = 1000;
 /// And above (UID_MAX).
 pub const LAST_USER: u32 = 60_000;
-
-/// One lasting change. Paths of a jail are given with its root and opened beneath it.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-#[serde(tag = "step", rename_all = "snake_case")]
-pub enum AccountStep {
-    /// Lines of a file change, under the file's lock where it is the host's.
-    Edit {
-        /// `/`, or a jail.
-        root: PathBuf,
-        /// From there.
-        path: PathBuf,
-        /// The lines.
-        edits: Vec<LineEdit>,
-        /// The mode with which a missing file is made; none: it has to be there.
-        make: Option<u32>,
-        /// The change as `diff -u` shows it.
-        diff: String,
-    },
-    /// A file of the host comes to be, or is replaced by another text.
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// What is in it now; none: it is not there.
-        before: Option<String>,
-        /// What is to be in it; none: it goes.
-        after: Option<String>,
-        /// The change as `diff -u` shows it.
-        diff: String,
-    },
-    /// A link of the host's.
-    Link {
-        /// Where.
-        path: PathBuf,
-        /// To what.
-        target: PathBuf,
-    },
-    /// A directory of a jail, unless it is there.
-    Directory {
-        /// The jail.
-        root: PathBuf,
-        /// From there.
-        path: PathBuf,
-        /// Mode.
-        mode: u32,
-    },
-    /// A home of a jail, with what `/etc/skel` has.
-    Home {
-        /// The jail.
-        root: PathBuf,
-        /// From there.
-        path: PathBuf,
-        /// Owner.
-        uid: u32,
-        /// Group.
-        gid: u32,
-    },
-    /// A home of the host's is moved into a jail, and everything in it that was root's becomes the user's.
-    MoveHome {
-        /// On the host.
-        from: PathBuf,
-        /// The jail.
-        root: PathBuf,
-        /// From there.
-        path: PathBuf,
-        /// Owner.
-        uid: u32,
-        /// Group.
-        gid: u32,
-    },
-    /// A home of a jail is removed with all in it.
-    RemoveHome {
-        /// The jail.
-        root: PathBuf,
-        /// From there.
-        path: PathBuf,
-    },
-}
-
-/// Changes in their order.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct AccountPlan {
-    /// What for.
-    pub title: String,
-    /// The changes.
-    pub steps: Vec<AccountStep>,
-    /// What is to be known besides.
-    pub notes: Vec<String>,
-}
 
 /// What is seen of the host and of the jail.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -152,7 +68,12 @@ pub struct AccountFacts {
 }
 
 /// Directories that a session needs, and their modes.
-pub const JAIL_DIRS: [(&str, u32); 4] = [("dev", 0o755), ("proc", 0o555), ("sys", 0o555), ("tmp", 0o1777)];
+pub const JAIL_DIRS: [(&str, u32); 4] = [
+    ("dev", 0o755),
+    ("proc", 0o555),
+    ("sys", 0o555),
+    ("tmp", 0o1777),
+];
 
 /// A user to be let in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -181,131 +102,6 @@ pub struct AddSpec {
     pub policy: Policy,
 }
 
-/// Why a user is not let in.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AccountError {
-    /// Root needs no jail and could leave it.
-    #[error("{0} is root")]
-    Root(String),
-    /// The system's own accounts.
-    #[error("{name} is an account of the system: its number {uid} is not between {FIRST_USER} and {LAST_USER}")]
-    System {
-        /// The name.
-        name: String,
-        /// Its number.
-        uid: u32,
-    },
-    /// A name that looks like a number.
-    #[error("{0:?} is a number and no name")]
-    Number(String),
-    /// The account is there.
-    #[error("there is a user {0} already")]
-    Exists(String),
-    /// It is not.
-    #[error("there is no user {0} on this host")]
-    Absent(String),
-    /// No such group.
-    #[error("there is no group {0} on this host")]
-    NoGroup(String),
-    /// The number is taken, or out of range.
-    #[error("the number {0} is taken, or not between {FIRST_USER} and {LAST_USER}")]
-    BadId(u32),
-    /// No free number.
-    #[error("no number from {FIRST_USER} to {LAST_USER} is free")]
-    NoId,
-    /// Something a line cannot hold.
-    #[error("the {what} {text:?} holds {bad:?}, which an account cannot")]
-    Field {
-        /// What.
-        what: &'static str,
-        /// As given.
-        text: String,
-        /// The first bad character.
-        bad: char,
-    },
-    /// The jail is none.
-    #[error("{} is no directory", shown(.0))]
-    NoJail(PathBuf),
-    /// Others can change it.
-    #[error("the jail is not safe: {0}")]
-    Unsafe(String),
-    /// The home is elsewhere.
-    #[error("the home {home:?} is not in the jail {}", shown(.jail))]
-    HomeElsewhere {
-        /// The home.
-        home: String,
-        /// The jail.
-        jail: PathBuf,
-    },
-    /// The shell is not in it.
-    #[error("the jail has no program {0}")]
-    NoShell(String),
-    /// The jail has another account of that name or number.
-    #[error("the jail knows {0} already, as {1}")]
-    Taken(String, String),
-    /// sshd would do otherwise.
-    #[error("sshd's settings contradict: {0}")]
-    Sshd(#[from] Contradiction),
-    /// The program cannot be a login shell.
-    #[error("{} cannot be a login shell: {why}", shown(.program))]
-    Program {
-        /// The program.
-        program: PathBuf,
-        /// Why not.
-        why: String,
-    },
-    /// Something else has the name.
-    #[error("{LOGIN_SHELL} is there and leads to another program")]
-    NotOurs,
-    /// The kernel does not let ordinary users in.
-    #[error("ordinary users get no user namespace here ({0}), which the login shell needs")]
-    NoNamespaces(String),
-    /// What sshd alone can do.
-    #[error("sshd itself lets users in for sftp only: it takes --only sftp and nothing else")]
-    SshdOnlySftp,
-    /// There is no sshd.
-    #[error("there is no /etc/ssh/sshd_config, and sshd is to let this user in")]
-    NoSshd,
-    /// He is not in that jail.
-    #[error("{user} does not live in the jail {}", shown(.jail))]
-    NotThere {
-        /// The user.
-        user: String,
-        /// The jail.
-        jail: PathBuf,
-    },
-    /// The policy makes no sense.
-    #[error(transparent)]
-    Policy(#[from] PolicyError),
-    /// A file changed meanwhile, or has no such line.
-    #[error("{} has no such line any more", shown(.0))]
-    Changed(PathBuf),
-    /// Something in place of an account's line.
-    #[error("the account has no home on the host to be moved")]
-    NothingToMove,
-    /// Nothing to do.
-    #[error("nothing is to be changed")]
-    Nothing,
-}
-
-impl AccountError {
-    /// What may be done about it.
-    pub fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::Exists(name) => format!("--from-existing lets {name} in"),
-            Self::Absent(_) => "without --from-existing an account is made".to_owned(),
-            Self::Unsafe(_) => "the jail and every directory above it belong to root and are writable by root only".to_owned(),
-            Self::NoShell(_) => "--shell names one that is there; jaula cp or jk_cp puts one in".to_owned(),
-            Self::Program { .. } => "install jaula where only root can write, as in /usr/bin".to_owned(),
-            Self::NoNamespaces(_) => "--only sftp --entry sshd does without; jaula doctor says what closes them".to_owned(),
-            Self::Sshd(_) => "--no-sshd changes nothing of sshd's, which then may go past the jail".to_owned(),
-            Self::NotThere { .. } => "jaula user ls lists who lives where".to_owned(),
-            Self::NothingToMove => "leave --move-home out".to_owned(),
-            _ => return None,
-        })
-    }
-}
-
 fn edit_step(
     root: &Path,
     path: &str,
@@ -326,7 +122,11 @@ fn edit_step(
     Ok((!edited.is_same()).then_some(step))
 }
 
-fn write_step(path: PathBuf, before: Option<&String>, after: Option<String>) -> Option<AccountStep> {
+fn write_step(
+    path: PathBuf,
+    before: Option<&String>,
+    after: Option<String>,
+) -> Option<AccountStep> {
     let diff = match (before, &after) {
         (None, Some(after)) => lines::new_file(&path, after),
         (Some(before), None) => lines::gone_file(&path, before),
@@ -383,7 +183,13 @@ fn shell_steps(facts: &AccountFacts, shell: &Path) -> Result<Vec<AccountStep>, A
             .into_iter()
             .filter(|name| !shells.lines().any(|line| line == name));
         let edits = lacking.map(LineEdit::add).collect();
-        steps.extend(edit_step(Path::new("/"), "etc/shells", shells, edits, None)?);
+        steps.extend(edit_step(
+            Path::new("/"),
+            "etc/shells",
+            shells,
+            edits,
+            None,
+        )?);
     }
     Ok(steps)
 }
@@ -403,7 +209,9 @@ pub fn plan_enable(facts: &AccountFacts, hook: Option<bool>) -> Result<AccountPl
         }),
     }
     Ok(AccountPlan {
-        title: "make jaula a login shell, and have useradd tell it of users with a jail in their home".to_owned(),
+        title:
+            "make jaula a login shell, and have useradd tell it of users with a jail in their home"
+                .to_owned(),
         steps,
         notes: Vec::new(),
     })
@@ -413,7 +221,11 @@ pub fn plan_enable(facts: &AccountFacts, hook: Option<bool>) -> Result<AccountPl
 ///
 /// # Errors
 /// [`AccountError`]; nothing was changed.
-pub fn plan_add(spec: &AddSpec, facts: &AccountFacts, with_sshd: bool) -> Result<AccountPlan, AccountError> {
+pub fn plan_add(
+    spec: &AddSpec,
+    facts: &AccountFacts,
+    with_sshd: bool,
+) -> Result<AccountPlan, AccountError> {
     let name = spec.user.as_str();
     let root = Path::new("/");
     if name.bytes().all(|b| b.is_ascii_digit()) {
@@ -440,13 +252,20 @@ pub fn plan_add(spec: &AddSpec, facts: &AccountFacts, with_sshd: bool) -> Result
     };
     let home = home_inside(spec, &account)?;
     field("home", &home.to_string_lossy())?;
-    let shell = spec.shell.clone().unwrap_or_else(|| default_shell(spec, &account, facts));
+    let shell = spec
+        .shell
+        .clone()
+        .unwrap_or_else(|| default_shell(spec, &account, facts));
     if !facts.shell_there && spec.policy.has_shell() {
         return Err(AccountError::NoShell(shell));
     }
     let mut policy = spec.policy.clone();
     policy.jail.clone_from(&spec.jail);
-    if let Some(why) = facts.namespaces_refused.as_ref().filter(|_| policy.entry == Entry::Shell) {
+    if let Some(why) = facts
+        .namespaces_refused
+        .as_ref()
+        .filter(|_| policy.entry == Entry::Shell)
+    {
         return Err(AccountError::NoNamespaces(why.clone()));
     }
     if policy.entry == Entry::Sshd && (policy.only != [Service::Sftp] || !policy.allow.is_empty()) {
@@ -491,11 +310,42 @@ pub fn plan_add(spec: &AddSpec, facts: &AccountFacts, with_sshd: bool) -> Result
     let path = Policy::path(name);
     steps.extend(write_step(path, facts.policy.as_ref(), Some(policy.text())));
     let mut notes = Vec::new();
-    inside::sshd(facts, name, &groups, &policy, &home, with_sshd, &mut steps, &mut notes)?;
+    inside::sshd(
+        facts, name, &groups, &policy, &home, with_sshd, &mut steps, &mut notes,
+    )?;
     Ok(AccountPlan {
         title: format!("let {name} into the jail {}", shown(&spec.jail)),
         steps,
         notes,
+    })
+}
+
+/// The steps that keep somebody out of the host until he can be let into his jail: only his login shell changes.
+///
+/// # Errors
+/// When he has no account, or is none to be jailed.
+pub fn plan_close(user: &UserName, facts: &AccountFacts) -> Result<AccountPlan, AccountError> {
+    let name = user.as_str();
+    let account = passwd::named(&facts.passwd, name);
+    let account = account.ok_or_else(|| AccountError::Absent(name.to_owned()))?;
+    let mut steps = shell_steps(facts, Path::new(LOGIN_SHELL))?;
+    let closed = PasswdLine {
+        shell: LOGIN_SHELL.to_owned(),
+        ..ordinary(&account)?.clone()
+    };
+    let line = passwd::line_of(&facts.passwd, name).unwrap_or_default();
+    let edits = vec![LineEdit::replace(line, closed.to_string())];
+    steps.extend(edit_step(
+        Path::new("/"),
+        "etc/passwd",
+        &facts.passwd,
+        edits,
+        None,
+    )?);
+    Ok(AccountPlan {
+        title: format!("keep {name} out until the jail is there"),
+        steps,
+        notes: Vec::new(),
     })
 }
 
@@ -523,11 +373,19 @@ fn ordinary(account: &PasswdLine) -> Result<&PasswdLine, AccountError> {
 
 /// The shell inside when none is asked for: that of the account, where it is no login shell of ours.
 pub fn default_shell(spec: &AddSpec, account: &PasswdLine, facts: &AccountFacts) -> String {
-    if let Some(inside) = facts.inside_passwd.as_ref().and_then(|text| passwd::named(text, spec.user.as_str())) {
+    if let Some(inside) = facts
+        .inside_passwd
+        .as_ref()
+        .and_then(|text| passwd::named(text, spec.user.as_str()))
+    {
         return inside.shell().to_owned();
     }
     match account.shell() {
-        own if super::allow::base(own) == super::LOGIN || super::allow::base(own) == "jk_chrootsh" => "/bin/sh".to_owned(),
+        own if super::allow::base(own) == super::LOGIN
+            || super::allow::base(own) == "jk_chrootsh" =>
+        {
+            "/bin/sh".to_owned()
+        }
         own => own.to_owned(),
     }
 }
@@ -539,11 +397,19 @@ fn home_inside(spec: &AddSpec, account: &PasswdLine) -> Result<PathBuf, AccountE
     };
     if let Some(home) = &spec.home {
         // As it is inside, or as it is on the host.
-        let inside = home.strip_prefix(&spec.jail).map(|rest| Path::new("/").join(rest));
+        let inside = home
+            .strip_prefix(&spec.jail)
+            .map(|rest| Path::new("/").join(rest));
         let home = inside.unwrap_or_else(|_| home.clone());
-        let plain = home.is_absolute() && !home.components().any(|part| part == std::path::Component::ParentDir);
+        let plain = home.is_absolute()
+            && !home
+                .components()
+                .any(|part| part == std::path::Component::ParentDir);
         return match plain && home != Path::new("/") {
-            true => Ok(home.components().filter(|part| *part != std::path::Component::CurDir).collect()),
+            true => Ok(home
+                .components()
+                .filter(|part| *part != std::path::Component::CurDir)
+                .collect()),
             false => Err(elsewhere(&home.to_string_lossy())),
         };
     }
@@ -555,8 +421,12 @@ fn home_inside(spec: &AddSpec, account: &PasswdLine) -> Result<PathBuf, AccountE
 }
 
 fn new_account(spec: &AddSpec, facts: &AccountFacts) -> Result<PasswdLine, AccountError> {
-    let uids: Vec<u32> = passwd::accounts(&facts.passwd).map(|account| account.uid).collect();
-    let gids: Vec<u32> = passwd::groups(&facts.group).map(|group| group.gid).collect();
+    let uids: Vec<u32> = passwd::accounts(&facts.passwd)
+        .map(|account| account.uid)
+        .collect();
+    let gids: Vec<u32> = passwd::groups(&facts.group)
+        .map(|group| group.gid)
+        .collect();
     let inside: Vec<u32> = facts
         .inside_passwd
         .iter()
@@ -569,20 +439,26 @@ fn new_account(spec: &AddSpec, facts: &AccountFacts) -> Result<PasswdLine, Accou
     let uid = match spec.uid {
         Some(uid) if (FIRST_USER..=LAST_USER).contains(&uid) && !uids.contains(&uid) => uid,
         Some(uid) => return Err(AccountError::BadId(uid)),
-        None => (FIRST_USER..=LAST_USER).find(free).ok_or(AccountError::NoId)?,
+        None => (FIRST_USER..=LAST_USER)
+            .find(free)
+            .ok_or(AccountError::NoId)?,
     };
     let gid = match &spec.group {
         Some(name) => {
             let mut groups = passwd::groups(&facts.group);
             let found = groups.find(|group| group.name == *name);
-            found.ok_or_else(|| AccountError::NoGroup(name.clone()))?.gid
+            found
+                .ok_or_else(|| AccountError::NoGroup(name.clone()))?
+                .gid
         }
         None if passwd::groups(&facts.group).any(|group| group.name == spec.user.as_str()) => {
             return Err(AccountError::Exists(spec.user.to_string()));
         }
         None => match gids.contains(&uid) {
             false => uid,
-            true => (FIRST_USER..=LAST_USER).find(|id| !gids.contains(id)).ok_or(AccountError::NoId)?,
+            true => (FIRST_USER..=LAST_USER)
+                .find(|id| !gids.contains(id))
+                .ok_or(AccountError::NoId)?,
         },
     };
     Ok(PasswdLine {
@@ -626,7 +502,10 @@ pub fn plan_set(
             return Err(AccountError::NoShell(shell.clone()));
         }
         let text = facts.inside_passwd.as_deref().unwrap_or_default();
-        let (Some(line), Some(inside)) = (passwd::line_of(text, user.as_str()), passwd::named(text, user.as_str())) else {
+        let (Some(line), Some(inside)) = (
+            passwd::line_of(text, user.as_str()),
+            passwd::named(text, user.as_str()),
+        ) else {
             return Err(AccountError::NotThere {
                 user: user.to_string(),
                 jail: jail_dir.to_owned(),
@@ -643,14 +522,18 @@ pub fn plan_set(
     }
     if let Some(policy) = &changes.policy {
         policy.check()?;
-        if policy.entry == Entry::Sshd && (policy.only != [Service::Sftp] || !policy.allow.is_empty()) {
+        if policy.entry == Entry::Sshd
+            && (policy.only != [Service::Sftp] || !policy.allow.is_empty())
+        {
             return Err(AccountError::SshdOnlySftp);
         }
         let mut policy = policy.clone();
         if let Some(shell) = &changes.shell {
             // What `rm` looks for is what is there.
             for line in &mut policy.inside {
-                if let Some(mut inside) = PasswdLine::read(line).filter(|inside| inside.name == user.as_str()) {
+                if let Some(mut inside) =
+                    PasswdLine::read(line).filter(|inside| inside.name == user.as_str())
+                {
                     inside.shell.clone_from(shell);
                     *line = inside.to_string();
                 }
@@ -661,7 +544,16 @@ pub fn plan_set(
         let groups: Vec<GroupLine> = passwd::groups(&facts.group)
             .filter(|group| group.gid == account.gid || group.has(user.as_str()))
             .collect();
-        inside::sshd(facts, user.as_str(), &groups, &policy, &home, with_sshd, &mut steps, &mut notes)?;
+        inside::sshd(
+            facts,
+            user.as_str(),
+            &groups,
+            &policy,
+            &home,
+            with_sshd,
+            &mut steps,
+            &mut notes,
+        )?;
     }
     match steps.is_empty() {
         true => Err(AccountError::Nothing),
@@ -673,7 +565,11 @@ pub fn plan_set(
     }
 }
 
-fn lives_in(user: &UserName, jail: &Path, facts: &AccountFacts) -> Result<(PasswdLine, PathBuf), AccountError> {
+fn lives_in(
+    user: &UserName,
+    jail: &Path,
+    facts: &AccountFacts,
+) -> Result<(PasswdLine, PathBuf), AccountError> {
     let not_there = || AccountError::NotThere {
         user: user.to_string(),
         jail: jail.to_owned(),
@@ -717,7 +613,9 @@ pub fn plan_rm(
         }
         Some(None) => inside::remove_account(name, line, facts, &mut steps)?,
         // Made by another tool: only what is inside is ours to take.
-        None => notes.push(format!("the account {name} stays on the host: it was not made by jaula user")),
+        None => notes.push(format!(
+            "the account {name} stays on the host: it was not made by jaula user"
+        )),
     }
     inside::remove(jail_dir, name, policy.as_ref(), facts, &mut steps)?;
     steps.extend(write_step(Policy::path(name), facts.policy.as_ref(), None));
@@ -727,7 +625,10 @@ pub fn plan_rm(
             root: jail_dir.to_owned(),
             path: at,
         }),
-        (false, Some(_)) => notes.push(format!("{} stays; --home removes it", shown(&jail_dir.join(&at)))),
+        (false, Some(_)) => notes.push(format!(
+            "{} stays; --home removes it",
+            shown(&jail_dir.join(&at))
+        )),
         (_, None) => {}
     }
     Ok(AccountPlan {
@@ -735,107 +636,6 @@ pub fn plan_rm(
         steps,
         notes,
     })
-}
-
-impl fmt::Display for AccountStep {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Edit { root, path, .. } => write!(f, "edit {}", shown(&root.join(path))),
-            Self::Write { path, before: None, .. } => write!(f, "write {}", shown(path)),
-            Self::Write { path, after: None, .. } => write!(f, "remove {}", shown(path)),
-            Self::Write { path, .. } => write!(f, "rewrite {}", shown(path)),
-            Self::Link { path, target } => write!(f, "make link {} -> {}", shown(path), shown(target)),
-            Self::Directory { root, path, mode } => {
-                write!(f, "make directory {} with mode {mode:o}", shown(&root.join(path)))
-            }
-            Self::Home { root, path, uid, gid } => write!(
-                f,
-                "make home {} of user {uid} and group {gid}, with what /etc/skel has",
-                shown(&root.join(path))
-            ),
-            Self::MoveHome { from, root, path, .. } => {
-                write!(f, "move home {} to {}", shown(from), shown(&root.join(path)))
-            }
-            Self::RemoveHome { root, path } => write!(f, "remove home {}", shown(&root.join(path))),
-        }
-    }
-}
-
-impl AccountStep {
-    /// The change as `diff -u` shows it, of a file of text.
-    pub fn diff(&self) -> Option<&str> {
-        match self {
-            Self::Edit { diff, .. } | Self::Write { diff, .. } => Some(diff),
-            _ => None,
-        }
-    }
-
-    fn explain(&self) -> ExplainLine {
-        match self {
-            Self::Edit { diff, .. } => ExplainLine::new(
-                patch(diff),
-                "the lines of accounts, as useradd and usermod change them, under the same locks",
-            ),
-            Self::Write { after: None, path, .. } => {
-                ExplainLine::new(format!("rm {}", word(path)), "what was said of this user goes")
-            }
-            Self::Write { path, after, .. } => ExplainLine::new(
-                format!(
-                    "cat >{} <<'END'\n{}END",
-                    word(path),
-                    after.as_deref().unwrap_or_default()
-                ),
-                "what this user may do, and how he is let in",
-            ),
-            Self::Link { path, target } => ExplainLine::new(
-                format!("ln -s {} {}", word(target), word(path)),
-                "the login shell: it goes into the jail in a user namespace of the user's own, so it needs no set-uid bit",
-            ),
-            Self::Directory { root, path, mode } => ExplainLine::new(
-                format!("install -d -m {mode:o} {}", word(root.join(path))),
-                "a place for what the kernel shows inside",
-            ),
-            Self::Home { root, path, uid, gid } => {
-                let at = word(root.join(path));
-                ExplainLine::new(
-                    format!("cp -r /etc/skel {at}\nchown -R {uid}:{gid} {at}\nchmod 700 {at}"),
-                    "the home, the only place inside where the user can write",
-                )
-            }
-            Self::MoveHome { from, root, path, .. } => ExplainLine::new(
-                format!("mv {} {}", word(from), word(root.join(path))),
-                "the home goes along into the jail",
-            ),
-            Self::RemoveHome { root, path } => ExplainLine::new(
-                format!("rm -r --one-file-system {}", word(root.join(path))),
-                "the home with everything in it",
-            ),
-        }
-    }
-}
-
-fn patch(diff: &str) -> String {
-    format!("patch -p0 -d / <<'END'\n{diff}END")
-}
-
-impl AccountPlan {
-    /// The plan as commands of the classic tools.
-    pub fn explain(&self) -> Vec<ExplainLine> {
-        self.steps.iter().map(AccountStep::explain).collect()
-    }
-}
-
-impl fmt::Display for AccountPlan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", self.title)?;
-        for (number, step) in (1..).zip(&self.steps) {
-            writeln!(f, "  {number}. {step}")?;
-        }
-        for diff in self.steps.iter().filter_map(AccountStep::diff) {
-            write!(f, "{diff}")?;
-        }
-        self.notes.iter().try_for_each(|note| writeln!(f, "note: {note}"))
-    }
 }
 
 #[cfg(test)]

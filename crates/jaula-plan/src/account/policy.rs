@@ -266,8 +266,12 @@ impl Policy {
             let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
             format!("[{}]", words.join(", "))
         };
-        let mut text = String::from("# Written by jaula user; change it with jaula user set.\nversion = 1\n");
-        text.push_str(&format!("jail = {}\n", quoted(&self.jail.to_string_lossy())));
+        let mut text =
+            String::from("# Written by jaula user; change it with jaula user set.\nversion = 1\n");
+        text.push_str(&format!(
+            "jail = {}\n",
+            quoted(&self.jail.to_string_lossy())
+        ));
         if self.entry == Entry::Sshd {
             text.push_str("entry = \"sshd\"\n");
         }

@@ -141,16 +141,22 @@ impl Reader<'_> {
                 "forcecommand" | "chrootdirectory"
                     if *matched == Some(true) && !self.included && value != "none" =>
                 {
-                    return Err(refuse("it comes before what jaula would add, and counts instead"));
+                    return Err(refuse(
+                        "it comes before what jaula would add, and counts instead",
+                    ));
                 }
                 "allowusers" if *matched != Some(false) && !self.listed(&value, true) => {
-                    return Err(refuse("the user is not among them, so sshd does not let him in"));
+                    return Err(refuse(
+                        "the user is not among them, so sshd does not let him in",
+                    ));
                 }
                 "denyusers" if *matched != Some(false) && self.listed(&value, true) => {
                     return Err(refuse("the user is among them"));
                 }
                 "allowgroups" if *matched != Some(false) && !self.listed(&value, false) => {
-                    return Err(refuse("none of the user's groups is among them, so sshd does not let him in"));
+                    return Err(refuse(
+                        "none of the user's groups is among them, so sshd does not let him in",
+                    ));
                 }
                 "denygroups" if *matched != Some(false) && self.listed(&value, false) => {
                     return Err(refuse("a group of the user's is among them"));
@@ -239,7 +245,10 @@ impl Reader<'_> {
 
 /// The keyword in lower case and its arguments; quotes around an argument go.
 fn split(line: &str) -> Option<(String, String)> {
-    let line = line.split_once('#').map_or(line, |(before, _)| before).trim();
+    let line = line
+        .split_once('#')
+        .map_or(line, |(before, _)| before)
+        .trim();
     let at = line.find(|c: char| c.is_whitespace() || c == '=')?;
     let (key, value) = line.split_at(at);
     let value = value.trim_start_matches(|c: char| c.is_whitespace() || c == '=');
@@ -276,12 +285,19 @@ mod tests {
 
     #[test]
     fn debians_settings_are_fine() {
-        let main = format!("{INCLUDE}UsePAM yes\nSubsystem sftp internal-sftp\nX11Forwarding yes\n");
+        let main =
+            format!("{INCLUDE}UsePAM yes\nSubsystem sftp internal-sftp\nX11Forwarding yes\n");
         assert_eq!(said(&main, &[]), "fine");
         // What comes after ours, and what is outside of a Match, is weaker than ours.
         let after = format!("{main}ForceCommand /bin/true\nMatch User ana\n  ChrootDirectory /x\n");
-        assert_eq!(said(&after, &[("50-x.conf", "Match All\nForceCommand /x\n")]), "fine");
-        assert_eq!(said(&format!("{INCLUDE}DenyUsers bob\nAllowUsers an?\n"), &[]), "fine");
+        assert_eq!(
+            said(&after, &[("50-x.conf", "Match All\nForceCommand /x\n")]),
+            "fine"
+        );
+        assert_eq!(
+            said(&format!("{INCLUDE}DenyUsers bob\nAllowUsers an?\n"), &[]),
+            "fine"
+        );
     }
 
     #[test]
@@ -289,11 +305,20 @@ mod tests {
         assert!(said("UsePAM yes\n", &[]).contains("does not include"));
         assert!(said(&format!("Match User bob\n{INCLUDE}"), &[]).contains("does not include"));
         assert_eq!(
-            said(INCLUDE, &[("00-a.conf", "Match Group users\nForceCommand /x\n")]),
+            said(
+                INCLUDE,
+                &[("00-a.conf", "Match Group users\nForceCommand /x\n")]
+            ),
             "/etc/ssh/sshd_config.d/00-a.conf, line 2: \"ForceCommand /x\": it comes before what jaula would add, and \
              counts instead"
         );
-        assert_eq!(said(INCLUDE, &[("00-a.conf", "Match User bob\nForceCommand /x\n")]), "fine");
+        assert_eq!(
+            said(
+                INCLUDE,
+                &[("00-a.conf", "Match User bob\nForceCommand /x\n")]
+            ),
+            "fine"
+        );
         for (line, why) in [
             ("AllowUsers bob luis@host", "not among"),
             ("DenyUsers a*", "is among"),
@@ -302,7 +327,10 @@ mod tests {
             ("allowusers=bob", "not among"),
         ] {
             let said = said(&format!("{INCLUDE}{line}\n"), &[]);
-            assert!(said.contains("line 2") && said.contains(why), "{line}: {said}");
+            assert!(
+                said.contains("line 2") && said.contains(why),
+                "{line}: {said}"
+            );
         }
     }
 
@@ -318,8 +346,13 @@ mod tests {
             ..policy
         };
         let text = addition("ana", &policy, Path::new("/home/ana"));
-        assert!(text.contains("ForceCommand internal-sftp -d /home/ana\n    ChrootDirectory /srv/golden\n"));
-        assert!(text.contains("AllowTcpForwarding yes\n") && text.contains("AllowStreamLocalForwarding no\n"));
+        assert!(text.contains(
+            "ForceCommand internal-sftp -d /home/ana\n    ChrootDirectory /srv/golden\n"
+        ));
+        assert!(
+            text.contains("AllowTcpForwarding yes\n")
+                && text.contains("AllowStreamLocalForwarding no\n")
+        );
         assert!(text.contains("PermitTTY no\n"));
     }
 }

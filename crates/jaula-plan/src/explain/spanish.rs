@@ -6,6 +6,39 @@ const REASONS: &[(&str, &str)] = &[
         "programs of another machine start by an interpreter, in this jail only (Linux 6.7)",
         "los programas de otra máquina arrancan con un intérprete, solo en esta jaula (Linux 6.7)",
     ),
+    // users who live in jails
+    (
+        "the lines of accounts, as useradd and usermod change them, under the same locks",
+        "las líneas de las cuentas, como las cambian useradd y usermod, con los mismos cerrojos",
+    ),
+    (
+        "what was said of this user goes",
+        "se va lo que se dijo de este usuario",
+    ),
+    (
+        "what this user may do, and how he is let in",
+        "lo que puede hacer este usuario, y cómo entra",
+    ),
+    (
+        "the login shell: it goes into the jail in a user namespace of the user's own, so it needs no set-uid bit",
+        "la shell de entrada: pasa a la jaula en un espacio de nombres del propio usuario, así que no necesita bit set-uid",
+    ),
+    (
+        "a place for what the kernel shows inside",
+        "un sitio para lo que el núcleo muestra dentro",
+    ),
+    (
+        "the home, the only place inside where the user can write",
+        "el directorio personal, el único sitio de dentro en el que el usuario puede escribir",
+    ),
+    (
+        "the home goes along into the jail",
+        "el directorio personal se va también a la jaula",
+    ),
+    (
+        "the home with everything in it",
+        "el directorio personal con todo lo que tiene",
+    ),
     // one identifier
     (
         "no classic tool records owners without changing the programs that run (fakeroot(1) does by a library); jaula answers chown(2) and stat(2) itself",

@@ -144,7 +144,7 @@ fn tool(word: &OsString) -> Result<&'static str, CommandError> {
 }
 
 /// This program's own file.
-fn program() -> Result<PathBuf, CommandError> {
+pub(super) fn program() -> Result<PathBuf, CommandError> {
     std::env::current_exe()
         .map_err(|error| CommandError::failed("cannot find the program's own file").because(error))
 }

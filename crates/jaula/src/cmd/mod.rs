@@ -33,6 +33,7 @@ pub mod show;
 pub mod stats;
 pub mod stop;
 pub mod trace;
+pub mod user;
 mod verbs;
 pub mod wait;
 
@@ -82,6 +83,10 @@ pub const GROUPS: &[(&str, &str)] = &[
         "Simulated networks: LANs, routers, hosts and links from a file",
     ),
     ("ns", "Namespaces: what there is, and what is kept by name"),
+    (
+        "user",
+        "Users who live in jails: accounts, what each may do, sessions",
+    ),
     (
         compat::GROUP,
         "Old tools' names: jaula compat TOOL ARGUMENTS… answers as TOOL does",

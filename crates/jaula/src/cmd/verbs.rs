@@ -3,7 +3,7 @@
 use super::{
     Verb, build, check, compat, completions, cp, doctor, enter, exec, finish, gc, help, image,
     kill, lab, locale, lock, logs, ls, man, net, new, ns, outputs, pkg, ps, recover, rm, run, sh,
-    show, stats, stop, trace, wait,
+    show, stats, stop, trace, user, wait,
 };
 
 /// Every verb, in the order of the help text.
@@ -302,6 +302,36 @@ pub const VERBS: &[Verb] = &[
         name: "ns rm",
         command: ns::rm_command,
         run: ns::rm,
+    },
+    Verb {
+        name: "user add",
+        command: user::add_command,
+        run: user::add,
+    },
+    Verb {
+        name: "user set",
+        command: user::set_command,
+        run: user::set,
+    },
+    Verb {
+        name: "user rm",
+        command: user::rm_command,
+        run: user::rm,
+    },
+    Verb {
+        name: "user ls",
+        command: user::ls_command,
+        run: user::ls,
+    },
+    Verb {
+        name: "user log",
+        command: user::log_command,
+        run: user::log,
+    },
+    Verb {
+        name: "user enable",
+        command: user::enable_command,
+        run: user::enable,
     },
     Verb {
         name: "compat ls",

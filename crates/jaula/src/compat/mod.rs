@@ -12,6 +12,7 @@ pub mod getopt;
 mod jk_cp;
 mod jk_init;
 mod jk_tree;
+pub mod login;
 pub mod lsns;
 mod making;
 mod mmdebstrap;
@@ -21,6 +22,7 @@ pub mod signals;
 pub mod smartcols;
 pub mod tool;
 mod unshare;
+mod useradd;
 pub mod util_linux;
 
 use std::ffi::{OsStr, OsString};
@@ -62,6 +64,28 @@ pub const FACES: &[Face] = &[
     unshare::FACE,
 ];
 
+/// Names of jaula's own that other programs start it by; they are no old tool's.
+pub const OWN: &[Face] = &[
+    Face {
+        name: jaula_plan::account::LOGIN,
+        of: "login shells",
+        run: login::run,
+    },
+    Face {
+        name: useradd::NAME,
+        of: "shadow's useradd-post.d",
+        run: useradd::run,
+    },
+];
+
+/// The face of a program's last part of its path; a login shell is called with a dash before it (login(1)).
+fn by_link(name: &OsStr) -> Option<&'static Face> {
+    use std::os::unix::ffi::OsStrExt;
+    let plain = name.as_bytes().strip_prefix(b"-").map(OsStr::from_bytes);
+    let name = plain.unwrap_or(name);
+    by_name(name).or_else(|| OWN.iter().find(|face| OsStr::new(face.name) == name))
+}
+
 /// The face of this name.
 pub fn by_name(name: impl AsRef<OsStr>) -> Option<&'static Face> {
     FACES
@@ -71,7 +95,7 @@ pub fn by_name(name: impl AsRef<OsStr>) -> Option<&'static Face> {
 
 /// The face that was called, with its arguments: by `argv[0]`, else by the first words; none when jaula itself was.
 pub fn called<'a>(argv0: &OsStr, words: &'a [OsString]) -> Option<(&'static Face, &'a [OsString])> {
-    if let Some(face) = std::path::Path::new(argv0).file_name().and_then(by_name) {
+    if let Some(face) = std::path::Path::new(argv0).file_name().and_then(by_link) {
         return Some((face, words));
     }
     // A program in a sandbox may start another one like itself by this name, where its own path is out of sight.

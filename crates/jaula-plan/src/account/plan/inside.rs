@@ -32,7 +32,13 @@ pub(super) fn new_lines(
     if let Some(shadow) = &facts.shadow {
         // No password, and not locked: keys will do.
         let line = format!("{name}:*:{}:0:99999:7:::", facts.today);
-        steps.extend(edit_step(root, "etc/shadow", shadow, vec![LineEdit::add(line)], None)?);
+        steps.extend(edit_step(
+            root,
+            "etc/shadow",
+            shadow,
+            vec![LineEdit::add(line)],
+            None,
+        )?);
     }
     Ok(groups)
 }
@@ -47,7 +53,10 @@ pub(super) fn add(
 ) -> Result<Vec<String>, AccountError> {
     let mut added = Vec::new();
     let text = facts.inside_passwd.as_deref().unwrap_or_default();
-    let edits = match (passwd::line_of(text, &user.name), passwd::named(text, &user.name)) {
+    let edits = match (
+        passwd::line_of(text, &user.name),
+        passwd::named(text, &user.name),
+    ) {
         (Some(line), Some(known)) => {
             if (known.uid, known.gid) != (user.uid, user.gid) {
                 return Err(AccountError::Taken(
@@ -67,7 +76,10 @@ pub(super) fn add(
         }
         _ => {
             if let Some(other) = passwd::accounts(text).find(|other| other.uid == user.uid) {
-                return Err(AccountError::Taken(format!("user {}", user.uid), other.name));
+                return Err(AccountError::Taken(
+                    format!("user {}", user.uid),
+                    other.name,
+                ));
             }
             added.push(user.to_string());
             vec![LineEdit::add(user.to_string())]
@@ -179,9 +191,16 @@ pub(super) fn sshd(
     let names: Vec<String> = groups.iter().map(|group| group.name.clone()).collect();
     sshd::check(settings, name, &names)?;
     let text = sshd::addition(name, policy, home);
-    let step = write_step(sshd::addition_path(name), facts.addition.as_ref(), Some(text));
+    let step = write_step(
+        sshd::addition_path(name),
+        facts.addition.as_ref(),
+        Some(text),
+    );
     if step.is_some() {
-        notes.push("an sshd that runs reads it when it is told to: systemctl reload ssh, or kill -HUP".to_owned());
+        notes.push(
+            "an sshd that runs reads it when it is told to: systemctl reload ssh, or kill -HUP"
+                .to_owned(),
+        );
     }
     steps.extend(step);
     Ok(())
@@ -208,7 +227,8 @@ pub(super) fn remove_account(
     let own = passwd::groups(&facts.group).find(|group| group.name == name);
     let shared = |group: &GroupLine| {
         group.members.iter().any(|member| member != name)
-            || passwd::accounts(&facts.passwd).any(|other| other.gid == group.gid && other.name != name)
+            || passwd::accounts(&facts.passwd)
+                .any(|other| other.gid == group.gid && other.name != name)
     };
     if own.is_some_and(|group| !shared(&group)) {
         if let Some((text, line)) = with_line(Some(&facts.group), name) {
@@ -233,7 +253,9 @@ pub(super) fn remove(
     facts: &AccountFacts,
     steps: &mut Vec<AccountStep>,
 ) -> Result<(), AccountError> {
-    let ours = policy.map(|policy| policy.inside.as_slice()).unwrap_or_default();
+    let ours = policy
+        .map(|policy| policy.inside.as_slice())
+        .unwrap_or_default();
     if let Some(text) = &facts.inside_passwd {
         let known = passwd::line_of(text, name);
         let added = ours
@@ -248,8 +270,11 @@ pub(super) fn remove(
         let others = facts.inside_passwd.as_deref().unwrap_or_default();
         let mut edits = Vec::new();
         for line in ours.iter().filter(|line| GroupLine::read(line).is_some()) {
-            let Some(group) = GroupLine::read(line) else { continue };
-            let needed = passwd::accounts(others).any(|other| other.gid == group.gid && other.name != name);
+            let Some(group) = GroupLine::read(line) else {
+                continue;
+            };
+            let needed =
+                passwd::accounts(others).any(|other| other.gid == group.gid && other.name != name);
             if text.lines().any(|known| known == line) && !needed {
                 edits.push(LineEdit::remove(line.clone()));
             }

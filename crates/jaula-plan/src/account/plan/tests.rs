@@ -47,7 +47,9 @@ fn after(facts: &AccountFacts, plan: &AccountPlan) -> AccountFacts {
     let mut facts = facts.clone();
     for step in &plan.steps {
         match step {
-            AccountStep::Edit { root, path, edits, .. } => {
+            AccountStep::Edit {
+                root, path, edits, ..
+            } => {
                 let jail = root != Path::new("/");
                 let file = match path.to_str().expect("a path") {
                     "etc/passwd" if jail => facts.inside_passwd.get_or_insert_default(),
@@ -61,7 +63,12 @@ fn after(facts: &AccountFacts, plan: &AccountPlan) -> AccountFacts {
                 };
                 *file = lines::edit(file, edits).expect("lines").text();
             }
-            AccountStep::Write { path, after, before, .. } => {
+            AccountStep::Write {
+                path,
+                after,
+                before,
+                ..
+            } => {
                 let slot = match path.starts_with(SSHD_DIR) {
                     true => &mut facts.addition,
                     false => &mut facts.policy,
@@ -125,7 +132,10 @@ fn a_new_user_has_an_account_outside_and_inside_and_rm_takes_all_of_it_back() {
     );
     assert_eq!(plan.explain().len(), plan.steps.len());
     let there = after(&facts, &plan);
-    let gone = after(&there, &plan_rm(&spec.user, &spec.jail, false, &there).unwrap());
+    let gone = after(
+        &there,
+        &plan_rm(&spec.user, &spec.jail, false, &there).unwrap(),
+    );
     // The login shell stays for others, and the home is the user's.
     let as_before = AccountFacts {
         shells: facts.shells.clone(),
@@ -153,12 +163,19 @@ fn an_existing_user_is_let_in_and_gets_his_account_back() {
     spec.move_home = true;
     let plan = plan_add(&spec, &facts, true).unwrap();
     let there = after(&facts, &plan);
-    assert!(there.passwd.contains("bob:x:1000:1000:Bob:/srv/golden/./home/bob:/usr/sbin/jaula-login\n"));
+    assert!(
+        there
+            .passwd
+            .contains("bob:x:1000:1000:Bob:/srv/golden/./home/bob:/usr/sbin/jaula-login\n")
+    );
     assert_eq!(
         there.inside_passwd.as_deref(),
         Some("root:x:0:0::/root:/bin/bash\nbob:x:1000:1000:Bob:/home/bob:/bin/bash\n")
     );
-    assert_eq!(there.inside_group.as_deref(), Some("root:x:0:\nbob:x:1000:\naudio:x:29:bob\n"));
+    assert_eq!(
+        there.inside_group.as_deref(),
+        Some("root:x:0:\nbob:x:1000:\naudio:x:29:bob\n")
+    );
     let words: Vec<String> = plan.steps.iter().map(ToString::to_string).collect();
     for step in [
         "make directory /srv/golden/proc with mode 555",
@@ -168,8 +185,24 @@ fn an_existing_user_is_let_in_and_gets_his_account_back() {
     ] {
         assert!(words.iter().any(|word| word == step), "{step}: {words:?}");
     }
-    let gone = after(&there, &plan_rm(&spec.user, &spec.jail, true, &there).unwrap());
-    assert_eq!((gone.passwd, gone.group, gone.inside_passwd, gone.inside_group), (facts.passwd, facts.group, facts.inside_passwd, facts.inside_group));
+    let gone = after(
+        &there,
+        &plan_rm(&spec.user, &spec.jail, true, &there).unwrap(),
+    );
+    assert_eq!(
+        (
+            gone.passwd,
+            gone.group,
+            gone.inside_passwd,
+            gone.inside_group
+        ),
+        (
+            facts.passwd,
+            facts.group,
+            facts.inside_passwd,
+            facts.inside_group
+        )
+    );
 }
 
 #[test]
@@ -185,12 +218,34 @@ fn set_changes_the_shell_inside_and_what_is_allowed() {
     };
     let plan = plan_set(&spec.user, &spec.jail, &changes, &there, true).unwrap();
     let set = after(&there, &plan);
-    assert!(set.inside_passwd.as_deref().unwrap().ends_with(":/home/ana:/bin/bash\n"));
-    assert!(set.policy.as_deref().unwrap().contains("only = [\"sftp\"]\n"));
+    assert!(
+        set.inside_passwd
+            .as_deref()
+            .unwrap()
+            .ends_with(":/home/ana:/bin/bash\n")
+    );
+    assert!(
+        set.policy
+            .as_deref()
+            .unwrap()
+            .contains("only = [\"sftp\"]\n")
+    );
     assert!(set.addition.as_deref().unwrap().contains("PermitTTY no\n"));
     let gone = after(&set, &plan_rm(&spec.user, &spec.jail, false, &set).unwrap());
-    assert_eq!((gone.passwd, gone.inside_passwd, gone.policy, gone.addition), (before.passwd, before.inside_passwd, None, None));
-    let same = plan_set(&spec.user, &spec.jail, &Changes { shell: Some("/bin/bash".into()), policy: None }, &set, true);
+    assert_eq!(
+        (gone.passwd, gone.inside_passwd, gone.policy, gone.addition),
+        (before.passwd, before.inside_passwd, None, None)
+    );
+    let same = plan_set(
+        &spec.user,
+        &spec.jail,
+        &Changes {
+            shell: Some("/bin/bash".into()),
+            policy: None,
+        },
+        &set,
+        true,
+    );
     assert_eq!(same, Err(AccountError::Nothing));
 }
 
@@ -199,7 +254,9 @@ fn who_cannot_be_let_in() {
     let refused = |change: &dyn Fn(&mut AddSpec, &mut AccountFacts)| {
         let (mut spec, mut facts) = (spec("ana"), facts());
         change(&mut spec, &mut facts);
-        plan_add(&spec, &facts, true).expect_err("a refusal").to_string()
+        plan_add(&spec, &facts, true)
+            .expect_err("a refusal")
+            .to_string()
     };
     let existing = |name: &'static str| {
         move |spec: &mut AddSpec, _: &mut AccountFacts| {
@@ -213,24 +270,51 @@ fn who_cannot_be_let_in() {
         "www-data is an account of the system: its number 33 is not between 1000 and 60000"
     );
     assert!(refused(&existing("nobody")).contains("65534"));
-    assert_eq!(refused(&existing("luis")), "there is no user luis on this host");
-    assert_eq!(refused(&|spec, _| spec.user = "root".parse().expect("a name")), "root is root");
-    assert_eq!(refused(&|spec, _| spec.user = "bob".parse().expect("a name")), "there is a user bob already");
-    assert_eq!(refused(&|spec, _| spec.user = "1001".parse().expect("a name")), "\"1001\" is a number and no name");
-    assert_eq!(refused(&|spec, _| spec.uid = Some(0)), "the number 0 is taken, or not between 1000 and 60000");
-    assert_eq!(refused(&|spec, _| spec.uid = Some(1000)), "the number 1000 is taken, or not between 1000 and 60000");
-    assert_eq!(refused(&|spec, _| spec.group = Some("staff".into())), "there is no group staff on this host");
+    assert_eq!(
+        refused(&existing("luis")),
+        "there is no user luis on this host"
+    );
+    assert_eq!(
+        refused(&|spec, _| spec.user = "root".parse().expect("a name")),
+        "root is root"
+    );
+    assert_eq!(
+        refused(&|spec, _| spec.user = "bob".parse().expect("a name")),
+        "there is a user bob already"
+    );
+    assert_eq!(
+        refused(&|spec, _| spec.user = "1001".parse().expect("a name")),
+        "\"1001\" is a number and no name"
+    );
+    assert_eq!(
+        refused(&|spec, _| spec.uid = Some(0)),
+        "the number 0 is taken, or not between 1000 and 60000"
+    );
+    assert_eq!(
+        refused(&|spec, _| spec.uid = Some(1000)),
+        "the number 1000 is taken, or not between 1000 and 60000"
+    );
+    assert_eq!(
+        refused(&|spec, _| spec.group = Some("staff".into())),
+        "there is no group staff on this host"
+    );
     assert_eq!(
         refused(&|spec, _| spec.comment = "a:0:0".into()),
         "the comment \"a:0:0\" holds ':', which an account cannot"
     );
     assert!(refused(&|spec, _| spec.shell = Some("/bin/sh\nroot2:x:0:0".into())).contains("'\\n'"));
-    assert_eq!(refused(&|_, facts| facts.jail = false), "/srv/golden is no directory");
+    assert_eq!(
+        refused(&|_, facts| facts.jail = false),
+        "/srv/golden is no directory"
+    );
     assert_eq!(
         refused(&|_, facts| facts.look.dangers = vec!["/srv is writable by everybody".into()]),
         "the jail is not safe: /srv is writable by everybody"
     );
-    assert_eq!(refused(&|_, facts| facts.shell_there = false), "the jail has no program /bin/sh");
+    assert_eq!(
+        refused(&|_, facts| facts.shell_there = false),
+        "the jail has no program /bin/sh"
+    );
     assert_eq!(
         refused(&|spec, _| spec.home = Some("home/ana".into())),
         "the home \"home/ana\" is not in the jail /srv/golden"
@@ -239,7 +323,9 @@ fn who_cannot_be_let_in() {
     assert_eq!(
         refused(&|spec, facts| {
             spec.existing = true;
-            facts.passwd.push_str("ana:x:1001:1001::/srv/other/./home/ana:/bin/sh\n");
+            facts
+                .passwd
+                .push_str("ana:x:1001:1001::/srv/other/./home/ana:/bin/sh\n");
         }),
         "the home \"/srv/other/./home/ana\" is not in the jail /srv/golden"
     );
@@ -247,17 +333,39 @@ fn who_cannot_be_let_in() {
         refused(&|_, facts| facts.inside_passwd = Some("ana:x:7:7::/home/ana:/bin/sh\n".into())),
         "the jail knows ana already, as user 7 and group 7"
     );
-    assert!(refused(&|_, facts| facts.sshd.as_mut().unwrap().main.push_str("DenyUsers ana\n")).contains("line 2"));
-    assert!(refused(&|_, facts| facts.program.1 = Some("/work is writable by everybody".into())).contains("login shell"));
+    assert!(
+        refused(&|_, facts| facts
+            .sshd
+            .as_mut()
+            .unwrap()
+            .main
+            .push_str("DenyUsers ana\n"))
+        .contains("line 2")
+    );
+    assert!(
+        refused(&|_, facts| facts.program.1 = Some("/work is writable by everybody".into()))
+            .contains("login shell")
+    );
     assert!(refused(&|_, facts| facts.login_shell = Some(false)).contains("another program"));
-    assert!(refused(&|_, facts| facts.namespaces_refused = Some("max_user_namespaces is 0".into())).contains("user namespace"));
+    assert!(
+        refused(&|_, facts| facts.namespaces_refused = Some("max_user_namespaces is 0".into()))
+            .contains("user namespace")
+    );
     assert!(refused(&|spec, _| spec.policy.entry = Entry::Sshd).contains("--only sftp"));
     assert!(refused(&|spec, _| spec.policy.allow = vec!["*".into()]).contains("pattern"));
     for name in ["a:b", "a\nb", "", "-r", "../x", "a b", "áb"] {
         assert!(name.parse::<UserName>().is_err(), "{name:?}");
     }
-    let out = plan_rm(&"bob".parse().unwrap(), Path::new("/srv/golden"), false, &facts());
-    assert_eq!(out.unwrap_err().to_string(), "bob does not live in the jail /srv/golden");
+    let out = plan_rm(
+        &"bob".parse().unwrap(),
+        Path::new("/srv/golden"),
+        false,
+        &facts(),
+    );
+    assert_eq!(
+        out.unwrap_err().to_string(),
+        "bob does not live in the jail /srv/golden"
+    );
 }
 
 #[test]
@@ -272,5 +380,10 @@ fn where_users_get_no_namespace_sshd_lets_them_in_for_sftp() {
     spec.policy.entry = Entry::Sshd;
     let plan = plan_add(&spec, &facts, true).unwrap();
     let there = after(&facts, &plan);
-    assert!(there.addition.unwrap().contains("ForceCommand internal-sftp -d /home/ana\n    ChrootDirectory /srv/golden\n"));
+    assert!(
+        there
+            .addition
+            .unwrap()
+            .contains("ForceCommand internal-sftp -d /home/ana\n    ChrootDirectory /srv/golden\n")
+    );
 }

@@ -1,0 +1,468 @@
+//! Users who live in jails, let in by the real su, login, sshd, sftp, scp, rsync and git, in namespaces that play the
+//! host: with an `/etc`, a `/usr`, homes and a log of their own.
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "tests start programs; the rule is for the program itself"
+)]
+
+mod host;
+
+use host::{Host, said, sh};
+use jaula_testkit::{kernel_test, skip};
+
+/// A host, or the test is skipped.
+macro_rules! host {
+    ($($tool:literal),*) => {
+        match Host::start(&[$($tool),*]) {
+            Ok(host) => host,
+            Err(reason) => skip!("{reason}"),
+        }
+    };
+}
+
+#[test]
+fn by_su_login_and_ssh_a_user_is_in_the_jail_and_sees_nothing_of_the_host() {
+    kernel_test!(Root);
+    let host = host!("sshd", "su", "login", "script");
+    host.jail("/srv/golden");
+    sh("jaula user add /srv/golden ana --shell /bin/bash");
+    host.key("/srv/golden/home/ana", "ana");
+    host.sshd();
+    let inside = "pwd; ls /; cat /etc/passwd; grep -E 'NoNewPrivs|Seccomp:|CapEff' /proc/self/status; ls /proc | grep -c '^[0-9]'";
+    let seen = |text: &str| {
+        let text = text.replace('\r', "");
+        assert!(
+            text.starts_with("/home/ana\nbin\ndev\netc\nhome\nlib\nlib64\nproc\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("\nana:x:1002:1002::/home/ana:/bin/bash\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("CapEff:\t0000000000000000\nNoNewPrivs:\t1\nSeccomp:\t2\n"),
+            "{text}"
+        );
+        assert!(!text.contains("jdev") && !text.contains("sshd"), "{text}");
+        let processes = text
+            .trim()
+            .lines()
+            .last()
+            .and_then(|line| line.parse::<u32>().ok());
+        assert!(processes.is_some_and(|count| count < 8), "{text}");
+    };
+    seen(&sh(&format!("su - ana -c \"{inside}\"")));
+    seen(&sh(&format!("su ana -c \"{inside}\"")));
+    seen(&sh(&format!("runuser -l ana -c \"{inside}\"")));
+    seen(&host.ssh("ana", inside).expect(0));
+    // With a terminal, the shell of a session.
+    let typed = "echo \"$0 $PWD $USER $HOME\"; test -t 0 && echo terminal; exit 5";
+    for way in [
+        "su - ana",
+        "login -f ana",
+        &host.ssh_command("-tt", "ana", ""),
+    ] {
+        let (code, text) = said(&format!(
+            "printf '%s\\n' '{typed}' | script -qec '{way}' /dev/null"
+        ));
+        let text = text.replace('\r', "");
+        assert!(
+            text.contains("/home/ana ana /home/ana\n") && text.contains("\nterminal\n"),
+            "{way}: {text}"
+        );
+        // login(1) ends with its own code.
+        assert!(
+            code == 5 || way.starts_with("login"),
+            "{way}: {code}: {text}"
+        );
+    }
+    // What a command ends with, and what a signal ends.
+    host.ssh("ana", "exit 7").expect(7);
+    host.ssh("ana", "kill -TERM $$").expect(143);
+    let written = host.ssh(
+        "ana",
+        "echo mine >file && cat file; echo x >/etc/passwd; echo y >/new; touch /usr/bin/x",
+    );
+    assert_eq!(written.out, "mine\n", "{}", written.err);
+    assert!(!std::path::Path::new("/srv/golden/new").exists());
+    assert_eq!(sh("stat -c '%U %a' /srv/golden/home/ana/file"), "ana 644\n");
+    // Nothing of the environment decides who one is, and nothing is kept of it that could.
+    let env = sh("su ana -c 'echo $HOME $PATH $LD_PRELOAD $BASH_ENV'");
+    assert_eq!(
+        env,
+        "/home/ana /usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games\n"
+    );
+    let listed = sh("jaula user ls");
+    assert!(
+        listed.ends_with("ana   1002  /srv/golden  /bin/bash  none  always  ok\n"),
+        "{listed}"
+    );
+    let log = sh("jaula user log ana");
+    assert!(
+        log.contains("jail=/srv/golden command=\"exit 7\"") && log.contains("exit=7 seconds=0"),
+        "{log}"
+    );
+    assert!(log.contains("127.0.0.1") || log.contains("::1"), "{log}");
+}
+
+#[test]
+fn what_is_added_is_shown_before_and_taken_back_to_the_byte() {
+    kernel_test!(Root);
+    let host = host!("sshd");
+    host.jail("/srv/golden");
+    sh("useradd -m -s /bin/bash bob && echo hers >/home/bob/note && jaula user enable");
+    // The directories that a session needs stay in the jail.
+    sh(
+        "mkdir -m 555 /srv/golden/proc /srv/golden/sys && mkdir -m 1777 /srv/golden/tmp && mkdir /srv/golden/home",
+    );
+    let before = host.accounts();
+    let plan = sh("jaula user add /srv/golden ana --only sftp --plan");
+    assert!(
+        plan.contains("\n+ana:x:1003:1003::/srv/golden/./home/ana:/usr/sbin/jaula-login\n"),
+        "{plan}"
+    );
+    assert!(
+        plan.contains("+++ /etc/ssh/sshd_config.d/00-jaula-ana.conf\n"),
+        "{plan}"
+    );
+    let script = sh("jaula user add /srv/golden ana --explain");
+    assert!(
+        script.starts_with("#!/bin/sh\n") && script.contains("patch -p0 -d /"),
+        "{script}"
+    );
+    assert_eq!(host.accounts(), before);
+    sh("jaula user add /srv/golden ana luis --only sftp");
+    assert_eq!(
+        sh("stat -c '%a %U:%G' /etc/passwd /etc/shadow"),
+        "644 root:root\n640 root:shadow\n"
+    );
+    assert_eq!(
+        sh("id -u ana; id -un luis; getent passwd luis | cut -d: -f6"),
+        "1003\nluis\n/srv/golden/./home/luis\n"
+    );
+    sh("jaula user add --from-existing --move-home /srv/golden bob");
+    assert_eq!(
+        sh("cat /srv/golden/home/bob/note; ls /home; su - bob -c 'cat note'"),
+        "hers\nhers\n"
+    );
+    sh("jaula user set /srv/golden luis --only shell --net host --hours 'mon-sun 0-24'");
+    assert_eq!(
+        sh("su luis -c 'ls /proc/net/dev' && cat /etc/jaula/users/luis.toml | grep net"),
+        "/proc/net/dev\nnet = \"host\"\n"
+    );
+    let again = said("jaula user set /srv/golden luis --only shell");
+    assert!(
+        again.0 == 125 && again.1.contains("nothing is to be changed"),
+        "{}",
+        again.1
+    );
+    sh("jaula user rm --home /srv/golden luis ana");
+    sh("jaula user rm /srv/golden bob");
+    assert_eq!(host.accounts(), before);
+    assert_eq!(sh("ls /srv/golden/home; ls -A /run/store/journal"), "bob\n");
+}
+
+#[test]
+fn only_sftp_is_only_sftp() {
+    kernel_test!(Root);
+    let host = host!("sshd", "sftp", "scp", "rsync");
+    host.jail("/srv/golden");
+    // A subsystem inside of sshd would go past the login shell.
+    sh("sed -i 's#^Subsystem.*#Subsystem sftp internal-sftp#' /etc/ssh/sshd_config");
+    sh("jaula user add /srv/golden ana --only sftp");
+    host.key("/srv/golden/home/ana", "ana");
+    host.sshd();
+    sh("echo data >/run/put");
+    let did = host
+        .sftp(
+            "ana",
+            "put /run/put\nls\nget put /run/got\ncd ../../../..\npwd\nls /\n",
+        )
+        .expect(0);
+    assert!(did.contains("Remote working directory: /\n"), "{did}");
+    let listed = did.rsplit("ls /").next().unwrap_or_default();
+    let top: Vec<&str> = listed.split_whitespace().collect();
+    assert_eq!(top.first(), Some(&"/bin"), "{did}");
+    assert!(!top.contains(&"/root") && !top.contains(&"/srv"), "{did}");
+    assert_eq!(
+        sh("cat /run/got; cat /srv/golden/home/ana/put"),
+        "data\ndata\n"
+    );
+    let outside = host.sftp("ana", "get /etc/shadow /run/x\n");
+    assert!(
+        outside.code != 0 && !std::path::Path::new("/run/x").exists(),
+        "{}",
+        outside.err
+    );
+    for command in [
+        "ls",
+        "cat /etc/passwd",
+        "/usr/lib/openssh/sftp-server; id",
+        "scp -t /tmp",
+        "bash -i",
+    ] {
+        let ran = host.ssh("ana", command);
+        assert!(
+            ran.code == 125 && ran.out.is_empty(),
+            "{command}: {} {}",
+            ran.out,
+            ran.err
+        );
+        assert!(ran.err.starts_with("jaula-login: "), "{}", ran.err);
+    }
+    let (code, text) = said(&format!("{} </dev/null", host.ssh_command("-T", "ana", "")));
+    assert!(
+        code == 125 && text.contains("there is no shell for this user: only sftp"),
+        "{code} {text}"
+    );
+    let (code, text) = said("su - ana </dev/null");
+    assert!(code == 125 && text.contains("only sftp"), "{code} {text}");
+    // scp goes by sftp, and the old way is another service.
+    host.scp("", "/run/put", "ana@localhost:two").expect(0);
+    assert_ne!(host.scp("-O", "/run/put", "ana@localhost:three").code, 0);
+    assert_ne!(host.rsync("/run/put", "ana@localhost:four").code, 0);
+    assert_eq!(sh("ls /srv/golden/home/ana"), "put\ntwo\n");
+    let log = sh("jaula user log");
+    assert!(
+        log.contains("refused") && log.contains("cause=\"this command is not allowed: only sftp\""),
+        "{log}"
+    );
+    sh("jaula user set /srv/golden ana --only sftp,scp,rsync");
+    host.scp("-O", "/run/put", "ana@localhost:three").expect(0);
+    host.rsync("/run/put", "ana@localhost:four").expect(0);
+    assert_eq!(
+        sh("cat /srv/golden/home/ana/three /srv/golden/home/ana/four"),
+        "data\ndata\n"
+    );
+    assert_eq!(host.ssh("ana", "ls").code, 125);
+}
+
+#[test]
+fn the_line_of_useradd_is_enough() {
+    kernel_test!(Root);
+    let host = host!("sshd", "login", "script");
+    host.jail("/home/jaulas/raring");
+    sh("jaula user enable");
+    sh(
+        "useradd -s /bin/bash -m -d /home/jaulas/raring/./home/rjmerelo -c \"Raring jmerelo\" -g users rjmerelo",
+    );
+    let own = "1002:100:Raring jmerelo";
+    assert_eq!(
+        sh(
+            "getent passwd rjmerelo; tail -n1 /home/jaulas/raring/etc/passwd; stat -c '%U:%G' /home/jaulas/raring/home/rjmerelo"
+        ),
+        format!(
+            "rjmerelo:x:{own}:/home/jaulas/raring/./home/rjmerelo:/usr/sbin/jaula-login\n\
+             rjmerelo:x:{own}:/home/rjmerelo:/bin/bash\nrjmerelo:users\n"
+        )
+    );
+    let inside = "pwd; ls /; readlink /proc/self/root";
+    let seen = "/home/rjmerelo\nbin\ndev\netc\nhome\nlib\nlib64\nproc\nsbin\nsys\ntmp\nusr\n/\n";
+    assert_eq!(sh(&format!("su - rjmerelo -c '{inside}'")), seen);
+    host.key("/home/jaulas/raring/home/rjmerelo", "rjmerelo");
+    host.sshd();
+    assert_eq!(host.ssh("rjmerelo", inside).expect(0), seen);
+    let console = sh(&format!(
+        "printf '%s\\nexit\\n' '{inside}' | script -qec 'login -f rjmerelo' /dev/null"
+    ));
+    assert!(
+        console.replace('\r', "").contains(
+            "\n/home/rjmerelo\nbin  dev  etc  home  lib  lib64  proc  sbin  sys  tmp  usr\n/\n"
+        ),
+        "{console}"
+    );
+    // A host's own users are nobody's business.
+    sh("useradd -m -s /bin/bash bob");
+    assert_eq!(
+        sh("getent passwd bob | cut -d: -f6,7; su - bob -c pwd"),
+        "/home/bob:/bin/bash\n/home/bob\n"
+    );
+    // A jail that is not there keeps its user out.
+    let (code, text) = said("useradd -s /bin/bash -d /home/jaulas/none/./home/eva eva");
+    assert!(
+        code == 0
+            && text.contains("eva is not let into the jail: /home/jaulas/none is no directory"),
+        "{code} {text}"
+    );
+    let (code, text) = said("su - eva -c id");
+    assert!(
+        code == 125 && text.contains("the login is refused"),
+        "{code} {text}"
+    );
+}
+
+#[test]
+fn a_login_is_refused_with_one_line_that_names_the_cause() {
+    kernel_test!(Root);
+    let host = host!("su");
+    host.jail("/srv/golden");
+    sh("jaula user add /srv/golden ana --shell /bin/bash");
+    assert_eq!(sh("su ana -c 'echo in'"), "in\n");
+    let refused = |change: &str, back: &str, cause: &str| {
+        sh(change);
+        let (code, text) = said("su ana -c 'echo in'");
+        assert_eq!(
+            (code, text.contains("in\n")),
+            (125, false),
+            "{change}: {text}"
+        );
+        let log = host.log();
+        let line = log
+            .lines()
+            .rfind(|line| line.contains("jaula-login"))
+            .unwrap_or_default();
+        assert!(
+            line.contains(" refused user=ana uid=1002 from=- command=\"echo in\" cause="),
+            "{change}: {line}"
+        );
+        assert!(line.contains(cause), "{change}: {line}");
+        sh(back);
+        assert_eq!(sh("su ana -c 'echo in'"), "in\n", "{back}");
+    };
+    refused(
+        "chmod o+w /srv/golden/home/ana",
+        "chmod o-w /srv/golden/home/ana",
+        "everybody can write in it",
+    );
+    refused(
+        "chown root /srv/golden/home/ana",
+        "chown ana /srv/golden/home/ana",
+        "it belongs to user 0",
+    );
+    refused(
+        "chown ana /srv/golden",
+        "chown root /srv/golden",
+        "/srv/golden belongs to user 1002, not to root",
+    );
+    refused("chmod 777 /srv", "chmod 755 /srv", "/srv can be written by");
+    refused(
+        "chown ana /srv/golden/etc",
+        "chown root /srv/golden/etc",
+        "/srv/golden/etc belongs to user 1002",
+    );
+    refused(
+        "cp /srv/golden/etc/passwd /run/p; sed -i /^ana/d /srv/golden/etc/passwd",
+        "cat /run/p >/srv/golden/etc/passwd",
+        "ana is not defined in the jail /srv/golden: jaula user add --from-existing /srv/golden ana",
+    );
+    refused(
+        "sed -i s/^ana:x:1002/ana:x:0/ /srv/golden/etc/passwd",
+        "cat /run/p >/srv/golden/etc/passwd",
+        "the user of the account is 1002 on the host and 0 in the jail",
+    );
+    refused(
+        "chmod 666 /etc/jaula/users/ana.toml",
+        "chmod 644 /etc/jaula/users/ana.toml",
+        "ana.toml is writable by others than root",
+    );
+    refused(
+        "cp /etc/jaula/users/ana.toml /run/t; echo garbage >>/etc/jaula/users/ana.toml",
+        "cat /run/t >/etc/jaula/users/ana.toml",
+        "what the user may do cannot be read",
+    );
+    refused(
+        "mv /srv/golden /srv/g",
+        "mv /srv/g /srv/golden",
+        "/srv/golden",
+    );
+    // Root is never jailed by it, and its user is not told how the host is set up.
+    let (code, text) = said("/usr/sbin/jaula-login -c id");
+    assert!(
+        code == 125 && text == "jaula-login: the login is refused; the system's log says why\n",
+        "{text}"
+    );
+    let (code, text) = said("/usr/sbin/jaula-login --store /x ls");
+    assert!(
+        code == 125 && text.contains("-c COMMAND and nothing else"),
+        "{text}"
+    );
+    let none = said("jaula user set /srv/golden ana --hours 'mon-sun 0:00-0:01'");
+    let (code, text) = said("su ana -c 'echo in'");
+    assert!(
+        none.0 == 0
+            && (code == 125 && text.contains("logins are allowed mon-sun 0:00-0:01")
+                || text == "in\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn who_cannot_be_let_in_changes_nothing() {
+    kernel_test!(Root);
+    let host = host!("su");
+    host.jail("/srv/golden");
+    sh(
+        "useradd -s /bin/sh bob; mkdir -p /srv/open/jail; chmod 777 /srv/open; mkdir /srv/golden/proc /srv/golden/sys /srv/golden/tmp /srv/golden/home",
+    );
+    let before = host.accounts();
+    let try_all = |cases: &[(&str, &str)]| {
+        for (words, why) in cases {
+            let (code, text) = said(&format!("jaula user {words}"));
+            assert_eq!(code, 125, "{words}: {text}");
+            assert!(text.contains(why), "{words}: {text}");
+            assert_eq!(host.accounts(), before, "{words}");
+        }
+    };
+    try_all(&[
+        ("add /srv/golden root", "root is root"),
+        ("add --from-existing /srv/golden root", "root is root"),
+        (
+            "add --from-existing /srv/golden www-data",
+            "an account of the system",
+        ),
+        (
+            "add --from-existing /srv/golden nobody",
+            "an account of the system",
+        ),
+        ("add /srv/golden bob", "there is a user bob already"),
+        (
+            "add --from-existing /srv/golden eva",
+            "there is no user eva",
+        ),
+        ("add /srv/golden 'a:b'", "may not hold ':'"),
+        (
+            "add /srv/golden \"$(printf 'a\\nb')\"",
+            "may not hold '\\n'",
+        ),
+        ("add /srv/golden 1234", "is a number"),
+        ("add /srv/golden ana --comment x:y", "holds ':'"),
+        ("add /srv/golden ana --home ../x", "is not in the jail"),
+        (
+            "add /srv/open/jail ana",
+            "/srv/open can be written by its group (mode 0777)",
+        ),
+        ("add /srv/none ana", "is no directory"),
+        ("add golden ana", "with a slash"),
+        (
+            "add /srv/golden ana --shell /bin/zsh",
+            "the jail has no program /bin/zsh",
+        ),
+        ("add /srv/golden ana --allow-command '*'", "is a pattern"),
+        (
+            "add /srv/golden ana --only ftp",
+            "none of sftp, scp, rsync, git",
+        ),
+        ("add /srv/golden ana --hours never", "are no hours"),
+        ("add /srv/golden ana --limit many=1", "many"),
+        ("rm /srv/golden bob", "does not live in the jail"),
+        (
+            "set /srv/golden bob --only sftp",
+            "does not live in the jail",
+        ),
+    ]);
+    sh("echo 'DenyUsers ana' >/etc/ssh/sshd_config.d/10-site.conf");
+    let (code, text) = said("jaula user add /srv/golden ana");
+    assert!(
+        code == 125
+            && text.contains("10-site.conf, line 1: \"DenyUsers ana\": the user is among them"),
+        "{text}"
+    );
+    sh("rm /etc/ssh/sshd_config.d/10-site.conf");
+    // A lock that somebody has is waited for; one of the dead is taken away.
+    sh(
+        "echo -n 999999 >/etc/passwd.lock; jaula user add /srv/golden ana; test ! -e /etc/passwd.lock; jaula user rm --home /srv/golden ana",
+    );
+    sh("rm /usr/sbin/jaula-login; sed -i /jaula-login/d /etc/shells");
+    assert_eq!(host.accounts(), before);
+}
