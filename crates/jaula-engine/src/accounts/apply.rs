@@ -34,7 +34,7 @@ pub(crate) fn apply(store: &Store, plan: &AccountPlan) -> Result<(), AccountsErr
             _ => false,
         })
     };
-    let names: Vec<&str> = LOCKED.into_iter().filter(|name| etc(&name)).collect();
+    let names: Vec<&str> = LOCKED.into_iter().filter(etc).collect();
     let _locks = Locks::take(&names)?;
     let (_, mut journal) = store.journal().map_err(AccountsError::from)?;
     let mut old = Vec::new();

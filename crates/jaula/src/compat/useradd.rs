@@ -60,17 +60,17 @@ fn let_in(subject: &str) -> Result<(), String> {
     let done = engine
         .plan_user_add(&spec, &program, true)
         .and_then(|plan| engine.users(&plan));
-    done.or_else(|error| {
+    done.map_err(|error| {
         let plan = engine.plan_user_close(&user, &program);
         let closed = plan.and_then(|plan| engine.users(&plan));
         let after = match closed {
             Ok(()) => "; the login shell keeps the user out until that is so",
             Err(_) => "",
         };
-        Err(format!(
+        format!(
             "{subject} is not let into the jail: {}{after}",
             line(&error)
-        ))
+        )
     })
 }
 
