@@ -275,6 +275,9 @@ impl Engine {
         if let (true, Some(image)) = (exec.image_language, &record.image) {
             set_language(&mut jail.env, self.store.language(image));
         }
+        if let Some(image) = &record.image {
+            jail.mounts = crate::minimal::live_mounts(&self.store, image)?;
+        }
         jail.terminal = exec.terminal;
         jail.limits = limits;
         exec.guards.apply(&mut jail);

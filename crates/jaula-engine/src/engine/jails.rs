@@ -4,6 +4,7 @@ use super::{Dry, Engine};
 use crate::cgroup::Groups;
 use crate::error::EngineError;
 use crate::event::{Event, Observer};
+use crate::minimal::MinimalPlan;
 use crate::named::{NamedError, Record, chain};
 use crate::outcome::{Io, Outcome};
 use crate::plan::StepPlan;
@@ -17,7 +18,7 @@ use jaula_plan::spec::limits::Limits;
 use jaula_plan::spec::rootfs::Reference;
 use jaula_plan::step::Step;
 use jaula_sys::joining::Held;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 impl Engine {
     /// What making a named jail takes.
@@ -36,10 +37,9 @@ impl Engine {
     pub fn plan_new_minimal(
         &self,
         spec: &NewSpec,
-        files: &[PathBuf],
+        plan: MinimalPlan,
     ) -> Result<NewPlan, EngineError> {
         self.refuse_existing(&spec.name)?;
-        let plan = self.plan_minimal(files)?;
         let spec = NewSpec {
             from: Reference::Digest(*plan.digest()),
             ..spec.clone()

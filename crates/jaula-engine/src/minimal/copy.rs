@@ -94,6 +94,16 @@ pub(super) fn make(
         let path = jaula_plan::explain::word(&taken.path);
         lock.push_str(&format!("sha256:{} {path}\n", content.sha256));
     }
+    if let Some(record) = &plan.record {
+        let path = stage.dir().join(super::kept::NAME);
+        crate::store::write_new(&path, &super::kept::text(record)?)?;
+        if !record.live.is_empty() {
+            let path = stage.dir().join(super::live::NAME);
+            let text = serde_json::to_vec(&record.live);
+            let text = text.map_err(std::io::Error::from).at("write", &path)?;
+            crate::store::write_new(&path, &text)?;
+        }
+    }
     let image = stage.publish_keys(plan.digest, &lock, &manifest, tags, &[])?;
     let millis = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
     observer.event(Event::Finished {

@@ -16,8 +16,8 @@ use std::path::Path;
 const SCRIPT: usize = 256;
 /// A file of settings is never longer than this.
 const TEXT: u64 = 1 << 20;
-/// Names in a directory of settings.
-const NAMES: usize = 10_000;
+/// Names in one directory.
+const NAMES: usize = 100_000;
 
 /// The machine that this program is for: its kind of programs runs here.
 pub(super) fn native() -> Result<Identity, MinimalImageError> {
@@ -150,8 +150,9 @@ impl HostFiles for Host {
     }
 
     fn names(&mut self, path: &Path) -> Result<Vec<OsString>, Unreadable> {
+        let nothing = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
         let entries = match std::fs::read_dir(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if nothing.contains(&error.kind()) => return Ok(Vec::new()),
             entries => entries.at("list", path).map_err(unreadable)?,
         };
         let names = entries.take(NAMES).map(|entry| Ok(entry?.file_name()));

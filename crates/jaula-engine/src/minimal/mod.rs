@@ -4,12 +4,14 @@ mod copy;
 mod error;
 mod host;
 mod kept;
+mod live;
 mod place;
 mod safety;
 mod tree;
 mod within;
 
 pub(crate) use host::Bytes;
+pub(crate) use live::mounts as live_mounts;
 
 pub use error::MinimalImageError;
 pub use safety::unsafe_parts;
@@ -24,12 +26,16 @@ use crate::unpack::HashReader;
 use crate::view::Image;
 use host::Host;
 use jaula_plan::explain::{ExplainLine, shown, word};
-use jaula_plan::minimal::{Item, ItemKind, closure};
+use jaula_plan::minimal::{
+    Content, Gathered, Item, ItemKind, Note, Origin, Placing, RECORD_VERSION, Record, Recorded,
+    RecordedKind, Why, closure, gather,
+};
 use jaula_plan::names::{Digest, Tag};
 use jaula_plan::step::{Step, human};
 use jaula_repo::elf::Identity;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -52,6 +58,9 @@ struct ContentOf {
     sha256: Digest,
     /// Modified: seconds since 1970.
     mtime: i64,
+    /// The file that it is.
+    #[serde(skip)]
+    origin: Origin,
 }
 
 /// What an image of files of the host is made of. Its digest is that of its content: the same files give the same
@@ -61,10 +70,30 @@ pub struct MinimalPlan {
     digest: Digest,
     arch: String,
     taken: Vec<Taken>,
+    notes: Vec<Note>,
+    /// What was asked for, of one that is asked for by words.
+    record: Option<Record>,
     steps: [Step; 2],
 }
 
+/// What is wanted of the host.
+#[derive(Debug, Clone)]
+pub enum Wanted {
+    /// These files and all they need.
+    Files(Vec<PathBuf>),
+    /// What words and rules say.
+    Content(Box<Content>, Placing),
+}
+
 impl Engine {
+    /// Finds what is wanted, and says what an image of it takes.
+    pub fn plan_wanted(&self, wanted: &Wanted) -> Result<MinimalPlan, EngineError> {
+        match wanted {
+            Wanted::Files(files) => self.plan_minimal(files),
+            Wanted::Content(content, placing) => Ok(plan_content(self.store(), content, *placing)?),
+        }
+    }
+
     /// Reads these files of the host and all they need, and says what an image of them takes.
     pub fn plan_minimal(&self, files: &[PathBuf]) -> Result<MinimalPlan, EngineError> {
         Ok(plan(self.store(), files)?)
@@ -84,10 +113,61 @@ fn plan(store: &Store, files: &[PathBuf]) -> Result<MinimalPlan, MinimalImageErr
     let mut host = Host::open()?;
     let native = host::native()?;
     let items = closure(&mut host, files, native)?;
+    let found = Gathered {
+        items,
+        ..Gathered::default()
+    };
+    planned(store, &host, native, found, None)
+}
+
+fn plan_content(
+    store: &Store,
+    asked: &Content,
+    placing: Placing,
+) -> Result<MinimalPlan, MinimalImageError> {
+    let mut host = Host::open()?;
+    let native = host::native()?;
+    let found = gather(&mut host, asked, native)?;
+    let record = Record {
+        version: RECORD_VERSION,
+        at: None,
+        with: asked.with.clone(),
+        rules: tree::strange(&asked.rules),
+        packs: asked.packs,
+        placing,
+        live: Vec::new(),
+        entries: Default::default(),
+    };
+    planned(store, &host, native, found, Some(record))
+}
+
+fn planned(
+    store: &Store,
+    host: &Host,
+    native: Identity,
+    found: Gathered,
+    mut record: Option<Record>,
+) -> Result<MinimalPlan, MinimalImageError> {
+    let mut notes = found.notes;
     let mut taken = Vec::new();
-    for (path, item) in items {
+    let live = record
+        .as_ref()
+        .is_some_and(|record| record.placing == Placing::Live);
+    for (path, item) in found.items {
         let content = match item.kind {
-            ItemKind::File { .. } => Some(content(&host, &path)?),
+            ItemKind::File { .. } if !live => match content(host, &path) {
+                Ok(content) => Some(content),
+                // What a rule brings is no loss where the caller may not read it.
+                Err(MinimalImageError::Io(error))
+                    if matches!(item.why, Why::Rule { .. } | Why::Package { .. })
+                        && error.source.kind() == std::io::ErrorKind::PermissionDenied =>
+                {
+                    let text = "cannot be read by the caller, and is left out".to_owned();
+                    notes.push(Note { path, text });
+                    continue;
+                }
+                Err(error) => return Err(error),
+            },
             _ => None,
         };
         taken.push(Taken {
@@ -96,7 +176,13 @@ fn plan(store: &Store, files: &[PathBuf]) -> Result<MinimalPlan, MinimalImageErr
             content,
         });
     }
-    let digest = digest(native, &taken);
+    if let Some(record) = record.as_mut().filter(|_| live) {
+        record.live = live::split(&mut taken, &found.whole);
+    }
+    let digest = digest(native, &taken, record.as_ref())?;
+    if let Some(record) = &mut record {
+        record.entries = recorded(&taken);
+    }
     let root = store.root().join("stages/NEW/root");
     let publish = Step::Publish {
         image: digest,
@@ -107,23 +193,55 @@ fn plan(store: &Store, files: &[PathBuf]) -> Result<MinimalPlan, MinimalImageErr
         digest,
         arch: native.debian_arch().unwrap_or_default().to_owned(),
         taken,
+        notes,
+        record,
         steps: [Step::MakeStage { root }, publish],
     })
 }
 
+/// What is placed, as it is kept on record.
+fn recorded(taken: &[Taken]) -> BTreeMap<PathBuf, Recorded> {
+    let mut entries = BTreeMap::new();
+    for one in taken {
+        let kind = match (&one.item.kind, &one.content) {
+            (ItemKind::Directory { mode }, _) => RecordedKind::Directory { mode: *mode },
+            (ItemKind::Link { target }, _) => RecordedKind::Link {
+                target: target.clone(),
+            },
+            (ItemKind::Made { mode, text }, _) => RecordedKind::Made {
+                mode: *mode,
+                sha256: place::hex(&Sha256::digest(text.as_bytes())),
+            },
+            (ItemKind::File { mode, .. }, Some(content)) => RecordedKind::File {
+                mode: *mode,
+                sha256: Some(content.sha256.to_string()),
+                origin: content.origin,
+            },
+            (ItemKind::File { .. }, None) => continue,
+        };
+        entries.insert(one.path.clone(), Recorded { kind });
+    }
+    entries
+}
+
 fn content(host: &Host, path: &Path) -> Result<ContentOf, MinimalImageError> {
     let file = host.file(path)?;
-    let mtime = file.metadata().at("look at", path)?.mtime();
+    let meta = file.metadata().at("look at", path)?;
     let (size, sha256) = HashReader::new(file).finish().at("read", path)?;
     Ok(ContentOf {
         size,
         sha256: Digest(sha256),
-        mtime,
+        mtime: meta.mtime(),
+        origin: kept::origin(&meta),
     })
 }
 
 /// Over everything that the tree consists of, each field with its length before it.
-fn digest(native: Identity, taken: &[Taken]) -> Digest {
+fn digest(
+    native: Identity,
+    taken: &[Taken],
+    record: Option<&Record>,
+) -> Result<Digest, MinimalImageError> {
     let mut hash = Sha256::new();
     let mut field = |bytes: &[u8]| {
         hash.update((bytes.len() as u64).to_le_bytes());
@@ -157,7 +275,11 @@ fn digest(native: Identity, taken: &[Taken]) -> Digest {
             field(&content.sha256.0);
         }
     }
-    Digest(hash.finalize().into())
+    if let Some(record) = record {
+        // What was asked for is what an update renews, so it is part of what the image is.
+        field(&kept::text(record)?);
+    }
+    Ok(Digest(hash.finalize().into()))
 }
 
 impl MinimalPlan {
@@ -221,13 +343,16 @@ impl fmt::Display for MinimalPlan {
                 }
             }
         }
+        for note in &self.notes {
+            writeln!(f, "  note: {note}")?;
+        }
         Ok(())
     }
 }
 
 impl Preview for MinimalPlan {
     fn to_json(&self) -> Value {
-        json!({ "version": 1, "digest": self.digest, "arch": self.arch, "items": self.taken })
+        json!({ "version": 1, "digest": self.digest, "arch": self.arch, "items": self.taken, "notes": self.notes })
     }
 
     fn explain(&self) -> Vec<ExplainLine> {

@@ -332,12 +332,10 @@ fn all(plan: &TreePlan, root: &Dir, jobs: &[Job<'_>]) -> Result<Vec<Done>, Minim
     let results: Mutex<Vec<(usize, Done)>> = Mutex::new(Vec::with_capacity(jobs.len()));
     let work = || -> Result<(), MinimalImageError> {
         let host = Host::open()?;
-        let slash = Dir::open(Path::new("/")).at("open", Path::new("/"))?;
         let root = root.try_clone().at("open", &plan.spec.dir)?;
         let mut worker = Worker {
             plan,
             host,
-            slash,
             root,
             space: vec![0; PIECE],
             open: None,
@@ -385,7 +383,6 @@ fn all(plan: &TreePlan, root: &Dir, jobs: &[Job<'_>]) -> Result<Vec<Done>, Minim
 struct Worker<'a> {
     plan: &'a TreePlan,
     host: Host,
-    slash: Dir,
     root: Dir,
     space: Vec<u8>,
     /// The directory of the last file, in the jail and on the host.
@@ -402,7 +399,7 @@ impl Worker<'_> {
         if self.open.as_ref().is_none_or(|(open, ..)| open != parent) {
             let to = self.root.open_dir(parent).at("open", path)?;
             let from = match link {
-                true => Some(self.slash.open_dir(parent).at("open", path)?),
+                true => Some(Dir::open(&Path::new("/").join(parent)).at("open", path)?),
                 false => None,
             };
             self.open = Some((parent.to_owned(), to, from));

@@ -157,6 +157,7 @@ impl TreePlan {
             rules: strange(&self.spec.content.rules),
             packs: self.spec.content.packs,
             placing: self.spec.placing,
+            live: Vec::new(),
             entries,
         }
     }

@@ -125,7 +125,7 @@ impl MinimalError {
             ),
             Self::Nothing { .. } => Some("jaula profiles lists the sections"),
             Self::Secret { .. } => {
-                Some("a jail that reads it can become anybody; --force takes it all the same")
+                Some("a jail that reads it can become anybody; --secrets takes it all the same")
             }
             _ => None,
         }

@@ -58,6 +58,8 @@ pub struct Gathered {
     pub rules: Vec<String>,
     /// What was passed over, and why.
     pub notes: Vec<Note>,
+    /// Directories of which everything was taken.
+    pub whole: BTreeSet<PathBuf>,
 }
 
 /// Finds it.
@@ -181,7 +183,7 @@ impl<'a> Gather<'a> {
         match walked.end {
             Seen::Directory { .. } => {
                 self.search.take(walked.way, &Why::Asked)?;
-                self.tree(&walked.real, how, 0)
+                self.tree(&walked.real, how, 0).map(drop)
             }
             Seen::File { mode } if looks_loadable(&walked.real, mode) => {
                 match self.search.content(&walked.real)? {
@@ -402,7 +404,14 @@ impl<'a> Gather<'a> {
         how: How<'_>,
         scripts: bool,
     ) -> Result<(), MinimalError> {
-        match self.search.content(real)? {
+        let content = match self.search.content(real) {
+            Err(error) => {
+                self.note(path, error.to_string());
+                return Ok(());
+            }
+            Ok(content) => content,
+        };
+        match content {
             Is::Elf(_) => {}
             Is::Script(_) if scripts => {}
             Is::Damaged(error) => {
@@ -413,7 +422,7 @@ impl<'a> Gather<'a> {
         }
         match self.search.program(path, how.why, None, 0) {
             Ok(()) => Ok(()),
-            Err(error @ (MinimalError::Host(_) | MinimalError::TooMuch { .. })) => Err(error),
+            Err(error @ MinimalError::TooMuch { .. }) => Err(error),
             Err(error) => {
                 self.note(path, error.to_string());
                 Ok(())
@@ -421,8 +430,8 @@ impl<'a> Gather<'a> {
         }
     }
 
-    /// A directory with all that is in it. `real` has no link in it.
-    fn tree(&mut self, real: &Path, how: How<'_>, depth: usize) -> Result<(), MinimalError> {
+    /// A directory with all that is in it, and whether that is everything. `real` has no link in it.
+    fn tree(&mut self, real: &Path, how: How<'_>, depth: usize) -> Result<bool, MinimalError> {
         if depth > MOST_DEPTH {
             return Err(MinimalError::TooMuch {
                 most: MOST_DEPTH,
@@ -430,17 +439,26 @@ impl<'a> Gather<'a> {
             });
         }
         if !self.trees.insert(real.to_owned()) {
-            return Ok(());
+            return Ok(self.found.whole.contains(real));
         }
-        let mut names = self.search.host.names(real)?;
+        let mut whole = how.keep.is_none();
+        let mut names = match self.search.host.names(real) {
+            Err(error) if error.source.kind() == std::io::ErrorKind::PermissionDenied => {
+                self.note(real, "cannot be read by the caller, and is left out");
+                return Ok(false);
+            }
+            names => names?,
+        };
         names.sort();
         for name in names {
             let path = real.join(&name);
             if left_out(how.without, &path) {
+                whole = false;
                 continue;
             }
             if !self.content.secrets && is_secret(&path) {
                 self.note(&path, "is a secret, and left out");
+                whole = false;
                 continue;
             }
             match self.search.look(&path)? {
@@ -449,7 +467,7 @@ impl<'a> Gather<'a> {
                         mode: mode & 0o1777,
                     };
                     self.search.take(vec![(path.clone(), kind)], how.why)?;
-                    self.tree(&path, how, depth.saturating_add(1))?;
+                    whole &= self.tree(&path, how, depth.saturating_add(1))?;
                 }
                 Seen::File { mode } => {
                     let kind = ItemKind::of_file(mode);
@@ -460,11 +478,17 @@ impl<'a> Gather<'a> {
                     }
                 }
                 Seen::Link { .. } => self.linked(&path, how)?,
-                Seen::Special => self.note(&path, "is neither a file nor a directory"),
+                Seen::Special => {
+                    self.note(&path, "is neither a file nor a directory");
+                    whole = false;
+                }
                 Seen::Missing => {}
             }
         }
-        Ok(())
+        if whole {
+            self.found.whole.insert(real.to_owned());
+        }
+        Ok(whole)
     }
 
     /// A link in a tree, and where it leads: a file is taken, a directory only as such.

@@ -38,6 +38,9 @@ pub struct Record {
     pub packs: bool,
     /// How.
     pub placing: Placing,
+    /// Files and directories of the host that are bound at each start, of one that is live.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub live: Vec<PathBuf>,
     /// What is there, by its path in the jail.
     pub entries: BTreeMap<PathBuf, Recorded>,
 }

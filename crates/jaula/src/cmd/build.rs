@@ -9,13 +9,13 @@ use crate::cmd::{Context, failed, session_for, session_for_files};
 use crate::error::CommandError;
 use crate::output::Done;
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use jaula_engine::minimal::Wanted;
 use jaula_engine::view::reference_text;
 use jaula_engine::{Dry, Engine, EngineError, Image, ImageOptions};
 use jaula_plan::names::Tag;
 use jaula_plan::spec::rootfs::Reference;
 use serde_json::json;
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 /// Its operands and options.
 pub fn command(command: Command) -> Command {
@@ -35,9 +35,10 @@ pub fn command(command: Command) -> Command {
              jaula build debian -o d.squashfs --sbom spdx\n  \
              jaula build debian -o - | ssh host tar -x -C /srv/d\n  \
              jaula build web.toml --locked\n  \
-             jaula build --empty --with-files /bin/bash,/bin/ls -o /srv/small",
+             jaula build --empty --with-files /bin/bash,/bin/ls -o /srv/small\n  \
+             jaula build --with nginx --tag web",
         )
-        .arg(options::reference(true).required_unless_present_any(["schema", "empty"]).required(false))
+        .arg(options::reference(true).required_unless_present_any(["schema", "empty", "with"]).required(false))
         .arg(
             Arg::new("foreign")
                 .long("foreign")
@@ -58,8 +59,8 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
     if matches.get_flag("schema") {
         return recipe::schema();
     }
-    if let Some(files) = files::read(matches)? {
-        return of_files(matches, context, &files);
+    if let Some(wanted) = files::read(matches, &context.around)? {
+        return of_files(matches, context, &wanted);
     }
     if let Some(path) = recipe::named(&word) {
         return recipe::run(matches, context, &path);
@@ -120,7 +121,7 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
 }
 
 /// An image of files of the host.
-fn of_files(matches: &ArgMatches, context: &Context, files: &[PathBuf]) -> Done {
+fn of_files(matches: &ArgMatches, context: &Context, wanted: &Wanted) -> Done {
     if matches.get_flag("foreign") {
         return Err(CommandError::usage(
             "cannot use --foreign: files of this host have no packages' scripts",
@@ -134,7 +135,7 @@ fn of_files(matches: &ArgMatches, context: &Context, files: &[PathBuf]) -> Done 
     let attempt = "cannot build an image from files of this host";
     let explained = |error: EngineError| failed(attempt.to_owned(), error);
     let engine = context.engine(session_for_files(shown), true)?;
-    let plan = engine.plan_minimal(files).map_err(explained)?;
+    let plan = engine.plan_wanted(wanted).map_err(explained)?;
     if shown != low::Shown::Done {
         return context.show(shown, &plan);
     }

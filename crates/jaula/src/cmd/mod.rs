@@ -24,6 +24,7 @@ pub mod new;
 pub mod ns;
 pub mod outputs;
 pub mod pkg;
+pub mod profiles;
 pub mod ps;
 pub mod recover;
 pub mod rm;

@@ -7,13 +7,13 @@ use crate::cmd::{Context, failed, session_for, session_for_files};
 use crate::error::CommandError;
 use crate::output::Done;
 use clap::{Arg, ArgMatches, Command, ValueHint, value_parser};
+use jaula_engine::minimal::Wanted;
 use jaula_engine::view::reference_text;
 use jaula_engine::{Dry, Engine, EngineError, ImageOptions, NewPlan, NewSpec};
 use jaula_plan::names::JailName;
 use jaula_plan::spec::rootfs::Reference;
 use serde_json::json;
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
 
 /// What a jail starts from when nothing is said.
 const DEFAULT_FROM: &str = "debian";
@@ -28,7 +28,8 @@ pub fn command(command: Command) -> Command {
         )
         .after_help(
             "Examples:\n  jaula new web --from debian:bookworm --include nginx-light\n  jaula sh web\n  \
-             jaula new c --empty --with-files /bin/bash,/bin/ls",
+             jaula new c --empty --with-files /bin/bash,/bin/ls\n  \
+             jaula new shell --with basicshell,editors\n  jaula new g --with git,/usr/bin/python3",
         )
         .arg(Arg::new("name").value_name("NAME").required(true).help("The jail's name, also its host name"))
         .arg(
@@ -44,7 +45,7 @@ pub fn command(command: Command) -> Command {
 }
 
 /// On files of the host.
-fn on_files(matches: &ArgMatches, context: &Context, name: JailName, files: &[PathBuf]) -> Done {
+fn on_files(matches: &ArgMatches, context: &Context, name: JailName, wanted: &Wanted) -> Done {
     let attempt = format!("cannot make jail {name} from files of this host");
     let explained = |error: EngineError| failed(attempt.clone(), error);
     let shown = low::Shown::read(matches);
@@ -55,7 +56,8 @@ fn on_files(matches: &ArgMatches, context: &Context, name: JailName, files: &[Pa
         from: Reference::Directory("/".into()),
     };
     let engine = context.engine(session_for_files(shown), true)?;
-    let plan = engine.plan_new_minimal(&spec, files).map_err(explained)?;
+    let plan = engine.plan_wanted(wanted).map_err(explained)?;
+    let plan = engine.plan_new_minimal(&spec, plan).map_err(explained)?;
     finish(shown, context, &engine, &plan, &explained)
 }
 
@@ -84,8 +86,8 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
         "the name of a jail",
         low::text(matches, "name").unwrap_or_default(),
     )?;
-    if let Some(files) = files::read(matches)? {
-        return on_files(matches, context, name, &files);
+    if let Some(wanted) = files::read(matches, &context.around)? {
+        return on_files(matches, context, name, &wanted);
     }
     let typed = matches.get_one::<OsString>("from");
     let from = typed.map_or(OsStr::new(DEFAULT_FROM), OsString::as_os_str);

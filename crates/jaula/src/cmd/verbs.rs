@@ -2,8 +2,7 @@
 
 use super::{
     Verb, build, check, compat, completions, cp, doctor, enter, exec, finish, gc, help, image,
-    kill, lab, locale, lock, logs, ls, man, net, new, ns, outputs, pkg, ps, recover, rm, run, sh,
-    show, stats, stop, trace, user, wait,
+    kill, lab, locale, lock, logs, ls, man, net, new, ns, outputs, pkg, profiles, ps, recover, rm, run, sh, show, stats, stop, trace, user, wait,
 };
 
 /// Every verb, in the order of the help text.
@@ -57,6 +56,11 @@ pub const VERBS: &[Verb] = &[
         name: "check",
         command: check::command,
         run: check::run,
+    },
+    Verb {
+        name: "profiles",
+        command: profiles::command,
+        run: profiles::run,
     },
     Verb {
         name: "ls",

@@ -1,0 +1,67 @@
+//! Files of the host that a jail has bound read-only at each start, instead of copies.
+
+use super::{MinimalImageError, Taken};
+use crate::error::At;
+use crate::store::Store;
+use jaula_plan::minimal::ItemKind;
+use jaula_plan::names::Digest;
+use jaula_plan::spec::jail::{BindOptions, MountSpec};
+use std::collections::BTreeSet;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// The list's name beside an image's root.
+pub(super) const NAME: &str = "live.json";
+/// It is never longer than this.
+const MOST_BYTES: u64 = 16 << 20;
+
+/// Takes out of the image what is bound, leaves a place for each bind, and lists the binds: whole directories where
+/// everything in them is wanted, else single files.
+pub(super) fn split(taken: &mut Vec<Taken>, whole: &BTreeSet<PathBuf>) -> Vec<PathBuf> {
+    let top = |path: &Path| {
+        let above = path.ancestors().skip(1);
+        above
+            .filter(|dir| whole.contains(*dir))
+            .last()
+            .map(Path::to_owned)
+    };
+    let mut binds = BTreeSet::new();
+    taken.retain_mut(|one| {
+        if let Some(dir) = top(&one.path) {
+            binds.insert(dir);
+            return false;
+        }
+        if matches!(one.item.kind, ItemKind::File { .. }) {
+            binds.insert(one.path.clone());
+            one.content = None;
+            one.item.kind = ItemKind::Made {
+                mode: 0o444,
+                text: String::new(),
+            };
+        }
+        true
+    });
+    // A directory in which nothing is has nothing to be bound.
+    binds.into_iter().collect()
+}
+
+/// The binds of a jail that stands on this image.
+pub(crate) fn mounts(store: &Store, image: &Digest) -> Result<Vec<MountSpec>, MinimalImageError> {
+    let path = store.image_dir(image).join(NAME);
+    let mut text = Vec::new();
+    match std::fs::File::open(&path) {
+        // Every start asks: nothing else is read of an image that has no binds.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        file => file
+            .and_then(|file| file.take(MOST_BYTES).read_to_end(&mut text))
+            .at("read", &path)?,
+    };
+    let live: Vec<PathBuf> = serde_json::from_slice(&text)
+        .map_err(|source| MinimalImageError::Record { path, source })?;
+    let bind = |path: PathBuf| MountSpec::Bind {
+        from: path.clone(),
+        to: path,
+        options: BindOptions::READ_ONLY,
+    };
+    Ok(live.into_iter().map(bind).collect())
+}
