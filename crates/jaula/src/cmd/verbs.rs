@@ -2,7 +2,8 @@
 
 use super::{
     Verb, build, check, compat, completions, cp, doctor, enter, exec, finish, gc, help, image,
-    kill, lab, locale, lock, logs, ls, man, net, new, ns, outputs, pkg, profiles, ps, recover, rm, run, sh, show, stats, stop, trace, user, wait,
+    kill, lab, locale, lock, logs, ls, man, net, new, ns, outputs, pkg, profiles, ps, recover, rm,
+    run, sh, show, stats, stop, trace, user, wait,
 };
 
 /// Every verb, in the order of the help text.
