@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Compares jaula with its peers and with the bare work, on the same inputs, in turn.
 
-    benches/compare.py [build] [more] [output] [start] [again] [lab] [--rounds N] [--jaula PROGRAM] [--json FILE]
+    benches/compare.py [build] [more] [output] [start] [again] [lab] [net] [--rounds N] [--jaula PROGRAM] [--json FILE]
 
-Needs root for `build`, `output` and for `start` as root; measures `start` as an ordinary user too when
+Needs root for `build`, `output`, `net` and for `start` as root; measures `start` as an ordinary user too when
 `--user NAME` names one with subordinate ids (or when it is not started by root). Installs nothing:
 what is absent is left out and named. Uses nothing but Python's own library and public programs.
 
@@ -589,9 +589,89 @@ def labs(options, jaula, scratch):
     return table
 
 
+def nets(options, scratch):
+    """(e) A bridge with 500 guests, each a pair of links with an address: our one batch of netlink messages (the
+    example `guests` of jaula-sys, the batches that cards of jails are made by), `ip -batch`, and `ip` once for each
+    step. Each in a network namespace of its own that lives as long as the table. And ours with 1000: twice as long
+    where it is linear."""
+    subprocess.run(["cargo", "build", "--quiet", "--release", "--package", "jaula-sys", "--example", "guests"],
+                   cwd=TOP, check=True)
+    told = subprocess.run(["cargo", "metadata", "--format-version=1", "--no-deps"], cwd=TOP, check=True,
+                          stdout=subprocess.PIPE, text=True)
+    target = Path(json.loads(told.stdout)["target_directory"])
+    ours = max(target.glob("**/release/examples/guests"), key=lambda path: path.stat().st_mtime)
+    log = scratch / "log"
+
+    def steps(number):
+        made = ["link add br0 type bridge", "link set br0 up"]
+        for k in range(number):
+            made += [f"link add v{k} master br0 up type veth peer name g{k}", f"link set g{k} up",
+                     f"address add 10.9.{(k + 2) // 256}.{(k + 2) % 256}/16 dev g{k}"]
+        return made, [f"link del v{k}" for k in range(number)] + ["link del br0"]
+
+    made, gone = steps(500)
+    files = {}
+    for name, lines in (("up", made), ("down", gone)):
+        batch, loop = scratch / f"{name}.batch", scratch / f"{name}.sh"
+        batch.write_text("\n".join(lines) + "\n")
+        loop.write_text("set -e\n" + "".join(f"ip {line}\n" for line in lines))
+        files[name] = ["ip", "-batch", batch], ["sh", loop]
+    cases = {
+        "one batch of ours": ([ours, "up", "500"], [ours, "down"]),
+        "one batch of ours, 1000": ([ours, "up", "1000"], [ours, "down"]),
+        "ip -batch": (files["up"][0], files["down"][0]),
+        "ip in a loop": (files["up"][1], files["down"][1]),
+    }
+    up = Table("A bridge with 500 guests, made", "s", options.rounds or 5)
+    down = Table("A bridge with 500 guests, taken away", "s", options.rounds or 5)
+    holders = []
+
+    def both(commands):
+        holder = subprocess.Popen(["unshare", "--net", "sh", "-c", "echo; exec sleep 3600"], stdout=subprocess.PIPE)
+        holders.append(holder)
+        holder.stdout.readline()
+        inside = ["nsenter", f"--net=/proc/{holder.pid}/ns/net", "--"]
+
+        def links():
+            listed = subprocess.run([*inside, "ip", "-o", "link"], check=True, stdout=subprocess.PIPE, text=True)
+            return listed.stdout.count("\n")
+
+        clean = links()
+
+        def made():
+            result = timed(commands[0], log=log, inside=inside)
+            if links() < clean + 1001:
+                raise Failed("not all guests are there")
+            return result
+
+        def taken():
+            result = timed(commands[1], log=log, inside=inside)
+            if links() != clean:
+                raise Failed("something is left")
+            return result
+
+        return made, taken
+
+    try:
+        all_cases = {name: both(commands) for name, commands in cases.items()}
+        for name, (make, take) in all_cases.items():
+            make(), take()
+        for _ in range(up.rounds):
+            for name, (make, take) in all_cases.items():
+                up.runs.setdefault(name, []).append(make())
+                down.runs.setdefault(name, []).append(take())
+    finally:
+        for holder in holders:
+            holder.kill()
+            holder.wait()
+    up.show("one batch of ours")
+    down.show("one batch of ours")
+    return {"net": up, "net, down": down}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", nargs="*", help="build, more, output, start, again, lab; all by default")
+    parser.add_argument("what", nargs="*", help="build, more, output, start, again, lab, net; all by default")
     parser.add_argument("--rounds", type=int, help="rounds of each table")
     parser.add_argument("--jaula", help="the program; by default the release build, made if absent")
     parser.add_argument("--without-jaula", action="store_true", help="peers and floor only")
@@ -599,8 +679,8 @@ def main():
     parser.add_argument("--cache", type=Path, default=TOP / "target" / "bench-cache")
     parser.add_argument("--json", type=Path, help="write all figures here")
     options = parser.parse_args()
-    what = options.what or ["build", "more", "output", "start", "again", "lab"]
-    unknown = set(what) - {"build", "more", "output", "start", "again", "lab"}
+    what = options.what or ["build", "more", "output", "start", "again", "lab", "net"]
+    unknown = set(what) - {"build", "more", "output", "start", "again", "lab", "net"}
     if unknown:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
 
@@ -631,7 +711,7 @@ def main():
         print("no C compiler: times and memory include the cost of starting from python")
     try:
         url = mirror = None
-        if set(what) - {"lab"}:
+        if set(what) - {"lab", "net"}:
             url, mirror, server = mirror_at(options.cache, THIRTY if "more" in what else ())
         if "build" in what:
             if root:
@@ -680,6 +760,11 @@ def main():
                 tables["again"] = again(options, jaula, url, mirror, scratch, store)
         if "lab" in what and jaula:
             tables["lab"] = labs(options, jaula, scratch)
+        if "net" in what:
+            if root and tool("ip"):
+                tables.update(nets(options, scratch))
+            else:
+                print("left out: net: for root, with ip")
         if options.json:
             options.json.write_text(json.dumps({name: one.medians() for name, one in tables.items()}, indent=1))
     finally:
