@@ -8,6 +8,8 @@ use jaula_sys::netlink::{Address, Batch, BridgeSet, LinkSet, NewLink, NewLinkKin
 use std::net::Ipv4Addr;
 
 const BRIDGE: u32 = 10;
+/// A group that no link is in.
+const GROUP: u32 = 0x6a61_756c;
 /// The guests' ends have numbers from here on, the bridge's from that and this on.
 const FIRST: u32 = 10_000;
 
@@ -24,7 +26,6 @@ fn up(number: u32) -> Result<(), SysError> {
     let mut batch = Batch::new();
     let mut bridge = NewLink::new("br0", NewLinkKind::Bridge(BridgeSet::default()));
     bridge.index = Some(BRIDGE);
-    bridge.up = true;
     batch.add_link(&bridge);
     for guest in 0..number {
         let (own, port) = (format!("g{guest}"), format!("v{guest}"));
@@ -36,28 +37,36 @@ fn up(number: u32) -> Result<(), SysError> {
         pair.master = Some(BRIDGE);
         pair.up = true;
         batch.add_link(&pair);
-        // Before a pair is whole its other end cannot be.
-        let up = LinkSet {
-            up: Some(true),
-            ..LinkSet::default()
-        };
-        batch.set_link(index, &own, &up);
         let address = Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 9, 0, 2)) + guest);
         batch.add_address(&Address::new(index, address.into(), 16), &own);
     }
-    Socket::open()?
-        .apply(&batch)
-        .map_err(|failed| failed.error)
+    // What is up keeps the kernel busy with telling others, so that comes last: cards, and then the bridge, for of one
+    // that is up each card that comes is told to all that are there.
+    let up = LinkSet {
+        up: Some(true),
+        ..LinkSet::default()
+    };
+    for guest in 0..number {
+        batch.set_link(FIRST + guest, &format!("g{guest}"), &up);
+    }
+    batch.set_link(BRIDGE, "br0", &up);
+    Socket::open()?.apply(&batch).map_err(|failed| failed.error)
 }
 
 fn down() -> Result<(), SysError> {
     let mut socket = Socket::open()?;
     let mut batch = Batch::new();
-    for link in socket.links()? {
-        // With one end of a pair the other goes.
-        if link.index == BRIDGE || link.master == Some(BRIDGE) {
-            batch.remove_link(link.index, &link.name);
-        }
-    }
+    let links = socket.links()?;
+    // Of a bridge that is up each card that goes is told to all that stay.
+    let down = LinkSet {
+        up: Some(false),
+        ..LinkSet::default()
+    };
+    batch.set_link(BRIDGE, "br0", &down);
+    // With one end of a pair the other goes.
+    let ours = links
+        .iter()
+        .filter(|link| link.index == BRIDGE || link.master == Some(BRIDGE));
+    batch.remove_links(ours.map(|link| (link.index, link.name.as_str())), GROUP);
     socket.apply(&batch).map_err(|failed| failed.error)
 }

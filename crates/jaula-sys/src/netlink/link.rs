@@ -21,8 +21,11 @@ const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_NET_NS_PID: u16 = 19;
 const IFLA_IFALIAS: u16 = 20;
+const IFLA_GROUP: u16 = 27;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_EXT_MASK: u16 = 29;
+const IFLA_NUM_TX_QUEUES: u16 = 31;
+const IFLA_NUM_RX_QUEUES: u16 = 32;
 const IFLA_CARRIER: u16 = 33;
 const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_INFO_KIND: u16 = 1;
@@ -303,6 +306,12 @@ fn new_link(writer: &mut Writer, link: &NewLink<'_>, whole: bool) {
     if let Some(master) = link.master {
         writer.put_u32(IFLA_MASTER, master);
     }
+    if matches!(link.kind, NewLinkKind::Veth(_)) || !whole {
+        // What an end of a pair has anyway. Unsaid, the kernel makes one for each CPU and takes all but one back, for
+        // which it waits for every CPU, twice a pair (veth_init_queues of drivers/net/veth.c).
+        writer.put_u32(IFLA_NUM_TX_QUEUES, 1);
+        writer.put_u32(IFLA_NUM_RX_QUEUES, 1);
+    }
     place(writer, link.place);
     if !whole {
         return;
@@ -389,6 +398,25 @@ impl Batch {
     /// Removes a link by its number; `name` is for people.
     pub fn remove_link(&mut self, index: u32, name: &str) {
         self.push(DELLINK, 0, name, |writer| writer.raw(&head(index, 0, 0)));
+    }
+
+    /// Removes links by their numbers, all at once: they are put into a group that nobody else uses, and the group goes.
+    /// One by one the kernel waits for all CPUs after each (`rcu_barrier` of net/core/dev.c).
+    pub fn remove_links<'a>(
+        &mut self,
+        links: impl IntoIterator<Item = (u32, &'a str)>,
+        group: u32,
+    ) {
+        for (index, name) in links {
+            self.push(NEWLINK, 0, name, |writer| {
+                writer.raw(&head(index, 0, 0));
+                writer.put_u32(IFLA_GROUP, group);
+            });
+        }
+        self.push(DELLINK, 0, "a group of links", |writer| {
+            writer.raw(&head(0, 0, 0));
+            writer.put_u32(IFLA_GROUP, group);
+        });
     }
 
     /// Changes a link.

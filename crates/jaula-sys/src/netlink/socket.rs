@@ -260,7 +260,10 @@ impl Socket {
                 }
                 whole &= message.flags & NLM_F_DUMP_INTR == 0;
                 match message.kind {
-                    NLMSG_DONE => return Ok(whole.then_some(all)),
+                    NLMSG_DONE => match done_of(message) {
+                        0 => return Ok(whole.then_some(all)),
+                        errno => return Err(refused(call, "all", errno)),
+                    },
                     NLMSG_ERROR => return Err(refused(call, "all", error_of(message))),
                     kind => all.extend(read(kind, message.body)),
                 }
@@ -274,6 +277,12 @@ fn error_of(message: Message<'_>) -> i32 {
     u32_at(message.body, 0).map_or(libc::EBADMSG, |word| {
         word.cast_signed().checked_neg().unwrap_or(libc::EBADMSG)
     })
+}
+
+/// The errno of a dump's last message: how it ended. Nothing is said where the kernel is old.
+fn done_of(message: Message<'_>) -> i32 {
+    let said = u32_at(message.body, 0).unwrap_or(0).cast_signed();
+    said.checked_neg().unwrap_or(libc::EBADMSG).max(0)
 }
 
 /// The next datagram, whole.
