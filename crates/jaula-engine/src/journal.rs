@@ -192,6 +192,12 @@ impl Journal {
             lines.extend(line.at("write", &self.path)?);
             lines.push(b'\n');
         }
+        // More than is read again would be half forgotten after a crash.
+        let length = self.file.metadata().at("look at", &self.path)?.len();
+        if length.saturating_add(lines.len() as u64) > LIMIT {
+            let long = std::io::Error::from(std::io::ErrorKind::FileTooLarge);
+            return Err(long).at("write", &self.path);
+        }
         self.file.write_all(&lines).at("write", &self.path)?;
         self.file.sync_data().at("sync", &self.path)?;
         self.intents.extend(intents);
@@ -259,7 +265,7 @@ impl Journal {
     pub fn undo(self) -> Vec<UndoError> {
         let mut errors = Vec::new();
         for undo in self.net_leftovers() {
-            errors.extend(undo.apply().err());
+            errors.extend(undo.apply(&self.store).err());
         }
         for undo in self.account_leftovers() {
             let taken = undo.apply();
@@ -333,6 +339,15 @@ pub enum UndoError {
         /// What the kernel said.
         #[source]
         source: jaula_sys::SysError,
+    },
+    /// Taking back what belongs to a network.
+    #[error("cannot {step}")]
+    Gives {
+        /// The change that takes back.
+        step: String,
+        /// Why.
+        #[source]
+        source: Box<crate::gateway::GatewayFailure>,
     },
     /// It was made in another network namespace, and is taken back from there.
     #[error("to {step} belongs to the network namespace {namespace}, where jaula recover does it")]

@@ -5,8 +5,10 @@ mod error;
 pub(crate) mod guest;
 pub(crate) mod outside;
 mod probe;
+pub(crate) mod taken;
 
 pub use apply::{Undo, apply, once};
+pub(crate) use apply::{apply_then, here, pin};
 pub use error::NetError;
 
 use crate::engine::Engine;
@@ -19,6 +21,7 @@ use jaula_plan::net::bridge::{self, NetPlan};
 use jaula_plan::net::error::NetPlanError;
 use jaula_plan::net::save::{Form, Save, plan_save};
 use jaula_plan::net::set;
+use jaula_plan::net::step::NetStep;
 use jaula_plan::spec::net::{BondMode, BridgeSet, BridgeSpec, LinkSet, PortSet};
 use jaula_sys::netlink::Socket;
 use serde::Serialize;
@@ -270,6 +273,40 @@ impl Engine {
         if jaula_sys::process::effective_ids().0 != 0 {
             return Err(NetError::NotRoot.into());
         }
-        Ok(apply(self.store(), plan)?)
+        taken::refuse_taken(plan, &networks()?)?;
+        apply(self.store(), plan)?;
+        self.ports_changed(plan)
+    }
+
+    /// Does it, and then something that belongs to it: where that fails, all is undone.
+    ///
+    /// # Errors
+    /// When the kernel refuses a step, and as `then`; what was done is undone.
+    pub fn net_then<T>(
+        &self,
+        plan: &NetPlan,
+        then: impl FnOnce() -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        if jaula_sys::process::effective_ids().0 != 0 {
+            return Err(NetError::NotRoot.into());
+        }
+        taken::refuse_taken(plan, &networks()?)?;
+        apply_then(self.store(), plan, then)
+    }
+
+    /// What a bridge lets through depends on what its ports lead to.
+    fn ports_changed(&self, plan: &NetPlan) -> Result<(), EngineError> {
+        let mut bridges: Vec<&LinkName> = Vec::new();
+        for step in &plan.steps {
+            if let NetStep::SetMaster { to, before, .. } = step {
+                bridges.extend([to, before].into_iter().flatten());
+            }
+        }
+        bridges.sort();
+        bridges.dedup();
+        for bridge in bridges {
+            crate::gateway::refresh(self.store(), bridge)?;
+        }
+        Ok(())
     }
 }

@@ -7,12 +7,15 @@
 )]
 
 use jaula_engine::fault::{Faults, Mode};
+use jaula_engine::gateway;
 use jaula_engine::net::{NetChange, NetError, apply, networks};
 use jaula_engine::recover::{leftovers, net_leftovers, recover};
 use jaula_engine::store::Store;
 use jaula_plan::facts::net::LinkFacts;
+use jaula_plan::gateway::GatewaySpec;
 use jaula_plan::names::LinkName;
 use jaula_plan::spec::net::{BridgeSet, BridgeSpec, LinkSet, PortSet};
+use jaula_sys::netlink::{Batch, NewLink, NewLinkKind, Socket};
 use jaula_testkit::kernel_test;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
@@ -33,6 +36,39 @@ fn sh(script: &str) -> String {
 
 fn name(text: &str) -> LinkName {
     text.parse().expect(text)
+}
+
+/// Links that go at once are all gone, and nobody else's.
+#[test]
+fn many_links_go_at_once() {
+    kernel_test!();
+    sh(
+        "ip link add br0 type bridge; ip link add stays type veth peer name too
+        for k in $(seq 20); do ip link add v$k master br0 type veth peer name g$k; done",
+    );
+    let mut socket = Socket::open().expect("a socket");
+    let links = socket.links().expect("links");
+    let mut batch = Batch::new();
+    let ports = links.iter().filter(|link| link.name.starts_with('v'));
+    batch.remove_links(ports.map(|link| (link.index, link.name.as_str())), 7_007);
+    socket.apply(&batch).expect("removed");
+    assert_eq!(
+        sh("ip -oneline link | cut -d: -f2 | cut -d@ -f1 | sort")
+            .split_whitespace()
+            .collect::<Vec<_>>(),
+        ["br0", "lo", "stays", "too"]
+    );
+    // An end of a pair has one queue, as if nothing was said of queues.
+    let peer = NewLink::new("b", NewLinkKind::Dummy);
+    let mut batch = Batch::new();
+    batch.add_link(&NewLink::new("a", NewLinkKind::Veth(&peer)));
+    socket.apply(&batch).expect("made");
+    assert_eq!(
+        sh(
+            "ip -d link show a | grep -o 'num[tr]xqueues [0-9]*'; ip -d link show b | grep -o 'num[tr]xqueues [0-9]*'"
+        ),
+        "numtxqueues 1\nnumrxqueues 1\n".repeat(2)
+    );
 }
 
 /// A host with a card that it is reached by.
@@ -165,6 +201,80 @@ fn a_change_killed_at_any_point_is_undone_by_recovery() {
         make(&store, changes.last().expect("the last")).expect("removed");
     }
     assert_eq!(world(), untouched);
+}
+
+#[test]
+fn what_a_bridge_gives_is_undone_when_it_was_killed_at_any_point() {
+    kernel_test!();
+    let spec = GatewaySpec {
+        bridge: name("alcantara"),
+        nat: true,
+        uplink: None,
+        dhcp: false,
+        // Who serves is started by a process of one thread, which a test is not.
+        dns: false,
+    };
+    let give = |store: &Store| {
+        let plan = gateway::plan(store, &spec, &[]).expect("a plan");
+        gateway::put(store, &plan)
+    };
+    if let Some(at) = std::env::var_os(STOPPED) {
+        let words = at.into_string().expect("words");
+        let (point, root) = words.split_once(' ').expect("two words");
+        let faults = Arc::new(Faults::after(point.parse().expect("a number"), Mode::Kill));
+        let store = Store::open(root).expect("the store").with_faults(faults);
+        give(&store).expect("given");
+        return;
+    }
+    if Command::new("nft").arg("--version").output().is_err() {
+        jaula_testkit::skip!("no nft");
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = Store::open(dir.path().join("store")).expect("a store");
+    sh(HOST);
+    sh(
+        "ip link add alcantara type bridge; ip address add 10.50.0.1/24 dev alcantara; ip link set alcantara up",
+    );
+    let world = || {
+        let all = "nft list ruleset; sysctl net.ipv4.conf.eth0.forwarding";
+        let files = std::fs::read_dir(store.root().join("net")).into_iter();
+        let files = files.flatten().flatten();
+        (
+            world(),
+            sh(all),
+            files.map(|entry| entry.file_name()).collect::<Vec<_>>(),
+        )
+    };
+    let before = world();
+    let program = std::env::current_exe().expect("this program");
+    let mut point = 0;
+    let mut struck = 0;
+    loop {
+        let status = Command::new(&program)
+            .args([
+                "--exact",
+                "what_a_bridge_gives_is_undone_when_it_was_killed_at_any_point",
+            ])
+            .env(STOPPED, format!("{point} {}", store.root().display()))
+            .stdout(Stdio::null())
+            .stderr(Stdio::inherit())
+            .status()
+            .expect("this program");
+        if status.signal() != Some(9) {
+            assert!(status.success(), "{point}");
+            break;
+        }
+        struck += usize::from(world() != before);
+        let (_, errors) = recover(&store).expect("recovery");
+        assert!(errors.is_empty(), "{point}: {errors:?}");
+        assert_eq!(world(), before, "{point}");
+        point += 1;
+    }
+    assert!(struck >= 3, "{struck} of {point}");
+    assert!(world() != before);
+    gateway::remove(&store, &spec.bridge).expect("removed");
+    sh("sysctl -qw net.ipv4.conf.eth0.forwarding=0");
+    assert_eq!(world(), before);
 }
 
 #[test]

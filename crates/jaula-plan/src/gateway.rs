@@ -5,7 +5,7 @@ use crate::explain::{ExplainLine, word};
 use crate::facts::net::NetFacts;
 use crate::names::LinkName;
 use crate::net::address::Cidr;
-use crate::nft::{Firewall, FirewallError, Guest, Subnet, Table};
+use crate::nft::{Firewall, FirewallError, Guest, Subnet, Table, link_local};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -121,7 +121,9 @@ pub fn switches(link: &LinkName) -> [String; 5] {
 /// IPv6's switch for all links, where a link has none of its own.
 pub const ALL_6: &str = "net/ipv6/conf/all/forwarding";
 
-/// The links by which packets leave the host: those with a way to everywhere, else all that have addresses.
+/// The links by which packets leave the host: those with a way to everywhere (in two halves, as some tunnels have it);
+/// where there is none, all that have addresses and are no bridges. What is behind another link is another network of
+/// this host, and none of the guests' business.
 pub fn uplinks(bridge: &LinkName, facts: &NetFacts) -> Vec<LinkName> {
     let mut found: Vec<LinkName> = Vec::new();
     let mut add = |link: &LinkName| {
@@ -129,18 +131,39 @@ pub fn uplinks(bridge: &LinkName, facts: &NetFacts) -> Vec<LinkName> {
             found.push(link.clone());
         }
     };
-    let ways = facts.routes.iter().filter(|route| route.to.prefix == 0);
-    ways.for_each(|route| add(&route.link));
-    if found.is_empty() {
-        let global = facts.addresses.iter().filter(|a| a.scope == 0);
-        for address in global {
-            let loopback = facts.link(&address.link).is_some_and(|link| link.loopback);
-            if !loopback && address.link != *bridge && !found.contains(&address.link) {
-                found.push(address.link.clone());
-            }
+    let mut ways = facts.routes.iter().filter(|r| r.to.prefix <= 1).peekable();
+    if ways.peek().is_some() {
+        ways.for_each(|route| add(&route.link));
+        return found;
+    }
+    let global = facts.addresses.iter().filter(|a| a.scope == 0);
+    for address in global {
+        let link = facts.link(&address.link);
+        if !link.is_some_and(|link| link.loopback || link.bridge.is_some()) {
+            add(&address.link);
         }
     }
     found
+}
+
+/// The bridge's own addresses of its link: those that it has, and the one that its card makes.
+fn locals(bridge: &LinkName, addresses: &[Cidr], facts: &NetFacts) -> Vec<Ipv6Addr> {
+    let mut found: Vec<Ipv6Addr> = addresses
+        .iter()
+        .filter_map(|cidr| match cidr.address {
+            IpAddr::V6(six) if is_local(six) => Some(six),
+            _ => None,
+        })
+        .collect();
+    let card = facts.link(bridge).and_then(|link| link.mac);
+    found.extend(card.map(|mac| link_local(mac.0)));
+    found.sort();
+    found.dedup();
+    found
+}
+
+fn is_local(six: Ipv6Addr) -> bool {
+    six.segments().first().is_some_and(|s| s & 0xffc0 == 0xfe80)
 }
 
 /// Plans what a bridge gives.
@@ -156,7 +179,7 @@ pub fn plan(
 ) -> Result<GatewayPlan, GatewayError> {
     let usable = |cidr: &&Cidr| match cidr.address {
         IpAddr::V4(_) => true,
-        IpAddr::V6(six) => six.segments().first().is_none_or(|s| s & 0xffc0 != 0xfe80),
+        IpAddr::V6(six) => !is_local(six),
     };
     let subnets: Vec<Subnet> = addresses
         .iter()
@@ -198,17 +221,27 @@ pub fn plan(
         })?),
         None => None,
     };
-    // A port that no guest is behind leads to the host's own neighbourhood.
+    // A port that no guest is behind leads to the host's own neighbourhood, and so does one by which there is a router:
+    // the card of a host that is a container itself is one end of a pair, as a guest's.
     let shared = facts
         .ports(&spec.bridge)
         .iter()
-        .any(|port| !port.leads_away && port.kind.as_deref() != Some("tun"));
+        .any(|port| !port.leads_away && port.kind.as_deref() != Some("tun"))
+        || facts
+            .routes
+            .iter()
+            .any(|route| route.link == spec.bridge && route.via.is_some());
+    let ways = match &spec.uplink {
+        Some(link) => vec![link.clone()],
+        None => uplinks(&spec.bridge, facts),
+    };
     let published = guests.iter().any(|guest| !guest.publish.is_empty());
     let firewall = Firewall {
         bridge: spec.bridge.to_string(),
         subnets,
         nat: spec.nat,
-        uplink: spec.uplink.as_ref().map(ToString::to_string),
+        ways: ways.iter().map(ToString::to_string).collect(),
+        locals: locals(&spec.bridge, addresses, facts),
         shared,
         open: false,
         dhcp: spec.dhcp,
@@ -461,6 +494,40 @@ mod tests {
         // Who does not listen is left alone, and what is so already too.
         let deaf = [("net/ipv6/conf/eth0.7/accept_ra", "0"), (ALL_6, "1")];
         assert_eq!(set(&deaf).len(), 3);
+    }
+
+    #[test]
+    fn the_way_out_leads_outside_and_not_to_other_networks_of_the_host() {
+        let bridge: LinkName = "alcantara".parse().unwrap();
+        assert_eq!(uplinks(&bridge, &facts()), ["eth0.7".parse().unwrap()]);
+        let mut facts = facts();
+        let link = |name: &str| name.parse::<LinkName>().unwrap();
+        let route = |to: &str, by: &str| {
+            crate::facts::net::RouteFacts::new(to.parse().unwrap(), None, link(by))
+        };
+        // A tunnel that has everywhere in two halves; another network; the bridge itself.
+        facts.routes.push(route("128.0.0.0/1", "tun0"));
+        facts.routes.push(route("10.0.0.0/8", "eth1"));
+        facts.routes.push(route("0.0.0.0/0", "alcantara"));
+        assert_eq!(uplinks(&bridge, &facts), [link("eth0.7"), link("tun0")]);
+        // Only by the bridge itself: guests are out already.
+        facts.routes.drain(..3);
+        assert_eq!(uplinks(&bridge, &facts), []);
+    }
+
+    #[test]
+    fn a_router_by_the_bridge_is_the_hosts_own_neighbourhood() {
+        let shared = |facts: &NetFacts| {
+            let plan = plan(&spec(), &addresses(), Vec::new(), facts, &switched(&[]));
+            plan.unwrap().firewall.shared
+        };
+        let mut facts = facts();
+        assert!(!shared(&facts));
+        let (all, via) = ("0.0.0.0/0".parse().unwrap(), "10.77.0.254".parse().unwrap());
+        let bridge = "alcantara".parse().unwrap();
+        let route = crate::facts::net::RouteFacts::new(all, Some(via), bridge);
+        facts.routes.push(route);
+        assert!(shared(&facts));
     }
 
     #[test]

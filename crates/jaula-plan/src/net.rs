@@ -4,6 +4,7 @@
 //! bridge is written on the card ([`mark`]), so that it can go back, whoever asks and from whatever store.
 
 pub mod address;
+mod back;
 pub mod bridge;
 pub mod error;
 mod explain;

@@ -192,14 +192,74 @@ fn guests_get_out_by_the_uplink_alone() {
     assert!(reaches("203.0.113.2"));
     host.run(&["net", "heal"]).expect(0);
     assert!(!reaches("203.0.113.2"), "{}", ok("nft list ruleset"));
-    // Without an uplink both ways are open.
+    // Without an uplink there is the host's own way to everywhere, and no way to its other networks.
     ok("ip netns del g");
     until(5, "ip -o link", |text| !text.contains("v-g"));
     host.run(&["net", "rm", "alcantara"]).expect(0);
     host.run(&[&add[..], &["--nat"]].concat()).expect(0);
     guest_is_there();
+    assert!(reaches("198.51.100.2") && !reaches("203.0.113.2"));
+    ok("ip route add default via 203.0.113.2 metric 9");
+    assert!(!reaches("203.0.113.2"));
+    host.run(&["net", "heal"]).expect(0);
     assert!(reaches("198.51.100.2") && reaches("203.0.113.2"));
     host.run(&["net", "rm", "alcantara", "--force"]).expect(0);
+}
+
+/// A host that passes on whatever it is given, with two networks and one that has names and nothing else.
+#[test]
+fn guests_of_one_network_do_not_reach_another() {
+    kernel_test!();
+    if !sh("nft --version && ping -V").status.success() {
+        jaula_testkit::skip!("no nft or no ping");
+    }
+    world();
+    ok("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1");
+    ok("ip netns exec wan ip route add 10.76.0.0/14 via 198.51.100.1");
+    let host = hermetic!();
+    host.run(&["net", "add", "alcantara", "--addr", "10.77.0.1/24", "--nat"])
+        .expect(0);
+    host.run(&["net", "add", "plain", "--addr", "10.78.0.1/24"])
+        .expect(0);
+    host.run(&["net", "add", "names", "--addr", "10.79.0.1/24", "--dns"])
+        .expect(0);
+    for (name, bridge, net) in [
+        ("g", "alcantara", "10.77.0"),
+        ("p", "plain", "10.78.0"),
+        ("n", "names", "10.79.0"),
+    ] {
+        ok(&format!(
+            "ip netns add {name} && ip link add v-{name} type veth peer name eth0 netns {name} && ip link set v-{name} master {bridge} up"
+        ));
+        ok(&at(name, "ip link set eth0 up"));
+        ok(&at(name, &format!("ip addr add {net}.9/24 dev eth0")));
+        ok(&at(name, &format!("ip route add default via {net}.1")));
+    }
+    let reaches = |from: &str, to: &str| {
+        sh(&at(from, &format!("ping -c1 -W1 {to}")))
+            .status
+            .success()
+    };
+    let rules = || ok("nft list ruleset");
+    // Where nothing is asked for nothing is closed; that is how it is known that the ways are there.
+    assert!(reaches("p", "10.78.0.1") && reaches("p", "198.51.100.2"));
+    assert!(reaches("g", "10.77.0.1") && reaches("g", "198.51.100.2"));
+    assert!(reaches("n", "10.79.0.1"));
+    for (from, to) in [
+        ("g", "10.78.0.9"),
+        ("g", "10.79.0.9"),
+        ("n", "10.78.0.9"),
+        ("n", "10.77.0.9"),
+        ("n", "198.51.100.2"),
+        ("p", "10.77.0.9"),
+        ("wan", "10.79.0.9"),
+    ] {
+        assert!(!reaches(from, to), "{from} to {to}: {}", rules());
+    }
+    ok("nft flush ruleset");
+    assert!(reaches("g", "10.78.0.9") && reaches("n", "198.51.100.2"));
+    host.run(&["net", "heal"]).expect(0);
+    assert!(!reaches("g", "10.78.0.9") && !reaches("n", "198.51.100.2"));
 }
 
 #[test]
@@ -335,6 +395,50 @@ fn a_guest_that_asks_is_given_address_way_out_and_names() {
         !now.contains("jaula")
     });
     assert!(host.run(&["net", "heal", "alcantara"]).code != 0);
+}
+
+#[test]
+fn an_address_that_somebody_has_is_not_given() {
+    kernel_test!();
+    world();
+    let host = hermetic!();
+    let links = ok("ip -o link");
+    let add = |address: &str| {
+        let words = ["net", "add", "alcantara", "--port", "up0", "--move-address"];
+        host.run(&[&words[..], &["--addr", address]].concat())
+    };
+    let refused = add("198.51.100.2/24").expect(125);
+    assert!(
+        refused.stderr.contains("198.51.100.2 is in use: ")
+            && refused.stderr.contains(" answers for it by up0"),
+        "{}",
+        refused.stderr
+    );
+    assert_eq!(ok("ip -o link"), links);
+    add("198.51.100.3/24").expect(0);
+    host.run(&["net", "rm", "alcantara"]).expect(0);
+}
+
+/// What comes by a bridge is judged by what its ports lead to, so the tables change with the ports.
+#[test]
+fn the_tables_follow_the_ports() {
+    kernel_test!();
+    if !sh("nft --version").status.success() {
+        jaula_testkit::skip!("no nft");
+    }
+    world();
+    ok("ip link add lan0 type veth peer name lan1 && ip link set lan0 up && ip link set lan1 up");
+    let host = hermetic!();
+    let add = ["net", "add", "alcantara", "--addr", "10.77.0.1/24", "--nat"];
+    host.run(&add).expect(0);
+    let shared = || ok("nft list table inet jaula-alcantara").contains("set cards");
+    assert!(!shared());
+    host.run(&["net", "attach", "alcantara", "lan0"]).expect(0);
+    assert!(shared());
+    assert_eq!(host.run(&["net", "heal"]).expect(0).stdout, "");
+    host.run(&["net", "detach", "alcantara", "lan0"]).expect(0);
+    assert!(!shared());
+    host.run(&["net", "rm", "alcantara"]).expect(0);
 }
 
 #[test]

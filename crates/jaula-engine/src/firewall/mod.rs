@@ -103,7 +103,9 @@ fn put_with(kernel: &mut Tables, tables: &[Table]) -> Result<(), FilterError> {
             for set in table.sets.iter().filter(|set| set.timeout) {
                 // A set that is new has learnt nothing.
                 let elements = kernel.elements(family, &table.name, &set.name);
-                let elements = elements.unwrap_or_default();
+                let mut elements = elements.unwrap_or_default();
+                // One whose time is over right now: put again without an end it would stay for ever.
+                elements.retain(|element| element.timeout.is_some_and(|left| left > 0));
                 if !elements.is_empty() {
                     learnt.push(Change::Elements(
                         family,

@@ -4,6 +4,7 @@
 use super::{GatewayFailure, known, plan, running, words};
 use crate::firewall;
 use crate::net::networks;
+use crate::net::taken::who_has;
 use crate::store::Store;
 use jaula_plan::facts::net::NetFacts;
 use jaula_plan::gateway::GatewayPlan;
@@ -19,14 +20,21 @@ use std::os::fd::AsFd;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
+/// `EADDRINUSE`.
+const IN_USE: i32 = 98;
 /// `CLONE_NEWNET`.
 const NEW_NET: i32 = 0x4000_0000;
 /// How long one answer is waited for; a bridge that was just given a port may take a moment.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long the forwarder is waited for: it asks others, twice.
 const NAMES: Duration = Duration::from_secs(9);
-/// The name of the host's end of the guest's cable.
-const PORT: &str = "jaula-check";
+/// How many addresses are tried for the guest, from the top.
+const ADDRESSES: u32 = 16;
+
+/// The name of the host's end of the guest's cable: of this process, so that two checks are not in each other's way.
+fn port() -> String {
+    format!("jaula-c{}", std::process::id())
+}
 
 /// One part of the path.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -153,6 +161,8 @@ fn beyond(plan: &GatewayPlan, facts: &NetFacts, four: bool) -> Option<(IpAddr, &
 fn guest(bridge: &LinkName, subnets: &[Subnet], trials: &[Trial]) -> Result<Vec<Tried>, SysError> {
     let mut here = Socket::open()?;
     let index = here.link(bridge.as_str())?.index;
+    let port = port();
+    let mut own = None;
     let (ready, is_ready) = channel::<Result<File, SysError>>();
     let (cabled, is_cabled) = channel::<()>();
     let result = std::thread::scope(|scope| {
@@ -167,14 +177,13 @@ fn guest(bridge: &LinkName, subnets: &[Subnet], trials: &[Trial]) -> Result<Vec<
         let pair = NewLink {
             master: Some(index),
             up: true,
-            ..NewLink::new(PORT, NewLinkKind::Veth(&peer))
+            ..NewLink::new(&port, NewLinkKind::Veth(&peer))
         };
-        // One that an earlier check left, killed.
-        remove(&mut here);
         let mut batch = Batch::new();
         batch.add_link(&pair);
         let made = here.apply(&batch).map_err(|failed| failed.error);
         if made.is_ok() {
+            own = here.link(&port).ok().map(|link| link.index);
             // A guest that has ended already says why.
             cabled.send(()).ok();
         }
@@ -182,17 +191,13 @@ fn guest(bridge: &LinkName, subnets: &[Subnet], trials: &[Trial]) -> Result<Vec<
         let found = inside.join().map_err(|_| gone())?;
         made.and(found)
     });
-    remove(&mut here);
-    result
-}
-
-fn remove(here: &mut Socket) {
-    if let Ok(link) = here.link(PORT) {
+    if let Some(own) = own {
         let mut batch = Batch::new();
-        batch.remove_link(link.index, PORT);
-        // Gone with its namespace at the latest.
+        batch.remove_link(own, &port);
+        // Gone with its namespace at the latest, as that of a check that was killed.
         drop(here.apply(&batch));
     }
+    result
 }
 
 /// What the guest does, in its own network namespace.
@@ -223,8 +228,10 @@ fn inside(
         ..LinkSet::default()
     };
     batch.set_link(index, "eth0", &up);
+    socket.apply(&batch).map_err(|failed| failed.error)?;
+    let mut batch = Batch::new();
     for subnet in subnets {
-        let own = address_in(*subnet);
+        let own = address_in(*subnet)?;
         batch.add_address(&Address::new(index, own, subnet.prefix).certain(), "eth0");
     }
     for subnet in subnets {
@@ -241,17 +248,29 @@ fn inside(
     Ok(trials.iter().map(tried).collect())
 }
 
-/// The subnet's last address but one: what is given out starts at the other end.
-fn address_in(subnet: Subnet) -> IpAddr {
-    let ones = |bits: u32| 1u128.checked_shl(bits).unwrap_or(0).wrapping_sub(2);
+/// The last of the subnet's addresses that nobody answers for: what is given out starts at the other end.
+fn address_in(subnet: Subnet) -> Result<IpAddr, SysError> {
+    let size = |bits: u32| 1u128.checked_shl(bits).unwrap_or(0);
     match subnet.network() {
         IpAddr::V4(net) => {
-            let host = u32::try_from(ones(32 - u32::from(subnet.prefix.min(32)))).unwrap_or(0);
-            IpAddr::V4((u32::from(net) | host).into())
+            let size = size(32 - u32::from(subnet.prefix.min(32)));
+            let size = u32::try_from(size).unwrap_or(u32::MAX);
+            for back in 2..=ADDRESSES.min(size.saturating_sub(1)) {
+                let address = Ipv4Addr::from(u32::from(net) | (size - back));
+                if subnet.address != address && who_has("eth0", address)?.is_none() {
+                    return Ok(address.into());
+                }
+            }
+            Err(SysError {
+                call: "arp",
+                target: format!("the last addresses of {net}/{}", subnet.prefix),
+                errno: jaula_sys::Errno(IN_USE),
+            })
         }
+        // So many that chance does not choose one that somebody has.
         IpAddr::V6(net) => {
-            let host = ones(128 - u32::from(subnet.prefix.min(128)));
-            IpAddr::V6((u128::from(net) | host).into())
+            let ones = size(128 - u32::from(subnet.prefix.min(128))).wrapping_sub(2);
+            Ok(IpAddr::V6((u128::from(net) | ones).into()))
         }
     }
 }

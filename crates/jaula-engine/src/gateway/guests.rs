@@ -1,7 +1,7 @@
 //! The jails on bridges that give something: noted before their cards are there, so that the firewall knows what each may
 //! say it is, and gone from the notes when they end.
 
-use super::{GatewayFailure, at, known, plan};
+use super::{GatewayFailure, at, known, lock, plan, replace};
 use crate::firewall;
 use crate::jail::Running;
 use crate::store::Store;
@@ -178,7 +178,7 @@ pub(crate) fn join(lessee: &Lessee, links: &[GuestLink]) -> Result<(), GatewayFa
             }
         }
         // Two that start at once: the second's tables have the first in them.
-        let _lock = locked(&net.join(format!("{bridge}.lock")))?;
+        let _lock = lock(&net, bridge)?;
         let note = Note {
             port: link.host_end.clone(),
             mac: link.mac,
@@ -199,10 +199,7 @@ pub(crate) fn join(lessee: &Lessee, links: &[GuestLink]) -> Result<(), GatewayFa
         let path = dir.join(link.host_end.as_str());
         let text = serde_json::to_vec(&note).unwrap_or_default();
         // Aside first: who reads it sees all of it, and that the directory has changed.
-        let aside = net.join(format!("{bridge}.note"));
-        std::fs::write(&aside, text)
-            .and_then(|()| std::fs::rename(&aside, &path))
-            .map_err(at(&path))?;
+        replace(&net.join(format!("{bridge}.note")), &path, &text)?;
         drop(ports);
         let plan = plan(&store, &spec, &[])?;
         firewall::put(&plan.tables)?;
@@ -232,7 +229,7 @@ pub(crate) fn leave(lessee: &Lessee, links: &[GuestLink]) {
 fn forget(root: &Path, bridge: &LinkName) -> Result<(), GatewayFailure> {
     let store = Store::open(root)?;
     let spec = known(&store, bridge)?;
-    let _lock = locked(&store.made("net")?.join(format!("{bridge}.lock")))?;
+    let _lock = lock(&store.made("net")?, bridge)?;
     firewall::put(&plan(&store, &spec, &[])?.tables)?;
     Ok(())
 }

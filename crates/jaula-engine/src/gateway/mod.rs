@@ -11,10 +11,11 @@ pub use lease::Given;
 use crate::dhcp::DhcpError;
 use crate::dns::DnsError;
 use crate::engine::Engine;
-use crate::error::{EngineError, Kind};
+use crate::error::{EngineError, Kind, PathError};
 use crate::firewall::{self, Difference, FilterError};
 use crate::jail::Running;
-use crate::net::networks;
+use crate::journal::Intent;
+use crate::net::{Undo, here, networks, pin};
 use crate::plan::Preview;
 use crate::store::{Store, StoreError};
 use jaula_plan::explain::ExplainLine;
@@ -22,8 +23,11 @@ use jaula_plan::facts::net::NetFacts;
 use jaula_plan::gateway::{self, ALL_6, GatewayError, GatewayPlan, GatewaySpec};
 use jaula_plan::names::LinkName;
 use jaula_plan::net::address::Cidr;
+use jaula_plan::net::step::NetStep;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// A bridge that cannot give what it should.
@@ -55,6 +59,17 @@ pub enum GatewayFailure {
         /// Why.
         source: std::io::Error,
     },
+    /// What would take it back could not be written.
+    #[error(transparent)]
+    Journal(#[from] PathError),
+    /// A process that was killed is there still.
+    #[error("process {pid} of {bridge} was killed and does not end")]
+    Stuck {
+        /// The bridge.
+        bridge: LinkName,
+        /// The process.
+        pid: u32,
+    },
     /// The process that serves did not start.
     #[error("the process that serves {bridge} did not start: {text}")]
     Start {
@@ -79,7 +94,8 @@ impl GatewayFailure {
             Self::Net(error) => error.kind(),
             Self::Filter(error) => error.kind(),
             Self::Dhcp(error) => error.kind(),
-            Self::Dns(_) | Self::Start { .. } => Kind::KernelRefused,
+            Self::Dns(_) | Self::Start { .. } | Self::Stuck { .. } => Kind::KernelRefused,
+            Self::Journal(error) => error.kind(),
             Self::Store(error) => error.kind(),
             Self::File { .. } => Kind::Internal,
             Self::Unknown { .. } => Kind::NotFound,
@@ -138,6 +154,26 @@ fn file(store: &Store, bridge: &LinkName, what: &str) -> Result<PathBuf, Gateway
     Ok(store.made("net")?.join(format!("{bridge}.{what}")))
 }
 
+/// Writes a file whole by way of another one, or leaves it as it was.
+fn replace(aside: &Path, path: &Path, text: &[u8]) -> Result<(), GatewayFailure> {
+    let written = std::fs::write(aside, text).and_then(|()| std::fs::rename(aside, path));
+    written.map_err(at(path))
+}
+
+/// Who changes what a bridge gives waits here for who does the same, until the file is dropped.
+fn lock(net: &Path, bridge: &LinkName) -> Result<File, GatewayFailure> {
+    let path = net.join(format!("{bridge}.lock"));
+    loop {
+        let file = File::create(&path).map_err(at(&path))?;
+        file.lock().map_err(at(&path))?;
+        let own = file.metadata().map_err(at(&path))?.ino();
+        // Meanwhile it may have gone, with all of the bridge's, and another one be there.
+        if std::fs::metadata(&path).is_ok_and(|there| there.ino() == own) {
+            return Ok(file);
+        }
+    }
+}
+
 fn switched(bridge: &LinkName, facts: &NetFacts) -> BTreeMap<String, String> {
     let mut links = gateway::uplinks(bridge, facts);
     links.push(bridge.clone());
@@ -167,41 +203,81 @@ pub fn plan(
     Ok(gateway::plan(spec, &addresses, guests, &facts, &switched)?)
 }
 
-/// Puts it in place. The bridge has to be there.
+/// Puts it in place. The bridge has to be there. What takes it back is written first.
 ///
 /// # Errors
-/// What the kernel refuses; the firewall and the process are gone again then.
+/// What the kernel refuses; the firewall and the process are gone again then, and the switches are as they were.
 pub fn put(store: &Store, plan: &GatewayPlan) -> Result<(), GatewayFailure> {
     let bridge = &plan.spec.bridge;
     let settings = file(store, bridge, "gateway")?;
-    let text = serde_json::to_vec(&plan.spec).unwrap_or_default();
-    std::fs::write(&settings, text).map_err(at(&settings))?;
-    let done = put_all(store, plan);
-    if done.is_err() {
-        // What cannot be taken away now is found by the next attempt.
-        drop(remove(store, bridge));
-    }
-    done
-}
-
-fn put_all(store: &Store, plan: &GatewayPlan) -> Result<(), GatewayFailure> {
-    // Closed before anything is opened.
-    firewall::put(&plan.tables)?;
-    switch(plan)?;
-    if plan.spec.serves() {
-        stop(store, &plan.spec.bridge, "process")?;
-        serve::start(store, plan)?;
-    }
-    Ok(())
-}
-
-/// Sets the switches that are not as they have to be.
-fn switch(plan: &GatewayPlan) -> Result<(), GatewayFailure> {
+    let (namespace, boot) = here().map_err(at(Path::new("/proc")))?;
+    // Before the lock: it heals what others left, and that may be of this bridge.
+    let (_, mut journal) = store.journal()?;
+    let undo = |step| {
+        let boot = boot.clone();
+        Intent::Net(Box::new(Undo {
+            step,
+            namespace,
+            boot,
+        }))
+    };
+    let mut intents = vec![undo(NetStep::StopGiving {
+        name: bridge.clone(),
+    })];
     for sysctl in &plan.sysctls {
         let path = Path::new("/proc/sys").join(&sysctl.key);
-        std::fs::write(&path, &sysctl.value).map_err(at(&path))?;
+        let is = std::fs::read_to_string(&path).map_err(at(&path))?;
+        intents.push(undo(NetStep::SetSysctl {
+            key: sysctl.key.clone(),
+            to: is.trim().to_owned(),
+            before: sysctl.value.clone(),
+        }));
     }
-    Ok(())
+    let text = serde_json::to_vec(&plan.spec).unwrap_or_default();
+    journal.intend_all(intents)?;
+    let lock = lock(&store.made("net")?, bridge)?;
+    let done = (|| {
+        replace(&settings.with_added_extension("new"), &settings, &text)?;
+        journal.point()?;
+        // Closed before anything is opened.
+        firewall::put(&plan.tables)?;
+        journal.point()?;
+        switch(plan)?;
+        journal.point()?;
+        if plan.spec.serves() {
+            stop(store, bridge, "process")?;
+            serve::start(store, plan)?;
+        }
+        Ok(journal.point()?)
+    })();
+    drop(lock);
+    match done {
+        Ok(()) => Ok(journal.finish()?),
+        Err(error) => {
+            // What cannot be taken away now is found by the next attempt.
+            drop(journal.undo());
+            Err(error)
+        }
+    }
+}
+
+fn switch(plan: &GatewayPlan) -> Result<(), GatewayFailure> {
+    plan.sysctls.iter().try_for_each(|sysctl| {
+        let path = Path::new("/proc/sys").join(&sysctl.key);
+        std::fs::write(&path, &sysctl.value).map_err(at(&path))
+    })
+}
+
+/// Puts the tables again, where a bridge that gives something has other ports now.
+///
+/// # Errors
+/// What the kernel refuses.
+pub(crate) fn refresh(store: &Store, bridge: &LinkName) -> Result<(), GatewayFailure> {
+    let Ok(spec) = known(store, bridge) else {
+        return Ok(());
+    };
+    let _lock = lock(&store.made("net")?, bridge)?;
+    Ok(firewall::put(&plan(store, &spec, &[])?.tables)?)
 }
 
 /// What a bridge gives, by the store.
@@ -239,12 +315,21 @@ pub fn all(store: &Store) -> Result<Vec<LinkName>, GatewayFailure> {
 /// # Errors
 /// What the kernel refuses.
 pub fn remove(store: &Store, bridge: &LinkName) -> Result<(), GatewayFailure> {
+    let _lock = lock(&store.made("net")?, bridge)?;
     stop(store, bridge, "client")?;
     if known(store, bridge).is_ok() {
         stop(store, bridge, "process")?;
         firewall::remove(bridge.as_str())?;
     }
-    for what in ["gateway", "leases", "process", "client", "lock"] {
+    for what in [
+        "gateway",
+        "gateway.new",
+        "note",
+        "leases",
+        "process",
+        "client",
+        "lock",
+    ] {
         let path = file(store, bridge, what)?;
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -278,8 +363,11 @@ const LEAVING: i64 = 5_000;
 fn stop(store: &Store, bridge: &LinkName, what: &str) -> Result<(), GatewayFailure> {
     if let Some(found) = running(store, bridge, what)? {
         let path = file(store, bridge, what)?;
-        jaula_sys::dir::kill_and_wait(found.pid, &|| found.is_alive(), LEAVING)
-            .map_err(at(&path))?;
+        let ended = jaula_sys::dir::kill_and_wait(found.pid, &|| found.is_alive(), LEAVING);
+        if !ended.map_err(at(&path))? {
+            let (bridge, pid) = (bridge.clone(), found.pid);
+            return Err(GatewayFailure::Stuck { bridge, pid });
+        }
     }
     Ok(())
 }
@@ -290,19 +378,25 @@ fn stop(store: &Store, bridge: &LinkName, what: &str) -> Result<(), GatewayFailu
 /// [`GatewayFailure::Unknown`], and as [`put`].
 pub fn heal(store: &Store, bridge: &LinkName) -> Result<Healed, GatewayFailure> {
     let spec = known(store, bridge)?;
+    let _lock = lock(&store.made("net")?, bridge)?;
     let plan = plan(store, &spec, &[])?;
-    let found = firewall::heal(&plan.tables)?;
-    let mut healed = Healed {
-        firewall: found.iter().map(words).collect(),
+    // Each part is tried, whatever became of those before it.
+    let found = firewall::heal(&plan.tables);
+    let switched = switch(&plan);
+    let gone = running(store, bridge, "process").map(|found| found.is_none());
+    let started = gone.and_then(|gone| {
+        let started = spec.serves() && gone;
+        if started {
+            serve::start(store, &plan)?;
+        }
+        Ok(started)
+    });
+    switched?;
+    Ok(Healed {
+        firewall: found?.iter().map(words).collect(),
         sysctls: plan.sysctls.iter().map(ToString::to_string).collect(),
-        started: false,
-    };
-    switch(&plan)?;
-    if spec.serves() && running(store, bridge, "process")?.is_none() {
-        serve::start(store, &plan)?;
-        healed.started = true;
-    }
-    Ok(healed)
+        started: started?,
+    })
 }
 
 /// A difference in words.
@@ -351,6 +445,8 @@ impl Engine {
     /// # Errors
     /// What stands against it, and what the kernel refuses.
     pub fn give(&self, spec: &GatewaySpec) -> Result<GatewayPlan, EngineError> {
+        // Its card's address no longer changes with its ports: guests know it by that.
+        pin(&spec.bridge).map_err(GatewayFailure::from)?;
         let plan = plan(self.store(), spec, &[])?;
         put(self.store(), &plan)?;
         Ok(plan)

@@ -1,6 +1,6 @@
 //! Changes to networks, done and taken back. Links are named in plans; their numbers are found here, once.
 
-use crate::journal::{Intent, UndoError};
+use crate::journal::{Intent, Journal, UndoError};
 use crate::net::error::NetError;
 use crate::store::Store;
 use jaula_plan::facts::net::{AddressFacts, RouteFacts};
@@ -70,7 +70,7 @@ impl Undo {
     ///
     /// # Errors
     /// When the kernel refuses, or it belongs to another network namespace, where somebody else takes it back.
-    pub(crate) fn apply(&self) -> Result<(), UndoError> {
+    pub(crate) fn apply(&self, store: &Path) -> Result<(), UndoError> {
         let refused = |source| UndoError::Net {
             step: self.words(),
             source,
@@ -89,8 +89,27 @@ impl Undo {
             }
             Belongs::Here => {}
         }
+        let gone = |source| UndoError::Gives {
+            step: self.words(),
+            source: Box::new(source),
+        };
+        if let NetStep::StopGiving { name } = &self.step {
+            let store = Store::open(store).map_err(|error| gone(error.into()))?;
+            return crate::gateway::remove(&store, name).map_err(gone);
+        }
+        if let NetStep::SetSysctl { key, before, .. } = &self.step {
+            // Of a link that is gone there is none any more, and what somebody else set is his.
+            let is = std::fs::read_to_string(Path::new("/proc/sys").join(key)).unwrap_or_default();
+            if is.trim() != before {
+                return Ok(());
+            }
+        }
+        let facts = crate::net::networks().map_err(|error| gone(error.into()))?;
+        let Some(step) = self.step.still_ours(&facts) else {
+            return Ok(());
+        };
         let (numbers, mut socket) = Numbers::read().map_err(refused)?;
-        again(&mut socket, &numbers, &self.step).map_err(refused)
+        again(&mut socket, &numbers, &step).map_err(refused)
     }
 }
 
@@ -317,6 +336,8 @@ fn one(
             let link = numbers.need(&given.link)?;
             batch.remove_route(&route(given, link), given.link.as_str());
         }
+        // Only its undo does it, and that has the store.
+        NetStep::StopGiving { .. } => {}
         NetStep::SetSysctl { key, to, .. } => {
             let path = Path::new("/proc/sys").join(key);
             return std::fs::write(&path, to)
@@ -342,24 +363,94 @@ pub fn once(step: &NetStep) -> Result<(), NetError> {
     one(&mut socket, &numbers, step, None).map_err(failed)
 }
 
+/// Pins the address of a bridge's card to what it is: it follows that of its ports no longer.
+///
+/// # Errors
+/// When there is no such link, or the kernel refuses.
+pub(crate) fn pin(bridge: &LinkName) -> Result<(), NetError> {
+    let look = |source| NetError::Look { source };
+    let mut socket = Socket::open().map_err(look)?;
+    let link = socket.link(bridge.as_str()).map_err(look)?;
+    let mut batch = Batch::new();
+    let set = netlink::LinkSet {
+        mac: link.mac,
+        ..netlink::LinkSet::default()
+    };
+    batch.set_link(link.index, bridge.as_str(), &set);
+    socket.apply(&batch).map_err(|failed| look(failed.error))
+}
+
 /// Does a plan: the way back of every step is written and synced first, then the steps are done in order.
 ///
 /// # Errors
 /// When the kernel refuses a step; what was done is undone.
 pub fn apply(store: &Store, plan: &NetPlan) -> Result<(), NetError> {
+    apply_then(store, plan, || Ok(()))
+}
+
+/// Does a plan, and then what belongs to it; where that fails the plan is undone too.
+///
+/// # Errors
+/// As [`apply`], and as `then`.
+pub(crate) fn apply_then<T, E: From<NetError>>(
+    store: &Store,
+    plan: &NetPlan,
+    then: impl FnOnce() -> Result<T, E>,
+) -> Result<T, E> {
     let mut tries = TRIES;
     loop {
         tries -= 1;
         match attempt(store, plan) {
             // Somebody took the number between the look and the making.
-            Err(NetError::Step { source, .. }) if source.errno.0 == EBUSY && tries > 0 => {}
-            other => return other,
+            Err((NetError::Step { source, .. }, true)) if source.errno.0 == EBUSY && tries > 0 => {}
+            Err((error, _)) => return Err(error.into()),
+            Ok(mut made) => {
+                let done = match then() {
+                    Ok(done) => done,
+                    Err(error) => {
+                        // What cannot be undone now is found by the next start.
+                        drop(made.journal.undo());
+                        return Err(error);
+                    }
+                };
+                made.journal.finish().map_err(NetError::from)?;
+                for (at, step) in plan.steps.iter().enumerate().skip(made.steps) {
+                    one(&mut made.socket, &made.numbers, step, None)
+                        .map_err(|source| step_failed(plan, at, source, false).0)?;
+                }
+                return Ok(done);
+            }
         }
     }
 }
 
-fn attempt(store: &Store, plan: &NetPlan) -> Result<(), NetError> {
-    let look = |source| NetError::Look { source };
+/// A plan done up to what cannot be taken back.
+struct Done {
+    journal: Journal,
+    socket: Socket,
+    numbers: Numbers,
+    /// How many steps were done.
+    steps: usize,
+}
+
+/// A step that failed, and whether it made a link.
+type Failed = (NetError, bool);
+
+fn step_failed(plan: &NetPlan, at: usize, source: SysError, undone: bool) -> Failed {
+    let step = plan.steps.get(at);
+    let error = NetError::Step {
+        step: step.map(ToString::to_string).unwrap_or_default(),
+        number: at + 1,
+        of: plan.steps.len(),
+        undone,
+        source,
+    };
+    (error, matches!(step, Some(NetStep::AddLink { .. })))
+}
+
+fn attempt(store: &Store, plan: &NetPlan) -> Result<Done, Failed> {
+    let look = |source| (NetError::Look { source }, false);
+    let written = |error: crate::error::PathError| (NetError::from(error), false);
     let (mut numbers, mut socket) = Numbers::read().map_err(look)?;
     let (namespace, boot) = here().map_err(|error| look(SysError::io("read", "/proc", &error)))?;
     let mut made = HashMap::new();
@@ -383,45 +474,41 @@ fn attempt(store: &Store, plan: &NetPlan) -> Result<(), NetError> {
         })))
     });
     let undos: Vec<_> = undos.collect();
-    let (_, mut journal) = store.journal()?;
+    let (_, mut journal) = store.journal().map_err(|error| (error.into(), false))?;
     // What cannot be taken back comes last, when nothing is left to be taken back.
     let lasting = plan.steps.iter().position(|step| step.inverse().is_none());
-    let (back, last) = plan.steps.split_at(lasting.unwrap_or(plan.steps.len()));
+    let back = plan.steps.iter().take(lasting.unwrap_or(plan.steps.len()));
     let mut done = 0;
-    let mut go = |at: usize, step: &NetStep| {
-        let index = match step {
-            NetStep::AddLink { link } => made.get(&link.name).copied(),
-            _ => None,
-        };
-        one(&mut socket, &numbers, step, index).map_err(|source| NetError::Step {
-            step: step.to_string(),
-            number: at + 1,
-            of: plan.steps.len(),
-            undone: at > 0,
-            source,
-        })
-    };
     let result = (|| {
-        journal.intend_all(undos)?;
-        for step in back {
-            go(done, step)?;
+        journal.intend_all(undos).map_err(written)?;
+        for step in back.clone() {
+            let index = match step {
+                NetStep::AddLink { link } => made.get(&link.name).copied(),
+                _ => None,
+            };
+            one(&mut socket, &numbers, step, index)
+                .map_err(|source| step_failed(plan, done, source, done > 0))?;
             done += 1;
-            journal.point()?;
+            journal.point().map_err(written)?;
         }
         Ok(())
     })();
     if let Err(error) = result {
-        // What was refused and what comes after it never came to be: something like it may be somebody else's.
-        for number in done..back.len() {
-            drop(journal.disown(number));
+        // What was refused whole and what comes after it never came to be: something like it may be somebody else's.
+        for (number, step) in back.enumerate().skip(done) {
+            if number > done || !step.may_be_half_done() {
+                drop(journal.disown(number));
+            }
         }
-        return match journal.undo().into_iter().next() {
-            Some(failed) => Err(NetError::Undo(failed)),
-            None => Err(error),
-        };
+        return Err(match journal.undo().into_iter().next() {
+            Some(failed) => (NetError::Undo(failed), false),
+            None => error,
+        });
     }
-    journal.finish()?;
-    last.iter()
-        .enumerate()
-        .try_for_each(|(at, step)| go(back.len() + at, step))
+    Ok(Done {
+        journal,
+        socket,
+        numbers,
+        steps: done,
+    })
 }

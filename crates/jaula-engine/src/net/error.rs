@@ -44,6 +44,16 @@ pub enum NetError {
         /// The link.
         name: LinkName,
     },
+    /// Somebody else has the address.
+    #[error("{address} is in use: {mac} answers for it by {link}")]
+    Taken {
+        /// The address.
+        address: std::net::Ipv4Addr,
+        /// The link by which he was asked.
+        link: LinkName,
+        /// His card.
+        mac: jaula_plan::net::address::Mac,
+    },
     /// The firewall of the bridge that a jail joins.
     #[error(transparent)]
     Gateway(#[from] Box<crate::gateway::GatewayFailure>),
@@ -71,7 +81,7 @@ impl NetError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Plan(NetPlanError::NoSuchLink { .. }) | Self::Gone { .. } => Kind::NotFound,
-            Self::Plan(_) => Kind::User,
+            Self::Plan(_) | Self::Taken { .. } => Kind::User,
             Self::Look { .. } | Self::Step { .. } | Self::NotRoot => Kind::KernelRefused,
             Self::Undo(_) => Kind::Internal,
             Self::Gateway(error) => error.kind(),
@@ -87,6 +97,9 @@ impl NetError {
         match self {
             Self::Plan(error) => error.hints(),
             Self::NotRoot => vec![NOT_ROOT.to_owned()],
+            Self::Taken { .. } => {
+                vec!["--addr with another one, or --dhcp for one that is free".into()]
+            }
             Self::Step { source, .. } if source.errno.0 == EPERM => vec![NOT_ROOT.to_owned()],
             Self::Step { source, step, .. } if source.errno.0 == EOPNOTSUPP => {
                 let kind = ["bond", "vlan", "dummy", "macvlan"]

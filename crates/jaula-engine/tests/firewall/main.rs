@@ -373,6 +373,78 @@ fn a_guest_cannot_be_somebody_else() {
     );
 }
 
+/// Says in a neighbour advertisement (RFC 4861 section 4.4) where an address is: card, source, address.
+const ADVERT: &str = r#"
+import ipaddress, socket, struct, sys
+card, source, target = bytes.fromhex(sys.argv[1]), *(ipaddress.ip_address(a).packed for a in sys.argv[2:])
+every = ipaddress.ip_address("ff02::1").packed
+body = struct.pack(">BBHI", 136, 0, 0, 0x20000000) + target + b"\2\1" + card
+data = source + every + struct.pack(">II", len(body), 58) + body
+total = sum(struct.unpack(">%dH" % (len(data) // 2), data))
+while total >> 16: total = (total & 0xffff) + (total >> 16)
+body = body[:2] + struct.pack(">H", total ^ 0xffff) + body[4:]
+frame = bytes.fromhex("333300000001") + card + b"\x86\xdd" + struct.pack(">IHBB", 6 << 28, len(body), 58, 255) + source + every + body
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW); s.bind(("eth0", 0)); s.send(frame)
+"#;
+
+#[test]
+fn nobody_says_where_anothers_address_of_ipv6_is() {
+    kernel_test!();
+    lab::make();
+    ok("ip addr add fe80::1/64 dev jb0 nodad");
+    let mut wanted = firewall();
+    let tables = wanted.tables().unwrap();
+    firewall::put(&tables).unwrap();
+    let (own, b) = ("fe80::ff:fe00:a", "fe80::ff:fe00:b");
+    // Whom everybody knows, and where he is.
+    let meet = || {
+        ok(&format!(
+            "ping -q -c1 -W2 {b}%jb0 && ping -q -c1 -W2 fd77::3"
+        ));
+        ok(&place("b", "ping -q -c1 -W2 fe80::1%eth0"));
+        ok(&place("b", "ping -q -c1 -W2 fd77::1"));
+    };
+    let says = |source: &str, target: &str| {
+        let line = format!("python3 -c '{ADVERT}' 02000000000a {source} {target}");
+        ok(&place("a", &line));
+    };
+    let misled = |victim: &str, link: &str, target: &str| {
+        let line = format!("ip -6 neigh show {target} dev {link}");
+        ok(&place(victim, &line)).contains("02:00:00:00:00:0a")
+    };
+    let lies = [
+        ("host", "jb0", b),
+        ("host", "jb0", "fd77::3"),
+        ("b", "eth0", "fe80::1"),
+        ("b", "eth0", "fd77::1"),
+    ];
+    meet();
+    for asks in [false, true] {
+        wanted.guests[0].asks = asks;
+        firewall::put(&wanted.tables().unwrap()).unwrap();
+        for (victim, link, target) in lies {
+            says(own, target);
+            assert!(!misled(victim, link, target), "{target}");
+        }
+    }
+    // Somebody at a port where nobody is known is not who is known either.
+    wanted.guests.remove(0);
+    let stranger = wanted.tables().unwrap();
+    firewall::put(&stranger).unwrap();
+    for (victim, link, target) in lies {
+        says(own, target);
+        assert!(!misled(victim, link, target), "{target}");
+    }
+    says(b, b);
+    assert!(!misled("host", "jb0", b));
+    // It is the table that holds it back.
+    ok("nft delete table bridge jaula-jb0");
+    for (victim, link, target) in lies {
+        says(own, target);
+        assert!(misled(victim, link, target), "{target}");
+    }
+}
+
 #[test]
 fn what_others_flush_or_change_is_healed() {
     kernel_test!();

@@ -57,6 +57,11 @@ impl Mac {
         Self([0xfe, b, c, d, e, f])
     }
 
+    /// The address of a bridge of a machine, which stays when ports come and go: who is on it knows it by that.
+    pub fn of_bridge(machine: &str, bridge: &str) -> Self {
+        Self::of_guest(&format!("{machine} {bridge}"), u8::MAX)
+    }
+
     /// Whether it is of one station, as a link's own must be, and not nought.
     pub fn is_station(self) -> bool {
         self.0 != [0; 6] && self.0.first().is_some_and(|first| first & 1 == 0)

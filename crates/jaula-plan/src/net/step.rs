@@ -146,6 +146,11 @@ pub enum NetStep {
         /// The route.
         route: RouteFacts,
     },
+    /// A bridge gives its guests nothing any more: its firewall goes, and who serves it. Only ever done to take back.
+    StopGiving {
+        /// The bridge.
+        name: LinkName,
+    },
     /// A setting of the kernel is changed.
     SetSysctl {
         /// Its name, as sysctl(8) has it with slashes: `net/ipv4/conf/eth0.1/forwarding`.
@@ -165,7 +170,7 @@ impl NetStep {
                 name: link.name,
                 index: None,
             },
-            Self::RemoveLink { .. } => return None,
+            Self::RemoveLink { .. } | Self::StopGiving { .. } => return None,
             Self::SetLink { name, to, before } => Self::SetLink {
                 name,
                 to: before,
@@ -308,6 +313,7 @@ impl fmt::Display for NetStep {
             }
             Self::AddRoute { route } => write!(f, "make route {}", route_words(route)),
             Self::RemoveRoute { route } => write!(f, "remove route {}", route_words(route)),
+            Self::StopGiving { name } => write!(f, "take away what {name} gives its guests"),
             Self::SetSysctl { key, to, before } => write!(f, "set {key} to {to} (was {before})"),
         }
     }

@@ -24,6 +24,9 @@ impl Firewall {
                 IpAddr::V6(a) => taken6.push(vec![Value::Net6(a, 128)]),
             }
         }
+        let locals = self.locals.iter().copied();
+        let locals = locals.chain(guests().map(|guest| link_local(guest.mac)));
+        taken6.extend(locals.map(|address| vec![Value::Net6(address, 128)]));
         for guest in guests() {
             six.push(vec![link(guest), Value::Net6(link_local(guest.mac), 128)]);
             for address in &guest.addresses {
@@ -48,6 +51,11 @@ impl Firewall {
             set("asking", &[Link], asking),
             set("taken4", &[Ip4], taken4),
             set("taken6", &[Ip6], taken6),
+            set(
+                "macs",
+                &[Mac],
+                guests().map(|g| vec![Value::Mac(g.mac)]).collect(),
+            ),
         ];
         let mut chains = Vec::new();
         for guest in guests().filter(|guest| !guest.access.is_empty()) {
@@ -55,23 +63,23 @@ impl Firewall {
             chains.push(chain(&list_name(guest), lines.collect()));
         }
         let at_port = |last: Statement| vec![within(&[Field::InLink], "ports"), last];
+        let mut arriving = vec![at_port(jump("genuine"))];
+        let mut passing = Vec::new();
+        chains.push(self.about());
+        if !self.shared {
+            // Who is not known here may be anybody but those who are.
+            let unknown = || outside(&[Field::InLink], "ports");
+            chains.extend([strangers(), servers()]);
+            arriving.push(vec![unknown(), jump("strangers")]);
+            let to_guest = within(&[Field::OutLink], "ports");
+            passing.push(vec![unknown(), to_guest, jump("servers")]);
+        }
+        passing.push(at_port(jump("between")));
         chains.extend([
             self.genuine(),
             self.between(),
-            base(
-                "prerouting",
-                Kind::Filter,
-                Hook::Prerouting,
-                -300,
-                vec![at_port(jump("genuine"))],
-            ),
-            base(
-                "forward",
-                Kind::Filter,
-                Hook::Forward,
-                -200,
-                vec![at_port(jump("between"))],
-            ),
+            base("prerouting", Kind::Filter, Hook::Prerouting, -300, arriving),
+            base("forward", Kind::Filter, Hook::Forward, -200, passing),
             base(
                 "postrouting",
                 Kind::Filter,
@@ -117,19 +125,8 @@ impl Firewall {
             Field::SourcePort(Protocol::Udp),
             Field::DestinationPort(Protocol::Udp),
         );
-        // Clients listen at these ports, and do not ask from which an answer comes.
-        for client in [68, 546] {
-            rules.push(vec![port(to, client), Statement::Drop]);
-        }
-        for forbidden in [ROUTER_ADVERT, REDIRECT] {
-            rules.push(vec![kind(forbidden), Statement::Drop]);
-        }
-        for subnet in &self.subnets {
-            if let IpAddr::V6(address) = subnet.address {
-                let about = is(Field::Icmp6Target, Value::Net6(address, 128));
-                rules.push(vec![kind(NEIGHBOUR_ADVERT), about, Statement::Drop]);
-            }
-        }
+        rules.extend(served());
+        rules.push(vec![kind(NEIGHBOUR_ADVERT), jump("about")]);
         rules.push(vec![
             is(Ip4Source, none4()),
             port(from, 68),
@@ -156,6 +153,32 @@ impl Firewall {
         // Nothing else: no other protocol of links, so none in which an address could hide.
         rules.push(vec![Statement::Counter, Statement::Drop]);
         chain("genuine", rules)
+    }
+
+    /// What a neighbour advertisement is about: nobody's address but who has it may say where it is. (One rule each: `nft`
+    /// has no name for this field in a set before its version 1.0.8.)
+    fn about(&self) -> Chain {
+        let about = |address| is(Field::Icmp6Target, Value::Net6(address, 128));
+        let six = |address: &IpAddr| match address {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(six) => Some(*six),
+        };
+        let own = self.subnets.iter().filter_map(|s| six(&s.address));
+        let own = own.chain(self.locals.iter().copied());
+        let mut rules: Vec<Rule> = own
+            .map(|address| vec![about(address), Statement::Counter, Statement::Drop])
+            .collect();
+        for guest in &self.guests {
+            let other = not(Field::InLink, Value::Link(guest.port.clone()));
+            let addresses = guest.addresses.iter().filter_map(six);
+            for address in addresses.chain([link_local(guest.mac)]) {
+                let last = [Statement::Counter, Statement::Drop];
+                let mut rule = vec![other.clone(), about(address)];
+                rule.extend(last);
+                rules.push(rule);
+            }
+        }
+        chain("about", rules)
     }
 
     /// Guests that ask for addresses may have any of the network's that nobody has.
@@ -208,6 +231,38 @@ impl Firewall {
         }
         chain("between", rules)
     }
+}
+
+/// What only this host says on the network: who gives addresses, and where the router is.
+fn served() -> Vec<Rule> {
+    let to = Field::DestinationPort(Protocol::Udp);
+    // Clients listen at these ports, and do not ask from which an answer comes.
+    let clients = [68, 546].map(|port| is(to, Value::Ports(port, port)));
+    let routers = [ROUTER_ADVERT, REDIRECT].map(|kind| is(Field::Icmp6, Value::Number(kind)));
+    let all = clients.into_iter().chain(routers);
+    all.map(|what| vec![what, Statement::Drop]).collect()
+}
+
+fn servers() -> Chain {
+    chain("servers", served())
+}
+
+/// Frames by ports where nobody is known: the cards and addresses of those who are known are not theirs.
+fn strangers() -> Chain {
+    use Field::{ArpSource, EtherSource, Icmp6, Ip4Source, Ip6Source};
+    let taken = [
+        (EtherSource, "macs"),
+        (ArpSource, "taken4"),
+        (Ip4Source, "taken4"),
+        (Ip6Source, "taken6"),
+    ];
+    let taken = taken
+        .into_iter()
+        .map(|(field, set)| vec![within(&[field], set), Statement::Counter, Statement::Drop]);
+    let mut rules: Vec<Rule> = taken.collect();
+    let advert = is(Icmp6, Value::Number(NEIGHBOUR_ADVERT));
+    rules.push(vec![advert, jump("about")]);
+    chain("strangers", rules)
 }
 
 /// The address that a card gives itself (RFC 4291 appendix A).

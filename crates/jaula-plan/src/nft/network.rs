@@ -152,8 +152,10 @@ pub struct Firewall {
     pub subnets: Vec<Subnet>,
     /// Whether guests reach the outside under the host's address.
     pub nat: bool,
-    /// The only link by which they do; any if none is given.
-    pub uplink: Option<String>,
+    /// The links by which they do: what leads to other networks of this host is closed.
+    pub ways: Vec<String>,
+    /// The bridge's own addresses of its link.
+    pub locals: Vec<Ipv6Addr>,
     /// Whether the bridge has a port to a network outside: then only the guests named here are judged, for what else
     /// comes by the bridge is the host's own neighbourhood.
     pub shared: bool,

@@ -28,7 +28,10 @@ const ECHO_REQUEST: u8 = 8;
 /// What a cloud tells its machines about themselves is here, and what has no address yet.
 pub(super) const LINK_LOCAL_4: Value = Value::Net4(Ipv4Addr::new(169, 254, 0, 0), 16);
 pub(super) const LINK_LOCAL_6: Value = Value::Net6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10);
-const METADATA_6: Value = Value::Net6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254), 128);
+const METADATA_6: [Value; 2] = [
+    Value::Net6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254), 128),
+    Value::Net6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254), 128),
+];
 
 pub(super) fn is(field: Field, value: Value) -> Statement {
     Statement::Is {
@@ -185,6 +188,9 @@ impl Firewall {
         let ports = self.guests.iter();
         let ports = ports.map(|guest| vec![Value::Link(guest.port.clone())]);
         sets.push(set("ports", &[KeyType::Link], ports.collect()));
+        let ways = self.ways.iter().filter(|_| self.nat);
+        let ways = ways.map(|link| vec![Value::Link(link.clone())]);
+        sets.push(set("ways", &[KeyType::Link], ways.collect()));
         let mut names = BTreeSet::new();
         for line in self.guests.iter().flat_map(|guest| &guest.access) {
             if let Target::Name { name, below } = &line.target
@@ -204,21 +210,22 @@ impl Firewall {
             let lines = guest.access.iter().flat_map(|line| access(line, true));
             chains.push(chain(&list_name(guest), lines.collect()));
         }
-        chains.extend([self.for_host(), self.out(), self.inward()]);
+        // Of other networks of this host guests reach what those publish, and nothing else.
+        let elsewhere = vec![
+            vec![redirected(), Statement::Return],
+            vec![Statement::Counter, Statement::Reject],
+        ];
+        let elsewhere = chain("elsewhere", elsewhere);
+        chains.extend([self.for_host(), elsewhere, self.out(), self.inward()]);
         let bridge = || Value::Link(self.bridge.clone());
         let with = |mut rule: Rule, last: Statement| {
             rule.push(last);
             rule
         };
-        let mut forward = Vec::new();
-        if let Some(uplink) = &self.uplink {
-            let mut elsewhere = self.of_guests();
-            elsewhere.push(not(Field::OutLink, Value::Link(uplink.clone())));
-            elsewhere.push(not(Field::OutLink, bridge()));
-            forward.push(with(elsewhere, Statement::Drop));
-        }
-        forward.push(with(self.of_guests(), jump("out")));
-        forward.push(vec![is(Field::OutLink, bridge()), jump("inward")]);
+        let forward = vec![
+            with(self.of_guests(), jump("out")),
+            vec![is(Field::OutLink, bridge()), jump("inward")],
+        ];
         let [before, output] = self.published();
         chains.extend([
             base(
@@ -322,11 +329,18 @@ impl Firewall {
     /// What a guest may reach through this host.
     fn out(&self) -> Chain {
         let mut rules = vec![known()];
+        rules.push(vec![
+            not(Field::OutLink, Value::Link(self.bridge.clone())),
+            outside(&[Field::OutLink], "ways"),
+            jump("elsewhere"),
+        ]);
         rules.extend(self.lists());
+        let [amazon, google] = METADATA_6;
         let closed = [
             (Field::Ip4Destination, LINK_LOCAL_4),
             (Field::Ip6Destination, LINK_LOCAL_6),
-            (Field::Ip6Destination, METADATA_6),
+            (Field::Ip6Destination, amazon),
+            (Field::Ip6Destination, google),
         ];
         for (field, value) in closed {
             rules.push(vec![

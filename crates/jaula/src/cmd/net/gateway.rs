@@ -8,11 +8,13 @@ use crate::output::Done;
 use clap::{Arg, ArgMatches, Command};
 use jaula_engine::net::NetChange;
 use jaula_engine::plan::Preview;
-use jaula_engine::{Engine, Event, Observer};
+use jaula_engine::{Event, Observer};
 use jaula_plan::explain::ExplainLine;
 use jaula_plan::gateway::{GatewayPlan, GatewaySpec};
 use jaula_plan::names::LinkName;
+use jaula_plan::net::address::{Cidr, Mac};
 use jaula_plan::net::bridge::NetPlan;
+use jaula_plan::nft::link_local;
 use jaula_plan::spec::net::BridgeSpec;
 use serde_json::{Value, json};
 use std::fmt;
@@ -115,9 +117,17 @@ pub fn add(
         return Err(CommandError::usage("cannot use --dhcp with --dhcp-server")
             .hint("a bridge asks for addresses or gives them"));
     }
-    let addresses = spec.addresses.clone();
+    let mut addresses = spec.addresses.clone();
     let mut spec = spec;
     spec.up |= asks;
+    if gives.gives() && spec.mac.is_none() && spec.ports.is_empty() {
+        let machine = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
+        spec.mac = Some(Mac::of_bridge(machine.trim(), gives.bridge.as_str()));
+    }
+    addresses.extend(spec.mac.map(|mac| Cidr {
+        address: link_local(mac.0).into(),
+        prefix: 64,
+    }));
     let bridge = engine.plan_net(&NetChange::Add(spec)).map_err(refused)?;
     let planned = (gives.gives() && !asks).then(|| engine.plan_gateway(gives, &addresses));
     let both = Both {
@@ -129,20 +139,32 @@ pub fn add(
     if shown != low::Shown::Done {
         return context.show(shown, &both);
     }
-    engine.net(&both.bridge).map_err(refused)?;
     let host_name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host_name = host_name.trim();
     let host_name = (!host_name.is_empty()).then_some(host_name);
-    let done = asks
-        .then(|| engine.ask_address(&gives.bridge, host_name))
-        .transpose()
-        .and_then(|given| {
+    let mut made = false;
+    // Until all is done what takes it back is on record, whoever kills this process.
+    let done = engine.net_then(&both.bridge, || {
+        made = true;
+        let done = (|| {
+            let asked = asks.then(|| engine.ask_address(&gives.bridge, host_name));
+            let given = asked.transpose()?;
             let plan = gives.gives().then(|| engine.give(gives)).transpose()?;
             Ok((given, plan))
-        });
+        })();
+        if done.is_err() && asks {
+            // Who renews the address; the bridge goes anyway.
+            drop(engine.take_away(&gives.bridge));
+        }
+        done
+    });
     let (given, plan) = match done {
         Ok(done) => done,
-        Err(error) => return Err(taken_back(&engine, &gives.bridge, refused(error))),
+        Err(error) if made => {
+            let gone = "the bridge is not there: it was taken away again";
+            return Err(refused(error).hint(gone));
+        }
+        Err(error) => return Err(refused(error)),
     };
     let note = |text: String| context.progress.event(Event::Note { text });
     both.bridge.notes.iter().cloned().for_each(note);
@@ -170,23 +192,6 @@ pub fn add(
         || json!({ "plan": both.bridge, "given": given, "gives": gives }),
         String::new,
     )
-}
-
-/// Takes a bridge away again that could not be what it should.
-fn taken_back(engine: &Engine, bridge: &LinkName, failure: CommandError) -> CommandError {
-    let wanted = NetChange::Remove {
-        name: bridge.clone(),
-        // It was made a moment ago: its ports are those that were asked for.
-        forced: true,
-    };
-    let undone = engine
-        .take_away(bridge)
-        .and_then(|()| engine.plan_net(&wanted))
-        .and_then(|plan| engine.net(&plan));
-    match undone {
-        Ok(()) => failure.hint("the bridge is not there: it was taken away again"),
-        Err(_) => failure,
-    }
 }
 
 /// Says whose chains drop what guests send, and what helps.
@@ -257,10 +262,16 @@ pub fn heal(matches: &ArgMatches, context: &Context) -> Done {
     };
     let mut lines = Vec::new();
     let mut rows = Vec::new();
+    let mut failures = Vec::new();
     for bridge in &bridges {
-        let healed = engine
-            .heal(bridge)
-            .map_err(|error| failed(format!("cannot heal {bridge}"), error))?;
+        let healed = match engine.heal(bridge) {
+            Ok(healed) => healed,
+            // One network is no reason to leave the others open.
+            Err(error) => {
+                failures.push(failed(format!("cannot heal {bridge}"), error));
+                continue;
+            }
+        };
         let started = healed
             .started
             .then(|| "the serving process was gone".to_owned());
@@ -276,6 +287,17 @@ pub fn heal(matches: &ArgMatches, context: &Context) -> Done {
         tell_of_others(context, bridge)?;
     }
     context.progress.clear();
+    let mut failures = failures.into_iter();
+    if let Some(first) = failures.next() {
+        for text in lines {
+            context.progress.event(Event::Note { text });
+        }
+        let also = |more: CommandError| {
+            let causes = more.causes().join(": ");
+            format!("{} too: {causes}", more.headline())
+        };
+        return Err(failures.map(also).fold(first, CommandError::hint));
+    }
     context.out.did(
         "healed",
         || json!({ "networks": rows }),
