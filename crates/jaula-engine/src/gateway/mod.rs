@@ -237,7 +237,7 @@ pub fn put(store: &Store, plan: &GatewayPlan) -> Result<(), GatewayFailure> {
     journal.intend_all(intents)?;
     let lock = lock(&store.made("net")?, bridge)?;
     let done = (|| {
-        replace(&settings.with_added_extension("new"), &settings, &text)?;
+        replace(&settings.with_extension("new"), &settings, &text)?;
         journal.point()?;
         // Closed before anything is opened.
         firewall::put(&plan.tables)?;
@@ -322,13 +322,7 @@ pub fn remove(store: &Store, bridge: &LinkName) -> Result<(), GatewayFailure> {
         firewall::remove(bridge.as_str())?;
     }
     for what in [
-        "gateway",
-        "gateway.new",
-        "note",
-        "leases",
-        "process",
-        "client",
-        "lock",
+        "gateway", "new", "note", "leases", "process", "client", "lock",
     ] {
         let path = file(store, bridge, what)?;
         match std::fs::remove_file(&path) {
