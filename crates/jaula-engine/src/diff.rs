@@ -81,7 +81,7 @@ pub(crate) fn diff(a: &Path, b: &Path, packages_only: bool) -> Result<Diff, Engi
     compare_packages(&packages(a)?, &packages(b)?, &mut diff);
     if !packages_only {
         let (one, two) = (Dir::open(a).at("open", a)?, Dir::open(b).at("open", b)?);
-        let (mut one, mut two) = (scan(&one, a, None)?, scan(&two, b, None)?);
+        let (mut one, mut two) = (scan(&one, a, None, None)?, scan(&two, b, None, None)?);
         compare_files(&mut one, &mut two, (a, b), &mut diff).map_err(ExportError::from)?;
     }
     Ok(diff)

@@ -89,6 +89,12 @@ pub enum Event {
 pub trait Observer: Sync {
     /// Something happened.
     fn event(&self, event: Event);
+
+    /// Whether programs of the user's own that run meanwhile, as hooks are, may have this process's terminal: what is
+    /// typed on its standard input goes to them, and what they show to its standard error. Both are a terminal then.
+    fn lends_terminal(&self) -> bool {
+        false
+    }
 }
 
 /// Tells nobody.

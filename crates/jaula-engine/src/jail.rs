@@ -10,7 +10,7 @@ mod enforced;
 mod error;
 mod lower;
 mod owners;
-mod supervise;
+pub(crate) mod supervise;
 
 pub(crate) use enforced::Applied;
 pub use enforced::{Enforced, Ids};

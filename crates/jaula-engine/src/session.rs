@@ -4,18 +4,21 @@ mod kept;
 
 use crate::probe::account;
 use jaula_sys::idmap::{self, Range};
-use jaula_sys::{SysError, process, userns};
+use jaula_sys::{SysError, caps, process, userns};
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// How many identifiers the session of this process has; 0 without one.
 static IDS: AtomicU32 = AtomicU32::new(0);
 
 /// Why there is one only.
 static ONE: Mutex<Option<String>> = Mutex::new(None);
+
+/// Whether the session is root's, who has his own identifiers in it.
+static BARE: AtomicBool = AtomicBool::new(false);
 
 /// The most subordinate identifiers that a session takes: with the caller's own, 0 to 65536.
 const SUBORDINATE: u32 = 65536;
@@ -29,6 +32,16 @@ pub fn ids() -> Option<u32> {
         0 => None,
         ids => Some(ids),
     }
+}
+
+/// Whether the session is that of root without the right to mount: everybody's files are still whose they are outside.
+pub fn is_bare() -> bool {
+    BARE.load(Ordering::Relaxed)
+}
+
+/// Whether root needs a session: he has not the right to mount, as in a container.
+pub fn root_needs_one() -> bool {
+    !caps::may_mount()
 }
 
 /// Who calls.
@@ -225,11 +238,11 @@ pub fn enter_kept(caller: &Caller, need: Need, dir: &Path) -> Result<Session, Se
 }
 
 fn enter_at(caller: &Caller, need: Need, dir: Option<&Path>) -> Result<Session, SessionError> {
-    if caller.uid == 0 {
-        return Ok(Session::Root);
-    }
     if let Some(ids) = ids() {
         return Ok(Session::Entered { ids });
+    }
+    if caller.uid == 0 {
+        return bare();
     }
     let mut ranges = [(0, 0); 2];
     for (found, file) in ranges.iter_mut().zip(["/etc/subuid", "/etc/subgid"]) {
@@ -276,6 +289,69 @@ fn enter_at(caller: &Caller, need: Need, dir: Option<&Path>) -> Result<Session, 
     }
     userns::become_root(true)?;
     let ids = count + 1;
+    IDS.store(ids, Ordering::Relaxed);
+    Ok(Session::Entered { ids })
+}
+
+/// The ranges of a map of proc(5), each onto itself.
+fn onto_itself(path: &str) -> Vec<Range> {
+    let bytes = read(path);
+    let text = String::from_utf8_lossy(&bytes);
+    let range = |line: &str| {
+        let mut fields = line.split_whitespace().map(str::parse);
+        let (inside, count) = (fields.next()?.ok()?, fields.nth(1)?.ok()?);
+        Some(Range {
+            inside,
+            outside: inside,
+            count,
+        })
+    };
+    text.lines().filter_map(range).collect()
+}
+
+/// Root's session: none when he may mount. Else a user namespace with all the identifiers that he has, in which he may.
+/// Where the kernel does not let him have one he stays as he is, and what he cannot do says so itself.
+fn bare() -> Result<Session, SessionError> {
+    if !root_needs_one() {
+        return Ok(Session::Root);
+    }
+    let users = onto_itself("/proc/self/uid_map");
+    let groups = onto_itself("/proc/self/gid_map");
+    let fail = |error| SysError::io("pipe2", "the child that maps identifiers", &error);
+    let (mut wait, go) = std::io::pipe().map_err(fail)?;
+    let mut go = Some(go);
+    let pid = userns::own_pid();
+    let mut outside = || {
+        drop(go.take());
+        let mut byte = [0];
+        let told = wait.read_exact(&mut byte).is_ok();
+        u8::from(!told || idmap::map(pid, &users, &groups, false).is_err())
+    };
+    let child = userns::fork(&mut outside)?;
+    let unshared = userns::unshare();
+    if let Some(mut go) = go.take()
+        && unshared.is_ok()
+    {
+        go.write_all(&[1]).map_err(fail)?;
+    }
+    let mapped = child.wait()? == Some(0);
+    if unshared.is_err() {
+        return Ok(Session::Root);
+    }
+    if !mapped {
+        let errno = jaula_sys::error::Errno(1);
+        let (call, target) = ("write", "the identifiers of a user namespace".to_owned());
+        return Err(SysError {
+            call,
+            target,
+            errno,
+        }
+        .into());
+    }
+    userns::become_root(true)?;
+    BARE.store(true, Ordering::Relaxed);
+    let own = users.iter().find(|range| range.inside == 0);
+    let ids = own.map_or(1, |range| range.count).min(SUBORDINATE + 1);
     IDS.store(ids, Ordering::Relaxed);
     Ok(Session::Entered { ids })
 }

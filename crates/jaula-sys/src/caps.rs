@@ -155,6 +155,27 @@ pub(crate) fn found() -> Option<Found> {
     })
 }
 
+/// CAP_SYS_ADMIN (capabilities(7)).
+const SYS_ADMIN: u32 = 21;
+
+/// Whether this process may mount, and make namespaces without a user namespace of its own.
+pub fn may_mount() -> bool {
+    let header = Header {
+        version: VERSION_3,
+        pid: 0,
+    };
+    let none = || Data {
+        effective: 0,
+        permitted: 0,
+        inheritable: 0,
+    };
+    let mut data = [none(), none()];
+    // SAFETY: version 3 takes a header and has room for two data structures.
+    let got = unsafe { libc::syscall(libc::SYS_capget, &raw const header, data.as_mut_ptr()) };
+    // Where a filter keeps the kernel from answering, trying will tell.
+    got < 0 || data[0].effective >> SYS_ADMIN & 1 == 1
+}
+
 /// Sets effective, permitted and inheritable to `keep`.
 pub(crate) fn set_inheritable(keep: u64) -> Result<(), Errno> {
     let header = Header {

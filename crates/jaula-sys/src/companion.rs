@@ -9,6 +9,8 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+/// CLOSE_RANGE_CLOEXEC (close_range(2)).
+const CLOSE_ON_EXEC: u32 = 4;
 /// The most of what it said that is kept.
 const SAID: usize = 4096;
 
@@ -54,9 +56,14 @@ impl Companion {
             .stderr(Stdio::from(OwnedFd::from(say)))
             .process_group(0);
         let parent = std::process::id();
-        // SAFETY: two system calls that take numbers only, in a process of one thread.
+        // SAFETY: system calls that take numbers only, in a process of one thread.
         unsafe {
             command.pre_exec(move || {
+                // Whoever started this process may have left some open.
+                let (first, last) = (3u32, u32::MAX);
+                if libc::syscall(libc::SYS_close_range, first, last, CLOSE_ON_EXEC) < 0 {
+                    return Err(std::io::Error::last_os_error());
+                }
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
                 match u32::try_from(libc::getppid()) == Ok(parent) {
                     true => Ok(()),
@@ -103,5 +110,27 @@ impl Companion {
 impl Drop for Companion {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsRawFd;
+
+    #[test]
+    fn a_companion_gets_nothing_that_its_parent_has_open() {
+        let left = std::fs::File::open("/dev/zero").unwrap();
+        // SAFETY: takes numbers only; without close-on-exec, as a careless caller leaves it.
+        let open = unsafe { libc::dup(left.as_raw_fd()) };
+        let words = ["-c", "readlink /proc/self/fd/* >&2; echo end >&2"].map(OsString::from);
+        let said = match Companion::start(Path::new("/bin/sh"), &words, 5000) {
+            Err(Absent::NotReady(said)) => said,
+            other => panic!("{other:?}"),
+        };
+        // SAFETY: takes a number only; it is ours.
+        unsafe { libc::close(open) };
+        assert!(said.ends_with("end\n"), "{said}");
+        assert!(!said.contains("/dev/zero"), "{said}");
     }
 }

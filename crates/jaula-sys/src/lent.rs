@@ -99,7 +99,15 @@ impl Drop for Lent {
 }
 
 fn proc(_: RawFd, at: RawFd) -> Result<(), Errno> {
-    let copy = mount::open_tree(libc::AT_FDCWD, c"/proc", true)?;
+    // Nobody writes through it what is the kernel's or another process's.
+    let attrs = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
+    if let Ok(fresh) = mount::new_fs(c"proc", std::iter::empty(), attrs) {
+        return mount::attach(fresh.0, at);
+    }
+    // Without what is mounted in it, but where that hides something from us it may not be left behind.
+    let copy = mount::open_tree(libc::AT_FDCWD, c"/proc", false)
+        .or_else(|_| mount::open_tree(libc::AT_FDCWD, c"/proc", true))?;
+    mount::set_attr(copy.0, attrs, None, true)?;
     mount::attach(copy.0, at)
 }
 

@@ -3,6 +3,8 @@
 use crate::beneath::{self, Fd, Links};
 use crate::error::{Errno, SysError};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
 
 /// A new pair in the devpts of a `/dev`: master, slave. The slave comes from the master itself (TIOCGPTPEER), so no
 /// path of the jail is trusted.
@@ -13,6 +15,10 @@ pub(crate) fn open_in(dev: RawFd) -> Result<(Fd, Fd), Errno> {
         libc::O_RDWR | libc::O_NOCTTY,
         Links::Refuse,
     )?;
+    slave_of(master)
+}
+
+fn slave_of(master: Fd) -> Result<(Fd, Fd), Errno> {
     let unlock = 0i32;
     // SAFETY: TIOCSPTLCK reads an int.
     if unsafe { libc::ioctl(master.0, libc::TIOCSPTLCK, &raw const unlock) } < 0 {
@@ -28,10 +34,90 @@ pub(crate) fn open_in(dev: RawFd) -> Result<(Fd, Fd), Errno> {
     }
 }
 
+/// A program of the host with a terminal of its own, in a session of its own.
+#[derive(Debug)]
+pub struct Led(Child);
+
+impl Led {
+    /// A new pair of the host's devpts: master, slave.
+    ///
+    /// # Errors
+    /// When there is no `/dev/ptmx` for the caller, or no terminal left.
+    pub fn pair() -> Result<(OwnedFd, OwnedFd), SysError> {
+        let fail = |errno| SysError {
+            call: "open",
+            target: "/dev/ptmx".into(),
+            errno,
+        };
+        let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+        // SAFETY: the path ends in NUL.
+        let master = unsafe { libc::open(c"/dev/ptmx".as_ptr(), flags) };
+        if master < 0 {
+            return Err(fail(Errno::last()));
+        }
+        let pair = slave_of(Fd(master)).map_err(fail)?;
+        let raw = [pair.0.0, pair.1.0];
+        std::mem::forget(pair);
+        // SAFETY: both just opened, and owned by nobody else.
+        Ok(unsafe { (OwnedFd::from_raw_fd(raw[0]), OwnedFd::from_raw_fd(raw[1])) })
+    }
+
+    /// Starts a program that has the terminal `slave` as its input, output and errors, and as the one that its keys'
+    /// signals come from.
+    ///
+    /// # Errors
+    /// execve(2)
+    pub fn start(mut command: Command, slave: &OwnedFd) -> std::io::Result<Self> {
+        command
+            .stdin(Stdio::from(slave.try_clone()?))
+            .stdout(Stdio::from(slave.try_clone()?))
+            .stderr(Stdio::from(slave.try_clone()?));
+        // SAFETY: system calls that take numbers only, between fork and exec.
+        unsafe {
+            command.pre_exec(|| {
+                if libc::setsid() < 0 || libc::ioctl(0, libc::TIOCSCTTY, 0) < 0 {
+                    return Err(std::io::Error::last_os_error());
+                }
+                crate::signal::unblock().map_err(|errno| std::io::Error::from_raw_os_error(errno.0))
+            });
+        }
+        command.spawn().map(Self)
+    }
+
+    /// Its process identifier.
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Sends a signal to it and to all that stayed in its process group. That they have ended already is no error.
+    pub fn signal(&self, signal: i32) {
+        let Ok(group) = i32::try_from(self.0.id()) else {
+            return;
+        };
+        // SAFETY: takes numbers only; it was not waited for, so the number is its.
+        unsafe { libc::kill(-group, signal) };
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// waitpid(2)
+    pub fn wait(mut self) -> std::io::Result<std::process::ExitStatus> {
+        self.0.wait()
+    }
+}
+
 /// Whether standard input, output and error are all a terminal.
 pub fn stdio_is_terminal() -> bool {
     // SAFETY: takes a number only.
     (0..3).all(|fd| unsafe { libc::isatty(fd) } == 1)
+}
+
+/// Whether standard input is a terminal that this process may read now: one who runs in the background of a shell would
+/// be stopped.
+pub fn may_be_typed_to() -> bool {
+    // SAFETY: takes numbers only.
+    unsafe { libc::tcgetpgrp(0) == libc::getpgrp() }
 }
 
 /// The caller's terminal in raw mode; as it was again on drop.
@@ -111,6 +197,11 @@ pub fn input() -> Result<OwnedFd, SysError> {
 /// A descriptor of its own for standard output, past all buffers.
 pub fn output() -> Result<OwnedFd, SysError> {
     standard(1, "standard output")
+}
+
+/// A descriptor of its own for standard error, past all buffers.
+pub fn errors() -> Result<OwnedFd, SysError> {
+    standard(2, "standard error")
 }
 
 fn standard(number: i32, what: &str) -> Result<OwnedFd, SysError> {

@@ -117,6 +117,17 @@ pub(crate) fn restore_defaults() -> Result<(), Errno> {
     Ok(())
 }
 
+/// Unblocks all signals: a program that is started has the mask of who starts it.
+pub(crate) fn unblock() -> Result<(), Errno> {
+    let mut none = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigemptyset initialises the set, which is read only then.
+    let done = unsafe {
+        libc::sigemptyset(none.as_mut_ptr());
+        libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut())
+    };
+    if done < 0 { Err(Errno::last()) } else { Ok(()) }
+}
+
 /// An interrupt (SIGINT) from now on ends this process and those it starts, also where a shell had it ignored, as it does
 /// for what it starts with `&`.
 pub fn interruptible() {

@@ -25,7 +25,7 @@ fn deb(name: &str, version: &str, change: impl Fn(DebBuilder) -> DebBuilder) -> 
 /// Small packages beside Debian's own: a broken one, one with a service, and some that need each other.
 fn ours(at: &Path, key: &TestKey, version: &str) -> Repo {
     let policy = "#!/bin/sh\nif [ -x /usr/sbin/policy-rc.d ]; then /usr/sbin/policy-rc.d daemon start; fi\n\
-        echo \"policy $?\" >/var/lib/daemon\nfor fd in 100 101 102; do\n\
+        echo \"policy $?\" >/var/lib/daemon\n/sbin/start-stop-daemon --start --exec /bin/true >/var/lib/starter\nfor fd in 100 101 102; do\n\
         if (printf x >>/proc/self/fd/$fd) 2>/dev/null; then echo \"wrote $fd\" >>/var/lib/wrote; fi\ndone\n";
     let broken = "#!/bin/sh\necho this cannot go on\nexit 3\n";
     let same = |deb| deb;
@@ -148,6 +148,13 @@ fn packages_come_and_go_in_a_jail() {
         assert_eq!(
             inside("cat /var/lib/daemon; ls /usr/sbin/policy-rc.d 2>/dev/null | wc -l"),
             "policy 101\n0\n"
+        );
+        // Also by who calls dpkg's starter by its path; it is there again.
+        assert_eq!(
+            inside(
+                "grep -c Fake /var/lib/starter; ls /usr/sbin/*.REAL 2>/dev/null; dpkg --verify dpkg; /sbin/start-stop-daemon --version | grep -c '^start-stop-daemon [1-9]'"
+            ),
+            "1\n1\n"
         );
         // Whatever it wrote into what it was lent, the store has what it had.
         assert_store_is_whole(user);

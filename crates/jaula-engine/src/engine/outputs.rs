@@ -4,7 +4,7 @@ use super::Engine;
 use crate::diff::Diff;
 use crate::error::{At, EngineError};
 use crate::event::{Event, Observer};
-use crate::export::{About, ExportTarget, export_to};
+use crate::export::{About, DevDir, ExportTarget, export_to};
 use crate::plan::StepPlan;
 use crate::sbom::Contents;
 use crate::store::StoreError;
@@ -46,16 +46,16 @@ impl Engine {
             newest: Some(info.created).filter(|newest| *newest > 0),
             size: info.size,
             arch,
-            devices: false,
+            dev: DevDir::AsItIs,
         })
     }
 
     /// Writes an image as a plan says.
     pub fn export(&self, plan: &StepPlan, observer: &dyn Observer) -> Result<(), EngineError> {
-        self.export_as(plan, false, None, observer)
+        self.export_as(plan, DevDir::AsItIs, None, observer)
     }
 
-    /// [`Self::export`], with nodes of devices in images of file systems, and with no time later than this one: seconds
+    /// [`Self::export`], with this in `/dev` of images of file systems, and with no time later than this one: seconds
     /// since 1970.
     ///
     /// # Errors
@@ -63,7 +63,7 @@ impl Engine {
     pub fn export_as(
         &self,
         plan: &StepPlan,
-        devices: bool,
+        dev: DevDir,
         newest: Option<i64>,
         observer: &dyn Observer,
     ) -> Result<(), EngineError> {
@@ -85,11 +85,12 @@ impl Engine {
             let held = image.as_ref().map(Image::hold).transpose()?;
             let about = image.as_ref().map(|image| self.about(image)).transpose()?;
             let mut about = about.unwrap_or_default();
-            about.devices = devices;
+            about.dev = dev;
             about.newest = about.newest.into_iter().chain(newest).min();
             crate::export::export(&self.store, step, &about, observer)?;
             drop(held);
-            if matches!(step, Step::WriteDirectory { .. }) && crate::session::ids().is_some() {
+            let mapped = crate::session::ids().is_some() && !crate::session::is_bare();
+            if matches!(step, Step::WriteDirectory { .. }) && mapped {
                 let text = format!(
                     "files in {} that are not root's belong to your subordinate identifiers; remove them with: \
                      unshare --map-auto --map-root-user rm -r {}",

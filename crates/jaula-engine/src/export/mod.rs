@@ -66,8 +66,20 @@ pub struct About {
     pub size: u64,
     /// Its Debian architecture.
     pub arch: String,
-    /// Whether an image of a file system gets [`DEVICES`], which a tree of the store has not.
-    pub devices: bool,
+    /// What is in `/dev` of an image of a file system.
+    pub dev: DevDir,
+}
+
+/// What is in `/dev` of what is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DevDir {
+    /// What the tree has: one of the store has no nodes.
+    #[default]
+    AsItIs,
+    /// That, and [`DEVICES`].
+    WithNodes,
+    /// Nothing.
+    Empty,
 }
 
 impl ExportTarget {
@@ -340,7 +352,7 @@ fn stream<W: Write>(
             )
         }
         OutputKind::Cpio(how) => {
-            let mut scan = scan::scan(tree, root, about.newest)?;
+            let mut scan = scan::scan(tree, root, about.newest, None)?;
             let (out, packed) = image::write_cpio(&mut scan, out, target, how, &mut tell)?;
             left_out(observer, scan.skipped, "sockets");
             left_out(
@@ -475,9 +487,10 @@ impl Work<'_> {
     ) -> Result<File, ExportError> {
         let meter = Meter::start(self.observer, 0, self.about.size);
         let tree = Dir::open(root).at("open", root)?;
-        let mut scan = scan::scan(&tree, root, self.about.newest)?;
+        let empty = (self.about.dev == DevDir::Empty).then_some(Path::new("dev"));
+        let mut scan = scan::scan(&tree, root, self.about.newest, empty)?;
         let time = self.about.newest.unwrap_or_else(|| image::newest(&scan));
-        if self.about.devices {
+        if self.about.dev == DevDir::WithNodes {
             scan.add_devices(time);
         }
         let wish = image::Wish { kind, time, size };

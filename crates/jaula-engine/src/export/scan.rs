@@ -81,11 +81,13 @@ pub(crate) struct Scan<'a> {
     opened: Option<(usize, Dir)>,
 }
 
-/// Reads the tree beneath `dir`, which is called `root` in errors. Times later than `clamp` become it.
+/// Reads the tree beneath `dir`, which is called `root` in errors. Times later than `clamp` become it. What is in the
+/// directory `empty` is left out.
 pub(crate) fn scan<'a>(
     dir: &'a Dir,
     root: &'a Path,
     clamp: Option<i64>,
+    empty: Option<&Path>,
 ) -> Result<Scan<'a>, ExportError> {
     let meta = dir.own_meta().at("look at", root)?;
     let mut scan = Scan {
@@ -147,7 +149,10 @@ pub(crate) fn scan<'a>(
                 if let Some(below) = below {
                     item.xattrs =
                         kept(xattrs(below.as_fd()).at("read the attributes of", shown())?);
-                    let rest = sorted(&below).at("list", shown())?;
+                    let rest = match empty == Some(full.as_path()) {
+                        true => Vec::new(),
+                        false => sorted(&below).at("list", shown())?,
+                    };
                     items.push(item);
                     scan.inodes.push((meta.device, meta.inode));
                     left.push(Level {

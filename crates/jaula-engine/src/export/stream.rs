@@ -1,7 +1,7 @@
 //! An image written as a tar archive to somebody who takes it from its beginning to its end, with the device nodes that
 //! mmdebstrap(1) puts into its archives: an image of the store has none, because not everybody may make one.
 
-use super::{Compressor, DEVICES, ExportError, Meter, TarOptions, write_tar};
+use super::{Compressor, DEVICES, DevDir, ExportError, Meter, TarOptions, write_tar};
 use crate::engine::Engine;
 use crate::error::{At, EngineError};
 use crate::event::Observer;
@@ -22,13 +22,12 @@ pub struct StreamOptions {
     pub compression: Compression,
     /// Times later than this become this, where that is earlier than the image's own: seconds since 1970.
     pub newest: Option<i64>,
-    /// Whether device nodes are in it.
-    pub devices: bool,
-    /// Whether there is nothing at all in its `/dev`.
-    pub no_dev: bool,
+    /// What is in its `/dev`.
+    pub dev: DevDir,
 }
 
-/// The headers of the device nodes (POSIX.1-2017 pax, "ustar Interchange Format").
+/// The headers of the device nodes. They come first and with GNU's magic, as mmdebstrap(1) writes them: by this its archives
+/// are told from others.
 fn nodes(mtime: i64) -> Vec<u8> {
     let mut blocks = Vec::new();
     for (name, (major, minor)) in DEVICES {
@@ -49,7 +48,7 @@ fn nodes(mtime: i64) -> Vec<u8> {
         );
         put(148, b"        ");
         put(156, b"3");
-        put(257, b"ustar\x0000");
+        put(257, b"ustar  \0");
         put(329, format!("{major:07o}\0").as_bytes());
         put(337, format!("{minor:07o}\0").as_bytes());
         let sum: u64 = block.iter().map(|byte| u64::from(*byte)).sum();
@@ -87,7 +86,7 @@ impl Engine {
             let meter = Meter::start(observer, 0, info.size);
             let tree = Dir::open(image.root()).at("open", image.root())?;
             let mut out = Compressor::new(out, options.compression).at("compress", target)?;
-            if options.devices {
+            if options.dev == DevDir::WithNodes {
                 out.write_all(&nodes(newest.unwrap_or(0)))
                     .at("write", target)?;
             }
@@ -100,7 +99,7 @@ impl Engine {
             };
             let options = TarOptions {
                 clamp: newest,
-                empty: options.no_dev.then(|| "dev".into()),
+                empty: (options.dev == DevDir::Empty).then(|| "dev".into()),
                 ..TarOptions::default()
             };
             let (out, written) = write_tar(&tree, image.root(), out, target, &options, &mut tell)?;

@@ -33,6 +33,9 @@ pub struct TarOptions {
     pub only: Option<OsString>,
     /// A directory whose content is left out.
     pub empty: Option<PathBuf>,
+    /// To the nanosecond and to the byte as `tar --format=pax --numeric-owner
+    /// --pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime` of GNU writes it.
+    pub as_gnu: bool,
 }
 
 impl Default for TarOptions {
@@ -43,6 +46,7 @@ impl Default for TarOptions {
             holes: MOST_HOLES,
             only: None,
             empty: None,
+            as_gnu: false,
         }
     }
 }
@@ -262,14 +266,17 @@ impl<W: Write> Writer<'_, W> {
             .options
             .clamp
             .map_or(meta.mtime, |clamp| meta.mtime.min(clamp));
+        let exact = self.options.as_gnu && mtime == meta.mtime;
         let mut header = Header {
             flag,
             size,
             mtime,
+            nanos: if exact { meta.mtime_nanos } else { 0 },
             mode: meta.mode,
             uid: meta.uid,
             gid: meta.gid,
             node: meta.node,
+            nodes: self.options.as_gnu,
         };
         if let Some(time) = self.options.plain {
             header.mode = if flag == b'5' { 0o755 } else { 0o644 };
@@ -315,20 +322,27 @@ impl<W: Write> Writer<'_, W> {
                 record(&mut pax, key, value.to_string().as_bytes());
             }
         }
-        if !(0..1 << 33).contains(&header.mtime) {
-            record(&mut pax, b"mtime", header.mtime.to_string().as_bytes());
+        if header.nanos != 0 || !(0..1 << 33).contains(&header.mtime) {
+            record(&mut pax, b"mtime", &header.time());
         }
         if !pax.is_empty() {
-            let own = Header {
+            let mut own = Header {
                 flag: b'x',
                 size: pax.len() as u64,
                 mtime: 0,
+                nanos: 0,
                 mode: 0o644,
                 uid: 0,
                 gid: 0,
                 node: (0, 0),
+                nodes: false,
             };
-            self.write(&own.block(b"./PaxHeaders/@", b""))?;
+            let mut name = b"./PaxHeaders/@".to_vec();
+            if self.options.as_gnu {
+                own.mtime = header.mtime;
+                name = beside(path);
+            }
+            self.write(&own.block(&name, b""))?;
             self.write(&pax)?;
             self.pad(BLOCK as u64)?;
         }
@@ -379,17 +393,49 @@ fn record(pax: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     pax.push(b'\n');
 }
 
+/// Where GNU's tar says that the extended header of a path is: `%d/PaxHeaders/%f`.
+fn beside(path: &[u8]) -> Vec<u8> {
+    let path = Path::new(OsStr::from_bytes(path));
+    let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let name = path.file_name().unwrap_or(OsStr::new("."));
+    let beside = parent.unwrap_or(Path::new(".")).join("PaxHeaders");
+    beside.join(name).into_os_string().into_encoded_bytes()
+}
+
 struct Header {
     flag: u8,
     size: u64,
     mtime: i64,
+    /// Of a second, of the time.
+    nanos: u32,
     mode: u32,
     uid: u32,
     gid: u32,
     node: (u32, u32),
+    /// Whether the fields of a device's numbers are filled for what is none.
+    nodes: bool,
 }
 
 impl Header {
+    /// The time as an extended header has it.
+    fn time(&self) -> Vec<u8> {
+        // Before 1970 the fraction counts towards zero in decimal, and away from it in the kernel's form.
+        let (seconds, nanos) = match self.mtime < 0 && self.nanos != 0 {
+            true => (
+                self.mtime.saturating_add(1),
+                1_000_000_000u32.saturating_sub(self.nanos),
+            ),
+            false => (self.mtime, self.nanos),
+        };
+        let sign = if self.mtime < 0 { "-" } else { "" };
+        let mut text = format!("{sign}{}", seconds.unsigned_abs());
+        if nanos != 0 {
+            text.push_str(&format!(".{nanos:09}"));
+            text.truncate(text.trim_end_matches('0').len());
+        }
+        text.into_bytes()
+    }
+
     /// The header's block. What does not fit is cut here, and whole in the extended header.
     fn block(&self, path: &[u8], linkpath: &[u8]) -> [u8; BLOCK] {
         let mut block = [0u8; BLOCK];
@@ -420,6 +466,10 @@ impl Header {
         put(156, 1, &[self.flag]);
         put(157, 100, linkpath);
         put(257, 8, b"ustar\x0000");
+        if self.nodes && !matches!(self.flag, b'3' | b'4') {
+            put(329, 8, b"0000000\0");
+            put(337, 8, b"0000000\0");
+        }
         if matches!(self.flag, b'3' | b'4') {
             put(329, 8, octal(self.node.0.into(), 7).as_bytes());
             put(337, 8, octal(self.node.1.into(), 7).as_bytes());

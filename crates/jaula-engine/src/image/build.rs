@@ -255,6 +255,7 @@ fn make(
         } else {
             database::installed(&tree)?
         };
+        let debs = database::lacking(debs, &installed);
         let round = Round {
             debs: &debs,
             installed: &installed,
@@ -483,7 +484,7 @@ impl Site<'_> {
             ..
         } = *self;
         let installed = round.installed;
-        guards.place(tree)?;
+        guards.place(tree, !round.debs.is_empty())?;
         let preinsts = preinsts(tree, round.debs, &wave)?;
         let unpacked = wave.unpacked.iter().map(|u| &u.control);
         archs::check_shared(unpacked.chain(wave.deferred.iter().map(|d| &d.control)))?;

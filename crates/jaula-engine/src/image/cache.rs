@@ -5,7 +5,8 @@ use crate::engine::Engine;
 use crate::error::{At, EngineError};
 use crate::unpack::HashReader;
 use jaula_repo::lock::LockPackage;
-use std::fs::{File, OpenOptions};
+use jaula_sys::dir::Dir;
+use std::fs::File;
 use std::io::{BufReader, ErrorKind};
 use std::path::Path;
 
@@ -76,18 +77,30 @@ impl Engine {
         Ok(text)
     }
 
-    /// Copies the packages of a plan, which were fetched, into a directory that is there; what it has stays.
+    /// Copies the packages of a plan, which were fetched, into a directory beneath `tree`, or into `tree` itself; what it
+    /// has stays. A link on the way leads to what it leads to inside.
     ///
     /// # Errors
     /// When a package cannot be read, or the directory not be written.
-    pub fn lay_packages(&self, plan: &ImagePlan, dir: &Path) -> Result<(), EngineError> {
+    pub fn lay_packages(
+        &self,
+        plan: &ImagePlan,
+        tree: &Path,
+        beneath: Option<&Path>,
+    ) -> Result<(), EngineError> {
+        let shown = beneath.map_or_else(|| tree.to_owned(), |inner| tree.join(inner));
+        let mut dir = Dir::open(tree).at("open", tree)?;
+        if let Some(inner) = beneath {
+            let inner = Path::new("/").join(inner);
+            dir = dir.open_dir_in_root(&inner).at("open", &shown)?;
+        }
         for package in &plan.lock().packages {
-            let (from, to) = (
+            let (from, name) = (
                 self.store().package_path(&package.sha256),
-                dir.join(deb_name(package)),
+                deb_name(package),
             );
-            let mut options = OpenOptions::new();
-            let mut out = match options.write(true).create_new(true).open(&to) {
+            let to = shown.join(&name);
+            let mut out = match dir.create_file(&name, 0o644) {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
                 other => other.at("create", &to)?,
             };

@@ -4,7 +4,7 @@ use super::error::BuildError;
 use super::layout::Tree;
 use crate::configure::ConfigureError;
 use crate::error::At;
-use crate::unpack::{Laid, UnpackError, Unpacked};
+use crate::unpack::{Deb, Laid, UnpackError, Unpacked};
 use jaula_repo::deb::archive::{Conffile, Control};
 use jaula_repo::deb::control::{single_stanza, stanzas};
 use jaula_repo::deb::dpkg::{self, Interests, State};
@@ -24,6 +24,16 @@ pub struct Installed {
     pub info_name: String,
     /// Its stanza in `status`.
     pub stanza: String,
+}
+
+/// Those of these packages that are not installed, in any version: a hook may have done it before.
+pub fn lacking(debs: Vec<Deb>, installed: &[Installed]) -> Vec<Deb> {
+    let is_there = |deb: &Deb| {
+        installed
+            .iter()
+            .any(|there| there.name == deb.name && there.arch == deb.arch)
+    };
+    debs.into_iter().filter(|deb| !is_there(deb)).collect()
 }
 
 /// The packages of a tree's `status` that are installed.
@@ -109,6 +119,10 @@ pub fn write(
     new: &[New<'_>],
     fresh: bool,
 ) -> Result<(), BuildError> {
+    // With nothing new, what a hook brought of a database stays as it is.
+    if new.is_empty() && tree.is_file("var/lib/dpkg/status") {
+        return Ok(());
+    }
     let mut rows: Vec<(String, String, String)> = before
         .iter()
         .map(|p| (p.name.clone(), p.arch.clone(), p.stanza.clone()))

@@ -35,10 +35,10 @@ const SHORTCUTS: [(&str, &str, &str); 2] = [
 
 /// dpkg's own program for starting daemons, which some scripts call without asking anybody: as with debootstrap(8), another
 /// stands in its place and does nothing.
-const STARTERS: [&str; 2] = ["usr/sbin/start-stop-daemon", "sbin/start-stop-daemon"];
+pub const STARTERS: [&str; 2] = ["usr/sbin/start-stop-daemon", "sbin/start-stop-daemon"];
 /// What is added to its name meanwhile.
-const ASIDE: &str = ".REAL";
-const NO_STARTER: &str =
+pub const ASIDE: &str = ".REAL";
+pub const NO_STARTER: &str =
     "#!/bin/sh\necho\necho \"Warning: Fake start-stop-daemon called, doing nothing\"\n";
 
 /// What was put into a tree.
@@ -57,11 +57,11 @@ impl Guards {
         }
     }
 
-    /// Puts those into the tree that it has a place for by now.
+    /// Puts those into the tree that it has a place for by now; shortcuts only where `scripts` of packages will run.
     ///
     /// # Errors
     /// The tree cannot be written to.
-    pub fn place(&mut self, tree: &Tree<'_>) -> Result<(), BuildError> {
+    pub fn place(&mut self, tree: &Tree<'_>, scripts: bool) -> Result<(), BuildError> {
         for (path, text) in GUARDS {
             if path == POLICY && self.without.contains(&Guard::Policy) {
                 continue;
@@ -79,7 +79,7 @@ impl Guards {
             }
         }
         for (program, name, text) in SHORTCUTS {
-            if tree.is_file(program) && tree.has_parent(DIR) {
+            if scripts && tree.is_file(program) && tree.has_parent(DIR) {
                 let path = format!("{DIR}/{name}");
                 tree.make_dirs(DIR, 0o755)?;
                 tree.write(&path, 0o755, text.as_bytes())?;

@@ -49,6 +49,8 @@ pub use cache::deb_name;
 pub use collection::{Collection, CollectionError};
 pub use error::BuildError;
 pub use finish::{FinishPlan, FinishSpec, Finished};
+#[cfg(test)]
+pub(crate) use guards::{ASIDE, NO_STARTER, STARTERS};
 pub use hold::{Hold, absent};
 pub use hooks::{HookError, transfer};
 pub use locked::plan_locked;

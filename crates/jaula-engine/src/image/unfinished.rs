@@ -162,7 +162,7 @@ pub(super) fn complete(
     });
     let seconds = u64::try_from(unfinished.epoch).unwrap_or(0);
     let mut guards = Guards::default();
-    guards.place(&tree)?;
+    guards.place(&tree, true)?;
     let preinsts = &unfinished.preinsts;
     let mut configure = || -> Result<(), BuildError> {
         if diverting(&tree, preinsts)? {

@@ -112,7 +112,7 @@ pub(super) fn captured(
 }
 
 /// Reads what is there; whether more may come.
-fn drain(mut from: &File, buffer: &mut [u8], sink: &mut dyn FnMut(&[u8])) -> bool {
+pub(crate) fn drain(mut from: &File, buffer: &mut [u8], sink: &mut dyn FnMut(&[u8])) -> bool {
     loop {
         match from.read(buffer) {
             Ok(0) => return false,
@@ -126,12 +126,12 @@ fn drain(mut from: &File, buffer: &mut [u8], sink: &mut dyn FnMut(&[u8])) -> boo
 }
 
 /// The caller's terminal in raw mode, given back on drop and before a panic is told.
-struct RawTerminal(Arc<Mutex<Option<Raw>>>);
+pub(crate) struct RawTerminal(Arc<Mutex<Option<Raw>>>);
 
 type Hook = Box<dyn Fn(&std::panic::PanicHookInfo<'_>) + Sync + Send>;
 
 impl RawTerminal {
-    fn new(raw: Raw) -> Self {
+    pub(crate) fn new(raw: Raw) -> Self {
         let shared = Arc::new(Mutex::new(Some(raw)));
         let inside = Arc::clone(&shared);
         let before: Hook = std::panic::take_hook();
@@ -145,7 +145,7 @@ impl RawTerminal {
         Self(shared)
     }
 
-    fn with(&self, f: impl FnOnce(&Raw)) {
+    pub(crate) fn with(&self, f: impl FnOnce(&Raw)) {
         if let Ok(Some(raw)) = self.0.lock().as_deref() {
             f(raw);
         }

@@ -24,13 +24,43 @@ use std::time::Instant;
 
 /// Runs what its arguments say: `states FD`, then any number of `unpack COUNT FILE…`, `configure COUNT PACKAGE…`,
 /// `remove COUNT PACKAGE…`, `purge COUNT PACKAGE…`, `pending`. Services are kept from starting meanwhile
-/// (invoke-rc.d(8)); what one that was killed left of that is taken away first. No argument is ever read as a script.
+/// (invoke-rc.d(8)), also by scripts that call dpkg's starter by its path: as while an image is made, another stands in its
+/// place. What one that was killed left of that is taken away. No argument is ever read as
+/// a script.
 const DRIVER: &str = r#"
 set -f
 guard=/usr/sbin/policy-rc.d
 mine=no
+starters='/usr/sbin/start-stop-daemon /sbin/start-stop-daemon'
+aside=
+stand_in='#!/bin/sh
+echo
+echo "Warning: Fake start-stop-daemon called, doing nothing"'
+is_stand_in() {
+    IFS= read -r line <"$1" && [ "$line" = '#!/bin/sh' ] && [ "$(cat "$1")" = "$stand_in" ]
+}
+stand_in() {
+    for one in $starters; do
+        if [ ! -f "$one" ] || [ -L "$one" ]; then continue; fi
+        if is_stand_in "$one"; then
+            if [ -f "$one.REAL" ]; then aside="$aside $one"; fi
+            continue
+        fi
+        case " $aside " in
+            *" $one "*) ;;
+            *) if [ -e "$one.REAL" ] || [ -L "$one.REAL" ]; then continue; fi ;;
+        esac
+        mv -f "$one" "$one.REAL" && aside="$aside $one" || exit 98
+        printf '%s\n' "$stand_in" >"$one" && chmod 755 "$one" || exit 98
+    done
+}
 end() {
     if [ "$mine" = yes ]; then rm -f "$guard"; mine=no; fi
+    for one in $aside; do
+        if [ ! -f "$one.REAL" ]; then continue; fi
+        if [ ! -e "$one" ] || is_stand_in "$one"; then mv -f "$one.REAL" "$one"; else rm -f "$one.REAL"; fi
+    done
+    aside=
 }
 trap end EXIT
 trap 'exit 129' HUP
@@ -46,6 +76,7 @@ if [ -d /usr/sbin ] && [ ! -e "$guard" ] && [ ! -L "$guard" ]; then
     printf '#!/bin/sh\n# while jaula changes packages\nexit 101\n' >"$guard" && chmod 755 "$guard" || exit 98
 fi
 while [ "$#" -gt 0 ]; do
+    stand_in
     verb=$1
     shift
     case $verb in
@@ -426,5 +457,19 @@ fn boxed(error: EngineError) -> PkgError {
             path: Path::new("the jail").to_owned(),
             source: std::io::Error::other(other),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::DRIVER;
+    use crate::image::{ASIDE, NO_STARTER, STARTERS};
+
+    #[test]
+    fn the_starter_that_stands_in_is_the_one_of_builds() {
+        let [first, second] = STARTERS;
+        assert!(DRIVER.contains(&format!("starters='/{first} /{second}'\n")));
+        assert!(DRIVER.contains(&format!("stand_in='{}'\n", NO_STARTER.trim_end())));
+        assert!(DRIVER.contains(&format!("\"$one{ASIDE}\"")));
     }
 }

@@ -33,6 +33,7 @@ pub struct Extracted {
 pub struct Extractor<'a> {
     writer: Writer<'a>,
     devices: Devices,
+    fractions: bool,
     dirs: BTreeMap<Vec<u8>, Attributes>,
 }
 
@@ -42,7 +43,16 @@ impl<'a> Extractor<'a> {
         Self {
             writer: Writer::new(root),
             devices,
+            fractions: false,
             dirs: BTreeMap::new(),
+        }
+    }
+
+    /// The same, with fractions of seconds where the archive has them. Images have whole seconds.
+    pub fn with_fractions(self) -> Self {
+        Self {
+            fractions: true,
+            ..self
         }
     }
 
@@ -84,6 +94,7 @@ impl<'a> Extractor<'a> {
             gid: meta.gid,
             mode: meta.mode,
             mtime: meta.mtime,
+            nanos: if self.fractions { meta.mtime_nanos } else { 0 },
         };
         let implicit = &mut |_: &[u8]| {};
         match &meta.kind {
@@ -158,7 +169,7 @@ impl<'a> Extractor<'a> {
                     .map_err(failed("set the owner of", path))?;
                 dir.chmod(&name, attributes.mode)
                     .map_err(failed("set the mode of", path))?;
-                dir.set_mtime(&name, attributes.mtime, 0)
+                dir.set_mtime(&name, attributes.mtime, attributes.nanos)
                     .map_err(failed("set the time of", path))
             }
             Kind::Directory | Kind::CharDevice { .. } | Kind::BlockDevice { .. } => Ok(()),
@@ -170,7 +181,7 @@ impl<'a> Extractor<'a> {
     fn finish(&mut self) -> Result<(), UnpackError> {
         for (path, a) in std::mem::take(&mut self.dirs).iter().rev() {
             let dir = self.writer.dir(path, &mut |_| {})?;
-            dir.set_self(a.uid, a.gid, a.mode, a.mtime, 0)
+            dir.set_self(a.uid, a.gid, a.mode, a.mtime, a.nanos)
                 .map_err(failed("set the mode of", path))?;
         }
         self.writer.forget();

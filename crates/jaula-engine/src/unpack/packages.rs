@@ -142,6 +142,7 @@ impl<'a> Unpacker<'a> {
                 gid: 0,
                 mode: 0o755,
                 mtime: time,
+                nanos: 0,
             },
             registry,
             linked: Mutex::default(),

@@ -21,6 +21,8 @@ pub struct Attributes {
     pub gid: u32,
     pub mode: u32,
     pub mtime: i64,
+    /// Of a second, of the time.
+    pub nanos: u32,
 }
 
 /// A name for the kernel. A NUL inside, which no archive reader lets through, makes it the empty name, which is refused.
@@ -164,12 +166,13 @@ impl<'a> Writer<'a> {
             gid,
             mode,
             mtime,
+            nanos,
         } = attributes;
         // File capabilities go away with a change of owner: attributes come last but for the time.
         if xattrs.is_empty() {
-            return tree::set_file(file, uid, gid, mode, mtime, 0).map_err(tree);
+            return tree::set_file(file, uid, gid, mode, mtime, nanos).map_err(tree);
         }
-        tree::set_file(file, uid, gid, mode, mtime, 0).map_err(tree)?;
+        tree::set_file(file, uid, gid, mode, mtime, nanos).map_err(tree)?;
         for (key, value) in xattrs {
             tree::set_xattr(&*file, &c_name(key.as_bytes()), value).map_err(tree)?;
         }
@@ -185,7 +188,7 @@ impl<'a> Writer<'a> {
     ) -> Result<(), UnpackError> {
         dir.chown(name, attributes.uid, attributes.gid)
             .map_err(failed("set the owner of", path))?;
-        dir.set_mtime(name, attributes.mtime, 0)
+        dir.set_mtime(name, attributes.mtime, attributes.nanos)
             .map_err(failed("set the time of", path))
     }
 }

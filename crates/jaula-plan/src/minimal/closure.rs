@@ -184,7 +184,17 @@ impl<'a> Search<'a> {
     ) -> Result<(), MinimalError> {
         for (path, kind) in way {
             let why = why.clone();
-            self.items.entry(path).or_insert(Item { kind, why });
+            match self.items.get(&path) {
+                None => {
+                    self.items.insert(path, Item { kind, why });
+                }
+                // The host does not change meanwhile: one of them is a link in the place of a cache.
+                Some(there) if there.kind != kind => {
+                    let (first, then) = (there.why.to_string(), why.to_string());
+                    return Err(MinimalError::Clash { path, first, then });
+                }
+                Some(_) => {}
+            }
         }
         match self.items.len() > MOST_ITEMS {
             true => Err(MinimalError::TooMuch {

@@ -100,6 +100,16 @@ pub enum MinimalError {
         /// The path.
         path: PathBuf,
     },
+    /// Two programs find different libraries by one name, and without a cache the loader has one place for it.
+    #[error("{} would have to be two libraries: one is {first}, the other {then}", shown(.path))]
+    Clash {
+        /// The place.
+        path: PathBuf,
+        /// Why one of them is there.
+        first: String,
+        /// Why the other should be.
+        then: String,
+    },
     /// More than any program needs.
     #[error("too much is needed: more than {most} {what}")]
     TooMuch {
@@ -120,6 +130,7 @@ impl MinimalError {
             Self::Library { .. } => {
                 Some("install the package that has it, or list its directory in /etc/ld.so.conf")
             }
+            Self::Clash { .. } => Some("make a jail for each of the two programs"),
             Self::NoProgram { .. } => Some(
                 "name programs, libraries and scripts; jaula cp copies other files into the jail",
             ),

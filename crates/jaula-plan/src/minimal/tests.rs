@@ -235,6 +235,44 @@ fn what_only_the_settings_lead_to_gets_a_link() {
 }
 
 #[test]
+fn two_libraries_of_one_name_in_one_place_are_refused() {
+    let host = || {
+        merged()
+            .text("/etc/ld.so.conf", "/srv/lib\n")
+            .elf("/srv/lib/libx.so.1", 0o644, &[])
+            .elf("/usr/lib/x86_64-linux-gnu/libx.so.1", 0o644, &[])
+            .elf(
+                "/usr/bin/by-settings",
+                0o755,
+                &[LOADER, "libx.so.1", "libc.so.6"],
+            )
+            .elf(
+                "/usr/bin/by-itself",
+                0o755,
+                &[
+                    LOADER,
+                    "runpath=/usr/lib/x86_64-linux-gnu",
+                    "libx.so.1",
+                    "libc.so.6",
+                ],
+            )
+    };
+    for asked in [
+        ["/usr/bin/by-settings", "/usr/bin/by-itself"],
+        ["/usr/bin/by-itself", "/usr/bin/by-settings"],
+    ] {
+        match host().closure(&asked) {
+            Err(MinimalError::Clash { path, .. }) => {
+                assert_eq!(path, Path::new("/usr/lib/x86_64-linux-gnu/libx.so.1"));
+            }
+            other => panic!("{asked:?} {other:?}"),
+        }
+        let [one, other] = asked;
+        assert!(host().closure(&[one]).is_ok() && host().closure(&[other]).is_ok());
+    }
+}
+
+#[test]
 fn scripts_bring_their_interpreter() {
     let host = || {
         merged()

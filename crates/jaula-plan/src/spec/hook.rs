@@ -96,6 +96,9 @@ pub enum HookAction {
         from: PathBuf,
         /// A directory of the tree, which must be there.
         to: PathBuf,
+        /// Whether nodes of devices in it are left out, instead of refused.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        no_devices: bool,
     },
     /// A directory of the tree as an archive of the host.
     TarOut {

@@ -238,6 +238,8 @@ impl Reader<'_> {
         match text.iter().position(|byte| *byte == 0) {
             Some(end) => {
                 text.truncate(end);
+                // Thousands are kept, and most are short.
+                text.shrink_to_fit();
                 Ok(text)
             }
             None if read == MOST_TEXT => Err(ElfError::TooMuch("names")),

@@ -153,6 +153,8 @@ pub struct Meta {
     pub gid: u32,
     /// Time of last change, in seconds since 1970.
     pub mtime: i64,
+    /// Nanoseconds after that second.
+    pub mtime_nanos: u32,
     /// Bytes of content; 0 unless a regular file.
     pub size: u64,
     /// Extended attributes (`SCHILY.xattr.*` of PAX): name, value.
@@ -487,13 +489,15 @@ impl<R: Read> Entries<R> {
             })?;
         self.left = size;
         self.padding = padding(size);
+        let (mtime, mtime_nanos) = pax.mtime.unwrap_or((header.mtime, 0));
         Ok(Meta {
             path,
             kind,
             mode: header.mode & 0o7777,
             uid: pax.uid.unwrap_or(header.uid),
             gid: pax.gid.unwrap_or(header.gid),
-            mtime: pax.mtime.unwrap_or(header.mtime),
+            mtime,
+            mtime_nanos,
             size,
             xattrs: pax.xattrs,
         })

@@ -15,7 +15,8 @@ pub struct Pax {
     pub size: Option<u64>,
     pub uid: Option<u32>,
     pub gid: Option<u32>,
-    pub mtime: Option<i64>,
+    /// Seconds, and nanoseconds of the next.
+    pub mtime: Option<(i64, u32)>,
     pub xattrs: Vec<(String, Vec<u8>)>,
     pub sparse: bool,
 }
@@ -48,8 +49,8 @@ fn decimal<T: std::str::FromStr>(value: &[u8]) -> Result<T, &'static str> {
         .ok_or(BAD)
 }
 
-/// Whole seconds of `[-]seconds[.fraction]`, rounded down.
-fn time(value: &[u8]) -> Result<i64, &'static str> {
+/// Seconds of `[-]seconds[.fraction]`, rounded down, and nanoseconds after them; what is finer is cut off.
+fn time(value: &[u8]) -> Result<(i64, u32), &'static str> {
     let (negative, digits) = match value.strip_prefix(b"-") {
         Some(rest) => (true, rest),
         None => (false, value),
@@ -60,11 +61,16 @@ fn time(value: &[u8]) -> Result<i64, &'static str> {
     if !fraction.iter().all(u8::is_ascii_digit) {
         return Err("a PAX time that is not a number");
     }
-    let more = negative && fraction.iter().any(|b| *b != b'0');
-    Ok(if negative {
-        -seconds - i64::from(more)
-    } else {
-        seconds
+    let digits = fraction.iter().copied().chain(std::iter::repeat(b'0'));
+    let nanos = digits
+        .take(9)
+        .fold(0u32, |nanos, digit| nanos * 10 + u32::from(digit - b'0'));
+    let more = fraction.iter().any(|b| *b != b'0');
+    Ok(match (negative, more) {
+        (false, _) => (seconds, nanos),
+        (true, false) => (-seconds, 0),
+        // Less than a nanosecond before a whole second is that second's last nanosecond.
+        (true, true) => (-seconds - 1, 1_000_000_000 - nanos.max(1)),
     })
 }
 
@@ -143,10 +149,12 @@ mod tests {
 
     #[test]
     fn times_round_down() {
-        assert_eq!(time(b"1.9"), Ok(1));
-        assert_eq!(time(b"-1.5"), Ok(-2));
-        assert_eq!(time(b"-1"), Ok(-1));
-        assert_eq!(time(b"-1.0"), Ok(-1));
+        assert_eq!(time(b"1.9"), Ok((1, 900_000_000)));
+        assert_eq!(time(b"1.0000000019"), Ok((1, 1)));
+        assert_eq!(time(b"-1.25"), Ok((-2, 750_000_000)));
+        assert_eq!(time(b"-1"), Ok((-1, 0)));
+        assert_eq!(time(b"-1.0"), Ok((-1, 0)));
+        assert_eq!(time(b"-1.0000000001"), Ok((-2, 999_999_999)));
         for bad in [
             &b""[..],
             b".",

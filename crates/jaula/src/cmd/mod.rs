@@ -49,7 +49,7 @@ use crate::bars::Progress;
 use crate::error::CommandError;
 use crate::output::{Done, Output, write_stderr, write_stdout};
 use clap::{ArgMatches, Command};
-use jaula_engine::session::{Caller, Need, enter, enter_kept};
+use jaula_engine::session::{Caller, Need, enter, enter_kept, root_needs_one};
 use jaula_engine::{Engine, EngineError, Event, Kind, Observer, Outcome, Preview};
 use jaula_plan::explain::{in_language, script};
 use jaula_plan::spec::rootfs::Reference;
@@ -197,7 +197,7 @@ impl Context {
     pub fn engine(&self, session: Option<Need>, offline: bool) -> Result<Engine, CommandError> {
         let mut config = self.around.config(&self.global, self.root, offline)?;
         config.prepare = Some(prepare);
-        if let Some(need) = session.filter(|_| !self.root) {
+        if let Some(need) = session.filter(|_| !self.root || root_needs_one()) {
             enter_kept(&Caller::current(), need, &config.store).map_err(|error| {
                 let hints = error.hints();
                 let mut failed =

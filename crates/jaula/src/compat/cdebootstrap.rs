@@ -402,7 +402,7 @@ fn download(
         }],
     };
     engine.mix(&engine.plan_mix(None, &mixing)?, voice)?;
-    engine.lay_packages(plan, &target.join(archives))?;
+    engine.lay_packages(plan, target, Some(&archives))?;
     voice.line("I: Download-only mode, not installing anything");
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use crate::args::high::Surroundings;
 use crate::args::low::Global;
-use jaula_engine::session::{Caller, Need, SessionError, enter_kept};
+use jaula_engine::session::{Caller, Need, SessionError, enter_kept, root_needs_one};
 use jaula_engine::{Engine, EngineError};
 use std::error::Error;
 
@@ -26,7 +26,7 @@ pub fn open(need: Need) -> Result<Engine, NotOpened> {
     let config = around
         .config(&Global::default(), root, false)
         .map_err(|error| NotOpened::Failed(line(&error)))?;
-    if !root {
+    if !root || root_needs_one() {
         enter_kept(&Caller::current(), need, &config.store).map_err(|error| match error {
             SessionError::NoRange { .. } => NotOpened::OnlyRoot(error),
             other => NotOpened::Failed(line(&other)),

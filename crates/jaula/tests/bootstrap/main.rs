@@ -10,6 +10,7 @@ mod mm;
 mod old_names;
 mod refusals;
 mod small;
+mod suite;
 #[path = "../tls/mod.rs"]
 mod tls;
 #[path = "../who/mod.rs"]

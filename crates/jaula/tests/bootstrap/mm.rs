@@ -9,14 +9,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
 /// The small system in a user's place.
-struct Small {
+pub struct Small {
     repo: Repo,
-    url: String,
-    keyring: String,
+    pub url: String,
+    pub keyring: String,
 }
 
 impl Small {
-    fn of(user: &User, repo: RepoBuilder) -> Self {
+    pub fn of(user: &User, repo: RepoBuilder) -> Self {
         let key = TestKey::sound("small").expect("a key");
         let repo = repo.write(&user.place.work(), &key).expect("a repository");
         Self {
@@ -28,7 +28,7 @@ impl Small {
 
     /// `mmdebstrap --keyring=… OPTIONS bookworm TARGET URL`
     #[track_caller]
-    fn make(&self, user: &User, options: &[&str], target: &str) -> Ran {
+    pub fn make(&self, user: &User, options: &[&str], target: &str) -> Ran {
         let first = ["mmdebstrap", &self.keyring];
         let words = [&first[..], options, &["bookworm", target, &self.url]].concat();
         compat(user, &words)
@@ -36,24 +36,24 @@ impl Small {
 }
 
 /// The system, or the reason to skip.
-fn system() -> Result<RepoBuilder, String> {
+pub fn system() -> Result<RepoBuilder, String> {
     small::system("bookworm").map_err(|error| format!("{error:#}"))
 }
 
-fn names(user: &User, target: &str) -> String {
+pub fn names(user: &User, target: &str) -> String {
     let all = installed(&user.place.work().join(target));
     let mut names: Vec<String> = all.into_iter().map(|(name, _)| name).collect();
     names.sort();
     names.join(" ")
 }
 
-fn file(user: &User, path: &str) -> String {
+pub fn file(user: &User, path: &str) -> String {
     let path = user.place.work().join(path);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// What tar(1) lists of an archive.
-fn listed(user: &User, archive: &str) -> Vec<String> {
+pub fn listed(user: &User, archive: &str) -> Vec<String> {
     let output = user.other("tar", &["-tf", archive]).output().expect("tar");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     text.lines().map(str::to_owned).collect()

@@ -45,13 +45,24 @@ pub fn run(place: &Place<'_>, action: &HookAction) -> Result<(), BuildError> {
             }
             Ok(())
         }
-        HookAction::TarIn { from, to } => {
+        HookAction::TarIn {
+            from,
+            to,
+            no_devices,
+        } => {
+            let devices = match no_devices {
+                true => Devices::Skip,
+                false => Devices::Refuse,
+            };
             let target = inside(place, to)?;
             let file = file_of_host(from)?;
             let entries = jaula_repo::tar::open(BufReader::new(file))
                 .map_err(std::io::Error::other)
                 .at("read", from)?;
-            Extractor::new(&target, Devices::Refuse).extract(entries, &mut |_, _| {})?;
+            let extractor = Extractor::new(&target, devices);
+            extractor
+                .with_fractions()
+                .extract(entries, &mut |_, _| {})?;
             Ok(())
         }
         HookAction::TarOut { from, to, named } => tar_out(place, from, to, *named),
@@ -195,6 +206,7 @@ fn tar_out(place: &Place<'_>, from: &Path, to: &Path, named: bool) -> Result<(),
         // As tar(1) writes it, where that is what is meant.
         clamp: i64::try_from(place.epoch).ok().filter(|_| !named),
         only,
+        as_gnu: named,
         ..TarOptions::default()
     };
     let (mut out, _) = write_tar(&tree, &shown, out, to, &options, &mut |_, _, _| {})

@@ -3,6 +3,7 @@
 mod copy;
 mod error;
 mod files;
+mod terminal;
 
 pub use copy::{Merge, merge_all};
 pub use error::HookError;
@@ -103,7 +104,11 @@ pub fn run(site: &Site<'_>, stage: HookStage, runner: Runner<'_>) -> Result<(), 
                 if let Some(name) = apt_config {
                     env.push((name.clone(), write_apt_config(site)?));
                 }
+                let lent_names = names(site)?;
                 let ended = outside(site, command, after, &env)?;
+                if lent_names {
+                    take_names(site)?;
+                }
                 if apt_config.is_some() {
                     let path = apt_config_place(site);
                     std::fs::remove_file(&path).at("remove", &path)?;
@@ -188,6 +193,45 @@ fn lend(site: &Site<'_>, mounts: &[String]) -> Result<Lent, BuildError> {
     Ok(lent.at("mount /proc, /sys and /dev in", site.shown)?)
 }
 
+/// Where names are looked up by programs of the tree.
+const NAMES: &str = "etc/resolv.conf";
+/// A file of settings is never longer than this.
+const NAMES_LIMIT: u64 = 64 << 10;
+
+fn names_of_host() -> Vec<u8> {
+    let mut text = Vec::new();
+    // A host without one has nothing to lend.
+    if let Ok(file) = std::fs::File::open(Path::new("/").join(NAMES))
+        && file.take(NAMES_LIMIT).read_to_end(&mut text).is_err()
+    {
+        text.clear();
+    }
+    text
+}
+
+/// Lends the host's resolv.conf(5) to a tree that has an empty one, for programs that chroot(1) into it: they have the
+/// host's network. Whether it was lent.
+fn names(site: &Site<'_>) -> Result<bool, BuildError> {
+    let is_empty =
+        site.tree.is_file(NAMES) && site.tree.read(NAMES)?.is_some_and(|text| text.is_empty());
+    let text = match is_empty {
+        true => names_of_host(),
+        false => Vec::new(),
+    };
+    if !text.is_empty() {
+        site.tree.write(NAMES, 0o644, &text)?;
+    }
+    Ok(!text.is_empty())
+}
+
+/// Takes it back, unless the hook has written another: an image is the same wherever it is made.
+fn take_names(site: &Site<'_>) -> Result<(), BuildError> {
+    if site.tree.is_file(NAMES) && site.tree.read(NAMES)? == Some(names_of_host()) {
+        site.tree.write(NAMES, 0o644, b"")?;
+    }
+    Ok(())
+}
+
 fn apt_config_place(site: &Site<'_>) -> PathBuf {
     site.stage.dir().join("apt.conf")
 }
@@ -202,10 +246,11 @@ fn write_apt_config(site: &Site<'_>) -> Result<String, BuildError> {
         .collect();
     // The store's own path: no quotes are in it, unless somebody chose them.
     let tree = site.shown.display();
+    let recommends = site.plan.spec.options.recommends;
     let text = format!(
         "Apt::Architecture \"{arch}\";\nApt::Architectures {{{archs} }};\nDir \"{tree}/\";\n\
          Dir::Etc::Trusted \"/etc/apt/trusted.gpg\";\nDir::Etc::TrustedParts \"/etc/apt/trusted.gpg.d/\";\n\
-         DPkg::Chroot-Directory \"{tree}\";\n"
+         DPkg::Chroot-Directory \"{tree}\";\nApt::Install-Recommends \"{recommends}\";\n"
     );
     let path = apt_config_place(site);
     std::fs::write(&path, text).at("write", &path)?;
@@ -224,32 +269,38 @@ fn outside(
         .split_first()
         .map_or(("", command), |(program, rest)| (program.as_str(), rest));
     let run = |observer: &dyn Observer| -> std::io::Result<(Status, Vec<String>)> {
-        let (mut hear, tell) = std::io::pipe()?;
         // Who started us in a shell's background may still end us and the hook.
         jaula_sys::signal::interruptible();
-        let start = |mut starting: Command| {
-            starting
+        let made = |shell: bool| {
+            let mut command = Command::new(if shell { "/bin/sh" } else { program });
+            command
+                .args(shell.then_some(program))
                 .args(arguments)
                 .arg(site.shown)
                 .args(after)
                 .env("SOURCE_DATE_EPOCH", site.plan.epoch().to_string())
                 // The caller's own would be read for the tree's.
                 .env_remove("APT_CONFIG")
-                .envs(env.iter().map(|(name, value)| (name, value)))
+                .envs(env.iter().map(|(name, value)| (name, value)));
+            command
+        };
+        if observer.lends_terminal()
+            && jaula_sys::pty::may_be_typed_to()
+            && let Ok(terminal) = terminal::Terminal::open()
+        {
+            let (status, tail) = terminal.run(&|shell| made(shell))?;
+            return Ok((ended(status), tail));
+        }
+        let (mut hear, tell) = std::io::pipe()?;
+        let start = |shell: bool| {
+            let mut starting = made(shell);
+            starting
                 .stdin(Stdio::null())
                 .stdout(tell.try_clone()?)
                 .stderr(tell.try_clone()?);
             starting.spawn()
         };
-        let mut child = match start(Command::new(program)) {
-            Err(error) if error.raw_os_error() == Some(ENOEXEC) => {
-                // As execvp(3) has it: a script that does not say of what.
-                let mut shell = Command::new("/bin/sh");
-                shell.arg(program);
-                start(shell)?
-            }
-            other => other?,
-        };
+        let mut child = or_by_a_shell(&start)?;
         // The child has the ends of the pipe that it writes to.
         drop(tell);
         let mut log = configure::Log::new(observer);
@@ -263,12 +314,7 @@ fn outside(
             }
         }
         log.end();
-        let status = child.wait()?;
-        let status = match (status.code(), status.signal()) {
-            (Some(code), _) => Status::Exited(u8::try_from(code).unwrap_or(u8::MAX)),
-            (None, signal) => Status::Signalled(signal.unwrap_or_default()),
-        };
-        Ok((status, log.tail()))
+        Ok((ended(child.wait()?), log.tail()))
     };
     run(site.observer).map_err(|source| {
         HookError::Start {
@@ -277,4 +323,19 @@ fn outside(
         }
         .into()
     })
+}
+
+/// Starts a program, or a shell with it, as execvp(3) has it: a script that does not say of what.
+fn or_by_a_shell<T>(start: &dyn Fn(bool) -> std::io::Result<T>) -> std::io::Result<T> {
+    match start(false) {
+        Err(error) if error.raw_os_error() == Some(ENOEXEC) => start(true),
+        other => other,
+    }
+}
+
+fn ended(status: std::process::ExitStatus) -> Status {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => Status::Exited(u8::try_from(code).unwrap_or(u8::MAX)),
+        (None, signal) => Status::Signalled(signal.unwrap_or_default()),
+    }
 }

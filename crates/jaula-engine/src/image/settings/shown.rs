@@ -105,7 +105,7 @@ fn special(hook: &Hook) -> Option<String> {
     Some(match &hook.action {
         HookAction::CopyIn { from, to } => many("copy-in", from, to),
         HookAction::CopyOut { from, to } => many("copy-out", from, to),
-        HookAction::TarIn { from, to } => two("tar-in", from, to),
+        HookAction::TarIn { from, to, .. } => two("tar-in", from, to),
         HookAction::TarOut { from, to, .. } => two("tar-out", from, to),
         HookAction::Upload { from, to } => two("upload", from, to),
         HookAction::Download { from, to } => two("download", from, to),

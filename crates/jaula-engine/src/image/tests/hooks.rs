@@ -84,6 +84,7 @@ fn files_go_in_and_out_at_each_hook_and_never_by_a_link_of_the_tree() {
         customize(HookAction::TarIn {
             from: tar.clone(),
             to: "/srv".into(),
+            no_devices: false,
         }),
         customize(HookAction::Upload {
             from: to("in/below/file"),
@@ -217,6 +218,7 @@ fn files_that_cannot_go_are_named_and_nothing_is_registered() {
             HookAction::TarIn {
                 from: to("no.tar"),
                 to: "/srv".into(),
+                no_devices: false,
             },
             "no.tar",
         ),
@@ -224,6 +226,7 @@ fn files_that_cannot_go_are_named_and_nothing_is_registered() {
             HookAction::TarIn {
                 from: to("up.tar"),
                 to: "/srv".into(),
+                no_devices: false,
             },
             "canary",
         ),

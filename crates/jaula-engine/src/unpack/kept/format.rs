@@ -150,6 +150,7 @@ impl<'t> In<'t> {
             uid,
             gid,
             mtime,
+            mtime_nanos: 0,
             size,
             xattrs,
         };

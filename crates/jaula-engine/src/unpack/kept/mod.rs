@@ -66,6 +66,7 @@ impl KeptEntry {
             gid: self.meta.gid,
             mode: self.meta.mode,
             mtime: self.meta.mtime,
+            nanos: 0,
         }
     }
 }
@@ -112,6 +113,7 @@ impl Kept {
                 gid: stat.gid,
                 mode: stat.mode,
                 mtime: stat.mtime,
+                nanos: 0,
             };
             if stat.kind != Made::File
                 || stat.size != entry.meta.size
@@ -280,8 +282,9 @@ impl Contents<'_> {
             gid,
             mode,
             mtime,
+            nanos,
         } = attributes;
-        tree::set_file(&file, uid, gid, mode, mtime, 0)?;
+        tree::set_file(&file, uid, gid, mode, mtime, nanos)?;
         for (key, value) in &entry.meta.xattrs {
             tree::set_xattr(&file, &c_name(key.as_bytes()), value)?;
         }

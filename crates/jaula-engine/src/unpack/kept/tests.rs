@@ -26,6 +26,7 @@ fn entries() -> Vec<KeptEntry> {
             uid: own.uid(),
             gid: own.gid(),
             mtime: -7,
+            mtime_nanos: 0,
             size: 0,
             xattrs: Vec::new(),
         },

@@ -104,6 +104,7 @@ impl OnePackage<'_, '_, '_> {
             gid: meta.gid,
             mode: meta.mode,
             mtime: meta.mtime,
+            nanos: 0,
         };
         if let Some((uid, gid, mode)) = self.unpacker.overrides.of(as_written) {
             attributes = Attributes {

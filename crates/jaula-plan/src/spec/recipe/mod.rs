@@ -507,6 +507,7 @@ fn hook(mut table: Keys, read: Read<'_>) -> Result<Hook, RecipeError> {
         "tar-in" => HookAction::TarIn {
             from: table.path("tar-in")?.unwrap_or_default(),
             to: tree,
+            no_devices: false,
         },
         "tar-out" => HookAction::TarOut {
             named: false,

@@ -218,7 +218,7 @@ fn make(
     }
     let image = engine.image(&plan, voice).map_err(failed)?;
     if let Some(dir) = &asked.cache {
-        engine.lay_packages(&plan, dir).map_err(failed)?;
+        engine.lay_packages(&plan, dir, None).map_err(failed)?;
     }
     let mut extras = places_own(request);
     let foreign = asked.work == Work::Foreign;
@@ -259,7 +259,7 @@ fn lay(
 ) -> Result<(), EngineError> {
     let _held = engine.fetch_packages(plan, voice)?;
     if let Some(dir) = &asked.cache {
-        engine.lay_packages(plan, dir)?;
+        engine.lay_packages(plan, dir, None)?;
     }
     let mut extras = work_dir::files(engine, asked, request, plan, voice);
     extras.extend(work_dir::lists(engine, request, plan)?);
@@ -270,7 +270,7 @@ fn lay(
         ExtraKind::Directory { mode: 0o755 },
     ));
     put(engine, target, extras, voice)?;
-    engine.lay_packages(plan, &target.join(archives))?;
+    engine.lay_packages(plan, target, Some(Path::new(archives)))?;
     if let Work::MakeTarball(path) = &asked.work {
         engine.pack(target, path, Compression::Gzip, voice)?;
         if !asked.keep {

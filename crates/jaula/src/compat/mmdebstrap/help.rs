@@ -1,7 +1,7 @@
 //! What mmdebstrap is told to print.
 
 /// The release whose options are understood. Scripts compare the line, so that nothing else is in it.
-pub const VERSION: &str = "mmdebstrap 1.3.7\n";
+pub const VERSION: &str = "mmdebstrap 1.4.0\n";
 
 /// How the manual writes the tool's words.
 const MANUAL_SYNOPSIS: &str = "mmdebstrap [OPTION...] [*SUITE* [*TARGET* [*MIRROR*...]]]";

@@ -13,10 +13,14 @@ pub struct Told {
     pub called: String,
     /// `MMDEBSTRAP_MODE`
     pub mode: String,
+    /// `MMDEBSTRAP_SUITE`
+    pub suite: Option<String>,
     /// `MMDEBSTRAP_VERBOSITY`
     pub verbosity: u8,
     /// `MMDEBSTRAP_INCLUDE`
     pub include: Vec<String>,
+    /// Whether nodes of devices are left out of archives that are unpacked (`--skip=tar-in/mknod`).
+    pub no_devices: bool,
     /// What hooks find mounted in the tree of `proc`, `sys` and `dev`: less with `--skip=chroot/mount`.
     pub mounts: Vec<String>,
 }
@@ -26,6 +30,10 @@ impl Told {
         // A comma parts the packages, so that one in a name is written otherwise, and the percent sign with it.
         let escaped = |word: &String| word.replace('%', "%25").replace(',', "%2C");
         let include: Vec<String> = self.include.iter().map(escaped).collect();
+        let suite = self.suite.clone().map(|suite| ("MMDEBSTRAP_SUITE", suite));
+        // By this a hook knows that devices cannot be made.
+        let container =
+            (self.mode == "unshare").then(|| ("container", "mmdebstrap-unshare".to_owned()));
         [
             ("MMDEBSTRAP_ARGV0", self.called.clone()),
             ("MMDEBSTRAP_MODE", self.mode.clone()),
@@ -40,8 +48,11 @@ impl Told {
             ("LANGUAGE", "C.UTF-8".to_owned()),
             ("LANG", "C.UTF-8".to_owned()),
         ]
+        .into_iter()
+        .chain(suite)
+        .chain(container)
         .map(|(name, value)| (name.to_owned(), value))
-        .to_vec()
+        .collect()
     }
 }
 
@@ -75,6 +86,15 @@ pub fn hooks(words: &[HookWord], told: &Told, voice: &Voice) -> Result<Vec<Hook>
     Ok(hooks)
 }
 
+/// Tells hooks what is written: `MMDEBSTRAP_FORMAT`.
+pub fn tell_format(hooks: &mut [Hook], format: &str) {
+    for hook in hooks {
+        if let HookAction::Outside { env, .. } = &mut hook.action {
+            env.push(("MMDEBSTRAP_FORMAT".to_owned(), format.to_owned()));
+        }
+    }
+}
+
 fn outside(stage: Stage, command: Vec<String>, told: &Told) -> Hook {
     Hook {
         stage: stage_of(stage),
@@ -106,9 +126,14 @@ fn command(stage: Stage, place: Place, text: &str, told: &Told) -> Result<Vec<Ho
         }]);
     }
     if let Some(actions) = special(text)? {
-        let hook = |action| Hook {
-            stage: stage_of(stage),
-            action,
+        let hook = |mut action| {
+            if let HookAction::TarIn { no_devices, .. } = &mut action {
+                *no_devices = told.no_devices;
+            }
+            Hook {
+                stage: stage_of(stage),
+                action,
+            }
         };
         return Ok(actions.into_iter().map(hook).collect());
     }
@@ -195,6 +220,7 @@ pub fn transfers(name: &str, words: &[String]) -> Result<Vec<HookAction>, String
             HookAction::TarIn {
                 from: host(from)?,
                 to: tree(to),
+                no_devices: false,
             }
         }
         "tar-out" => {
@@ -321,8 +347,10 @@ mod tests {
         Told {
             called: "mmdebstrap".into(),
             mode: "root".into(),
+            suite: Some("sid".into()),
             verbosity: 1,
             include: vec!["a,b".into()],
+            no_devices: false,
             mounts: vec!["dev".into()],
         }
     }

@@ -26,7 +26,7 @@ use voice::Voice;
 /// The face.
 pub const FACE: Face = Face {
     name: "mmdebstrap",
-    of: "mmdebstrap 1.3",
+    of: "mmdebstrap 1.4",
     run,
 };
 
@@ -132,6 +132,8 @@ fn act(asked: &Asked, voice: &Voice) -> Result<(), Lines> {
     let output = Output::choose(&asked.format, target, asked.simulate, voice).map_err(one)?;
     let skips = |word: &str| asked.skip.iter().any(|skip| skip == word);
     let output = output.without(skips("output/mknod"), skips("output/dev"));
+    let mut spec = spec;
+    hooks::tell_format(&mut spec.options.hooks, output.word());
     let held = output.prepare(skips("check/empty"), asked.simulate, voice);
     let held = held.map_err(one)?;
     // Without subordinate identifiers the tool goes on as fakeroot(1) does, unless it is told to unshare.
@@ -155,9 +157,15 @@ fn act(asked: &Asked, voice: &Voice) -> Result<(), Lines> {
     } else {
         Dry::MayCache
     };
-    let plan = engine
+    let mut plan = engine
         .plan_image_by(&spec, Way::Whole, voice, dry)
         .map_err(failed)?;
+    if request::leaves_usr(asked, &spec, &plan) {
+        spec.options.merged_usr = Some(false);
+        plan = engine
+            .plan_image_by(&spec, Way::Whole, voice, dry)
+            .map_err(failed)?;
+    }
     for package in &plan.lock().packages {
         let line = format!("{} {} {}", package.name, package.version, package.arch);
         if asked.simulate {

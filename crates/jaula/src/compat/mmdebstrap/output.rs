@@ -2,7 +2,9 @@
 
 use super::voice::Voice;
 use crate::compat::making::reason;
-use jaula_engine::export::{DEVICES, ExportTarget, Extra, ExtraKind, MixTarget, StreamOptions};
+use jaula_engine::export::{
+    DEVICES, DevDir, ExportTarget, Extra, ExtraKind, MixTarget, StreamOptions,
+};
 use jaula_engine::{Engine, EngineError};
 use jaula_plan::names::Digest;
 use jaula_plan::output::{BlockCompression, OutputKind};
@@ -159,6 +161,11 @@ impl Output {
         }
     }
 
+    /// The format in the tool's word.
+    pub fn word(&self) -> &'static str {
+        word(self.format)
+    }
+
     /// What the tool leaves in a directory after it only looked: places, and no packages.
     ///
     /// # Errors
@@ -190,6 +197,10 @@ impl Output {
         ];
         for name in ["etc/hostname", "etc/resolv.conf"] {
             let from = Path::new("/").join(name);
+            // As there: a host without one has none to give.
+            if !from.is_file() {
+                continue;
+            }
             let what = ExtraKind::Copy { from };
             extras.push(Extra {
                 what,
@@ -285,11 +296,15 @@ impl Output {
         let newest = std::env::var("SOURCE_DATE_EPOCH")
             .ok()
             .and_then(|text| text.parse().ok());
+        let dev = match (self.no_dev, self.no_nodes) {
+            (true, _) => DevDir::Empty,
+            (false, true) => DevDir::AsItIs,
+            (false, false) => DevDir::WithNodes,
+        };
         let options = |compression| StreamOptions {
             compression,
             newest,
-            devices: !self.no_nodes,
-            no_dev: self.no_dev,
+            dev,
         };
         if let (Format::Squashfs | Format::Ext4, Some(path)) = (self.format, &self.path) {
             let kind = match self.format {
@@ -302,7 +317,7 @@ impl Output {
                 size: None,
             };
             voice.info(&format!("creating {} image...", word(self.format)));
-            engine.export_as(&engine.plan_export(image, &target)?, true, newest, voice)?;
+            engine.export_as(&engine.plan_export(image, &target)?, dev, newest, voice)?;
             voice.info("done");
             return Ok(());
         }

@@ -6,6 +6,7 @@ use super::options::{Asked, Loudness};
 use super::voice::Voice;
 use crate::compat::debootstrap::own_arch;
 use crate::compat::making;
+use jaula_engine::ImagePlan;
 use jaula_plan::names::Arch;
 use jaula_plan::rootfs::Families;
 use jaula_plan::spec::rootfs::{Guard, ImageOptions, ImageSpec, Variant, Want};
@@ -124,6 +125,7 @@ pub fn read(asked: &Asked, voice: &Voice) -> Result<Request, String> {
             "chroot/start-stop-daemon",
             "output/dev",
             "output/mknod",
+            "tar-in/mknod",
         ];
         if !known.contains(&skip.as_str()) {
             voice.warning(&format!("--skip={skip} has no effect here"));
@@ -249,9 +251,14 @@ pub fn spec(
     let apt = texts(&asked.apt_options)?;
     let dpkg = texts(&asked.dpkg_options)?;
     let skips = |word: &str| asked.skip.iter().any(|skip| skip == word);
+    let mountable = !(making::is_root() && jaula_engine::session::root_needs_one());
+    if !mountable {
+        voice.warning("cannot mount because CAP_SYS_ADMIN is not in the effective set");
+    }
     let told = Told {
         called: crate::compat::tool::Tool::new(super::FACE.name, super::FAILURE).called,
         mode: request.mode.clone(),
+        suite: suite.map(str::to_owned),
         verbosity: match asked.loudness {
             Loudness::Quiet => 0,
             Loudness::Normal => 1,
@@ -259,8 +266,10 @@ pub fn spec(
             Loudness::Debug => 3,
         },
         include: asked.include.clone(),
+        no_devices: skips("tar-in/mknod"),
         mounts: ["proc", "sys", "dev"]
             .into_iter()
+            .filter(|_| mountable)
             .filter(|name| !skips("chroot/mount") && !skips(&format!("chroot/mount/{name}")))
             .map(str::to_owned)
             .collect(),
@@ -331,6 +340,28 @@ pub fn spec(
             ..ImageOptions::default()
         },
     })
+}
+
+/// Whether `/bin` and its like are what the packages make of them: where nothing but the named packages is wanted, none of
+/// them says that they are links, and the release does not bring them as links.
+pub fn leaves_usr(asked: &Asked, spec: &ImageSpec, plan: &ImagePlan) -> bool {
+    let only_named = ["extract", "custom"].contains(&asked.variant.as_str());
+    let says_so = |name: &str| ["usrmerge", "usr-is-merged"].contains(&name);
+    let packages = &plan.lock().packages;
+    only_named
+        && spec.options.merged_usr.is_none()
+        && by_package(spec)
+        && !packages.iter().any(|package| says_so(&package.name))
+}
+
+/// Whether links in the place of `/bin` and its like are a matter of a package in this release.
+fn by_package(spec: &ImageSpec) -> bool {
+    let families = Families::builtin().ok();
+    let suite = spec.suite.as_ref().map(|suite| suite.as_str());
+    let relative = families.zip(suite);
+    relative
+        .and_then(|(families, suite)| families.relative(suite, None))
+        .is_some_and(|relative| relative.has_usr_is_merged())
 }
 
 /// Options as they were given, or the text of a file that is named.

@@ -114,6 +114,11 @@ impl Voice {
 }
 
 impl Observer for Voice {
+    fn lends_terminal(&self) -> bool {
+        let [input, _, errors] = crate::output::terminals();
+        self.log.is_none() && input && errors
+    }
+
     fn event(&self, event: Event) {
         match &event {
             Event::Note { text } => {
