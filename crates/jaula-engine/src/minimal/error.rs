@@ -52,9 +52,41 @@ pub enum MinimalImageError {
         #[source]
         source: serde_json::Error,
     },
+    /// Nobody knows what was placed.
+    #[error("there is no record of what {what} was made of")]
+    NoRecord {
+        /// The jail.
+        what: String,
+    },
+    /// Somebody is in it.
+    #[error("{} is in use: {by}", jaula_plan::explain::shown(.path))]
+    InUse {
+        /// The jail.
+        path: PathBuf,
+        /// By whom.
+        by: String,
+    },
+    /// The new content does not hold together.
+    #[error("{} of its programs cannot be loaded in the new content: {}", .failed.len(), first(.failed))]
+    SelfTest {
+        /// Which, and why.
+        failed: Vec<(PathBuf, String)>,
+    },
+    /// An old tree that does not go away.
+    #[error(transparent)]
+    Remove(crate::remove::RemoveError),
     /// This program is no ELF file as any machine has it.
     #[error("cannot tell which machine's programs run here")]
     Host,
+}
+
+fn first(failed: &[(PathBuf, String)]) -> String {
+    let first = failed
+        .first()
+        .map(|(path, why)| (jaula_plan::explain::shown(path), why));
+    first
+        .map(|(path, why)| format!("{path}: {why}"))
+        .unwrap_or_default()
 }
 
 impl MinimalImageError {
@@ -73,7 +105,10 @@ impl MinimalImageError {
             Self::Changed { .. } => Kind::Verification,
             Self::Conflict { .. } | Self::LiveTree => Kind::User,
             Self::Reflink { .. } => Kind::KernelRefused,
-            Self::Record { .. } => Kind::Internal,
+            Self::Record { .. } | Self::Remove(_) => Kind::Internal,
+            Self::NoRecord { .. } => Kind::NotFound,
+            Self::InUse { .. } => Kind::User,
+            Self::SelfTest { .. } => Kind::Verification,
             Self::Host => Kind::Internal,
         }
     }
@@ -93,6 +128,13 @@ impl MinimalImageError {
             Self::Reflink { .. } => {
                 vec!["both must be on one file system that can, as btrfs or XFS; --copy always works".to_owned()]
             }
+            Self::NoRecord { .. } => {
+                vec!["only jails made by --with, jk_init or jk_cp can be updated so".to_owned()]
+            }
+            Self::InUse { .. } => {
+                vec!["end what runs in it, and unmount what is mounted; --in-use lets programs go on in the old one".to_owned()]
+            }
+            Self::SelfTest { .. } => vec!["the jail is as it was".to_owned()],
             Self::LiveTree => {
                 vec!["jaula new NAME --with … --live makes a named jail of them".to_owned()]
             }

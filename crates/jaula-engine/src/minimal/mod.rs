@@ -3,9 +3,11 @@
 mod copy;
 mod error;
 mod host;
+mod inspect;
 mod kept;
 mod live;
 mod place;
+mod renew;
 mod safety;
 mod tree;
 mod within;
@@ -14,6 +16,8 @@ pub(crate) use host::Bytes;
 pub(crate) use live::mounts as live_mounts;
 
 pub use error::MinimalImageError;
+pub use inspect::{CheckTarget, ContentCheck, Fault, FaultKind};
+pub use renew::{Change, UpdatePlan, UpdateSpec};
 pub use safety::unsafe_parts;
 pub use tree::{Tell, Told, TreePlan, TreeSpec};
 
@@ -286,6 +290,11 @@ impl MinimalPlan {
     /// The image that it gives.
     pub fn digest(&self) -> &Digest {
         &self.digest
+    }
+
+    /// What it is on record as, of one that was asked for by words.
+    pub(crate) fn record(&self) -> Option<&Record> {
+        self.record.as_ref()
     }
 
     /// Debian's name of the machine that its programs are for.

@@ -80,13 +80,7 @@ impl Engine {
         let native = host::native()?;
         let found = gather(&mut host, &spec.content, native).map_err(MinimalImageError::Plan)?;
         let before = kept::read(&kept::place(self.store(), &spec.dir))?;
-        Ok(TreePlan {
-            spec: spec.clone(),
-            found,
-            bytes: 0,
-            before,
-        }
-        .counted())
+        Ok(TreePlan::new(spec.clone(), found, before))
     }
 
     /// Fills it.
@@ -123,6 +117,16 @@ impl Joined for Record {
 }
 
 impl TreePlan {
+    pub(super) fn new(spec: TreeSpec, found: Gathered, before: Option<Record>) -> Self {
+        Self {
+            spec,
+            found,
+            bytes: 0,
+            before,
+        }
+        .counted()
+    }
+
     fn counted(mut self) -> Self {
         let sizes = self.found.items.iter().filter_map(|(path, item)| {
             let is_file = matches!(item.kind, ItemKind::File { .. });

@@ -48,6 +48,39 @@ pub fn closure(
     Ok(search.items)
 }
 
+/// Those of these programs and libraries that cannot be loaded where they are, with the reason. What is neither is
+/// passed over.
+///
+/// # Errors
+/// When the files cannot be read.
+pub fn verify(
+    host: &mut dyn HostFiles,
+    programs: &[PathBuf],
+    native: Identity,
+) -> Result<Vec<(PathBuf, String)>, MinimalError> {
+    let mut search = Search::new(host, native)?;
+    let mut failed = Vec::new();
+    for path in programs {
+        let walked = search.walk(path)?;
+        let Seen::File { .. } = walked.end else {
+            continue;
+        };
+        if !matches!(search.content(&walked.real)?, Content::Elf(_)) {
+            continue;
+        }
+        // Once more even when something else needs it too: its own failure is what is asked for.
+        search.done.remove(&walked.real);
+        match search.program(path, &Why::Asked, None, 0) {
+            Ok(()) => {}
+            Err(error @ (MinimalError::Host(_) | MinimalError::TooMuch { .. })) => {
+                return Err(error);
+            }
+            Err(error) => failed.push((path.clone(), error.to_string())),
+        }
+    }
+    Ok(failed)
+}
+
 pub(super) struct Search<'a> {
     pub(super) host: &'a mut dyn HostFiles,
     pub(super) native: Identity,

@@ -12,7 +12,7 @@ mod safety;
 mod search;
 mod with;
 
-pub use closure::closure;
+pub use closure::{closure, verify};
 pub use error::MinimalError;
 pub use gather::{Content, Gathered, Note, gather};
 pub use record::{Origin, Placing, Record, Recorded, RecordedKind, VERSION as RECORD_VERSION};

@@ -1,44 +1,61 @@
-//! `jaula check`: a jail attacks itself, and says what held.
+//! `jaula check`: what is wrong with a jail's content, or, from inside, what leads out of it.
 
 use crate::args::{high, low, options};
 use crate::cmd::{Context, failed, run};
 use crate::error::CommandError;
 use crate::output::{Done, clean};
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use jaula_engine::minimal::{CheckTarget, ContentCheck};
 use jaula_engine::{Finding, Verdict};
+use jaula_plan::explain::shown;
 use jaula_plan::names::JailName;
 use serde_json::json;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 
 /// Its operands and options.
 pub fn command(command: Command) -> Command {
     let command = command
-        .about("Try from inside what leads out of a jail, and say what held")
+        .about("Look for what is wrong with a jail, or try what leads out of it")
         .long_about(
-            "Start a jail as `jaula run` would with the same options, or join the named jail NAME, and try inside, \
-             without doing harm, what hostile programs try: other roots, other processes, devices, settings of the \
-             kernel, dangerous system calls by both entries. One line a probe: held, OPEN, or - where it cannot be \
-             tried. The exit code is 1 when anything is open.",
+            "Look at the content of the named jail REF, or of the jail in the directory REF: set-id files and file \
+             capabilities, places that others can write, devices, files that are not what was placed, that are missing or \
+             that the host has otherwise now, programs that do not find their libraries, accounts that are not the \
+             host's, ways out to the host. One line a fault; the exit code is 1 when there is one. With --from-inside \
+             start a jail as `jaula run` would with the same options, or join the named jail REF, and try inside, without \
+             doing harm, what hostile programs try: one line a probe, held, OPEN, or - where it cannot be tried; the exit \
+             code is 1 when anything is open.",
         )
         .after_help(
             "Examples:\n  \
+             jaula check web\n  \
+             jaula check /srv/jail --fix\n  \
              jaula check --from-inside\n  \
              jaula check --from-inside debian:bookworm --net host\n  \
              jaula check --from-inside web",
         )
-        .arg(options::reference(false))
+        .arg(options::reference(false).required_unless_present("from-inside"))
         .arg(
             Arg::new("from-inside")
                 .long("from-inside")
                 .action(ArgAction::SetTrue)
-                .required(true)
                 .help("Attack from inside"),
+        )
+        .arg(
+            Arg::new("fix")
+                .long("fix")
+                .action(ArgAction::SetTrue)
+                .conflicts_with("from-inside")
+                .help("Take away set-id bits, file capabilities, and that others can write"),
         );
     run::jail_options(command)
 }
 
 /// Does it.
 pub fn run(matches: &ArgMatches, context: &Context) -> Done {
+    if !matches.get_flag("from-inside") {
+        return content(matches, context);
+    }
     let findings = match named(matches, context)? {
         Some(findings) => findings,
         None => {
@@ -51,6 +68,87 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
     show(&findings, context)
 }
 
+/// A word with a slash is a directory, any other one a named jail.
+///
+/// # Errors
+/// When it is neither.
+pub fn target(word: &OsStr, context: &Context) -> Result<CheckTarget, CommandError> {
+    if word.as_bytes().contains(&b'/') || word == "." {
+        let path = context.around.absolute(word.as_ref())?;
+        let clean: std::path::PathBuf = path.components().collect();
+        let dotted = clean
+            .components()
+            .any(|part| part == std::path::Component::ParentDir);
+        if dotted || !clean.is_dir() {
+            return Err(CommandError::failed(format!(
+                "{} is no directory",
+                shown(&clean)
+            )));
+        }
+        return Ok(CheckTarget::Directory(clean));
+    }
+    let name = word.to_str().unwrap_or_default();
+    Ok(CheckTarget::Named(low::parse::<JailName>(
+        "the name of a jail",
+        name,
+    )?))
+}
+
+fn content(matches: &ArgMatches, context: &Context) -> Done {
+    let word = matches
+        .get_one::<OsString>("ref")
+        .cloned()
+        .unwrap_or_default();
+    let target = target(&word, context)?;
+    let attempt = format!("cannot check {}", word.display());
+    let explained = |error| failed(attempt.clone(), error);
+    let engine = context.engine(None, true)?;
+    let mut check = engine.check_content(&target).map_err(explained)?;
+    let mut fixed = 0;
+    if matches.get_flag("fix") {
+        fixed = engine.fix_content(&check).map_err(explained)?;
+        if fixed > 0 {
+            check = engine.check_content(&target).map_err(explained)?;
+        }
+    }
+    context.out.result(
+        "content-check",
+        || {
+            json!({
+                "faults": check.faults,
+                "looked": check.looked,
+                "recorded": check.recorded,
+                "fixed": fixed,
+            })
+        },
+        || lines(&check, fixed),
+    )?;
+    Ok(u8::from(!check.faults.is_empty()))
+}
+
+fn lines(check: &ContentCheck, fixed: usize) -> String {
+    let mut text = String::new();
+    for fault in &check.faults {
+        let line = format!("{:<10}  {} {}", fault.kind, shown(&fault.path), fault.text);
+        text.push_str(&clean(&line));
+        text.push('\n');
+    }
+    if fixed > 0 {
+        text.push_str(&format!("{fixed} fixed\n"));
+    }
+    if !check.recorded {
+        text.push_str(
+            "note: there is no record of what was placed, so nothing is compared with it\n",
+        );
+    }
+    let (faults, looked) = (check.faults.len(), check.looked);
+    text.push_str(&match faults {
+        0 => format!("nothing is wrong: {looked} files and directories\n"),
+        1 => "1 fault\n".to_owned(),
+        _ => format!("{faults} faults\n"),
+    });
+    text
+}
 /// The findings of a named jail, when REF is the name of one.
 fn named(matches: &ArgMatches, context: &Context) -> Result<Option<Vec<Finding>>, CommandError> {
     let word = matches

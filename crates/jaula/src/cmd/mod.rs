@@ -34,6 +34,7 @@ pub mod show;
 pub mod stats;
 pub mod stop;
 pub mod trace;
+pub mod update;
 pub mod user;
 mod verbs;
 pub mod wait;

@@ -3,7 +3,7 @@
 use super::{
     Verb, build, check, compat, completions, cp, doctor, enter, exec, finish, gc, help, image,
     kill, lab, locale, lock, logs, ls, man, net, new, ns, outputs, pkg, profiles, ps, recover, rm,
-    run, sh, show, stats, stop, trace, user, wait,
+    run, sh, show, stats, stop, trace, update, user, wait,
 };
 
 /// Every verb, in the order of the help text.
@@ -62,6 +62,11 @@ pub const VERBS: &[Verb] = &[
         name: "profiles",
         command: profiles::command,
         run: profiles::run,
+    },
+    Verb {
+        name: "update",
+        command: update::command,
+        run: update::run,
     },
     Verb {
         name: "ls",

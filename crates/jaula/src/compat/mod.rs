@@ -9,9 +9,12 @@ mod chroot;
 mod debootstrap;
 mod device_table;
 pub mod getopt;
+mod jk_check;
 mod jk_cp;
 mod jk_init;
+mod jk_list;
 mod jk_tree;
+mod jk_update;
 pub mod login;
 pub mod lsns;
 mod making;
@@ -51,8 +54,11 @@ pub const FACES: &[Face] = &[
     chroot::FACE,
     debootstrap::FACE,
     device_table::FACE,
+    jk_check::FACE,
     jk_cp::FACE,
     jk_init::FACE,
+    jk_list::FACE,
+    jk_update::FACE,
     Face {
         name: "lsns",
         of: "util-linux 2.38 to 2.41",

@@ -1,0 +1,264 @@
+//! `jaula check` and `jaula update` of a jail's content, jk_check, jk_update and jk_list.
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "tests start programs; the rule is for the program itself"
+)]
+
+mod who;
+
+use jaula_testkit::skip;
+use serde_json::Value;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use who::everyone;
+
+/// What a script said and how it ended.
+struct Said {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+/// Runs a script in a mount namespace of its own with an empty `/srv` of root's, accounts and jailkit's settings of its
+/// own, and a jail `/srv/j` of `/srv/h/tool`, a copy of cat. `$J` is the program. None when the caller may not.
+fn play(script: &str) -> Option<Said> {
+    let before = "set -u\nmount -t tmpfs -o mode=755 none /srv || exit 99\nmkdir -p /srv/etc /srv/store /srv/h\ncd /srv\n\
+        cp /etc/passwd etc/passwd; mount --bind etc/passwd /etc/passwd || exit 99\n\
+        if [ -d /etc/jailkit ]; then mkdir etc/k; mount --bind etc/k /etc/jailkit || exit 99; fi\n\
+        cp /bin/cat h/tool; printf '[s]\\npaths = /srv/h/tool, sh\\nusers = root, daemon\\n' >s.ini\n\
+        $J compat jk_init -c s.ini -j /srv/j s >/dev/null || exit 98\n";
+    let ran = Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "sh", "-c"])
+        .arg(format!("{before}{script}"))
+        .env("J", env!("CARGO_BIN_EXE_jaula"))
+        .env("JAULA_STORE", "/srv/store")
+        .output()
+        .ok()?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let said = Said {
+        code: ran.status.code().unwrap_or(-1),
+        out: text(&ran.stdout),
+        err: text(&ran.stderr),
+    };
+    (said.code != 99 && !said.err.contains("unshare failed")).then_some(said)
+}
+
+macro_rules! played {
+    ($script:expr) => {
+        match play($script) {
+            Some(said) => said,
+            None => skip!("a mount namespace needs root"),
+        }
+    };
+}
+
+/// Five things that are wrong.
+const SPOILED: &str = "chmod u+s j/usr/bin/dash; mkdir -m 777 j/open; echo x >>j/srv/h/tool; sed -i 's/^daemon:x:1:/daemon:x:77:/' \
+    j/etc/passwd; echo 'ana:x:4242:4242::/srv/j/./home/ana:/bin/sh' >>/etc/passwd\n";
+
+#[test]
+fn a_fresh_jail_has_no_fault_and_a_spoiled_one_has_all_five() {
+    if !std::path::Path::new("/usr/bin/dash").exists() {
+        skip!("sh is another one here");
+    }
+    let script = format!(
+        "$J check /srv/j; echo $?\n{SPOILED}$J check /srv/j; echo $?\n$J check /srv/j --fix; echo $?\nstat -c %a j/usr/bin/dash j/open"
+    );
+    let said = played!(&script);
+    let mut parts = said.out.splitn(2, "\n0\n");
+    let fresh = parts.next().unwrap_or_default();
+    assert!(
+        fresh.starts_with("nothing is wrong: "),
+        "{} {}",
+        said.out,
+        said.err
+    );
+    let rest = parts.next().unwrap_or_default();
+    let (spoiled, fixed) = rest.split_once("5 faults\n1\n").expect(rest);
+    let lines: Vec<&str> = spoiled.lines().collect();
+    for (line, says) in lines.iter().zip([
+        "set-id      /usr/bin/dash is set-id (mode 4755): who executes it becomes user 0",
+        "writable    /open can be written by everybody (mode 0777)",
+        "changed     /srv/h/tool is not what was placed there",
+        "account     /etc/passwd has daemon as 77:1, and the host as 1:1",
+        "account     /etc/passwd lacks ana, who has a home in this jail",
+    ]) {
+        assert_eq!(*line, says);
+    }
+    assert_eq!(lines.len(), 5, "{spoiled}");
+    assert!(
+        fixed.contains("2 fixed\n3 faults\n1\n755\n775\n"),
+        "{fixed}"
+    );
+}
+
+#[test]
+fn an_update_replaces_just_what_the_host_has_otherwise() {
+    let said = played!(
+        "mkdir -p j/home/ana; echo mine >j/home/ana/f; echo own >>j/etc/passwd; a=$(stat -c %i j/home/ana/f); b=$(stat -c %i j/usr/bin/*sh)\n\
+         echo >>h/tool; $J check /srv/j; echo $?; $J update /srv/j --plan; $J update /srv/j; echo $?\n\
+         [ $a = $(stat -c %i j/home/ana/f) ] && echo same; [ \"$b\" = \"$(stat -c %i j/usr/bin/*sh)\" ] && echo same\n\
+         cmp j/srv/h/tool h/tool && echo new; tail -n 1 j/etc/passwd; $J check /srv/j; echo $?; $J update /srv/j; ls -a /srv | grep update"
+    );
+    let wanted = "stale       /srv/h/tool is another one on the host now\n1 fault\n1\nupdate /srv/j\n  replace /srv/h/tool\n\
+        /srv/j: 1 replaced, 0 added, 0 removed, 0 kept\n0\nsame\nsame\nnew\nown\n";
+    assert!(said.out.starts_with(wanted), "{} {}", said.out, said.err);
+    assert!(
+        said.out.ends_with("/srv/j has what the host has\n"),
+        "{}",
+        said.out
+    );
+}
+
+#[test]
+fn an_update_that_would_break_the_jail_or_one_in_use_leaves_it_as_it_was() {
+    let said = played!(
+        "sum() { (cd j; find . -type f -exec md5sum {} + | sort | md5sum); }\n\
+         f=$(readlink -f /lib/x86_64-linux-gnu/libc.so.6 || echo /none); [ -e j$f ] || { echo skip; exit; }\n\
+         mv j$f keep; echo broken >j$f; echo >>h/tool; before=$(sum)\n\
+         $J update /srv/j 2>err; echo $?; grep -c 'cannot be loaded' err; [ \"$before\" = \"$(sum)\" ] && echo same; ls -A | grep jaula-update\n\
+         rm j$f; mv keep j$f; mkfifo hold; chroot j /bin/sh -c 'read x' <hold & exec 3>hold; $J update /srv/j 2>err; echo $?\n\
+         grep -c 'in use: it' err; mkdir j/mnt; exec 3>&-; wait; mount -t tmpfs none j/mnt; $J update /srv/j --in-use 2>err; echo $?\n\
+         grep -c 'mnt is mounted' err; umount j/mnt; echo mine >j/srv/h/tool; $J update /srv/j; cat j/srv/h/tool; $J update --force /srv/j\n\
+         cmp j/srv/h/tool h/tool && echo forced; $J update /srv/none 2>&1; mkdir plain; $J update /srv/plain 2>&1 | grep -c record"
+    );
+    if said.out == "skip\n" {
+        skip!("the C library is elsewhere");
+    }
+    let wanted = "125\n1\nsame\n125\n1\n125\n1\n/srv/j: 0 replaced, 0 added, 0 removed, 1 kept\nmine\n\
+        /srv/j: 1 replaced, 0 added, 0 removed, 0 kept\nforced\nerror: /srv/none is no directory\n1\n";
+    let out = said.out.replace(
+        "/srv/j has what the host has\n",
+        "/srv/j: 0 replaced, 0 added, 0 removed, 1 kept\n",
+    );
+    assert_eq!(out, wanted, "{}", said.err);
+}
+
+#[test]
+fn a_named_jail_is_checked_and_follows_the_host() {
+    everyone(|user| {
+        let tool = user.place.work().join("tool");
+        let write = |text: &str| {
+            fs::write(&tool, text).expect("a script");
+            fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).expect("a script");
+        };
+        for dir in user.place.work().ancestors().take(3) {
+            drop(fs::set_permissions(dir, fs::Permissions::from_mode(0o755)));
+        }
+        write("#!/bin/sh\necho one\n");
+        let word = tool.display().to_string();
+        let with = format!("{word},program:cat");
+        user.place.run(&["new", "n", "--with", &with]).expect(0);
+        let ran = user.place.run(&["check", "n"]).expect(0);
+        assert!(ran.stdout.starts_with("nothing is wrong"), "{}", ran.stdout);
+        write("#!/bin/sh\necho two\n");
+        let ran = user.place.run(&["check", "n", "--json"]).expect(1);
+        let found: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+        assert_eq!(found["faults"][0]["kind"], "stale", "{found}");
+        assert_eq!(found["faults"][0]["path"], word.as_str());
+        user.place.run(&["update", "n"]).expect(0);
+        let ran = user.place.run(&["exec", "n", "--", &word]).expect(0);
+        assert_eq!(ran.stdout, "two\n");
+        user.place.run(&["check", "n"]).expect(0);
+        // What is changed inside is told, and stays.
+        let script = format!("echo echo three >>{word}");
+        user.place
+            .run(&["exec", "n", "--", "sh", "-c", &script])
+            .expect(0);
+        let ran = user.place.run(&["check", "n"]).expect(1);
+        assert!(
+            ran.stdout.contains("changed") && ran.stdout.contains("1 fault"),
+            "{}",
+            ran.stdout
+        );
+        let ran = user.place.run(&["update", "n", "--hook", "apt"]).expect(0);
+        assert!(ran.stdout.contains("DPkg::Post-Invoke") && ran.stdout.contains("update n "));
+    });
+}
+
+#[test]
+fn jk_check_answers_by_its_exit_code_and_knows_its_ini() {
+    let script = format!(
+        "$J compat jk_check /srv/j; echo $?\n{SPOILED}$J compat jk_check -c none.ini; echo $?\nprintf '[/srv/j]\\n\
+         ignorewritableforothers = /srv/j/open\\nignorepathoncompare = /srv/j/srv\\nignoresetuidexecuteforuser = /srv/j/usr/bin/dash\\n\
+         ignoresetuidexecuteforothers = /srv/j/usr/bin/dash\\n' >c.ini; $J compat jk_check -c c.ini; echo $?\n\
+         printf '[/srv/j]\\nignore = x\\n' >c.ini; $J compat jk_check -c c.ini 2>&1; echo $?"
+    );
+    if !std::path::Path::new("/usr/bin/dash").exists() {
+        skip!("sh is another one here");
+    }
+    let said = played!(&script);
+    let lines: Vec<&str> = said
+        .out
+        .lines()
+        .filter(|line| !line.contains("does not exist"))
+        .collect();
+    let accounts = [
+        "ERROR: /srv/j/etc/passwd has daemon as 77:1, and the host as 1:1",
+        "ERROR: /srv/j/etc/passwd lacks ana, who has a home in this jail",
+    ];
+    assert_eq!(lines.first(), Some(&"0"), "{} {}", said.out, said.err);
+    assert!(said.err.contains("none.ini"), "{}", said.err);
+    let tail = &lines[lines.len() - 5..];
+    assert_eq!(tail[..2], accounts, "{}", said.out);
+    assert_eq!(tail[2], "1");
+    assert!(
+        tail[3].contains("c.ini: line 2, column 1: there is no key ignore"),
+        "{}",
+        said.out
+    );
+    assert_eq!(tail[4], "2");
+}
+
+#[test]
+fn jk_update_replaces_what_differs_and_removes_nothing() {
+    let said = played!(
+        "cp /bin/ls h/tool; mkdir -p j/srv/own j/usr/bin; echo own >j/srv/h/other; try() { \"$@\" >out 2>&1; echo \"$?: $(cat out)\"; }\n\
+         try $J compat jk_update -j /srv/j -d /srv; try $J compat jk_update -j /srv/j -s /srv/h/tool /srv\n\
+         $J compat jk_update -j /srv/j /srv >/dev/null; cmp j/srv/h/tool /bin/ls && echo new; cat j/srv/h/other\n\
+         try $J compat jk_update -j /srv/j -c x; try $J compat jk_update"
+    );
+    let lines: Vec<&str> = said.out.lines().collect();
+    let wanted = [
+        "0: will update outdated file /srv/j/srv/h/tool",
+        "0: skip /srv/j/srv/h/tool",
+        "new",
+        "own",
+        "21: ERROR: cannot specify both a jail and a configsection",
+    ];
+    assert_eq!(lines[..5], wanted, "{}", said.err);
+    assert!(
+        lines[5].starts_with("1: ERROR: must at least specify"),
+        "{}",
+        said.out
+    );
+}
+
+#[test]
+fn jk_list_lists_who_is_in_which_jail() {
+    let said = played!(
+        "mkfifo hold; chroot j /bin/sh -c 'read jailed-word' <hold & exec 3>hold\n\
+         n=0; until $J compat jk_list -j /srv/j | grep -q read; do n=$((n+1)); [ $n -lt 200 ] || break; done\n\
+         $J compat jk_list -j /srv/j; $J compat jk_list -w -j /srv/j | grep -c 'read jailed-word'; exec 3>&-; wait\n\
+         $J compat jk_list -j /srv/j; $J compat jk_list --nonsense 2>/dev/null; echo $?"
+    );
+    let lines: Vec<&str> = said.out.lines().collect();
+    assert!(
+        lines[0].starts_with("Pid") && lines[0].contains("Command"),
+        "{}",
+        said.out
+    );
+    assert!(
+        lines[1].contains("root") && lines[1].contains("/srv/j"),
+        "{}",
+        said.out
+    );
+    assert_eq!(
+        lines[2..],
+        ["1", "No jailed processes found", "1"],
+        "{}",
+        said.err
+    );
+}
