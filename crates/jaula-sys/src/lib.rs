@@ -7,6 +7,7 @@ pub mod capture;
 pub mod cgroup;
 pub mod child;
 pub mod companion;
+pub mod confine;
 pub mod content;
 pub mod detach;
 pub mod dir;

@@ -358,7 +358,7 @@ const ARCH: u32 = 0xc000_003e;
 const ARCH: u32 = 0xc000_00b7;
 
 /// Every call but these fails with EPERM (seccomp(2)).
-fn allow(calls: &[libc::c_long]) -> Result<(), Errno> {
+pub(crate) fn allow(calls: &[libc::c_long]) -> Result<(), Errno> {
     const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
     const EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
     const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;

@@ -419,6 +419,47 @@ fn an_address_that_somebody_has_is_not_given() {
     host.run(&["net", "rm", "alcantara"]).expect(0);
 }
 
+#[test]
+fn who_serves_a_bridge_is_nobody_with_few_rights() {
+    kernel_test!();
+    world();
+    let host = hermetic!();
+    let add = [
+        "net",
+        "add",
+        "alcantara",
+        "--addr",
+        "10.77.0.1/24",
+        "--dhcp-server",
+    ];
+    let field = |word: &str| {
+        let record = host.store().join("net/alcantara.process");
+        let record = std::fs::read_to_string(record).unwrap();
+        let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", record["pid"])).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(word));
+        line.unwrap().split_whitespace().next().unwrap().to_owned()
+    };
+    let has_nobody = sh("setpriv --reuid 65534 --clear-groups true")
+        .status
+        .success();
+    // Names of lists are told to the firewall; nothing else of root's is needed.
+    for (more, rights) in [(vec![], 0u64), (vec!["--dns", "--nat"], 1 << 12)] {
+        host.run(&[&add[..], &more].concat()).expect(0);
+        for set in ["CapEff:", "CapPrm:", "CapBnd:"] {
+            assert_eq!(u64::from_str_radix(&field(set), 16), Ok(rights), "{set}");
+        }
+        assert_eq!(field("NoNewPrivs:"), "1");
+        assert_eq!(field("Seccomp:"), "2");
+        if has_nobody {
+            assert_eq!(field("Uid:"), "65534");
+        }
+        host.run(&["net", "rm", "alcantara"]).expect(0);
+        let left = std::fs::read_dir(host.store().join("net")).unwrap();
+        assert_eq!(left.count(), 0);
+    }
+}
+
 /// What comes by a bridge is judged by what its ports lead to, so the tables change with the ports.
 #[test]
 fn the_tables_follow_the_ports() {

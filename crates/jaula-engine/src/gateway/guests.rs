@@ -66,7 +66,7 @@ impl Note {
     }
 }
 
-fn dir(net: &Path, bridge: &LinkName) -> PathBuf {
+pub(super) fn dir(net: &Path, bridge: &LinkName) -> PathBuf {
     net.join(format!("{bridge}.guests"))
 }
 

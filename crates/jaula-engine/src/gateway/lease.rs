@@ -8,6 +8,7 @@ use crate::store::Store;
 use jaula_plan::names::LinkName;
 use jaula_repo::dhcp::{Lease, News};
 use jaula_sys::SysError;
+use jaula_sys::confine::{ADMIN, BIND, Kept, RAW, confine};
 use jaula_sys::detach::detach;
 use jaula_sys::netlink::{Address, AddressLife, Batch, Route, Socket};
 use serde::{Deserialize, Serialize};
@@ -130,6 +131,15 @@ impl Holder<'_> {
         let own = Running::of(std::process::id());
         let text = serde_json::to_vec(&own).unwrap_or_default();
         std::fs::write(self.record, text).map_err(at(self.record))?;
+        // From here on what others say is read.
+        let kept = Kept {
+            capabilities: ADMIN | RAW | BIND,
+            ..Kept::default()
+        };
+        confine(&kept).map_err(|source| DhcpError::Link {
+            link: self.link.to_owned(),
+            source,
+        })?;
         let end = Instant::now() + PATIENCE;
         let mut failed = None;
         client.run(Some(end), &mut |news| self.first(news, &mut failed))?;

@@ -26,8 +26,8 @@ use jaula_plan::net::address::Cidr;
 use jaula_plan::net::step::NetStep;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::os::unix::fs::MetadataExt;
+use std::fs::{File, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// A bridge that cannot give what it should.
@@ -156,7 +156,11 @@ fn file(store: &Store, bridge: &LinkName, what: &str) -> Result<PathBuf, Gateway
 
 /// Writes a file whole by way of another one, or leaves it as it was.
 fn replace(aside: &Path, path: &Path, text: &[u8]) -> Result<(), GatewayFailure> {
-    let written = std::fs::write(aside, text).and_then(|()| std::fs::rename(aside, path));
+    // Who serves is nobody, and the store is closed to others above.
+    let readable = Permissions::from_mode(0o644);
+    let written = std::fs::write(aside, text)
+        .and_then(|()| std::fs::set_permissions(aside, readable))
+        .and_then(|()| std::fs::rename(aside, path));
     written.map_err(at(path))
 }
 
@@ -332,11 +336,13 @@ pub fn remove(store: &Store, bridge: &LinkName) -> Result<(), GatewayFailure> {
             _ => {}
         }
     }
-    let notes = file(store, bridge, "guests")?;
-    for entry in std::fs::read_dir(&notes).into_iter().flatten().flatten() {
-        std::fs::remove_file(entry.path()).ok();
+    for what in ["guests", "given"] {
+        let notes = file(store, bridge, what)?;
+        for entry in std::fs::read_dir(&notes).into_iter().flatten().flatten() {
+            std::fs::remove_file(entry.path()).ok();
+        }
+        std::fs::remove_dir(&notes).ok();
     }
-    std::fs::remove_dir(&notes).ok();
     Ok(())
 }
 

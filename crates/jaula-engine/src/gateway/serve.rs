@@ -9,6 +9,7 @@ use crate::store::Store;
 use jaula_plan::gateway::GatewayPlan;
 use jaula_repo::dhcp::ServerSettings;
 use jaula_repo::router::{Advertisement, is_solicitation};
+use jaula_sys::confine::{ADMIN, Kept, NOBODY, confine};
 use jaula_sys::detach::detach;
 use jaula_sys::icmp6::RouterSocket;
 use jaula_sys::packet::{card, readable};
@@ -37,11 +38,11 @@ const FRESH: Duration = Duration::from_secs(1);
 pub fn start(store: &Store, plan: &GatewayPlan) -> Result<(), GatewayFailure> {
     let bridge = plan.spec.bridge.clone();
     let record = file(store, &bridge, "process")?;
-    let leases = file(store, &bridge, "leases")?;
+    let net = store.made("net")?;
     let nothing = File::open("/dev/null").map_err(at(&record))?;
     let (answer, report) = std::io::pipe().map_err(at(&record))?;
     detach(nothing.as_fd(), report.as_fd(), &mut |report| {
-        u8::from(serve(plan, &record, &leases, report).is_err())
+        u8::from(serve(plan, &record, &net, report).is_err())
     })
     .map_err(at(&record))?;
     drop(report);
@@ -75,6 +76,10 @@ fn in_use(failure: &GatewayFailure) -> bool {
 
 /// All that the process has open.
 struct Parts {
+    /// Started when nothing can be taken back any more.
+    forwarder: Option<Forwarder>,
+    /// The directory that `notes` goes by: who this process is then cannot come there by its name.
+    _net: File,
     addresses: Option<AddressServer>,
     router: Option<(RouterSocket, Advertisement)>,
     zone: Arc<RwLock<Zone>>,
@@ -85,18 +90,18 @@ struct Parts {
 fn serve(
     plan: &GatewayPlan,
     record: &std::path::Path,
-    leases: &std::path::Path,
+    net: &std::path::Path,
     mut report: File,
 ) -> Result<(), GatewayFailure> {
-    let mut opened = open(plan, leases);
+    let mut opened = open(plan, net);
     for _ in 0..TRIES {
         if !opened.as_ref().is_err_and(in_use) {
             break;
         }
         std::thread::sleep(PAUSE);
-        opened = open(plan, leases);
+        opened = open(plan, net);
     }
-    let opened = opened.and_then(|parts| {
+    let opened = opened.and_then(|mut parts| {
         let own = Running::of(std::process::id())
             .ok_or_else(|| at(record)(std::io::ErrorKind::NotFound.into()))?;
         let aside = record.with_extension("new");
@@ -104,6 +109,11 @@ fn serve(
         std::fs::write(&aside, text)
             .and_then(|()| std::fs::rename(&aside, record))
             .map_err(at(record))?;
+        confined(plan, net)?;
+        // Only when all is open: threads cannot be taken back.
+        if let Some(forwarder) = parts.forwarder.take() {
+            forwarder.start();
+        }
         Ok(parts)
     });
     let line = match &opened {
@@ -120,7 +130,65 @@ fn serve(
     Ok(())
 }
 
-fn open(plan: &GatewayPlan, leases: &std::path::Path) -> Result<Parts, GatewayFailure> {
+/// Where the book of leases is: the one place where the process writes.
+fn given(net: &std::path::Path, bridge: &jaula_plan::names::LinkName) -> PathBuf {
+    net.join(format!("{bridge}.given"))
+}
+
+/// From here on what guests say is read: by nobody, who sees the jails' notes and the host's resolvers, writes leases, and
+/// says to the firewall what names stand for.
+fn confined(plan: &GatewayPlan, net: &std::path::Path) -> Result<(), GatewayFailure> {
+    let bridge = &plan.spec.bridge;
+    let conf = std::fs::canonicalize("/etc/resolv.conf").ok();
+    let mut reads = vec![super::guests::dir(net, bridge)];
+    if plan.spec.dns {
+        reads.extend(["/etc".into(), "/run".into()]);
+        reads.extend(conf.and_then(|path| Some(path.parent()?.to_owned())));
+    }
+    let kept = Kept {
+        capabilities: if plan.spec.dns { ADMIN } else { 0 },
+        reads,
+        writes: vec![given(net, bridge)],
+    };
+    confine(&kept).map_err(|source| {
+        let link = bridge.to_string();
+        GatewayFailure::Dhcp(crate::dhcp::DhcpError::Link { link, source })
+    })
+}
+
+/// Makes the directories that the process needs, so that nobody reaches them by the descriptor of `net`; the store is
+/// closed to others above it.
+fn prepared(
+    net: &std::path::Path,
+    bridge: &jaula_plan::names::LinkName,
+) -> Result<File, GatewayFailure> {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    let mode = |path: &std::path::Path, mode| {
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(path, mode).map_err(at(path))
+    };
+    mode(net, 0o711)?;
+    let (notes, given) = (super::guests::dir(net, bridge), given(net, bridge));
+    for dir in [&notes, &given] {
+        std::fs::create_dir_all(dir).map_err(at(dir))?;
+    }
+    mode(&notes, 0o755)?;
+    mode(&given, 0o700)?;
+    // In a user namespace that has no such user the process stays who it is.
+    for path in [given.join("leases"), given] {
+        match chown(&path, Some(NOBODY), Some(NOBODY)) {
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                return Err(at(&path)(error));
+            }
+            _ => {}
+        }
+    }
+    File::open(net).map_err(at(net))
+}
+
+fn open(plan: &GatewayPlan, net: &std::path::Path) -> Result<Parts, GatewayFailure> {
+    let opened = prepared(net, &plan.spec.bridge)?;
+    let net = PathBuf::from(format!("/proc/self/fd/{}", opened.as_raw_fd()));
     let bridge = plan.spec.bridge.as_str();
     let domain = bridge.to_ascii_lowercase();
     let own: Vec<IpAddr> = plan.firewall.subnets.iter().map(|s| s.address).collect();
@@ -139,7 +207,7 @@ fn open(plan: &GatewayPlan, leases: &std::path::Path) -> Result<Parts, GatewayFa
         let names = move || shared.read().map(|zone| zone.clone()).unwrap_or_default();
         let watched = Watched {
             bridge: bridge.to_owned(),
-            names: watched(leases.parent().unwrap_or(leases), &plan.spec.bridge),
+            names: watched(&net, &plan.spec.bridge),
         };
         let conf = PathBuf::from("/etc/resolv.conf");
         forwarder = Some(Forwarder::open(&own, Box::new(names), watched, conf)?);
@@ -173,7 +241,7 @@ fn open(plan: &GatewayPlan, leases: &std::path::Path) -> Result<Parts, GatewayFa
                 mtu: None,
                 seconds: LEASE,
             };
-            let book = LeaseBook::new(leases.to_owned());
+            let book = LeaseBook::new(given(&net, &plan.spec.bridge).join("leases"));
             Some(AddressServer::open(bridge, settings, book)?)
         }
     };
@@ -201,18 +269,13 @@ fn open(plan: &GatewayPlan, leases: &std::path::Path) -> Result<Parts, GatewayFa
     } else {
         None
     };
-    // Only when all is open: threads cannot be taken back.
-    if let Some(forwarder) = forwarder {
-        forwarder.start();
-    }
     Ok(Parts {
+        forwarder,
+        _net: opened,
         addresses,
         router,
         zone,
-        notes: (
-            leases.parent().unwrap_or(leases).to_owned(),
-            plan.spec.bridge.clone(),
-        ),
+        notes: (net, plan.spec.bridge.clone()),
     })
 }
 

@@ -242,10 +242,11 @@ impl<'a> Message<'a> {
         })
     }
 
-    /// The errno of an error message, 0 for an acknowledgement.
+    /// The errno of an error message, 0 for an acknowledgement; that of a list which ended too early.
     pub fn error(&self) -> Option<i32> {
         let code = self.payload.get(..4)?.try_into().ok()?;
-        (self.kind == ERROR).then(|| i32::from_ne_bytes(code).saturating_neg())
+        let errno = i32::from_ne_bytes(code).saturating_neg();
+        (self.kind == ERROR || self.done() && errno > 0).then_some(errno)
     }
 
     pub fn done(&self) -> bool {
@@ -308,4 +309,25 @@ pub fn read_elements(b: &[u8]) -> Vec<Element> {
             })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_ends_too_early_says_why() {
+        let end = |payload: &[u8]| {
+            let length = u32::try_from(HEAD + payload.len()).unwrap();
+            let mut bytes = length.to_ne_bytes().to_vec();
+            bytes.extend(DONE.to_ne_bytes());
+            bytes.extend([0; 10]);
+            bytes.extend(payload);
+            let message = Message::all(&bytes).next().unwrap();
+            (message.error(), message.done())
+        };
+        assert_eq!(end(&[]), (None, true));
+        assert_eq!(end(&0i32.to_ne_bytes()), (None, true));
+        assert_eq!(end(&(-12i32).to_ne_bytes()), (Some(12), true));
+    }
 }
