@@ -669,9 +669,60 @@ def nets(options, scratch):
     return {"net": up, "net, down": down}
 
 
+def minimal(options, jaula, scratch):
+    """(f) A jail of the host's files: jailkit's jk_init, ours with the same ini, `cp -a` of the same files, ours by hard
+    links and live. In a mount namespace with a tmpfs of root's and settings of jailkit's own; hard links need the host's
+    file system, so that one is made in a directory of the host that goes again."""
+    table = Table("jk_init -v -j J basicshell netutils editors jk_lsh", "s", options.rounds or 7)
+    log = scratch / "log"
+    if os.geteuid() != 0:
+        table.absent["all"] = ["needs root"]
+        table.show("jaula's jk_init")
+        return table
+    words = ["basicshell", "netutils", "editors", "jk_lsh"]
+    script = ("set -e; mount -t tmpfs -o mode=755 none /srv; mkdir /srv/k; [ ! -d /etc/jailkit ] || { "
+              "cp -a /etc/jailkit/. /srv/k; mount --bind /srv/k /etc/jailkit; }; echo; exec sleep 3600")
+    holder = subprocess.Popen(["unshare", "--mount", "--propagation", "private", "sh", "-c", script],
+                              stdout=subprocess.PIPE)
+    inside = ["nsenter", f"--mount=/proc/{holder.pid}/ns/mnt", "--"]
+    linked = Path(tempfile.mkdtemp(prefix="jaula-bench-", dir="/"))
+    linked.chmod(0o755)
+    store = "/srv/store"
+
+    def after(command, *gone):
+        def case():
+            result = timed(command, log=log, inside=inside)
+            subprocess.run([*inside, "rm", "-rf", *gone], check=True)
+            return result
+        return case
+
+    ours = ["env", f"JAULA_STORE={store}", jaula, "compat", "jk_init", "-v"]
+    try:
+        holder.stdout.readline()
+        timed([*ours, "-j", "/srv/model", *words], log=log, inside=inside)
+        cases = {
+            "jaula's jk_init": after([*ours, "-j", "/srv/a", *words], "/srv/a"),
+            "cp -a of the same files": after(["cp", "-a", "/srv/model", "/srv/c"], "/srv/c"),
+            "jaula's jk_init -k": after([*ours, "-k", "-j", str(linked / "j"), *words], str(linked / "j")),
+            "jaula new --live": after([jaula, "--store", "/srv/live", "new", "l", "--live", "--with", ",".join(words)],
+                                      "/srv/live"),
+        }
+        if tool("jk_init"):
+            cases["jailkit's jk_init"] = after(["jk_init", "-v", "-j", "/srv/b", *words], "/srv/b")
+        else:
+            table.absent["jailkit"] = ["jailkit is not installed"]
+        table.measure(cases, warm=1)
+    finally:
+        holder.kill()
+        holder.wait()
+        remove(linked)
+    table.show("jaula's jk_init")
+    return table
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", nargs="*", help="build, more, output, start, again, lab, net; all by default")
+    parser.add_argument("what", nargs="*", help="build, more, output, start, again, lab, net, minimal; all by default")
     parser.add_argument("--rounds", type=int, help="rounds of each table")
     parser.add_argument("--jaula", help="the program; by default the release build, made if absent")
     parser.add_argument("--without-jaula", action="store_true", help="peers and floor only")
@@ -679,8 +730,8 @@ def main():
     parser.add_argument("--cache", type=Path, default=TOP / "target" / "bench-cache")
     parser.add_argument("--json", type=Path, help="write all figures here")
     options = parser.parse_args()
-    what = options.what or ["build", "more", "output", "start", "again", "lab", "net"]
-    unknown = set(what) - {"build", "more", "output", "start", "again", "lab", "net"}
+    what = options.what or ["build", "more", "output", "start", "again", "lab", "net", "minimal"]
+    unknown = set(what) - {"build", "more", "output", "start", "again", "lab", "net", "minimal"}
     if unknown:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
 
@@ -711,7 +762,7 @@ def main():
         print("no C compiler: times and memory include the cost of starting from python")
     try:
         url = mirror = None
-        if set(what) - {"lab", "net"}:
+        if set(what) - {"lab", "net", "minimal"}:
             url, mirror, server = mirror_at(options.cache, THIRTY if "more" in what else ())
         if "build" in what:
             if root:
@@ -765,6 +816,8 @@ def main():
                 tables.update(nets(options, scratch))
             else:
                 print("left out: net: for root, with ip")
+        if "minimal" in what and jaula:
+            tables["minimal"] = minimal(options, jaula, scratch)
         if options.json:
             options.json.write_text(json.dumps({name: one.medians() for name, one in tables.items()}, indent=1))
     finally:

@@ -144,9 +144,6 @@ fn a_named_jail_is_checked_and_follows_the_host() {
             fs::write(&tool, text).expect("a script");
             fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).expect("a script");
         };
-        for dir in user.place.work().ancestors().take(3) {
-            drop(fs::set_permissions(dir, fs::Permissions::from_mode(0o755)));
-        }
         write("#!/bin/sh\necho one\n");
         let word = tool.display().to_string();
         let with = format!("{word},program:cat");

@@ -210,6 +210,8 @@ fn prepare(user: &User) -> bool {
         "brctl",
         "debootstrap",
         "multistrap",
+        "jk_init",
+        "jk_cp",
     ]
     .into_iter()
     .for_each(link);
@@ -280,6 +282,11 @@ fn the_guide_to_networks_shows_what_happens() {
 }
 
 #[test]
+fn the_guide_to_minimal_jails_shows_what_happens() {
+    guide("docs/guide/minimal-jails.md", Needs::Nothing);
+}
+
+#[test]
 fn what_is_shown_is_matched_whole() {
     assert!(fits("a\n", "a\n"));
     assert!(!fits("a\nb\n", "a\n"));
@@ -303,6 +310,7 @@ fn both_languages_type_and_show_the_same() {
         ("docs/guide/isolation.md", "docs/guia/aislamiento.md"),
         ("docs/guide/content.md", "docs/guia/contenido.md"),
         ("docs/guide/networks.md", "docs/guia/redes.md"),
+        ("docs/guide/minimal-jails.md", "docs/guia/jaulas-minimas.md"),
     ] {
         assert_eq!(typed(&read(english)), typed(&read(spanish)));
     }
