@@ -5,6 +5,7 @@
 
 pub mod allow;
 pub mod hours;
+pub mod jailkit;
 pub mod lines;
 pub mod login;
 pub mod passwd;

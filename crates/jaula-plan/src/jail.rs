@@ -136,7 +136,7 @@ pub enum JailPlanError {
         least: usize,
     },
     /// Not in the jail's passwd(5).
-    #[error("there is no user {name:?} in the jail's /etc/passwd")]
+    #[error("{name} is not defined in this jail: its /etc/passwd has no such user")]
     UnknownUser {
         /// As asked.
         name: String,

@@ -15,6 +15,12 @@ pub fn real_ids() -> (u32, u32) {
     unsafe { (libc::getuid(), libc::getgid()) }
 }
 
+/// Sets the mode bits that new files do not get (umask(2)).
+pub fn set_umask(mask: u32) {
+    // SAFETY: takes a number only and cannot fail.
+    unsafe { libc::umask(mask & 0o777) };
+}
+
 /// Whether a descriptor was given to this program when it was started: it is open, and not one that is closed on exec as
 /// all of ours are.
 pub fn was_inherited(fd: i32) -> bool {

@@ -256,3 +256,39 @@ fn files_go_in_and_out_of_a_running_jail() {
         assert_eq!(exec(user, "cat /srv/running/one").expect(0).stdout, "one\n");
     });
 }
+
+#[test]
+fn a_user_who_is_not_defined_inside_can_be() {
+    each(|user| {
+        let run = |words: &[&str]| user.place.run(words);
+        let id = ["exec", "--user", "rjmerelo", "web", "--", "id"];
+        let refused = run(&id).expect(125).stderr;
+        assert!(
+            refused.contains("rjmerelo is not defined in this jail"),
+            "{refused}"
+        );
+        assert!(
+            refused.contains("hint: jaula user add web rjmerelo defines that user"),
+            "{refused}"
+        );
+        let login = run(&["user", "add", "web", "rjmerelo", "--only", "sftp"]).expect(125);
+        assert!(
+            login.stderr.contains("logins from the host"),
+            "{}",
+            login.stderr
+        );
+        if run(&["exec", "web", "--", "test", "-x", "/usr/sbin/useradd"]).code != 0 {
+            let none = run(&["user", "add", "web", "rjmerelo"]).expect(127);
+            assert!(none.stderr.contains("useradd"), "{}", none.stderr);
+            return;
+        }
+        run(&["user", "add", "web", "rjmerelo", "--sudo"]).expect(0);
+        let shown = run(&id).expect(0).stdout;
+        assert!(
+            shown.contains("(rjmerelo)") && shown.contains("(sudo)"),
+            "{shown}"
+        );
+        run(&["user", "rm", "web", "rjmerelo"]).expect(0);
+        run(&id).expect(125);
+    });
+}

@@ -307,11 +307,8 @@ fn a_login_is_refused_with_one_line_that_names_the_cause() {
             (125, false),
             "{change}: {text}"
         );
-        let log = host.log();
-        let line = log
-            .lines()
-            .rfind(|line| line.contains("jaula-login"))
-            .unwrap_or_default();
+        let line = host.logged(" refused ");
+        let line = line.as_str();
         assert!(
             line.contains(" refused user=ana uid=1002 from=- command=\"echo in\" cause="),
             "{change}: {line}"
@@ -433,7 +430,7 @@ fn who_cannot_be_let_in_changes_nothing() {
             "/srv/open can be written by its group (mode 0777)",
         ),
         ("add /srv/none ana", "is no directory"),
-        ("add golden ana", "with a slash"),
+        ("add golden ana", "there is no jail golden"),
         (
             "add /srv/golden ana --shell /bin/zsh",
             "the jail has no program /bin/zsh",
@@ -465,4 +462,215 @@ fn who_cannot_be_let_in_changes_nothing() {
     );
     sh("rm /usr/sbin/jaula-login; sed -i /jaula-login/d /etc/shells");
     assert_eq!(host.accounts(), before);
+}
+
+#[test]
+fn jailkits_sequence_as_it_is_typed() {
+    kernel_test!(Root);
+    let host = host!("sshd");
+    if !std::path::Path::new("/etc/jailkit/jk_init.ini").is_file() {
+        skip!("there are no sections of jailkit's");
+    }
+    // The old names lead to jaula, before and instead of jailkit's own.
+    let names = "jk_init jk_cp jk_jailuser jk_addjailuser jk_lsh jk_chrootsh";
+    sh(&format!(
+        "cd /usr/sbin && rm -f {names}; jaula compat install /usr/sbin {names}"
+    ));
+    sh("useradd -s /bin/bash -m alguien; echo suyo >/home/alguien/nota");
+    sh("mkdir -p /srv/seguro/jaulas/dorada; chown -R root:root /srv/seguro");
+    let (code, text) = said("jk_jailuser -m -j /srv/seguro/jaulas/dorada alguien");
+    assert!(
+        code == 33 && text == "invalid jail, /srv/seguro/jaulas/dorada/etc/passwd does not exist\n",
+        "{code} {text}"
+    );
+    let told = sh("jk_init -v -j /srv/seguro/jaulas/dorada jk_lsh basicshell");
+    assert!(told.contains("Copying /"), "{told}");
+    let before = host.accounts();
+    let jail = "/srv/seguro/jaulas/dorada";
+    for (words, code, why) in [
+        ("", 2, "aborted, no username specified\n".to_owned()),
+        ("-x alguien", 1, "invalid option -- 'x'".to_owned()),
+        (
+            &*format!("-n -j {jail} nadie"),
+            2,
+            "user nadie does not exist\n".to_owned(),
+        ),
+        (&*format!("-n -j {jail} root"), 2, "root is root".to_owned()),
+        (
+            "-n -j /nada alguien",
+            33,
+            "/nada does not exist\n".to_owned(),
+        ),
+        (
+            &*format!("-n -s /bin/zsh -j {jail} alguien"),
+            33,
+            format!("invalid shell, {jail}/bin/zsh does not exist\n"),
+        ),
+    ] {
+        let (got, text) = said(&format!("jk_jailuser {words}"));
+        assert!(got == code && text.contains(&why), "{words}: {got} {text}");
+        assert_eq!(host.accounts(), before, "{words}");
+    }
+    sh(&format!("jk_jailuser -m -j {jail} alguien"));
+    assert_eq!(
+        sh(&format!(
+            "grep ^alguien /etc/passwd {jail}/etc/passwd; cat {jail}/home/alguien/nota; ls /home"
+        )),
+        format!(
+            "/etc/passwd:alguien:x:1002:1002::{jail}/./home/alguien:/usr/sbin/jk_chrootsh\n\
+             {jail}/etc/passwd:alguien:x:1002:1002::/home/alguien:/usr/sbin/jk_lsh\nsuyo\n"
+        )
+    );
+    host.key(&format!("{jail}/home/alguien"), "alguien");
+    host.sshd();
+    // No shell, and no command while no section is for the user.
+    let (code, _) = said(&format!(
+        "{} </dev/null",
+        host.ssh_command("-T", "alguien", "")
+    ));
+    assert_eq!(code, 7);
+    assert_eq!(said("su - alguien </dev/null").0, 7);
+    sh(&format!(
+        "mkdir -p {jail}/etc/jailkit; : >{jail}/etc/jailkit/jk_lsh.ini"
+    ));
+    host.ssh("alguien", "ls").expect(3);
+    let ini = "[alguien]\nexecutables = /bin/ls, /bin/cat\npaths = /bin\n";
+    std::fs::write(format!("{jail}/etc/jailkit/jk_lsh.ini"), ini).expect("a file");
+    assert_eq!(host.ssh("alguien", "ls /home").expect(0), "alguien\n");
+    assert_eq!(host.ssh("alguien", "cat nota").expect(0), "suyo\n");
+    host.ssh("alguien", "sh -c id").expect(4);
+    host.ssh("alguien", "ls; id").expect(4);
+    std::fs::write(
+        format!("{jail}/etc/jailkit/jk_lsh.ini"),
+        "[alguien]\npaths = /bin\n",
+    )
+    .expect("a file");
+    host.ssh("alguien", "ls").expect(5);
+    // The shell, changed with an editor.
+    sh(&format!(
+        "sed -i '/^alguien/s#/usr/sbin/jk_lsh#/bin/bash#' {jail}/etc/passwd"
+    ));
+    assert_eq!(
+        host.ssh("alguien", "pwd; ls /").expect(0),
+        "/home/alguien\nbin\ndev\netc\nhome\nlib\nlib64\nproc\nsbin\nsys\ntmp\nusr\n"
+    );
+    // Settings of the shell's own are obeyed, and a doubt has its code.
+    sh(&format!("chmod g+w {jail}/home/alguien"));
+    host.ssh("alguien", "true").expect(41);
+    sh(
+        "printf '[DEFAULT]\\nrelax_home_group_permissions=1\\nenv = MARK\\n' >/etc/jailkit/jk_chrootsh.ini",
+    );
+    host.ssh("alguien", "true").expect(0);
+    assert_eq!(sh("MARK=x su alguien -c 'echo $MARK'"), "x\n");
+    sh("printf '[DEFAULT]\\nrelax=1\\n' >/etc/jailkit/jk_chrootsh.ini");
+    host.ssh("alguien", "true").expect(14);
+    assert!(
+        host.log().contains("jk_chrootsh.ini, line 2, column 1: "),
+        "{}",
+        host.log()
+    );
+    sh(&format!(
+        "rm /etc/jailkit/jk_chrootsh.ini; chmod 1777 {jail}"
+    ));
+    assert_eq!(said("su alguien -c true").0, 53);
+    sh(&format!(
+        "chmod 755 {jail}; jk_addjailuser -n -s /bin/bash -j {jail} otro"
+    ));
+    assert_eq!(sh("su otro -c pwd"), "/home/otro\n");
+}
+
+#[test]
+fn git_goes_over_ssh_and_ports_only_on_request() {
+    kernel_test!(Root);
+    let host = host!("sshd", "git", "python3");
+    host.jail("/srv/golden");
+    sh(
+        "jaula compat jk_cp -j /srv/golden /usr/bin/git /usr/bin/git-upload-pack /usr/bin/git-receive-pack /usr/lib/git-core",
+    );
+    sh("jaula user add /srv/golden ana --only git --allow-command 'cat *.txt'");
+    host.key("/srv/golden/home/ana", "ana");
+    host.sshd();
+    sh(
+        "git init -q --bare /srv/golden/home/ana/it.git; chown -R ana: /srv/golden/home/ana/it.git; echo hi >/srv/golden/home/ana/a.txt",
+    );
+    let ssh = host.ssh_command("-T", "", "");
+    let ssh = ssh.trim_end_matches(" @localhost ").to_owned();
+    let git = |script: &str| sh(&format!("export GIT_SSH_COMMAND='{ssh}'; {script}"));
+    git(
+        "git init -q /run/r; cd /run/r; git config user.email a@b; git config user.name a; echo x >x; git add x; git commit -qm x; \
+         git push -q ana@localhost:it.git HEAD:refs/heads/main; git clone -q -b main ana@localhost:it.git /run/c; test -f /run/c/x",
+    );
+    assert_eq!(
+        sh("stat -c %U /srv/golden/home/ana/it.git/refs/heads/main"),
+        "ana\n"
+    );
+    assert_eq!(host.ssh("ana", "cat a.txt").expect(0), "hi\n");
+    for command in [
+        "cat /etc/passwd",
+        "cat a.txt b.txt",
+        "cat *.txt; id",
+        "git clone x",
+        "git-shell",
+        "git-receive-pack x; id",
+    ] {
+        assert_eq!(host.ssh("ana", command).code, 125, "{command}");
+    }
+    // A server of the host's, which a forwarded port would reach.
+    sh(
+        "cd /run/c; setsid python3 -m http.server --bind 127.0.0.1 8000 >/dev/null 2>&1 </dev/null &",
+    );
+    let forwarded = |host: &Host| {
+        let tunnel = host.ssh_command("-o ConnectTimeout=10 -W 127.0.0.1:8000", "ana", "");
+        said(&format!(
+            "printf 'GET /x HTTP/1.0\\r\\n\\r\\n' | timeout 20 {tunnel}"
+        ))
+    };
+    let start = std::time::Instant::now();
+    while std::net::TcpStream::connect("127.0.0.1:8000").is_err() {
+        assert!(start.elapsed().as_secs() < 30, "no server");
+    }
+    let (code, text) = forwarded(&host);
+    assert!(
+        code != 0 && text.contains("forwarding failed"),
+        "{code} {text}"
+    );
+    sh("jaula user set /srv/golden ana --forward; kill -HUP $(cat /run/sshd.pid)");
+    // It is told, and reads it when it gets to it.
+    while !forwarded(&host).1.contains("200 OK") {
+        assert!(start.elapsed().as_secs() < 60, "{:?}", forwarded(&host));
+    }
+}
+
+#[test]
+fn a_jailed_user_who_attacks_finds_nothing() {
+    kernel_test!(Root);
+    let host = host!("setpriv", "su");
+    host.jail("/srv/golden");
+    sh("jaula user add /srv/golden ana; jaula user add /srv/golden luis --only sftp --net host");
+    for (name, uid) in [("ana", 1002), ("luis", 1003)] {
+        let json = sh(&format!(
+            "cd /; setpriv --reuid {uid} --regid {uid} --clear-groups env JAULA_STORE=/tmp/s-{name} jaula check --from-inside --login --json; \
+             rm -rf /tmp/s-{name}"
+        ));
+        let found: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+        let open: Vec<&serde_json::Value> = found["findings"]
+            .as_array()
+            .expect("findings")
+            .iter()
+            .filter(|finding| finding["verdict"] == "open")
+            .collect();
+        // Who asks for the host's network gets it.
+        let network =
+            |finding: &&serde_json::Value| name == "luis" && finding["probe"] == "namespace-net";
+        let open: Vec<_> = open
+            .into_iter()
+            .filter(|finding| !network(finding))
+            .collect();
+        assert!(open.is_empty(), "{name}: {open:#?}");
+        assert!(
+            found["held"].as_u64().is_some_and(|held| held > 30),
+            "{json}"
+        );
+    }
+    drop(host);
 }

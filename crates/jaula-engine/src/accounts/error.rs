@@ -61,6 +61,9 @@ pub enum AccountsError {
         #[source]
         source: Box<AccountsError>,
     },
+    /// A login would be refused.
+    #[error("a login would be refused: {0}")]
+    Refused(#[from] jaula_plan::account::LoginRefusal),
     /// Only root changes accounts.
     #[error("only root changes accounts")]
     NotRoot,
@@ -74,6 +77,7 @@ impl AccountsError {
             Self::Store(error) => error.kind(),
             Self::Plan(_) | Self::NotPlain { .. } | Self::Odd { .. } => Kind::User,
             Self::Locked { .. } | Self::Changed { .. } => Kind::User,
+            Self::Refused(_) => Kind::User,
             Self::Kernel(_) | Self::NotRoot => Kind::KernelRefused,
             Self::Step { source, .. } => source.kind(),
         }

@@ -17,17 +17,23 @@ const PRIORITY: u8 = (4 << 3) | 6;
 
 /// The log's socket; silent where there is none.
 #[derive(Debug)]
-pub struct Log(Option<UnixDatagram>);
+pub struct Log {
+    socket: Option<UnixDatagram>,
+    name: &'static str,
+}
 
 impl Log {
-    /// Opens it.
-    pub fn open() -> Self {
+    /// Opens it, for lines under a program's name.
+    pub fn open(name: &'static str) -> Self {
         let socket = UnixDatagram::unbound().and_then(|socket| {
             socket.set_nonblocking(true)?;
             socket.connect("/dev/log")?;
             Ok(socket)
         });
-        Self(socket.ok())
+        Self {
+            socket: socket.ok(),
+            name,
+        }
     }
 
     /// One line, in the form of RFC 3164.
@@ -35,17 +41,20 @@ impl Log {
         const MONTHS: [&str; 12] = [
             "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
         ];
-        let Some(socket) = &self.0 else { return };
+        let Some(socket) = &self.socket else {
+            return;
+        };
         let now = local_time::now();
         let month = MONTHS
             .get(usize::from(now.month).saturating_sub(1))
             .unwrap_or(&"Jan");
         let line = format!(
-            "<{PRIORITY}>{month} {:2} {:02}:{:02}:{:02} {LOGIN}[{}]: {text}",
+            "<{PRIORITY}>{month} {:2} {:02}:{:02}:{:02} {}[{}]: {text}",
             now.day,
             now.hour,
             now.minute,
             now.second,
+            self.name,
             std::process::id()
         );
         // Nobody is kept out, or in, because nobody listens.

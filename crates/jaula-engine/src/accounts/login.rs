@@ -9,7 +9,8 @@ use jaula_plan::account::login::{
     LoginFacts, LoginPlan, LoginRefusal, LoginRequest, Relax, plan_login,
 };
 use jaula_plan::account::{passwd, split_home};
-use jaula_plan::jail::plan_jail;
+use jaula_plan::facts::host::HostFacts;
+use jaula_plan::jail::{JailPlan, plan_jail};
 use jaula_sys::{local_time, process};
 use std::path::Path;
 use std::time::Instant;
@@ -31,7 +32,7 @@ pub fn login(
     io: Io<'_>,
     relax: &dyn Fn(&str, u32) -> Result<Relax, String>,
 ) -> Login {
-    let log = Log::open();
+    let log = Log::open(jaula_plan::account::LOGIN);
     let facts = facts(relax);
     let uid = process::real_ids().0;
     let user = match facts.accounts.as_slice() {
@@ -50,6 +51,31 @@ pub fn login(
     enter(&plan, io, &log, &said)
 }
 
+/// The jail that a login of this user would be, for its check from inside.
+///
+/// # Errors
+/// Why he would not be let in.
+pub fn jail_of_login() -> Result<JailPlan, LoginRefusal> {
+    let facts = facts(&|_, _| Ok(Relax::default()));
+    let request = LoginRequest::default();
+    let mut facts = facts;
+    // What he may start is no matter of what holds it.
+    if let Some(Ok(policy)) = &mut facts.policy {
+        policy.only.clear();
+        policy.allow.clear();
+    }
+    let plan = plan_login(&facts, &request)?;
+    let jail = plan_jail(&plan.jail, &host_facts(&plan));
+    jail.map_err(|error| LoginRefusal::Policy(error.to_string()))
+}
+
+fn host_facts(plan: &LoginPlan) -> HostFacts {
+    let mut host = crate::probe::host(&plan.jail);
+    // There has to be a file to show the host's on.
+    host.resolv_conf &= jaula_sys::beneath::is_there(&plan.dir, "etc/resolv.conf");
+    host
+}
+
 fn enter(plan: &LoginPlan, io: Io<'_>, log: &Log, said: &Said) -> Login {
     let failed = |error: &dyn std::error::Error| {
         let mut text = error.to_string();
@@ -64,10 +90,7 @@ fn enter(plan: &LoginPlan, io: Io<'_>, log: &Log, said: &Said) -> Login {
         log.say(&said.refused(&text));
         Login::Failed(text)
     };
-    let mut host = crate::probe::host(&plan.jail);
-    // There has to be a file to show the host's on.
-    host.resolv_conf &= jaula_sys::beneath::is_there(&plan.dir, "etc/resolv.conf");
-    let jail = match plan_jail(&plan.jail, &host) {
+    let jail = match plan_jail(&plan.jail, &host_facts(plan)) {
         Ok(jail) => jail,
         Err(error) => return failed(&error),
     };

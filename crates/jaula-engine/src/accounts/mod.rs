@@ -3,6 +3,7 @@
 mod apply;
 mod error;
 mod home;
+mod jailkit;
 mod lock;
 pub mod log;
 mod login;
@@ -10,7 +11,8 @@ mod look;
 mod undo;
 
 pub use error::AccountsError;
-pub use login::{Login, login};
+pub use jailkit::{chrootsh_relax, lsh};
+pub use login::{Login, jail_of_login, login};
 pub use look::{Looked, Resident, account, facts, residents};
 pub use undo::AccountUndo;
 

@@ -123,6 +123,16 @@ fn run(
 }
 
 impl Engine {
+    /// Runs the probes in the jail that a login of the calling user gets.
+    ///
+    /// # Errors
+    /// When he would not be let in, or the jail cannot be started.
+    pub fn check_login(&self) -> Result<Vec<Finding>, EngineError> {
+        let plan =
+            crate::accounts::jail_of_login().map_err(crate::accounts::AccountsError::from)?;
+        run(|io, inside| jail::call(&plan, io, inside))
+    }
+
     /// Attacks the jail that a run would have, its image made when it is missing; its program is not run.
     ///
     /// # Errors

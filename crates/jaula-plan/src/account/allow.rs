@@ -166,7 +166,7 @@ impl Allow {
 }
 
 /// `*` and `?`, in time that grows with the product of both lengths.
-pub(super) fn matches(pattern: &[u8], text: &[u8]) -> bool {
+fn matches(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
     while t < text.len() {
@@ -191,6 +191,11 @@ pub(super) fn matches(pattern: &[u8], text: &[u8]) -> bool {
     pattern
         .get(p..)
         .is_none_or(|rest| rest.iter().all(|b| *b == b'*'))
+}
+
+/// Whether a pattern of `*` and `?` means a name.
+pub fn fits(pattern: &str, name: &str) -> bool {
+    matches(pattern.as_bytes(), name.as_bytes())
 }
 
 /// The last part of a program's path.

@@ -1,5 +1,6 @@
 //! What sshd_config(5) says of a user, and the addition that leaves him to his login shell.
 
+use super::allow::fits;
 use super::policy::{Entry, Policy};
 use super::{LOGIN_SHELL, SSHD_DIR};
 use std::path::{Path, PathBuf};
@@ -253,10 +254,6 @@ fn split(line: &str) -> Option<(String, String)> {
     let (key, value) = line.split_at(at);
     let value = value.trim_start_matches(|c: char| c.is_whitespace() || c == '=');
     Some((key.to_ascii_lowercase(), value.trim().replace('"', "")))
-}
-
-fn fits(pattern: &str, text: &str) -> bool {
-    super::allow::matches(pattern.as_bytes(), text.as_bytes())
 }
 
 #[cfg(test)]

@@ -47,6 +47,14 @@ pub fn command(command: Command) -> Command {
                 .action(ArgAction::SetTrue)
                 .conflicts_with("from-inside")
                 .help("Take away set-id bits, file capabilities, and that others can write"),
+        )
+        .arg(
+            Arg::new("login")
+                .long("login")
+                .action(ArgAction::SetTrue)
+                .conflicts_with("ref")
+                .requires("from-inside")
+                .help("The jail that a login of the calling user gets"),
         );
     run::jail_options(command)
 }
@@ -55,6 +63,13 @@ pub fn command(command: Command) -> Command {
 pub fn run(matches: &ArgMatches, context: &Context) -> Done {
     if !matches.get_flag("from-inside") {
         return content(matches, context);
+    }
+    if matches.get_flag("login") {
+        let engine = context.engine(None, false)?;
+        let findings = engine
+            .check_login()
+            .map_err(|error| failed("cannot check the jail of a login", error))?;
+        return show(&findings, context);
     }
     let findings = match named(matches, context)? {
         Some(findings) => findings,

@@ -6,6 +6,7 @@ use crate::cmd::{Context, failed};
 use crate::output::Done;
 use clap::{Arg, ArgMatches, Command};
 use jaula_engine::EngineError;
+use jaula_plan::jail::JailPlanError;
 use jaula_plan::names::JailName;
 
 /// Its operands and options.
@@ -47,8 +48,7 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
     let mut spec = high::exec_spec(&low::process(matches)?, limits::limits(matches)?);
     spec.guards = Protection::read(matches)?.guards;
     let shown = low::Shown::read(matches);
-    let explained =
-        |error: EngineError| failed(format!("cannot run a program in jail {name}"), error);
+    let explained = |error: EngineError| unknown_user(&name, error);
     // Outside the session: what starts the jail enters it, what joins it may not have.
     let engine = context.engine(None, false)?;
     let plan = engine.plan_exec(&name, &spec).map_err(explained)?;
@@ -59,4 +59,20 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
         .exec(&plan, context.around.io(), &context.progress)
         .map_err(explained)?;
     Ok(context.outcome(&outcome))
+}
+
+/// Why a program is not run in a jail; of a user that the jail does not know, with the command that makes it known.
+pub fn unknown_user(name: &JailName, error: EngineError) -> crate::error::CommandError {
+    let user = match &error {
+        EngineError::JailPlan(JailPlanError::UnknownUser { name }) => Some(name.clone()),
+        _ => None,
+    };
+    let failed = failed(format!("cannot run a program in jail {name}"), error);
+    match user {
+        Some(user) => failed.hint(format!(
+            "jaula user add {name} {} defines that user",
+            jaula_plan::explain::word(&user)
+        )),
+        None => failed,
+    }
 }

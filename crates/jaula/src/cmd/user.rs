@@ -1,5 +1,7 @@
 //! `jaula user`: users who live in a jail.
 
+mod named;
+
 use crate::args::{low, options};
 use crate::cmd::{Context, compat, failed};
 use crate::error::CommandError;
@@ -11,7 +13,8 @@ use jaula_plan::account::plan::{AccountPlan, AddSpec, Changes};
 use jaula_plan::account::policy::{Entry, LoginNet, Policy};
 use jaula_plan::account::{LOGIN_SHELL, Service};
 use jaula_plan::explain::shown;
-use jaula_plan::names::UserName;
+use jaula_plan::names::{JailName, UserName};
+use named::Act;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -21,7 +24,7 @@ fn jail() -> Arg {
         .required(true)
         .value_parser(value_parser!(PathBuf))
         .value_hint(ValueHint::DirPath)
-        .help("The jail's directory")
+        .help("The jail's directory, with a slash; or the name of a jail, whose users then are only inside")
 }
 
 fn users(required: bool) -> Arg {
@@ -89,6 +92,7 @@ pub fn add_command(command: Command) -> Command {
         .next_help_heading("Account")
         .args([
             switch("from-existing", "The account is there: its home and login shell change"),
+            switch("sudo", "In a named jail: one of its group sudo").conflicts_with("from-existing"),
             switch("move-home", "The home goes along into the jail").requires("from-existing"),
             text("home", "DIR", "The home inside [default: /home/USER]").value_parser(value_parser!(PathBuf)),
             text("comment", "TEXT", "Full name of a new account").conflicts_with("from-existing"),
@@ -169,18 +173,28 @@ fn names(matches: &ArgMatches) -> Result<Vec<UserName>, CommandError> {
     words.map(|word| low::parse("a user", word)).collect()
 }
 
-fn directory(matches: &ArgMatches, context: &Context) -> Result<PathBuf, CommandError> {
+/// Where users live: the directory at a path, or a named jail.
+enum Place {
+    Directory(PathBuf),
+    Named(JailName),
+}
+
+fn place(matches: &ArgMatches, context: &Context) -> Result<Place, CommandError> {
     let typed = low::path(matches, "jail").unwrap_or_default();
     if !typed.as_os_str().as_encoded_bytes().contains(&b'/') {
-        return Err(CommandError::usage(format!("cannot use {} as the jail of users", shown(&typed)))
-            .hint("users live in a directory that they can enter: write its path, with a slash")
-            .hint("a named jail is in a store that only its owner can enter; jaula image export writes it to a directory"));
+        let name: JailName = low::parse("a jail", &typed.to_string_lossy())?;
+        let known = context.engine(None, false)?.jail(&name);
+        return known.map(|_| Place::Named(name)).map_err(|error| {
+            failed(format!("cannot find the jail {}", shown(&typed)), error)
+                .hint("the jail of users who log in is a directory: write its path, with a slash")
+        });
     }
     let path = context.around.absolute(&typed)?;
-    Ok(path
-        .components()
-        .filter(|part| *part != std::path::Component::CurDir)
-        .collect())
+    Ok(Place::Directory(
+        path.components()
+            .filter(|part| *part != std::path::Component::CurDir)
+            .collect(),
+    ))
 }
 
 fn many<T: Clone>(
@@ -269,7 +283,12 @@ fn each(
 
 /// Lets users in.
 pub fn add(matches: &ArgMatches, context: &Context) -> Done {
-    let dir = directory(matches, context)?;
+    let dir = match place(matches, context)? {
+        Place::Directory(dir) => dir,
+        Place::Named(name) => {
+            return named::act(matches, context, &name, &names(matches)?, Act::Add);
+        }
+    };
     let program = compat::program()?;
     let policy = policy(matches, Policy::new(&dir))?;
     each(
@@ -298,7 +317,12 @@ pub fn add(matches: &ArgMatches, context: &Context) -> Done {
 
 /// Changes what users may do.
 pub fn set(matches: &ArgMatches, context: &Context) -> Done {
-    let dir = directory(matches, context)?;
+    let dir = match place(matches, context)? {
+        Place::Directory(dir) => dir,
+        Place::Named(name) => {
+            return named::act(matches, context, &name, &names(matches)?, Act::Set);
+        }
+    };
     let program = compat::program()?;
     let residents = residents()?;
     let rights = ["only", "allow-command", "net", "limit", "hours", "entry"];
@@ -348,7 +372,12 @@ pub fn set(matches: &ArgMatches, context: &Context) -> Done {
 
 /// Takes users out.
 pub fn rm(matches: &ArgMatches, context: &Context) -> Done {
-    let dir = directory(matches, context)?;
+    let dir = match place(matches, context)? {
+        Place::Directory(dir) => dir,
+        Place::Named(name) => {
+            return named::act(matches, context, &name, &names(matches)?, Act::Remove);
+        }
+    };
     let program = compat::program()?;
     each(
         matches,
@@ -367,7 +396,7 @@ fn residents() -> Result<Vec<Resident>, CommandError> {
 /// Lists them.
 pub fn ls(matches: &ArgMatches, context: &Context) -> Done {
     let only = low::path(matches, "jail")
-        .map(|_| directory(matches, context))
+        .map(|path| context.around.absolute(&path))
         .transpose()?;
     let mut found = residents()?;
     found.retain(|known| only.as_ref().is_none_or(|jail| *jail == known.jail));

@@ -10,9 +10,12 @@ mod debootstrap;
 mod device_table;
 pub mod getopt;
 mod jk_check;
+mod jk_chrootsh;
 mod jk_cp;
 mod jk_init;
+mod jk_jailuser;
 mod jk_list;
+mod jk_lsh;
 mod jk_tree;
 mod jk_update;
 pub mod login;
@@ -54,10 +57,14 @@ pub const FACES: &[Face] = &[
     chroot::FACE,
     debootstrap::FACE,
     device_table::FACE,
+    jk_jailuser::ADD,
     jk_check::FACE,
+    jk_chrootsh::FACE,
     jk_cp::FACE,
     jk_init::FACE,
+    jk_jailuser::FACE,
     jk_list::FACE,
+    jk_lsh::FACE,
     jk_update::FACE,
     Face {
         name: "lsns",

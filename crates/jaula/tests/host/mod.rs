@@ -110,6 +110,7 @@ rm -f /etc/ssh/sshd_config.d/*
 /// The host.
 pub struct Host {
     _log: std::thread::JoinHandle<()>,
+    seen: std::cell::Cell<usize>,
 }
 
 impl Host {
@@ -130,7 +131,10 @@ impl Host {
         if !output.status.success() {
             return Err(String::from_utf8_lossy(&output.stderr).into_owned());
         }
-        Ok(Self { _log: syslog() })
+        Ok(Self {
+            _log: syslog(),
+            seen: std::cell::Cell::new(0),
+        })
     }
 
     /// A jail with a few programs and the far sides of ssh's services.
@@ -155,6 +159,11 @@ impl Host {
     /// Starts a real sshd.
     pub fn sshd(&self) {
         sh("ssh-keygen -q -A; /usr/sbin/sshd -t; /usr/sbin/sshd -E /run/log/sshd");
+        self.up();
+    }
+
+    /// Waits for it.
+    pub fn up(&self) {
         let start = Instant::now();
         while std::net::TcpStream::connect("127.0.0.1:22").is_err() {
             assert!(
@@ -196,6 +205,21 @@ impl Host {
     /// What the log has.
     pub fn log(&self) -> String {
         std::fs::read_to_string("/var/log/auth.log").unwrap_or_default()
+    }
+
+    /// The next line of the log that holds this text; what was read before is not read again.
+    pub fn logged(&self, text: &str) -> String {
+        let start = Instant::now();
+        loop {
+            let log = self.log();
+            let found: Vec<&str> = log.lines().filter(|line| line.contains(text)).collect();
+            if let Some(line) = found.get(self.seen.get()) {
+                self.seen.set(self.seen.get() + 1);
+                return (*line).to_owned();
+            }
+            assert!(start.elapsed() < SOON, "nothing like {text:?}: {log}");
+            std::thread::yield_now();
+        }
     }
 
     /// Everything of accounts and of sshd, with owners and modes.
