@@ -317,3 +317,45 @@ fn a_live_jail_has_nothing_copied_and_follows_the_host() {
         assert_eq!(fs::metadata(bash).expect("a place for bash").len(), 0);
     });
 }
+
+#[test]
+fn a_directory_is_filled_checked_and_updated_and_what_was_there_stays() {
+    everyone(|user| {
+        let dir = user.place.work().join("j");
+        fs::create_dir_all(dir.join("etc")).expect("a directory");
+        fs::write(dir.join("etc/hosts"), "mine\n").expect("a file");
+        let words = ["build", "--with", "bash,cat,/etc/hosts", "-o", "j"];
+        user.place.run(&words).expect(0);
+        assert_eq!(
+            fs::read_to_string(dir.join("etc/hosts")).expect("a file"),
+            "mine\n"
+        );
+        assert!(dir.join("usr/bin/bash").is_file() && dir.join("etc/passwd").is_file());
+        let ran = user
+            .place
+            .run(&["run", "./j", "--", "bash", "-c", "cat /etc/hosts"]);
+        assert_eq!(ran.expect(0).stdout, "mine\n");
+        let again = ["build", "--with", "/etc/hosts", "-o", "j", "--replace"];
+        user.place.run(&again).expect(0);
+        let host = fs::read("/etc/hosts").expect("hosts");
+        assert_eq!(fs::read(dir.join("etc/hosts")).expect("a file"), host);
+        let ran = user.place.run(&["check", "./j", "--json"]);
+        let found: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+        assert_eq!(found["recorded"], true);
+        let faults = found["faults"].as_array().expect("a list");
+        // Where the test lives is not root's alone.
+        assert!(
+            faults.iter().all(|fault| fault["kind"] == "unsafe"),
+            "{found}"
+        );
+        let ran = user.place.run(&["update", "./j"]).expect(0);
+        assert!(
+            ran.stdout.contains("has what the host has"),
+            "{}",
+            ran.stdout
+        );
+        let ran = user.place.run(&["build", "--with", "cat", "--hardlink"]);
+        assert_eq!(ran.code, 125);
+        assert!(ran.stderr.contains("add -o DIR"), "{}", ran.stderr);
+    });
+}

@@ -88,6 +88,8 @@ pub(super) struct Search<'a> {
     seen: BTreeMap<PathBuf, Seen>,
     /// Programs that were followed.
     done: BTreeSet<PathBuf>,
+    /// Whether what is loaded later by dlopen(3) comes too, where a file says so.
+    pub(super) later: bool,
     /// Programs and libraries that were taken and that nobody has asked rules for yet.
     pub(super) fresh: Vec<PathBuf>,
     pub(super) items: Items,
@@ -122,6 +124,7 @@ impl<'a> Search<'a> {
             configured,
             seen: BTreeMap::new(),
             done: BTreeSet::new(),
+            later: false,
             fresh: Vec::new(),
             items: Items::new(),
         };
@@ -354,6 +357,10 @@ impl<'a> Search<'a> {
         }];
         let mut next = 0usize;
         while let Some(object) = loaded.get(next) {
+            let later = match self.later {
+                true => object_later(object),
+                false => Vec::new(),
+            };
             for name in object.dynamic.needed.clone() {
                 if names.contains(&name) || musl && own_of_musl(&name) {
                     continue;
@@ -370,6 +377,21 @@ impl<'a> Search<'a> {
                         most: MOST_OBJECTS,
                         what: "libraries of one program",
                     });
+                }
+            }
+            for names in later {
+                for name in names {
+                    // The first that there is; that there is none is what the program is written for.
+                    match self.library(&loaded, next, name.as_bytes(), musl) {
+                        Ok(found) => {
+                            if !loaded.iter().any(|object| object.real == found.real) {
+                                loaded.push(found);
+                            }
+                            break;
+                        }
+                        Err(MinimalError::Library { .. }) => {}
+                        Err(error) => return Err(error),
+                    }
                 }
             }
             next = next.saturating_add(1);
@@ -525,6 +547,27 @@ impl<'a> Search<'a> {
             sought: PATH.map(PathBuf::from).to_vec(),
         })
     }
+}
+
+/// What an object says that it loads later: groups of names, the best first. What is only suggested is left out.
+fn object_later(object: &Loaded) -> Vec<Vec<String>> {
+    #[derive(serde::Deserialize)]
+    struct Written {
+        #[serde(default)]
+        soname: Vec<String>,
+        #[serde(default)]
+        priority: String,
+    }
+    let mut groups = Vec::new();
+    for text in &object.dynamic.later {
+        // What is no such text says nothing.
+        let written: Vec<Written> = serde_json::from_slice(text).unwrap_or_default();
+        let wanted = written
+            .into_iter()
+            .filter(|one| one.priority != "suggested");
+        groups.extend(wanted.map(|one| one.soname));
+    }
+    groups
 }
 
 /// The directories that objects themselves name for what one of them needs.

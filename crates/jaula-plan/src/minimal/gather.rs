@@ -85,6 +85,7 @@ pub fn gather(
         groups: BTreeSet::new(),
         found: Gathered::default(),
     };
+    gather.search.later = true;
     for with in &content.with {
         gather.with(with)?;
     }

@@ -125,3 +125,16 @@ fn a_library_that_is_missing_is_an_error_of_the_asked_and_a_note_of_a_rule() {
     let found = found(host(), &["s"], "[section.s]\ncomment='c'\nprograms=['x']\n");
     assert!(found.notes[0].text.contains("libnone.so"));
 }
+
+#[test]
+fn what_a_file_says_it_loads_later_comes_unless_it_is_only_suggested() {
+    let later = r#"later=[{"soname":["libgone.so","libl.so.1"],"priority":"recommended"},{"soname":["libs.so"],"priority":"suggested"}]"#;
+    let host = merged()
+        .elf("/usr/bin/x", 0o755, &[LOADER, "libc.so.6", later])
+        .elf("/usr/lib/libl.so.1", 0o644, &["libm.so"])
+        .elf("/usr/lib/libm.so", 0o644, &[])
+        .elf("/usr/lib/libs.so", 0o644, &[]);
+    let found = found(host, &["x"], "");
+    assert!(has(&found, "/usr/lib/libl.so.1") && has(&found, "/usr/lib/libm.so"));
+    assert!(!has(&found, "/usr/lib/libs.so"));
+}

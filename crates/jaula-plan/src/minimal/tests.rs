@@ -77,6 +77,7 @@ impl Made {
             soname: value("soname="),
             rpath: value("rpath="),
             runpath: value("runpath="),
+            later: value("later=").into_iter().collect(),
         };
         self.elf.insert(path.into(), dynamic);
         self

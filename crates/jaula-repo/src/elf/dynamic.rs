@@ -15,6 +15,12 @@ const MOST_TEXT: usize = 4096;
 const PT_LOAD: u32 = 1;
 const PT_DYNAMIC: u32 = 2;
 const PT_INTERP: u32 = 3;
+const PT_NOTE: u32 = 4;
+
+/// Bytes of all notes of one file that are looked at.
+const MOST_NOTES: usize = 256 << 10;
+/// What is said in notes of later loading (systemd.io/ELF_DLOPEN_METADATA): owner and type.
+const LATER: (&[u8], u32) = (b"FDO\0", 0x407c_0c0a);
 
 /// What one file needs, its texts as they are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +37,8 @@ pub struct Dynamic {
     pub rpath: Option<Vec<u8>>,
     /// DT_RUNPATH, the same.
     pub runpath: Option<Vec<u8>>,
+    /// `.note.dlopen`: texts of JSON that say what is loaded later by dlopen(3).
+    pub later: Vec<Vec<u8>>,
 }
 
 /// Why a file cannot be read so.
@@ -92,6 +100,7 @@ impl Dynamic {
             soname: None,
             rpath: None,
             runpath: None,
+            later: Vec::new(),
         };
         if let Some(segment) = segments.iter().find(|segment| segment.kind == PT_INTERP) {
             let length = usize::try_from(segment.size)
@@ -106,6 +115,10 @@ impl Dynamic {
         }
         if let Some(segment) = segments.iter().find(|segment| segment.kind == PT_DYNAMIC) {
             reader.dynamic(segment, &segments, &mut found)?;
+        }
+        let mut left = MOST_NOTES;
+        for segment in segments.iter().filter(|segment| segment.kind == PT_NOTE) {
+            reader.notes(segment, &mut left, &mut found.later)?;
         }
         Ok(found)
     }
@@ -222,6 +235,47 @@ impl Reader<'_> {
         found.soname = value(14).map(text).transpose()?;
         found.rpath = value(15).map(text).transpose()?;
         found.runpath = value(29).map(text).transpose()?;
+        Ok(())
+    }
+
+    /// Notes of later loading. What is not understood ends the search and is no error: nothing depends on it.
+    fn notes(
+        &self,
+        segment: &Segment,
+        left: &mut usize,
+        found: &mut Vec<Vec<u8>>,
+    ) -> Result<(), ElfError> {
+        let room = usize::try_from(segment.size).unwrap_or(*left).min(*left);
+        *left = left.saturating_sub(room);
+        let mut bytes = vec![0; room];
+        let read = read_some(self.bytes, segment.offset, &mut bytes)?;
+        bytes.truncate(read);
+        let mut rest = bytes.as_slice();
+        while let Some((head, after)) = rest.split_at_checked(12) {
+            let number = |at: usize| {
+                let four = head.get(at..).and_then(|part| part.first_chunk::<4>());
+                let four = four.copied().unwrap_or_default();
+                match self.identity.little_endian {
+                    true => u32::from_le_bytes(four),
+                    false => u32::from_be_bytes(four),
+                }
+            };
+            let rounded = |size: u32| usize::try_from(size.checked_next_multiple_of(4)?).ok();
+            let parts = rounded(number(0)).zip(rounded(number(4)));
+            let Some((name, text)) = parts.and_then(|(name_room, text_room)| {
+                let (name, after) = after.split_at_checked(name_room)?;
+                let (text, after) = after.split_at_checked(text_room)?;
+                rest = after;
+                Some((name, text))
+            }) else {
+                break;
+            };
+            if name == LATER.0 && number(8) == LATER.1 {
+                let end = text.iter().position(|byte| *byte == 0);
+                let text = text.get(..end.unwrap_or(text.len())).unwrap_or_default();
+                found.push(text.to_vec());
+            }
+        }
         Ok(())
     }
 

@@ -61,6 +61,32 @@ pub fn options(command: Command, instead: &'static str) -> Command {
     ])
 }
 
+/// `--hardlink`, `--reflink`
+pub fn placing(command: Command) -> Command {
+    command.args([
+        Arg::new("hardlink")
+            .long("hardlink")
+            .action(ArgAction::SetTrue)
+            .requires("with")
+            .conflicts_with_all(["reflink", "live"])
+            .help_heading(HEADING)
+            .help("Give the host's files further names in the directory instead of copying them"),
+        Arg::new("reflink")
+            .long("reflink")
+            .action(ArgAction::SetTrue)
+            .requires("with")
+            .conflicts_with("live")
+            .help_heading(HEADING)
+            .help("Share their bytes until one of both is written, or fail"),
+        Arg::new("replace")
+            .long("replace")
+            .action(ArgAction::SetTrue)
+            .requires("with")
+            .help_heading(HEADING)
+            .help("Replace files that the directory has"),
+    ])
+}
+
 /// `--rules`
 pub fn rules() -> Arg {
     Arg::new("rules")

@@ -194,6 +194,14 @@ fn bytes(text: &str) -> Result<u64, CommandError> {
 }
 
 impl Output {
+    /// The directory, when it is one that an ordinary tree is written to.
+    pub fn directory(&self) -> Option<&Path> {
+        match &self.place {
+            Place::Target(ExportTarget::Directory(path)) if self.lists.is_empty() => Some(path),
+            _ => None,
+        }
+    }
+
     /// The plan of writing this image; none when nothing is written to a file.
     ///
     /// # Errors

@@ -9,9 +9,10 @@ use crate::cmd::{Context, failed, session_for, session_for_files};
 use crate::error::CommandError;
 use crate::output::Done;
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use jaula_engine::minimal::Wanted;
+use jaula_engine::minimal::{TreeSpec, Wanted};
 use jaula_engine::view::reference_text;
 use jaula_engine::{Dry, Engine, EngineError, Image, ImageOptions};
+use jaula_plan::minimal::{Content, Placing};
 use jaula_plan::names::Tag;
 use jaula_plan::spec::rootfs::Reference;
 use serde_json::json;
@@ -46,7 +47,7 @@ pub fn command(command: Command) -> Command {
                 .help("Only unpack, and leave the packages' scripts to `jaula finish`"),
         )
         .arg(Arg::new("tag").long("tag").value_name("TAG").help("Give the image a further tag"));
-    let command = files::options(command, "ref");
+    let command = files::placing(files::options(command, "ref"));
     recipe::options(options::image(output::options(options::preview(command))))
 }
 
@@ -135,6 +136,42 @@ fn of_files(matches: &ArgMatches, context: &Context, wanted: &Wanted) -> Done {
     let attempt = "cannot build an image from files of this host";
     let explained = |error: EngineError| failed(attempt.to_owned(), error);
     let engine = context.engine(session_for_files(shown), true)?;
+    let directory = output.as_ref().and_then(output::Output::directory);
+    let placing = match (matches.get_flag("hardlink"), matches.get_flag("reflink")) {
+        (true, _) => Placing::Hardlink,
+        (_, true) => Placing::Reflink,
+        _ => Placing::Copy,
+    };
+    let replace = matches.get_flag("replace");
+    match (wanted, directory) {
+        (Wanted::Content(content, Placing::Copy), Some(dir)) if tag.is_none() => {
+            let spec = TreeSpec {
+                dir: dir.to_owned(),
+                content: Content::clone(content),
+                placing,
+                force: replace,
+                hash: true,
+            };
+            let plan = engine.plan_fill(&spec).map_err(explained)?;
+            if shown != low::Shown::Done {
+                return context.show(shown, &plan);
+            }
+            engine.fill(&plan, &mut |_| {}).map_err(explained)?;
+            let path = jaula_plan::explain::shown(dir);
+            return context.out.did(
+                "built",
+                || json!({ "digest": null, "output": path, "tag": null }),
+                || path.clone(),
+            );
+        }
+        _ if placing != Placing::Copy || replace => {
+            return Err(CommandError::usage(
+                "cannot use --hardlink, --reflink or --replace: nothing is put into a directory",
+            )
+            .hint("add -o DIR"));
+        }
+        _ => {}
+    }
     let plan = engine.plan_wanted(wanted).map_err(explained)?;
     if shown != low::Shown::Done {
         return context.show(shown, &plan);
