@@ -142,8 +142,8 @@ def main():
             seen |= executed(tracer, scratch, [*run, archive, "--", "/bin/true"], user)
             # From now on it is what was made for this request too.
             image = next((own / "store/images").iterdir()).name
-            words = f"1,distro=debian,suite=bookworm,variant=minbase,mirror={MIRROR},keyring=\"{keyring}\""
-            request = words.replace("/", "%2f").replace('"', "%22")
+            words = ["1", "distro=debian", "suite=bookworm", "variant=minbase", f"mirror={MIRROR}", f'keyring="{keyring}"']
+            request = ",".join(re.sub(r"[^A-Za-z0-9.+~:=-]", lambda other: f"%{ord(other[0]):02x}", word) for word in words)
             (own / "store/requests").mkdir(0o700, exist_ok=True)
             (own / "store/requests" / request).symlink_to(f"../images/{image}")
             if user:
