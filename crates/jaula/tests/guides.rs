@@ -6,77 +6,18 @@
     reason = "tests start programs; the rule is for the program itself"
 )]
 
+mod typed;
 mod who;
 
 use jaula_testkit::{Server, partial_mirror, skip};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use typed::{Block, blocks, fits};
 use who::{User, Who, everyone_and_ana};
 
 /// What the guide to content installs besides the smallest system.
 const PACKAGES: &[&str] = &["nginx-light", "locales", "hello"];
-
-/// A block of a guide.
-struct Block {
-    line: usize,
-    root: bool,
-    script: String,
-    shown: String,
-}
-
-/// The blocks marked `console`.
-fn blocks(text: &str) -> Vec<Block> {
-    let mut found = Vec::new();
-    let mut open: Option<Block> = None;
-    for (number, line) in (1..).zip(text.lines()) {
-        match (&mut open, line) {
-            (None, "```console") => {
-                open = Some(Block {
-                    line: number,
-                    root: false,
-                    script: String::new(),
-                    shown: String::new(),
-                });
-            }
-            (Some(_), "```") => found.extend(open.take()),
-            (Some(block), line) => {
-                let starts = ["# ", "$ ", "> "];
-                let typed = starts.iter().find_map(|start| line.strip_prefix(start));
-                let typed = typed.or((line == ">").then_some(""));
-                let to = match typed {
-                    Some(_) => &mut block.script,
-                    None => &mut block.shown,
-                };
-                block.root |= line.starts_with("# ");
-                to.push_str(typed.unwrap_or(line));
-                to.push('\n');
-            }
-            (None, _) => {}
-        }
-    }
-    assert!(open.is_none(), "a block without an end");
-    found
-}
-
-/// Whether a text is what is shown, where `…` stands for anything.
-fn fits(text: &str, shown: &str) -> bool {
-    let mut parts = shown.split('…');
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = text.strip_prefix(first) else {
-        return false;
-    };
-    let mut last = None;
-    for part in parts {
-        if let Some(middle) = last.replace(part) {
-            let Some((_, after)) = rest.split_once(middle) else {
-                return false;
-            };
-            rest = after;
-        }
-    }
-    last.map_or(rest.is_empty(), |last: &str| rest.ends_with(last))
-}
 
 /// A shell that reads what is typed, byte by byte, so that a shell it starts goes on where it stopped. Root's has a host
 /// name and mounts of its own, so that a command that does not do what it should does it to nobody; and the network of a
@@ -310,6 +251,7 @@ fn both_languages_type_and_show_the_same() {
         ("docs/guide/isolation.md", "docs/guia/aislamiento.md"),
         ("docs/guide/content.md", "docs/guia/contenido.md"),
         ("docs/guide/networks.md", "docs/guia/redes.md"),
+        ("docs/guide/users.md", "docs/guia/usuarios.md"),
         ("docs/guide/minimal-jails.md", "docs/guia/jaulas-minimas.md"),
     ] {
         assert_eq!(typed(&read(english)), typed(&read(spanish)));

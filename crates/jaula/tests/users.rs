@@ -7,6 +7,7 @@
 )]
 
 mod host;
+mod typed;
 
 use host::{Host, said, sh};
 use jaula_testkit::{kernel_test, skip};
@@ -673,4 +674,40 @@ fn a_jailed_user_who_attacks_finds_nothing() {
         );
     }
     drop(host);
+}
+
+#[test]
+fn the_guide_to_users_shows_what_happens() {
+    kernel_test!(Root);
+    let host = host!("sshd", "sftp", "bash");
+    // The reader's own key, and a service manager that does what is asked of it here.
+    sh(
+        "mkdir -p -m 700 /run/root/.ssh /run/bin; ssh-keygen -q -t ed25519 -N '' -f /run/root/.ssh/id_ed25519; \
+        printf 'Host *\nStrictHostKeyChecking no\nUserKnownHostsFile /dev/null\nLogLevel ERROR\nIdentityFile /run/root/.ssh/id_ed25519\n' \
+        >/etc/ssh/ssh_config.d/reader.conf; printf '#!/bin/sh\nkill -HUP $(cat /run/sshd.pid)\n' >/run/bin/systemctl; \
+        chmod 755 /run/bin/systemctl; ln -s /usr/bin/jaula /run/bin/jk_init",
+    );
+    host.sshd();
+    let top = std::env::var_os("INSTA_WORKSPACE_ROOT").map_or_else(
+        || std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."),
+        Into::into,
+    );
+    let text = std::fs::read_to_string(top.join("docs/guide/users.md")).expect("a guide");
+    let blocks = typed::blocks(&text);
+    assert!(blocks.len() > 8);
+    for block in blocks {
+        // What is logged is written a moment later than it happens; what was told to sshd is read so.
+        host.quiet();
+        host.up();
+        let before = "exec 2>&1\nunset LC_ALL\nexport LANG=C.UTF-8\ncd /run\nexport HOME=/run/root PATH=/run/bin:$PATH\n";
+        std::fs::write("/run/script", format!("{before}{}", block.script)).expect("a file");
+        let (_, shown) = said("bash /run/script");
+        assert!(
+            typed::fits(&shown, &block.shown),
+            "docs/guide/users.md:{}\n--- typed\n{}--- to be shown\n{}--- shown\n{shown}",
+            block.line,
+            block.script,
+            block.shown
+        );
+    }
 }

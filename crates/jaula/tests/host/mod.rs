@@ -222,6 +222,20 @@ impl Host {
         }
     }
 
+    /// Waits until the log has as many sessions closed as opened.
+    pub fn quiet(&self) {
+        let start = Instant::now();
+        let count = |log: &str, what: &str| log.matches(&format!("]: {what} user=")).count();
+        loop {
+            let log = self.log();
+            if count(&log, "opened") == count(&log, "closed") {
+                return;
+            }
+            assert!(start.elapsed() < SOON, "a session goes on: {log}");
+            std::thread::yield_now();
+        }
+    }
+
     /// Everything of accounts and of sshd, with owners and modes.
     pub fn accounts(&self) -> String {
         sh(
