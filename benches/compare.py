@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares jaula with its peers and with the bare work, on the same inputs, in turn.
 
-    benches/compare.py [build] [more] [output] [start] [again] [lab] [net] [--rounds N] [--jaula PROGRAM] [--json FILE]
+    benches/compare.py [build] [more] [output] [start] [again] [lab] [login] [net] [--rounds N] [--jaula PROGRAM] [--json FILE]
 
 Needs root for `build`, `output`, `net` and for `start` as root; measures `start` as an ordinary user too when
 `--user NAME` names one with subordinate ids (or when it is not started by root). Installs nothing:
@@ -720,9 +720,54 @@ def minimal(options, jaula, scratch):
     return table
 
 
+def logins(options, jaula, scratch):
+    """(g) `su USER -c true` of a user who lives in a jail and of one who does not, with the same shell. In a mount namespace
+    with accounts, homes and a `/usr/bin` of its own."""
+    table = Table("su USER -c true", "us", options.rounds or 100)
+    log = scratch / "log"
+    if os.geteuid() != 0:
+        table.absent["all"] = ["needs root"]
+        table.show("a user of the host")
+        return table
+    script = f"""set -e
+mount -t tmpfs -o mode=755 none /srv
+mount -t tmpfs -o mode=755 none /home
+mkdir /srv/etc /srv/jail /srv/upper /srv/work
+cp -a /etc/. /srv/etc
+mount --bind /srv/etc /etc
+mount -t overlay -o lowerdir=/usr,upperdir=/srv/upper,workdir=/srv/work none /usr
+cp {jaula} /usr/bin/jaula
+chmod 755 /usr/bin/jaula
+rm -f /usr/sbin/jaula-login
+export JAULA_STORE=/srv/store
+jaula compat jk_cp -j /srv/jail /bin/sh >/dev/null
+mkdir -p /srv/jail/etc
+useradd -m -s /bin/sh benchhost
+jaula -q user add /srv/jail benchjail --no-sshd
+echo
+exec sleep 3600"""
+    holder = subprocess.Popen(["unshare", "--mount", "--propagation", "private", "sh", "-c", script],
+                              stdout=subprocess.PIPE, env=CLEAN)
+    try:
+        holder.stdout.readline()
+        inside = ["nsenter", f"--mount=/proc/{holder.pid}/ns/mnt", "--"]
+        def case(user):
+            return lambda: timed(["su", user, "-c", "true"], log=log, inside=inside)
+        table.measure({"a user of the host": case("benchhost"), "a user of a jail": case("benchjail")}, warm=3)
+    finally:
+        holder.kill()
+        holder.wait()
+    table.show("a user of the host")
+    rows = table.medians()
+    if len(rows) == 2:
+        more = rows["a user of a jail"]["median"] - rows["a user of the host"]["median"]
+        print(f"\nThe jail adds {more * 1e3:.2f} ms.")
+    return table
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", nargs="*", help="build, more, output, start, again, lab, net, minimal; all by default")
+    parser.add_argument("what", nargs="*", help="build, more, output, start, again, lab, net, minimal, login; all by default")
     parser.add_argument("--rounds", type=int, help="rounds of each table")
     parser.add_argument("--jaula", help="the program; by default the release build, made if absent")
     parser.add_argument("--without-jaula", action="store_true", help="peers and floor only")
@@ -730,8 +775,8 @@ def main():
     parser.add_argument("--cache", type=Path, default=TOP / "target" / "bench-cache")
     parser.add_argument("--json", type=Path, help="write all figures here")
     options = parser.parse_args()
-    what = options.what or ["build", "more", "output", "start", "again", "lab", "net", "minimal"]
-    unknown = set(what) - {"build", "more", "output", "start", "again", "lab", "net", "minimal"}
+    what = options.what or ["build", "more", "output", "start", "again", "lab", "net", "minimal", "login"]
+    unknown = set(what) - {"build", "more", "output", "start", "again", "lab", "net", "minimal", "login"}
     if unknown:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
 
@@ -762,7 +807,7 @@ def main():
         print("no C compiler: times and memory include the cost of starting from python")
     try:
         url = mirror = None
-        if set(what) - {"lab", "net", "minimal"}:
+        if set(what) - {"lab", "net", "minimal", "login"}:
             url, mirror, server = mirror_at(options.cache, THIRTY if "more" in what else ())
         if "build" in what:
             if root:
@@ -818,6 +863,8 @@ def main():
                 print("left out: net: for root, with ip")
         if "minimal" in what and jaula:
             tables["minimal"] = minimal(options, jaula, scratch)
+        if "login" in what and jaula:
+            tables["login"] = logins(options, jaula, scratch)
         if options.json:
             options.json.write_text(json.dumps({name: one.medians() for name, one in tables.items()}, indent=1))
     finally:
