@@ -56,7 +56,7 @@ macro_rules! played {
 
 /// Five things that are wrong.
 const SPOILED: &str = "chmod u+s j/usr/bin/dash; mkdir -m 777 j/open; echo x >>j/srv/h/tool; sed -i 's/^daemon:x:1:/daemon:x:77:/' \
-    j/etc/passwd; echo 'ana:x:4242:4242::/srv/j/./home/ana:/bin/sh' >>/etc/passwd\n";
+    j/etc/passwd; echo 'ana:x:4242:4242::/srv/j/./home/ana:/usr/sbin/jk_chrootsh' >>/etc/passwd\n";
 
 #[test]
 fn a_fresh_jail_has_no_fault_and_a_spoiled_one_has_all_five() {
@@ -258,4 +258,20 @@ fn jk_list_lists_who_is_in_which_jail() {
         "{}",
         said.err
     );
+}
+
+#[test]
+fn a_shell_and_an_sshd_that_do_not_enter_the_jail_are_told() {
+    if !std::path::Path::new("/etc/ssh").is_dir() {
+        skip!("there is no /etc/ssh");
+    }
+    let said = played!(
+        "mkdir etc/ssh; printf 'Port 22\\nSubsystem sftp internal-sftp\\n' >etc/ssh/sshd_config; mount --bind etc/ssh /etc/ssh\n\
+         echo 'ana:x:4242:4242::/home/ana:/bin/sh' >>j/etc/passwd; echo 'ana:x:4242:4242::/srv/j/./home/ana:/bin/sh' >>/etc/passwd\n\
+         $J check /srv/j; echo $?"
+    );
+    let wanted = "account     /etc/passwd has ana with the shell /bin/sh, which does not enter the jail\n\
+        sshd        /etc/ssh/sshd_config serves sftp by itself (line 2), which starts no shell: ana is in no jail by it\n\
+        2 faults\n1\n";
+    assert_eq!(said.out, wanted, "{}", said.err);
 }

@@ -215,7 +215,8 @@ fn namespaces_refused() -> Option<String> {
     None
 }
 
-fn sshd_facts() -> Result<Option<SshdFacts>, PathError> {
+/// sshd's settings; none when the host has none.
+pub(crate) fn sshd_facts() -> Result<Option<SshdFacts>, PathError> {
     let Some(main) = read(Path::new("/etc/ssh/sshd_config"))? else {
         return Ok(None);
     };

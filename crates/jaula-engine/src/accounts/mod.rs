@@ -17,7 +17,7 @@ pub use look::{Looked, Resident, account, facts, residents};
 pub use undo::AccountUndo;
 
 pub(crate) use apply::apply;
-pub(crate) use look::leads;
+pub(crate) use look::{leads, sshd_facts};
 
 use crate::error::{At, PathError};
 use jaula_sys::dir::Dir;

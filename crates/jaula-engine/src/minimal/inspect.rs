@@ -52,6 +52,8 @@ pub enum FaultKind {
     Loader,
     /// An account is not the host's.
     Account,
+    /// A setting of sshd's that undoes the jail for somebody.
+    Sshd,
     /// A way out to the host.
     Open,
 }
@@ -93,6 +95,7 @@ impl fmt::Display for FaultKind {
             Self::Stale => "stale",
             Self::Loader => "loader",
             Self::Account => "account",
+            Self::Sshd => "sshd",
             Self::Open => "open",
         })
     }

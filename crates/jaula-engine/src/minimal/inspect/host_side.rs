@@ -2,6 +2,8 @@
 
 use super::{CheckTarget, ContentCheck, FaultKind};
 use crate::error::{At, PathError};
+use jaula_plan::account::LOGIN_SHELL;
+use jaula_plan::account::sshd::{addition_path, check};
 use jaula_plan::explain::shown;
 use jaula_sys::dir::Dir;
 use std::collections::BTreeMap;
@@ -17,18 +19,20 @@ struct Account {
     uid: String,
     gid: String,
     home: String,
+    shell: String,
 }
 
 fn accounts_of(text: &str) -> BTreeMap<String, Account> {
     let lines = text.lines().filter_map(|line| {
         let parts: Vec<&str> = line.split(':').collect();
-        let [name, _, uid, gid, _, home, _] = parts.as_slice() else {
+        let [name, _, uid, gid, _, home, shell] = parts.as_slice() else {
             return None;
         };
         let account = Account {
             uid: (*uid).to_owned(),
             gid: (*gid).to_owned(),
             home: (*home).to_owned(),
+            shell: (*shell).to_owned(),
         };
         Some(((*name).to_owned(), account))
     });
@@ -84,6 +88,14 @@ pub(super) fn accounts(
         if Path::new(before) != root {
             continue;
         }
+        if account.shell != LOGIN_SHELL && !account.shell.ends_with("/jk_chrootsh") {
+            let text = format!(
+                "has {name} with the shell {}, which does not enter the jail",
+                shown(Path::new(&account.shell))
+            );
+            found.add(FaultKind::Account, passwd, text, None);
+        }
+        sshd(name, found)?;
         match jail.get(name) {
             None => {
                 let text = format!("lacks {name}, who has a home in this jail");
@@ -99,6 +111,48 @@ pub(super) fn accounts(
                 found.add(FaultKind::Account, passwd, text, None);
             }
             Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Settings of sshd's that undo the jail for this user.
+fn sshd(name: &str, found: &mut ContentCheck) -> Result<(), PathError> {
+    let Some(facts) = crate::accounts::sshd_facts()? else {
+        return Ok(());
+    };
+    let main = Path::new("/etc/ssh/sshd_config");
+    if addition_path(name).is_file() {
+        // What an ordinary group of his matches is not looked at here: `jaula user` does.
+        if let Err(wrong) = check(&facts, name, &[]) {
+            found.add(
+                FaultKind::Sshd,
+                &wrong.file.clone(),
+                wrong.to_string(),
+                None,
+            );
+        }
+        return Ok(());
+    }
+    let included = facts.included.iter().flat_map(|(_, files)| files);
+    let texts = included.map(|(path, text)| (path.as_path(), text));
+    for (path, text) in std::iter::once((main, &facts.main)).chain(texts) {
+        for (number, line) in (1..).zip(text.lines()) {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let serves = match words.as_slice() {
+                [key, sftp, server, ..] => {
+                    key.eq_ignore_ascii_case("subsystem")
+                        && *sftp == "sftp"
+                        && *server == "internal-sftp"
+                }
+                _ => false,
+            };
+            if serves {
+                let text = format!(
+                    "serves sftp by itself (line {number}), which starts no shell: {name} is in no jail by it"
+                );
+                found.add(FaultKind::Sshd, path, text, None);
+            }
         }
     }
     Ok(())
