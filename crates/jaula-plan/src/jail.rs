@@ -427,11 +427,7 @@ fn plan_kernel(
     if spec.net == JailNet::Host && facts.resolv_conf {
         ops.push(SetupOp::ResolvConf);
     }
-    let outside = ops.iter().find_map(|op| match op {
-        SetupOp::Nat(nat) => Some(nat.resolver().into()),
-        _ => None,
-    });
-    ops.extend(outside.map(|server| SetupOp::Resolver(vec![server])));
+    ops.extend(network::names(ops, facts));
 }
 
 /// The last part, which also a program that joins a running jail goes through: user, capabilities, filter, program.

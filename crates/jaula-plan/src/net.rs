@@ -10,6 +10,7 @@ pub mod error;
 mod explain;
 pub mod guest;
 pub mod mark;
+pub mod names;
 pub mod nat;
 pub mod port;
 pub mod published;

@@ -7,6 +7,7 @@ use crate::landlock::Ruleset;
 use crate::limit_op::LimitOp;
 use crate::names::{HostName, JailName};
 use crate::net::guest::GuestLink;
+use crate::net::names::NamePlan;
 use crate::net::nat::NatPlan;
 use crate::personality::Personality;
 use crate::seccomp::Rules;
@@ -14,7 +15,6 @@ use crate::spec::jail::{BindOptions, Changes, Clocks, IdRange, Namespaces, Overl
 use crate::spec::net::Lessee;
 use std::ffi::OsString;
 use std::fmt;
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// Which identifiers exist inside, and what they are outside.
@@ -432,8 +432,8 @@ pub enum SetupOp {
     ReadOnly(Vec<&'static str>),
     /// The host's resolv.conf(5), for a jail on the host's network.
     ResolvConf,
-    /// A resolv.conf(5) that names these servers.
-    Resolver(Vec<IpAddr>),
+    /// A resolv.conf(5) and a hosts(5) of its own.
+    Names(NamePlan),
     /// Make the tree the root and let go of the old one.
     PivotRoot,
     /// A new session, and standard input, output and error.
@@ -613,7 +613,7 @@ impl fmt::Display for SetupOp {
             Self::Mask(paths) => write!(f, "hide {}", paths.join(" ")),
             Self::ReadOnly(paths) => write!(f, "make read-only: {}", paths.join(" ")),
             Self::ResolvConf => f.write_str("bind the host's /etc/resolv.conf, read-only"),
-            Self::Resolver(servers) => write!(f, "name servers in /etc/resolv.conf: {servers:?}"),
+            Self::Names(names) => names.fmt(f),
             Self::PivotRoot => f.write_str("change the root and let go of the old one"),
             Self::Stdio(StdioPlan::Auto) => {
                 f.write_str("start a session, on a terminal of its own if the caller is on one")

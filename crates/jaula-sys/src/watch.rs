@@ -1,4 +1,4 @@
-//! Waiting until a file is gone (inotify(7)).
+//! Waiting until a file is gone, or something in a directory changes (inotify(7)).
 
 use crate::error::SysError;
 use crate::process::readable;
@@ -7,13 +7,30 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Tells when a file is removed, moved or replaced.
+/// Tells when a file is removed, moved or replaced, or when files of a directory are.
 #[derive(Debug)]
 pub struct Watch(OwnedFd);
 
 impl Watch {
     /// Watches the file that is at `path` now.
+    ///
+    /// # Errors
+    /// Those of inotify(7).
     pub fn new(path: &Path) -> Result<Self, SysError> {
+        Self::of(path, libc::IN_DELETE_SELF | libc::IN_MOVE_SELF)
+    }
+
+    /// Watches which files there are in a directory.
+    ///
+    /// # Errors
+    /// Those of inotify(7).
+    pub fn entries(path: &Path) -> Result<Self, SysError> {
+        let came = libc::IN_CREATE | libc::IN_MOVED_TO;
+        let went = libc::IN_DELETE | libc::IN_MOVED_FROM;
+        Self::of(path, came | went | libc::IN_ONLYDIR)
+    }
+
+    fn of(path: &Path, events: u32) -> Result<Self, SysError> {
         let fail = |call| SysError::last(call, path.display().to_string());
         let text = CString::new(path.as_os_str().as_bytes()).map_err(|_| fail("inotify"))?;
         // SAFETY: takes a number only.
@@ -23,7 +40,7 @@ impl Watch {
         }
         // SAFETY: just opened, and owned by nobody else.
         let this = Self(unsafe { OwnedFd::from_raw_fd(fd) });
-        let events = libc::IN_DELETE_SELF | libc::IN_MOVE_SELF | libc::IN_DONT_FOLLOW;
+        let events = events | libc::IN_DONT_FOLLOW;
         // SAFETY: the path ends in NUL.
         if unsafe { libc::inotify_add_watch(fd, text.as_ptr(), events) } < 0 {
             return Err(fail("inotify_add_watch"));
@@ -42,5 +59,11 @@ impl Watch {
             > 0
         {}
         true
+    }
+}
+
+impl AsRawFd for Watch {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.0.as_raw_fd()
     }
 }

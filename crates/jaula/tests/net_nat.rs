@@ -278,3 +278,146 @@ fn what_the_program_cannot_do_is_told_in_its_words() {
     assert!(text.contains("nat:slirp4netns"), "{text}");
     host.wait_for_tools(0);
 }
+
+/// Says a word to who speaks first, at a port of TCP and of UDP: pasta of 2023 loses what a server says before that.
+const SERVER: &str = "
+import socket, threading
+t = socket.create_server(('', 7080)); u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.bind(('', 7080))
+def udp():
+    while True: u.sendto(b'jail', u.recvfrom(100)[1])
+threading.Thread(target=udp, daemon=True).start()
+print('ready', flush=True)
+while True:
+    c = t.accept()[0]; c.recv(1); c.sendall(b'jail'); c.close()
+";
+
+/// Calls by TCP or UDP; says what was answered, or nothing.
+const CLIENT: &str = "
+import socket, sys
+way, host, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
+try:
+    s = socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET, socket.SOCK_STREAM if way == 'tcp' else socket.SOCK_DGRAM)
+    s.settimeout(3); s.connect((host, port)); s.send(b'x')
+    print(s.recv(100).decode() or 'nobody')
+except OSError: print('nobody')
+";
+
+#[test]
+fn a_published_port_leads_to_a_jail_without_root() {
+    let host = host!("publish");
+    let call = |outside: bool, words: &str| {
+        let place = match outside {
+            true => "exec nsenter --net=/proc/$(pgrep -x sleep | head -n 1)/ns/net",
+            false => "exec",
+        };
+        let script = format!("{place} python3 -c \"$1\" {words}");
+        let output = host
+            .command("bash")
+            .args(["-c", &script, "x", CLIENT])
+            .output();
+        let output = output.expect("bash");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{error}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    for (who, net, _) in ALL {
+        let pasta = !net.ends_with("slirp4netns");
+        let mut words = vec!["run", "--net", net];
+        for port in ["8080:7080", "7080:7080/udp", "127.0.0.1:8081:7080"] {
+            words.extend(["--publish", port]);
+        }
+        words.extend(["--", "python3", "-c", SERVER]);
+        let mut child = host
+            .jaula(who, &words)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("jaula");
+        let mut line = String::new();
+        let mut lines = BufReader::new(child.stdout.take().expect("piped"));
+        lines.read_line(&mut line).expect("a line");
+        assert_eq!(line, "ready\n", "{who:?} {net}");
+        for (outside, words) in [
+            (false, "tcp 127.0.0.1 8080"),
+            (false, "tcp 127.0.0.1 8081"),
+            (false, "udp 127.0.0.1 7080"),
+            (true, "tcp 192.0.2.1 8080"),
+            (true, "udp 192.0.2.1 7080"),
+        ] {
+            // What slirp4netns keeps from the host's loopback are answers to datagrams too.
+            if !pasta && words.starts_with("udp 127") {
+                continue;
+            }
+            assert_eq!(call(outside, words), "jail", "{who:?} {net} {words}");
+        }
+        for (outside, words) in [
+            (true, "tcp 192.0.2.1 8081"),
+            (true, "tcp 192.0.2.1 7080"),
+            (true, "udp 192.0.2.1 8080"),
+        ] {
+            assert_eq!(call(outside, words), "nobody", "{who:?} {net} {words}");
+        }
+        // Somebody has it now.
+        let other = ["run", "--net", net, "--publish", "8080:1", "--", "true"];
+        let output = host.jaula(who, &other).output().expect("jaula");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(125), "{error}");
+        assert!(
+            error.contains("a program of the host listens at"),
+            "{error}"
+        );
+        let six = [
+            "run",
+            "--net",
+            net,
+            "--publish",
+            "[::1]:8083:1",
+            "--",
+            "true",
+        ];
+        let output = host.jaula(who, &six).output().expect("jaula");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.success(), pasta, "{error}");
+        drop(child.kill());
+        drop(child.wait());
+        host.wait_for_tools(0);
+        assert_eq!(call(true, "tcp 192.0.2.1 8080"), "nobody");
+    }
+    let left = host
+        .command("sh")
+        .args(["-c", "ls -A /tmp | grep -c '^.jaula-'"])
+        .output();
+    assert_eq!(left.expect("sh").stdout, b"0\n");
+}
+
+#[test]
+fn a_named_jail_without_root_keeps_its_ports() {
+    let host = host!("named");
+    let who = Who::OneIdentifier;
+    let words = [
+        "new",
+        "web",
+        "--empty",
+        "--with-files",
+        "/bin/bash,/bin/cat",
+        "--net",
+        "nat",
+        "--publish",
+        "8080:7080",
+    ];
+    let made = host.jaula(who, &words).output().expect("jaula");
+    let error = String::from_utf8_lossy(&made.stderr);
+    assert!(made.status.success(), "{error}");
+    let shown = host.jaula(who, &["show", "web"]).output().expect("jaula");
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("nat,publish=8080:7080"), "{shown}");
+    for _ in 0..2 {
+        let listens = "cat /etc/resolv.conf; exit 7";
+        let words = ["exec", "web", "--", "bash", "-c", listens];
+        let output = host.jaula(who, &words).output().expect("jaula");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(7), "{error}");
+        assert_eq!(output.stdout, b"nameserver 169.254.1.1\n");
+        host.wait_for_tools(0);
+    }
+}

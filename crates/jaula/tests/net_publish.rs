@@ -42,7 +42,7 @@ impl Running {
 
 /// Says its name and who called, at a port of TCP and of UDP, of both families, until its input ends.
 const SERVER: &str = r#"
-import socket, sys, threading
+import os, socket, sys, threading
 name, port = sys.argv[1], int(sys.argv[2])
 t = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
 u = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); u.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0); u.bind(("::", port))
@@ -56,6 +56,7 @@ def udp():
 for f in (tcp, udp): threading.Thread(target=f, daemon=True).start()
 print("ready", flush=True)
 sys.stdin.read()
+os._exit(0)
 "#;
 
 /// Calls by TCP or UDP; says what was answered, or nothing.
@@ -291,6 +292,8 @@ fn a_published_port_is_reached_from_everywhere_and_gone_with_its_jail() {
         (false, "tcp 198.51.100.1 8080"),
         (false, "tcp 2001:db8::1 8080"),
         (false, "udp 127.0.0.1 8082"),
+        (false, "tcp ::1 8080"),
+        (false, "udp ::1 8082"),
         (true, "tcp 198.51.100.1 8080"),
         (true, "tcp 2001:db8::1 8080"),
         (true, "udp 198.51.100.1 8082"),
@@ -303,8 +306,7 @@ fn a_published_port_is_reached_from_everywhere_and_gone_with_its_jail() {
         (true, "tcp 198.51.100.1 8082"),
         (true, "udp 198.51.100.1 8080"),
         (true, "tcp 198.51.100.1 7080"),
-        // As it is documented: packets to ::1 never leave the loopback.
-        (false, "tcp ::1 8080"),
+        (false, "tcp ::1 8081"),
     ] {
         assert_eq!(host.call(outside, words), "nobody", "{outside} {words}");
     }
@@ -321,6 +323,7 @@ fn a_published_port_is_reached_from_everywhere_and_gone_with_its_jail() {
     jail.end();
     assert_eq!(host.call(true, "tcp 198.51.100.1 8080"), "nobody");
     assert_eq!(host.call(false, "tcp 127.0.0.1 8080"), "nobody");
+    assert_eq!(host.call(false, "tcp ::1 8080"), "nobody");
     assert!(!host.ok("nft list ruleset").contains("dnat ip"));
 }
 
@@ -393,8 +396,18 @@ fn a_port_that_somebody_has_is_refused_by_name() {
     assert!(error.contains("bridge:NAME"), "{error}");
     let error = tried("bridge:other", "203.0.113.9:80:80");
     assert!(error.contains("no link of the host"), "{error}");
-    let error = tried("bridge:other", "[::1]:80:80");
-    assert!(error.contains("127.0.0.1:80:80"), "{error}");
+    let error = host.refused(&[
+        "run",
+        "--net",
+        "bridge:other",
+        "--publish",
+        "80:1",
+        "--publish",
+        "[::1]:80:2",
+        "--",
+        "true",
+    ]);
+    assert!(error.contains("are the same port of the host"), "{error}");
     let error = tried("bridge:other", "80");
     assert!(error.contains("--publish"), "{error}");
     // A jail that was killed has nothing any more.
@@ -561,4 +574,314 @@ fn a_card_is_no_faster_than_its_rate() {
     let limited = tenths("bridge:alcantara,rate=1600kbit");
     // 800 kB at 200 kB a second, less what may pass at once: a second of it, and 64 kB.
     assert!(free < 10 && limited >= 24, "{free} {limited}");
+}
+
+impl Host {
+    /// A session of a named jail that lasts until its input ends, and a server of the host's among its processes.
+    fn session(&self, name: &str, words: &str) -> (Running, Running) {
+        let shell = [
+            "exec",
+            name,
+            "--",
+            "bash",
+            "-c",
+            "echo ready; read line; true",
+        ];
+        let (session, ready) = Running::start(self.jaula(&shell));
+        assert_eq!(ready, "ready\n");
+        let shown: serde_json::Value =
+            serde_json::from_str(&self.run(&["--json", "show", name])).unwrap();
+        let pid = shown["jail"]["pid"].as_u64().expect("it runs").to_string();
+        let mut server = Command::new("nsenter");
+        server.args(["--net", "--target", &pid, "--", "python3", "-c", SERVER]);
+        server.args(words.split(' '));
+        let (server, ready) = Running::start(server);
+        assert_eq!(ready, "ready\n");
+        (session, server)
+    }
+}
+
+#[test]
+fn a_named_jail_keeps_its_ports_and_lists_for_each_session() {
+    let host = host!();
+    let _one = host.serve(true, SERVER, "one 7000");
+    host.run(&[&BRIDGE[..], &["--nat"]].concat());
+    let words = [
+        "new",
+        "web",
+        "--empty",
+        "--with-files",
+        "/bin/bash,/bin/cat",
+        "--net",
+        "bridge:alcantara,ip=10.77.0.5/24",
+        "--publish",
+        "8080:7080",
+        "--publish",
+        "8082:7080/udp",
+        "--deny",
+        "198.51.100.2:7000",
+    ];
+    host.run(&words);
+    let net = "bridge:alcantara,ip=10.77.0.5/24,publish=8080:7080,publish=8082:7080/udp,deny=198.51.100.2:7000";
+    for shown in [host.run(&["ls"]), host.run(&["show", "web"])] {
+        assert!(shown.contains(net), "{shown}");
+    }
+    for round in 0..3 {
+        let (session, server) = host.session("web", "web 7080");
+        for (outside, words) in [
+            (false, "tcp 127.0.0.1 8080"),
+            (false, "tcp ::1 8080"),
+            (true, "tcp 198.51.100.1 8080"),
+            (true, "udp 198.51.100.1 8082"),
+        ] {
+            host.reaches(outside, words, "web");
+        }
+        let called = "exec 3<>/dev/tcp/198.51.100.2/7000 && cat <&3";
+        let called = host.jaula(&["exec", "web", "--", "bash", "-c", called]);
+        let called = { called }.output().unwrap();
+        assert!(
+            !called.status.success() && called.stdout.is_empty(),
+            "{round}"
+        );
+        // Another one wants what it has while it runs, and gets it when it does not.
+        let other = [
+            "run",
+            "--net",
+            "bridge:alcantara",
+            "--publish",
+            "8080:1",
+            "--",
+            "true",
+        ];
+        let error = host.refused(&other);
+        assert!(error.contains("leads to the jail web"), "{error}");
+        drop(server);
+        session.end();
+        let end = Instant::now() + Duration::from_secs(10);
+        while !host.jaula(&other).output().unwrap().status.success() {
+            assert!(Instant::now() < end);
+        }
+    }
+    assert!(!host.ok("nft list ruleset").contains("dnat ip"));
+}
+
+#[test]
+fn what_led_to_a_jail_that_was_killed_leads_nowhere() {
+    let host = host!();
+    host.run(&[&BRIDGE[..], &["--nat"]].concat());
+    let options = ["--publish", "8080:7080", "--allow", "198.51.100.0/24"];
+    let jail = host.server(&options, "web");
+    host.reaches(false, "tcp ::1 8080", "web");
+    let rules = host.ok("nft list ruleset");
+    assert!(
+        rules.contains("8080") && rules.contains("from-v-"),
+        "{rules}"
+    );
+    // Somebody flushes what is not his: healed, it leads there again.
+    host.ok("nft flush ruleset");
+    assert_eq!(host.call(false, "tcp 127.0.0.1 8080"), "nobody");
+    host.run(&["net", "heal"]);
+    host.reaches(false, "tcp 127.0.0.1 8080", "web");
+    host.reaches(true, "tcp 2001:db8::1 8080", "web");
+    assert_eq!(host.run(&["net", "heal"]), "");
+    // `drop` kills: its supervisor cannot tidy up.
+    drop(jail);
+    let end = Instant::now() + Duration::from_secs(15);
+    loop {
+        let rules = host.ok("nft list ruleset");
+        let left = rules.contains("8080") || rules.contains("v-run-") || rules.contains("from-v");
+        let listens = host.ok("ss -Hln sport = :8080");
+        if !left && listens.is_empty() {
+            break;
+        }
+        assert!(Instant::now() < end, "{rules}{listens}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(host.run(&["net", "heal"]), "");
+    host.run(&["net", "rm", "alcantara", "--force"]);
+    assert_eq!(host.ok("nft list ruleset"), "");
+}
+
+#[test]
+fn jails_know_each_other_and_the_outside_by_name() {
+    let host = host!();
+    let _names = host.serve(true, NAMES, "");
+    host.run(&[&BRIDGE[..], &["--nat", "--dns"]].concat());
+    host.run(&["net", "add", "plain", "--addr", "10.78.0.1/24", "--nat"]);
+    let files = ["--empty", "--with-files", "/bin/bash,/bin/cat"];
+    for (name, net) in [
+        ("web", "bridge:alcantara,ip=10.77.0.5/24"),
+        ("db", "bridge:plain,ip=10.78.0.5/24"),
+    ] {
+        host.run(&[&["new", name], &files[..], &["--net", net]].concat());
+    }
+    let (_web, _server) = host.session("web", "web 7080");
+    let (_db, _other) = host.session("db", "db 7080");
+    let files = "cat /etc/resolv.conf /etc/hosts; for f in resolv.conf hosts; do : >>/etc/$f && echo written; done 2>/dev/null; true";
+    // The forwarder of the bridge, which knows jails.
+    let own = host.run(&["exec", "web", "--", "bash", "-c", "cat /etc/resolv.conf"]);
+    assert_eq!(own, "search alcantara\nnameserver 10.77.0.1\n");
+    let text = host.run(&[
+        "run",
+        "--net",
+        "bridge:alcantara",
+        "--",
+        "bash",
+        "-c",
+        files,
+    ]);
+    let start = "search alcantara\nnameserver 10.77.0.1\nnameserver fd77::1\n";
+    assert!(
+        text.starts_with(start) && !text.contains("written"),
+        "{text}"
+    );
+    const LOOK: &str = "import socket, sys\nfor name in sys.argv[1:]:\n  try: print(sorted({a[4][0] for a in socket.getaddrinfo(name, 1)}))\n  except OSError as e: print('none')";
+    let looked = host.jailed(&[], LOOK, "web web.alcantara nada.alcantara example.org");
+    assert_eq!(
+        looked,
+        "['10.77.0.5']\n['10.77.0.5']\nnone\n['198.51.100.2']"
+    );
+    // Without one: the host's resolvers, and a file with the names of the neighbours.
+    let words = [
+        "run",
+        "--net",
+        "bridge:plain,ip=10.78.0.6/24",
+        "--",
+        "bash",
+        "-c",
+        files,
+    ];
+    assert_eq!(
+        host.run(&words).split("10.78.0.6").next().unwrap(),
+        "nameserver 198.51.100.2\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+    );
+    let words = [
+        "run",
+        "--net",
+        "bridge:plain",
+        "--",
+        "python3",
+        "-c",
+        LOOK,
+        "db",
+        "example.org",
+    ];
+    assert_eq!(host.run(&words), "['10.78.0.5']\n['198.51.100.2']\n");
+    // Neither is written into what the jail stands on.
+    let store = host.place.store();
+    let found = host.ok(&format!(
+        "find {}/jails -name resolv.conf -size +0 -o -name hosts -size +0",
+        store.display()
+    ));
+    assert_eq!(found, "");
+}
+
+#[test]
+fn a_link_in_the_tree_does_not_lead_a_file_of_names_outside() {
+    let host = host!();
+    host.run(&[&BRIDGE[..], &["--nat", "--dns"]].concat());
+    let tree = host.place.store().with_file_name("hostile");
+    host.ok(&format!(
+        "mkdir -p {0}/etc && echo mine >{0}/../canary && ln -s ../../canary {0}/etc/resolv.conf && ln -s /canary {0}/etc/hosts && cp -a --parents $(ldd /bin/cat | grep -o '/[^ ]*') /bin/cat {0}; ln -sfn usr/lib64 {0}/lib64; true",
+        tree.display()
+    ));
+    let root = tree.display().to_string();
+    let words = [
+        "run",
+        &root,
+        "--net",
+        "bridge:alcantara",
+        "--",
+        "/bin/cat",
+        "/etc/resolv.conf",
+    ];
+    let output = host.jaula(&words).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    // Either it is the jail's own file, or the jail does not start.
+    if output.status.success() {
+        assert!(text.starts_with("search alcantara\n"), "{text}");
+    }
+    assert_eq!(host.ok(&format!("cat {root}/../canary")), "mine\n");
+    assert_eq!(
+        host.ok(&format!("readlink {root}/etc/resolv.conf")),
+        "../../canary\n"
+    );
+}
+
+/// A name server that knows of no name.
+const NO_NAMES: &str = r#"
+import socket
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.bind(("198.51.100.2", 53))
+print("ready", flush=True)
+while True:
+    q, who = u.recvfrom(2000); u.sendto(q[:2] + b"\x81\x83" + q[4:6] + bytes(6) + q[12:], who)
+"#;
+
+#[test]
+fn a_name_that_nobody_knows_is_no_name_to_allow() {
+    let host = host!();
+    let _names = host.serve(true, NO_NAMES, "");
+    host.run(&[&BRIDGE[..], &["--nat", "--dns"]].concat());
+    for name in ["example.invalid", "*.example.invalid:443"] {
+        let words = [
+            "run",
+            "--net",
+            "bridge:alcantara",
+            "--allow",
+            name,
+            "--",
+            "true",
+        ];
+        let error = host.refused(&words);
+        assert!(error.contains("know no such name"), "{error}");
+    }
+    host.run(&[
+        "run",
+        "--net",
+        "bridge:alcantara",
+        "--deny",
+        "example.invalid",
+        "--",
+        "true",
+    ]);
+}
+
+/// Says with which code a name server answers.
+const CODE: &str = r#"
+import socket, sys
+q = b"\x12\x34\1\0\0\1\0\0\0\0\0\0" + b"\7example\3org\0\0\1\0\1"
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(30); s.sendto(q, (sys.argv[1], 53)); print(s.recv(2000)[3] & 15)
+"#;
+
+#[test]
+fn two_forwarders_that_ask_each_other_stop() {
+    let host = host!();
+    host.run(&[&BRIDGE[..], &["--nat", "--dns"]].concat());
+    host.run(&[
+        "net",
+        "add",
+        "other",
+        "--addr",
+        "10.78.0.1/24",
+        "--nat",
+        "--dns",
+    ]);
+    host.ok("printf 'nameserver 10.77.0.1\\nnameserver 10.78.0.1\\n' >/run/resolv.conf");
+    assert_eq!(host.jailed(&[], CODE, "10.77.0.1"), "2");
+    // Nothing goes round any more.
+    let sent = "cat /proc/net/snmp | awk '/^Udp: [0-9]/ { print $5 }'";
+    let (mut last, end) = (host.ok(sent), Instant::now() + Duration::from_secs(30));
+    loop {
+        std::thread::sleep(Duration::from_millis(300));
+        let now = host.ok(sent);
+        if now == last {
+            break;
+        }
+        assert!(Instant::now() < end, "{last}{now}");
+        last = now;
+    }
+    // With somebody who knows beside them it is found.
+    let _names = host.serve(true, NAMES, "");
+    host.ok("printf 'nameserver 10.77.0.1\\nnameserver 10.78.0.1\\nnameserver 198.51.100.2\\n' >/run/resolv.conf");
+    assert_eq!(host.jailed(&[], CODE, "10.77.0.1"), "0");
 }

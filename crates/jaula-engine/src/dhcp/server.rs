@@ -2,8 +2,8 @@
 
 use super::DhcpError;
 use jaula_repo::dhcp::{
-    CLIENT_PORT, Datagram, Held, Message, SERVER_PORT, Server, ServerSettings, datagram,
-    read_datagram,
+    CLIENT_PORT, Datagram, Held, MOST_LEASES, Message, SERVER_PORT, Server, ServerSettings,
+    datagram, read_datagram,
 };
 use jaula_sys::packet::{IP, PacketSocket, udp_on};
 use serde::{Deserialize, Serialize};
@@ -15,8 +15,10 @@ use std::time::Duration;
 
 /// The largest packet that is read.
 const ROOM: usize = 9216;
-/// Bytes of a file of leases: some thousand of them.
-const LONGEST_BOOK: u64 = 4 << 20;
+/// Bytes of a lease in a file: those of a client's identifier are numbers of up to three digits there.
+const LONGEST_ROW: u64 = 2048;
+/// Bytes of a file of leases: as many as are remembered fit.
+const LONGEST_BOOK: u64 = LONGEST_ROW * MOST_LEASES as u64;
 
 /// A file with the leases of a network.
 #[derive(Debug, Clone)]
@@ -104,10 +106,7 @@ impl LeaseBook {
             leases: held.iter().map(row).collect(),
         };
         let text = serde_json::to_vec(&book).map_err(|e| self.failed(e.into()))?;
-        let next = self.path.with_extension("new");
-        std::fs::write(&next, text)
-            .and_then(|()| std::fs::rename(&next, &self.path))
-            .map_err(|error| self.failed(error))
+        crate::store::replace(&self.path, &text).map_err(|error| self.failed(error))
     }
 }
 
@@ -147,6 +146,11 @@ impl AddressServer {
             book,
             buffer: vec![0; ROOM],
         })
+    }
+
+    /// Who has which address without asking, as it is now: by card, and others'.
+    pub fn learn(&mut self, fixed: BTreeMap<[u8; 6], Ipv4Addr>, taken: Vec<Ipv4Addr>) {
+        self.server.learn(fixed, taken);
     }
 
     /// Who has what.
@@ -208,5 +212,35 @@ impl AddressServer {
 impl AsRawFd for AddressServer {
     fn as_raw_fd(&self) -> RawFd {
         self.socket.as_raw_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_book_with_all_that_is_remembered_is_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let book = LeaseBook::new(dir.path().join("alcantara.leases"));
+        let label = "n".repeat(63);
+        let longest = [&*label, &label, &label, &label[..61]].join(".");
+        let most = u32::try_from(MOST_LEASES).unwrap();
+        let held: BTreeMap<Ipv4Addr, Held> = (0..most)
+            .map(|number| {
+                let row = Held {
+                    client: vec![0xff; 6 + 255],
+                    mac: [0xff; 6],
+                    until: u64::MAX,
+                    taken: false,
+                    name: Some(longest.clone()),
+                };
+                (Ipv4Addr::from(0xffff_ffff - number), row)
+            })
+            .collect();
+        book.write(&held).unwrap();
+        assert_eq!(book.read().unwrap(), held);
+        let length = std::fs::metadata(dir.path().join("alcantara.leases")).unwrap();
+        assert!(length.len() > 4 << 20 && length.len() <= LONGEST_BOOK);
     }
 }

@@ -2,8 +2,10 @@
 //! (RFC 1035, 7766). It listens at the bridge's addresses only.
 
 mod forward;
+mod queue;
 mod zone;
 
+pub(crate) use forward::is_unknown;
 pub use forward::{Forwarder, Listed, Watched};
 pub use zone::{Decision, Zone};
 

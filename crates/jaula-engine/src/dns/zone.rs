@@ -108,10 +108,17 @@ impl Zone {
             .strip_suffix(&self.domain)
             .and_then(|rest| rest.strip_suffix('.'));
         let single = !name.is_empty() && !name.contains('.');
+        let is_address = [TYPE::A, TYPE::AAAA]
+            .map(QTYPE::TYPE)
+            .contains(&question.qtype);
         let host = match below {
             Some(host) => host,
             None if name == self.domain => "",
-            None if single => name.as_str(),
+            None if self.hosts.contains_key(&name) => name.as_str(),
+            // Names of one label are not told to others; but that there is no `com` would be a lie (RFC 8020).
+            None if single && is_address => {
+                return self.answer(&query, question, true, TYPE::A, []);
+            }
             None => return Decision::Ask(name),
         };
         let addresses = self.hosts.get(host).map(Vec::as_slice);
@@ -184,6 +191,35 @@ pub(super) fn failure(bytes: &[u8]) -> Option<Vec<u8>> {
     *reply.rcode_mut() = RCODE::ServerFailure;
     reply.questions = query.questions.clone();
     reply.build_bytes_vec().ok()
+}
+
+/// A question for a name's address.
+pub(super) fn question_for(name: &str) -> Option<Vec<u8>> {
+    let chance = std::hash::RandomState::new();
+    let number = std::hash::BuildHasher::hash_one(&chance, name) as u16;
+    let mut packet = Packet::new_query(number);
+    packet.set_flags(PacketFlag::RECURSION_DESIRED);
+    packet.questions.push(Question::new(
+        Name::new(name).ok()?,
+        QTYPE::TYPE(TYPE::A),
+        simple_dns::QCLASS::CLASS(CLASS::IN),
+        false,
+    ));
+    packet.build_bytes_vec().ok()
+}
+
+fn rcode(bytes: &[u8]) -> Option<u8> {
+    Some(bytes.get(3)? & 15)
+}
+
+/// Whether who answers only says that he cannot, or will not.
+pub(super) fn refusal(answer: &[u8]) -> bool {
+    matches!(rcode(answer), None | Some(2 | 4 | 5))
+}
+
+/// Whether an answer says that there is no such name (RFC 2308).
+pub(super) fn is_no_name(answer: &[u8]) -> bool {
+    rcode(answer) == Some(3)
 }
 
 /// The addresses in an answer, with the seconds that they hold.
@@ -275,13 +311,25 @@ mod tests {
             );
             assert_eq!(said(name, TYPE::TXT), (RCODE::NoError, vec![]));
         }
-        for name in [
-            "db",
-            "db.alcantara",
-            "a.web.alcantara",
-            "9.0.77.10.in-addr.arpa",
+        for name in ["db.alcantara", "a.web.alcantara", "9.0.77.10.in-addr.arpa"] {
+            for kind in [TYPE::A, TYPE::AAAA, TYPE::MX] {
+                assert_eq!(said(name, kind).0, RCODE::NameError, "{name}");
+            }
+        }
+        // What is there, but not of that type; of what is not ours nothing is denied.
+        for (name, kind) in [
+            ("web", TYPE::MX),
+            ("web.alcantara", TYPE::TXT),
+            ("alcantara", TYPE::A),
+            ("alcantara", TYPE::NS),
+            ("2.0.77.10.in-addr.arpa", TYPE::A),
+            ("db", TYPE::A),
+            ("com", TYPE::AAAA),
         ] {
-            assert_eq!(said(name, TYPE::A).0, RCODE::NameError, "{name}");
+            assert_eq!(said(name, kind), (RCODE::NoError, vec![]), "{name}");
+        }
+        for (name, kind) in [("com", TYPE::NS), ("db", TYPE::TXT)] {
+            assert_eq!(zone().decide(&ask(name, kind)), Decision::Ask(name.into()));
         }
         for name in [
             "2.0.77.10.in-addr.arpa",

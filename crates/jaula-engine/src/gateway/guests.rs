@@ -1,6 +1,7 @@
 //! The jails on bridges that give something: noted before their cards are there, so that the firewall knows what each may
 //! say it is, and gone from the notes when they end.
 
+use super::ports::RECORD;
 use super::{GatewayFailure, at, known, lock, plan, replace};
 use crate::firewall;
 use crate::jail::Running;
@@ -11,13 +12,14 @@ use jaula_plan::names::LinkName;
 use jaula_plan::net::address::Mac;
 use jaula_plan::net::guest::GuestLink;
 use jaula_plan::net::published::{Published, check_others};
-use jaula_plan::nft::{Access, Guest};
+use jaula_plan::nft::{Access, Guest, Protocol, Publish, Subnet, relayed_to};
 use jaula_plan::spec::net::{Lessee, Uplink};
+use jaula_sys::packet::card;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// Notes of one bridge, at most: a bridge has 1024 ports.
 const MOST: usize = 1024;
@@ -51,6 +53,22 @@ impl Note {
     /// The card's address.
     pub(super) fn card(&self) -> [u8; 6] {
         self.mac.0
+    }
+
+    /// The same, without all that the kernel knows.
+    pub(super) fn is_alive(&self) -> bool {
+        let starts = || self.process.is_some_and(|process| process.is_alive());
+        card(self.port.as_str()).is_ok() || starts()
+    }
+
+    /// Where the ports of `::1` lead that lead to it.
+    pub(super) fn relayed(&self, subnets: &[Subnet]) -> Vec<(Publish, IpAddr)> {
+        let held = |address: &&IpAddr| subnets.iter().any(|subnet| subnet.holds(**address));
+        let own: Vec<IpAddr> = self.addresses.iter().filter(held).copied().collect();
+        let ports = self.publish.iter().filter_map(|port| port.parse().ok());
+        ports
+            .filter_map(|publish| Some((publish, relayed_to(&own, &publish)?)))
+            .collect()
     }
 
     fn is_there(&self, facts: &NetFacts) -> bool {
@@ -139,6 +157,19 @@ pub(crate) fn given(root: &Path, facts: &NetFacts) -> (Vec<GatewaySpec>, Vec<Pub
     (specs, published)
 }
 
+/// Ports of `::1` at which processes of bridges listen for jails, also for some that are gone.
+pub(crate) fn relays(root: &Path, bridges: &[GatewaySpec]) -> Vec<(u16, Protocol)> {
+    let net = root.join("net");
+    let all = bridges.iter().flat_map(|spec| notes(&net, &spec.bridge));
+    let one = |note: Note| {
+        let ports = note.publish.iter().filter_map(|port| port.parse().ok());
+        let relayed = |publish: &Publish| relayed_to(&note.addresses, publish).is_some();
+        let ports: Vec<Publish> = ports.filter(relayed).collect();
+        ports.into_iter().map(|port| (port.port, port.protocol))
+    };
+    all.flat_map(one).collect()
+}
+
 fn locked(path: &Path) -> Result<File, GatewayFailure> {
     let lock = File::create(path).map_err(at(path))?;
     lock.lock().map_err(at(path))?;
@@ -204,8 +235,62 @@ pub(crate) fn join(lessee: &Lessee, links: &[GuestLink]) -> Result<(), GatewayFa
         let plan = plan(&store, &spec, &[])?;
         firewall::put(&plan.tables)?;
         super::switch(&plan)?;
+        if spec.serves() && super::running(&store, bridge, "process")?.is_none() {
+            super::serve::start(&store, &plan)?;
+        }
+        if super::running(&store, bridge, RECORD)?.is_none() {
+            super::ports::start(&store, &plan)?;
+        }
+        wait_for(relayed(link), true);
     }
     Ok(())
+}
+
+fn relayed(link: &GuestLink) -> impl Iterator<Item = &Publish> {
+    let addresses: Vec<IpAddr> = link.addresses.iter().map(|cidr| cidr.address).collect();
+    let all = link.publish.iter();
+    all.filter(move |publish| relayed_to(&addresses, publish).is_some())
+}
+
+/// How often it is looked whether somebody listens already, and when again.
+const LOOKS: u32 = 200;
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Waits until the bridge's process listens at these ports, or does so no longer; one that somebody took meanwhile stays
+/// his.
+fn wait_for<'a>(publish: impl Iterator<Item = &'a Publish>, listening: bool) {
+    let wanted: Vec<(SocketAddr, Protocol)> = publish
+        .map(|p| ((Ipv6Addr::LOCALHOST, p.port).into(), p.protocol))
+        .collect();
+    for _ in 0..LOOKS {
+        if wanted.is_empty() {
+            return;
+        }
+        let there = crate::net::guest::listeners();
+        let listens = |(at, protocol): &(SocketAddr, Protocol)| {
+            there.iter().any(|l| (l.at, l.protocol) == (*at, *protocol))
+        };
+        if wanted.iter().all(|one| listens(one) == listening) {
+            return;
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// Forgets jails that are gone without a word; who serves a bridge looks now and then. `left` is called before, with
+/// those that are not.
+pub(super) fn reap(net: &Path, bridge: &LinkName, left: impl FnOnce(&[Note])) {
+    let (there, gone): (Vec<Note>, Vec<Note>) =
+        notes(net, bridge).into_iter().partition(Note::is_alive);
+    let Some(root) = net.parent().filter(|_| !gone.is_empty()) else {
+        return;
+    };
+    left(&there);
+    for note in gone {
+        std::fs::remove_file(dir(net, bridge).join(note.port.as_str())).ok();
+    }
+    // What cannot be done now is done by the next change, or by `net heal`.
+    drop(forget(root, bridge));
 }
 
 /// Takes the notes of a jail's cards away, and has the firewall forget them. What fails here is put right by the next
@@ -221,6 +306,8 @@ pub(crate) fn leave(lessee: &Lessee, links: &[GuestLink]) {
             // There is none on a bridge that gives nothing.
             if std::fs::remove_file(note).is_ok() {
                 drop(forget(root, bridge));
+                // The next jail may want them at once.
+                wait_for(relayed(link), false);
             }
         }
     }

@@ -130,7 +130,7 @@ impl Holder<'_> {
         let mut client = AddressClient::open(self.link, host_name)?;
         let own = Running::of(std::process::id());
         let text = serde_json::to_vec(&own).unwrap_or_default();
-        std::fs::write(self.record, text).map_err(at(self.record))?;
+        crate::store::replace(self.record, &text).map_err(at(self.record))?;
         // From here on what others say is read.
         let kept = Kept {
             capabilities: ADMIN | RAW | BIND,

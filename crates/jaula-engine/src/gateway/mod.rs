@@ -3,6 +3,8 @@
 mod check;
 pub(crate) mod guests;
 mod lease;
+mod ports;
+mod relay;
 mod serve;
 
 pub use check::Hop;
@@ -158,10 +160,7 @@ fn file(store: &Store, bridge: &LinkName, what: &str) -> Result<PathBuf, Gateway
 fn replace(aside: &Path, path: &Path, text: &[u8]) -> Result<(), GatewayFailure> {
     // Who serves is nobody, and the store is closed to others above.
     let readable = Permissions::from_mode(0o644);
-    let written = std::fs::write(aside, text)
-        .and_then(|()| std::fs::set_permissions(aside, readable))
-        .and_then(|()| std::fs::rename(aside, path));
-    written.map_err(at(path))
+    crate::store::replace_by(aside, path, text, readable).map_err(at(path))
 }
 
 /// Who changes what a bridge gives waits here for who does the same, until the file is dropped.
@@ -248,10 +247,13 @@ pub fn put(store: &Store, plan: &GatewayPlan) -> Result<(), GatewayFailure> {
         journal.point()?;
         switch(plan)?;
         journal.point()?;
+        for what in ["process", ports::RECORD] {
+            stop(store, bridge, what)?;
+        }
         if plan.spec.serves() {
-            stop(store, bridge, "process")?;
             serve::start(store, plan)?;
         }
+        ports::start(store, plan)?;
         Ok(journal.point()?)
     })();
     drop(lock);
@@ -322,11 +324,12 @@ pub fn remove(store: &Store, bridge: &LinkName) -> Result<(), GatewayFailure> {
     let _lock = lock(&store.made("net")?, bridge)?;
     stop(store, bridge, "client")?;
     if known(store, bridge).is_ok() {
+        stop(store, bridge, ports::RECORD)?;
         stop(store, bridge, "process")?;
         firewall::remove(bridge.as_str())?;
     }
     for what in [
-        "gateway", "new", "note", "leases", "process", "client", "lock",
+        "gateway", "new", "note", "leases", "process", "client", "ports", "lock",
     ] {
         let path = file(store, bridge, what)?;
         match std::fs::remove_file(&path) {
@@ -389,7 +392,11 @@ pub fn heal(store: &Store, bridge: &LinkName) -> Result<Healed, GatewayFailure> 
         if started {
             serve::start(store, &plan)?;
         }
-        Ok(started)
+        let looks = running(store, bridge, ports::RECORD)?.is_some();
+        if !looks {
+            ports::start(store, &plan)?;
+        }
+        Ok(started || !looks)
     });
     switched?;
     Ok(Healed {

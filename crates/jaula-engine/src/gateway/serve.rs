@@ -1,6 +1,7 @@
 //! The process of a network: it gives addresses, tells of the router and resolves names at the bridge, and is gone when
 //! the bridge is.
 
+use super::guests::Note;
 use super::{GatewayFailure, at, file};
 use crate::dhcp::{AddressServer, LeaseBook};
 use crate::dns::{Forwarder, Listed, Watched, Zone};
@@ -13,11 +14,12 @@ use jaula_sys::confine::{ADMIN, Kept, NOBODY, confine};
 use jaula_sys::detach::detach;
 use jaula_sys::icmp6::RouterSocket;
 use jaula_sys::packet::{card, readable};
+use jaula_sys::watch::Watch;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::IpAddr;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
@@ -85,6 +87,8 @@ struct Parts {
     zone: Arc<RwLock<Zone>>,
     /// Where jails are noted.
     notes: (PathBuf, jaula_plan::names::LinkName),
+    /// Tells when one comes or goes.
+    watch: Option<Watch>,
 }
 
 fn serve(
@@ -104,11 +108,8 @@ fn serve(
     let opened = opened.and_then(|mut parts| {
         let own = Running::of(std::process::id())
             .ok_or_else(|| at(record)(std::io::ErrorKind::NotFound.into()))?;
-        let aside = record.with_extension("new");
         let text = serde_json::to_vec(&own).unwrap_or_default();
-        std::fs::write(&aside, text)
-            .and_then(|()| std::fs::rename(&aside, record))
-            .map_err(at(record))?;
+        crate::store::replace(record, &text).map_err(at(record))?;
         confined(plan, net)?;
         // Only when all is open: threads cannot be taken back.
         if let Some(forwarder) = parts.forwarder.take() {
@@ -212,13 +213,6 @@ fn open(plan: &GatewayPlan, net: &std::path::Path) -> Result<Parts, GatewayFailu
         let conf = PathBuf::from("/etc/resolv.conf");
         forwarder = Some(Forwarder::open(&own, Box::new(names), watched, conf)?);
     }
-    let fixed = plan.firewall.guests.iter().filter_map(|guest| {
-        let four = guest.addresses.iter().find_map(|a| match a {
-            IpAddr::V4(a) => Some(*a),
-            IpAddr::V6(_) => None,
-        });
-        Some((guest.mac, four?))
-    });
     let addresses = match four.filter(|_| plan.spec.dhcp) {
         None => None,
         Some((address, prefix)) => {
@@ -226,7 +220,8 @@ fn open(plan: &GatewayPlan, net: &std::path::Path) -> Result<Parts, GatewayFailu
                 address,
                 prefix,
                 pool: plan.pool,
-                fixed: fixed.collect(),
+                // Jails come and go: see `name`, which is called before anything is answered.
+                fixed: BTreeMap::new(),
                 taken: Vec::new(),
                 router: plan.spec.nat.then_some(address),
                 name_servers: plan.spec.dns.then_some(address).into_iter().collect(),
@@ -275,6 +270,8 @@ fn open(plan: &GatewayPlan, net: &std::path::Path) -> Result<Parts, GatewayFailu
         addresses,
         router,
         zone,
+        // Without it jails are noticed a moment later.
+        watch: Watch::entries(&super::guests::dir(&net, &plan.spec.bridge)).ok(),
         notes: (net, plan.spec.bridge.clone()),
     })
 }
@@ -317,15 +314,27 @@ fn run(bridge: &str, mut parts: Parts) {
     let mut named = Instant::now();
     while card(bridge).is_ok() {
         if named <= Instant::now() {
-            name(&parts);
+            name(&mut parts);
             named = Instant::now() + FRESH;
         }
         let mut fds = Vec::new();
-        fds.extend(parts.router.as_ref().map(|(socket, _)| socket.as_raw_fd()));
-        fds.extend(parts.addresses.as_ref().map(AsRawFd::as_raw_fd));
+        let mut place = |fd: Option<RawFd>| {
+            fds.extend(fd);
+            fd.map(|_| fds.len() - 1)
+        };
+        let watch = place(parts.watch.as_ref().map(AsRawFd::as_raw_fd));
+        let router = place(parts.router.as_ref().map(|(socket, _)| socket.as_raw_fd()));
+        let addresses = place(parts.addresses.as_ref().map(AsRawFd::as_raw_fd));
         let ready = readable(&fds, FRESH).unwrap_or_default();
+        let is_ready = |place: Option<usize>| place.and_then(|at| ready.get(at)) == Some(&true);
+        if is_ready(watch)
+            && let Some(watch) = &parts.watch
+        {
+            watch.wait(0);
+            name(&mut parts);
+        }
         if let Some((socket, message)) = &parts.router {
-            if ready.first() == Some(&true)
+            if is_ready(router)
                 && let Ok(length) = socket.receive(&mut buffer)
                 && is_solicitation(buffer.get(..length).unwrap_or_default())
             {
@@ -345,11 +354,11 @@ fn run(bridge: &str, mut parts: Parts) {
                 advertise = Instant::now() + ADVERTISE;
             }
         }
-        if ready.last() == Some(&true)
+        if is_ready(addresses)
             && let Some(server) = &mut parts.addresses
         {
             match server.serve(Duration::ZERO) {
-                Ok(true) => name(&parts),
+                Ok(true) => name(&mut parts),
                 Ok(false) => {}
                 // A full disk, a link that went down: what was asked is asked again.
                 Err(_) => std::thread::sleep(Duration::from_millis(100)),
@@ -363,10 +372,26 @@ const OTHERS: [&str; 3] = ["localhost", "wpad", "isatap"];
 
 /// Jails are known by their names, and guests that were given an address by those that they gave themselves. A jail's
 /// name is nobody else's; of guests with one name, who has the lowest address has it.
-fn name(parts: &Parts) {
+fn name(parts: &mut Parts) {
     let mut hosts: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
     let mut jails: BTreeMap<String, Vec<[u8; 6]>> = BTreeMap::new();
-    for note in super::guests::notes(&parts.notes.0, &parts.notes.1) {
+    let notes = super::guests::notes(&parts.notes.0, &parts.notes.1);
+    if let Some(server) = &mut parts.addresses {
+        let four = |address: &IpAddr| match address {
+            IpAddr::V4(four) => Some(*four),
+            IpAddr::V6(_) => None,
+        };
+        let first = |note: &Note| note.addresses.iter().find_map(four);
+        let fixed = notes
+            .iter()
+            .filter_map(|note| Some((note.card(), first(note)?)));
+        let taken = notes
+            .iter()
+            .flat_map(|note| &note.addresses)
+            .filter_map(four);
+        server.learn(fixed.collect(), taken.collect());
+    }
+    for note in notes {
         let name = note.name.to_ascii_lowercase();
         jails.entry(name.clone()).or_default().push(note.card());
         hosts.entry(name).or_default().extend(note.addresses);

@@ -17,7 +17,7 @@ use jaula_repo::deb::packages::Index;
 use jaula_repo::deb::release::{FreshnessPolicy, Release, ReleaseFile, check_freshness};
 use jaula_repo::hex;
 use sha2::{Digest, Sha256};
-use std::io::{Cursor, Write};
+use std::io::Cursor;
 use std::path::Path;
 
 /// Largest compressed index, in bytes.
@@ -513,14 +513,6 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
         ".{}",
         hex::encode(&jaula_sys::dir::random().at("write", path)?)
     ));
-    let beside = std::path::PathBuf::from(beside);
-    let write = || {
-        let mut file = std::fs::File::create_new(&beside)?;
-        file.write_all(bytes)?;
-        std::fs::rename(&beside, path)
-    };
-    write()
-        .at("write", path)
-        .inspect_err(|_| drop(std::fs::remove_file(&beside)))?;
-    Ok(())
+    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    Ok(crate::store::replace_by(Path::new(&beside), path, bytes, readable).at("write", path)?)
 }

@@ -423,7 +423,7 @@ impl Lowering<'_> {
                 }
             })?,
             SetupOp::ReadOnly(paths) => self.within(paths, Op::Freeze)?,
-            SetupOp::Resolver(servers) => self.resolver(servers)?,
+            SetupOp::Names(names) => self.names(names)?,
             SetupOp::ResolvConf => self.hosts_resolver()?,
             SetupOp::PivotRoot => self.first(Op::PivotRoot(ROOT)),
             SetupOp::Stdio(plan) => self.stdio(*plan),

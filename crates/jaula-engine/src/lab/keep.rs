@@ -121,19 +121,12 @@ pub fn up(
         plan: plan.clone(),
     };
     let hosts = hosts_path(store, &plan.name);
-    write(&hosts, plan.hosts().as_bytes())?;
+    crate::store::replace(&hosts, plan.hosts().as_bytes()).at("write", &hosts)?;
     let text = serde_json::to_vec(&entry).map_err(std::io::Error::from);
-    write(&path, &text.at("write", &path)?)?;
+    crate::store::replace(&path, &text.at("write", &path)?).at("write", &path)?;
     // From here on it lives without us.
     go.write_all(b"!").at("let go", &path)?;
     Ok(entry)
-}
-
-/// Whole or not at all.
-fn write(path: &Path, bytes: &[u8]) -> Result<(), LabRunError> {
-    let aside = path.with_extension("new");
-    std::fs::write(&aside, bytes).at("write", &aside)?;
-    Ok(std::fs::rename(&aside, path).at("rename", &aside)?)
 }
 
 /// A jail with nothing in it but what the kernel tells of networks, in which networks may be made.

@@ -186,9 +186,7 @@ fn keep(
 fn tell(entry: &Path, report: &mut File, running: &Running) -> std::io::Result<()> {
     let mut text = serde_json::to_vec(running)?;
     text.push(b'\n');
-    let aside = entry.with_extension("new");
-    std::fs::write(&aside, &text)?;
-    std::fs::rename(&aside, entry)?;
+    crate::store::replace(entry, &text)?;
     report.write_all(&text)
 }
 

@@ -106,14 +106,11 @@ pub(crate) fn rewrite(store: &Store, record: &Record) -> Result<(), NamedError> 
         });
     }
     let path = jail_dir(store, &record.name).join("jail.json");
-    let aside = path.with_extension("new");
     let text = record
         .to_text()
         .map_err(std::io::Error::from)
         .at("write", &path)?;
-    std::fs::write(&aside, text).at("write", &aside)?;
-    std::fs::rename(&aside, &path).at("rename", &aside)?;
-    Ok(())
+    Ok(crate::store::replace(&path, &text).at("write", &path)?)
 }
 
 /// Removes a named jail with its layer. One that runs is ended when `stop` names its first process, else refused.

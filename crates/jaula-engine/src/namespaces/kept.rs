@@ -201,10 +201,7 @@ impl Kept {
             keeper: self.keeper.clone(),
         });
         let text = text.map_err(std::io::Error::from).at("write", &path)?;
-        let aside = path.with_extension("new");
-        fs::write(&aside, text).at("write", &aside)?;
-        fs::rename(&aside, &path).at("rename", &aside)?;
-        Ok(())
+        Ok(crate::store::replace(&path, &text).at("write", &path)?)
     }
 
     /// Opens them, the user namespace first, as they are joined. Each is the very one that was kept.

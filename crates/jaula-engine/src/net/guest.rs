@@ -6,16 +6,17 @@ use crate::jail::Running;
 use crate::net::error::NetError;
 use jaula_plan::names::LinkName;
 use jaula_plan::net::guest::{GuestFacts, GuestLink, Lease};
+use jaula_plan::net::names::Neighbour;
 use jaula_plan::net::published::{self, Listener};
-use jaula_plan::nft::Protocol;
-use jaula_plan::spec::net::{JailNet, Lessee, Uplink};
+use jaula_plan::nft::{Protocol, Target};
+use jaula_plan::spec::net::{JailLink, JailNet, Lessee, Uplink};
 use jaula_sys::SysError;
 use jaula_sys::netlink::{
     Address, Batch, LinkSet, NewLink, NewLinkKind, Place, PortSet, Route, Socket,
 };
 use serde::{Deserialize, Serialize};
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -30,6 +31,7 @@ const EEXIST: i32 = 17;
 /// The kernel takes a moment to remove what a jail that ended had: how often a name is tried again, and when.
 const TRIES: u32 = 40;
 const PAUSE: Duration = Duration::from_millis(50);
+const MOMENT: Duration = Duration::from_millis(5);
 
 /// What cards of a jail are planned from.
 pub(crate) fn facts(net: &JailNet, lessee: Option<&Lessee>) -> Option<GuestFacts> {
@@ -40,17 +42,39 @@ pub(crate) fn facts(net: &JailNet, lessee: Option<&Lessee>) -> Option<GuestFacts
             let given = store.map(|store| crate::gateway::guests::given(store, &net));
             let (gateways, published) = given.unwrap_or_default();
             let asked = links.iter().any(|link| !link.publish.is_empty());
+            let all = lessee.map(|lessee| read(&lessee.dir)).unwrap_or_default();
+            let mut foreign = if asked { listeners() } else { Vec::new() };
+            if let Some(store) = store.filter(|_| asked) {
+                let ours = crate::gateway::guests::relays(store, &gateways);
+                let relays = |l: &Listener| {
+                    l.at.ip() == Ipv6Addr::LOCALHOST && ours.contains(&(l.at.port(), l.protocol))
+                };
+                foreign.retain(|listener| !relays(listener));
+            }
+            let conf = std::fs::read_to_string(RESOLVERS).unwrap_or_default();
+            let resolves = |link: &JailLink| {
+                let mut all = gateways.iter();
+                all.any(|given| given.dns && link.on == Uplink::Bridge(given.bridge.clone()))
+            };
             Some(GuestFacts {
                 net,
-                leases: lessee.map(|lessee| known(&lessee.dir)).unwrap_or_default(),
+                leases: all.iter().map(OnDisk::lease).collect(),
+                neighbours: all.into_iter().map(OnDisk::neighbour).collect(),
+                resolvers: crate::fetch::servers(&conf),
+                unknown: unknown(links.iter().filter(|link| resolves(link)), &conf),
                 gateways,
                 published,
-                listeners: if asked { listeners() } else { Vec::new() },
+                listeners: foreign,
                 ..GuestFacts::default()
             })
         }
-        JailNet::Nat(_) => Some(GuestFacts {
+        JailNet::Nat(nat) => Some(GuestFacts {
             nat: super::outside::facts(),
+            listeners: if nat.publish.is_empty() {
+                Vec::new()
+            } else {
+                listeners()
+            },
             ..GuestFacts::default()
         }),
         JailNet::Namespace(name) => Some(GuestFacts {
@@ -61,11 +85,27 @@ pub(crate) fn facts(net: &JailNet, lessee: Option<&Lessee>) -> Option<GuestFacts
     }
 }
 
+/// Who resolves names for the host (resolv.conf(5)).
+const RESOLVERS: &str = "/etc/resolv.conf";
+
+/// Names of allow lists that nobody knows.
+fn unknown<'a>(links: impl Iterator<Item = &'a JailLink>, conf: &str) -> Vec<String> {
+    let names = links
+        .flat_map(|link| &link.access)
+        .filter(|line| line.allow);
+    let names = names.filter_map(|line| match &line.target {
+        Target::Name { name, .. } => Some(name),
+        Target::Any | Target::Net(..) => None,
+    });
+    let unknown = names.filter(|name| crate::dns::is_unknown(name, conf));
+    unknown.cloned().collect()
+}
+
 /// Bytes of a list of sockets that are read.
 const SOCKETS: u64 = 16 << 20;
 
 /// Where programs of the host listen.
-fn listeners() -> Vec<Listener> {
+pub(crate) fn listeners() -> Vec<Listener> {
     let mut found = Vec::new();
     for (file, protocol) in [
         ("tcp", Protocol::Tcp),
@@ -109,6 +149,21 @@ struct OnDisk {
 }
 
 impl OnDisk {
+    fn lease(&self) -> Lease {
+        Lease {
+            address: self.address,
+            holder: self.holder.clone(),
+        }
+    }
+
+    fn neighbour(self) -> Neighbour {
+        Neighbour {
+            bridge: self.bridge,
+            address: self.address,
+            name: self.holder,
+        }
+    }
+
     fn is_held(&self, dir: &Path) -> bool {
         let process = self.process.is_some_and(|process| process.is_alive());
         let jails = dir.parent().map(|store| store.join("jails"));
@@ -127,24 +182,12 @@ fn read(dir: &Path) -> Vec<OnDisk> {
     all.into_iter().filter(|lease| lease.is_held(dir)).collect()
 }
 
-fn known(dir: &Path) -> Vec<Lease> {
-    let leases = read(dir).into_iter().map(|lease| Lease {
-        address: lease.address,
-        holder: lease.holder,
-    });
-    leases.collect()
-}
-
 /// Writes them whole, under the lock.
 fn write(dir: &Path, leases: &[OnDisk]) -> Result<(), NetError> {
+    let path = dir.join("all.json");
     let text = serde_json::to_vec(leases).map_err(std::io::Error::from);
-    let new = dir.join("all.json.new");
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let mut file = options.open(&new).at("write", &new)?;
-    file.write_all(&text.at("write", &new)?).at("write", &new)?;
-    std::fs::rename(&new, dir.join("all.json")).at("rename", &new)?;
-    Ok(())
+    let written = text.and_then(|text| crate::store::replace(&path, &text));
+    Ok(written.at("write", &path)?)
 }
 
 fn lock(dir: &Path) -> Result<File, NetError> {
@@ -176,10 +219,7 @@ pub(crate) fn reserve(lessee: &Lessee, links: &[GuestLink]) -> Result<Vec<GuestL
     let others: Vec<Lease> = all
         .iter()
         .filter(|lease| lease.holder != lessee.holder)
-        .map(|lease| Lease {
-            address: lease.address,
-            holder: lease.holder.clone(),
-        })
+        .map(OnDisk::lease)
         .collect();
     all.retain(|lease| lease.holder != lessee.holder);
     let mut chosen = Vec::new();
@@ -280,5 +320,15 @@ pub(crate) fn connect(pid: u32, links: &[GuestLink]) -> Result<(), SysError> {
             batch.add_route(&Route::new(any, 0, Some(*router), number), name);
         }
     }
-    inside.apply(&batch).map_err(|failed| failed.error)
+    inside.apply(&batch).map_err(|failed| failed.error)?;
+    let six = links.iter().flat_map(|link| &link.addresses);
+    for address in six.filter(|address| address.address.is_ipv6()) {
+        // What is sent before is lost, and what is answered; a jail that sends at once would wait for seconds.
+        let mut tries = TRIES;
+        while tries > 0 && !inside.is_own(address.address).unwrap_or(true) {
+            std::thread::sleep(MOMENT);
+            tries = tries.saturating_sub(1);
+        }
+    }
+    Ok(())
 }

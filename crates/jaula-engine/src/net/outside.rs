@@ -5,7 +5,13 @@ use jaula_plan::net::nat::{DIRECTORIES, NatFacts, NatPlan};
 use jaula_plan::spec::net::NatTool;
 use jaula_sys::companion::{Absent, Companion};
 use std::ffi::OsString;
+use std::fs::DirBuilder;
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// How long it may take to connect a jail, in milliseconds.
 const READY: i32 = 10_000;
@@ -28,15 +34,94 @@ pub(crate) fn facts() -> NatFacts {
 
 /// Connects a jail whose first process waits; it is connected as long as what this gives is kept.
 pub(crate) fn connect(pid: u32, plan: &NatPlan) -> Result<Companion, JailError> {
-    let words = plan.arguments(&pid.to_string());
-    let words: Vec<OsString> = words.into_iter().map(OsString::from).collect();
-    Companion::start(&plan.program, &words, READY).map_err(|absent| JailError::Outside {
+    let failed = |why: String| JailError::Outside {
         tool: plan.tool.name(),
-        why: match absent {
-            Absent::NotStarted(error) => error.to_string(),
-            Absent::NotReady(said) => reason(&said),
-        },
-    })
+        why,
+    };
+    let words = plan.arguments(&pid.to_string());
+    let mut words: Vec<OsString> = words.into_iter().map(OsString::from).collect();
+    let place = plan.asks().then(Place::make).transpose();
+    let place = place.map_err(|error| failed(format!("no place for its socket: {error}")))?;
+    if let Some(place) = &place {
+        words.insert(0, place.socket().into());
+        words.insert(0, "--api-socket".into());
+    }
+    let started = Companion::start(&plan.program, &words, READY);
+    let companion = started.map_err(|absent| match absent {
+        Absent::NotStarted(error) => failed(error.to_string()),
+        Absent::NotReady(said) => failed(reason(&said)),
+    })?;
+    if let Some(place) = place {
+        for (request, publish) in plan.requests().iter().zip(&plan.publish) {
+            place
+                .ask(&request.to_string())
+                .map_err(|why| failed(format!("cannot publish {publish}: {why}")))?;
+        }
+    }
+    Ok(companion)
+}
+
+/// A directory that nobody else can enter, for a socket by which a program is told what to publish; gone at the end.
+struct Place(PathBuf);
+
+/// How often a program that starts is tried, and when again.
+const TRIES: u32 = 1000;
+const PAUSE: Duration = Duration::from_millis(5);
+/// How long it may take to answer, and how much it says.
+const PATIENCE: Duration = Duration::from_secs(10);
+const LONGEST: u64 = 4096;
+
+impl Place {
+    /// The name of a socket has 107 bytes: a store's may have more.
+    fn make() -> io::Result<Self> {
+        let chance = jaula_repo::hex::encode(&jaula_sys::dir::random()?);
+        let place = Path::new("/tmp").join(format!(".jaula-{chance}"));
+        DirBuilder::new().mode(0o700).create(&place)?;
+        Ok(Self(place))
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.0.join("s")
+    }
+
+    /// Asks for one thing; what it says against it.
+    fn ask(&self, request: &str) -> Result<(), String> {
+        let talk = || -> io::Result<Vec<u8>> {
+            let mut tries = TRIES;
+            // It says that it is ready before it has its socket.
+            let mut stream = loop {
+                match UnixStream::connect(self.socket()) {
+                    Err(_) if tries > 0 => tries = tries.saturating_sub(1),
+                    other => break other?,
+                }
+                std::thread::sleep(PAUSE);
+            };
+            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.write_all(request.as_bytes())?;
+            stream.shutdown(Shutdown::Write)?;
+            let mut answer = Vec::new();
+            stream.take(LONGEST).read_to_end(&mut answer)?;
+            Ok(answer)
+        };
+        let answer = talk().map_err(|error| error.to_string())?;
+        let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap_or_default();
+        match answer.get("return") {
+            Some(_) => Ok(()),
+            None => {
+                let said = answer.pointer("/error/desc").and_then(|said| said.as_str());
+                let said = said.unwrap_or("it refuses");
+                Err(said.chars().filter(|c| !c.is_control()).collect())
+            }
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // The socket is not used again.
+        std::fs::remove_file(self.socket()).ok();
+        std::fs::remove_dir(&self.0).ok();
+    }
 }
 
 /// The last thing that it said; what it says about not being able to write to a log is no reason.

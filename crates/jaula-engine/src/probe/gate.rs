@@ -2,7 +2,9 @@
 
 use crate::outcome::Gate;
 use crate::session::{self, Caller, Need};
+use jaula_plan::net::guest::GuestFacts;
 use jaula_plan::net::nat::NatPlan;
+use jaula_plan::spec::net::NatSpec;
 use jaula_sys::child::Op;
 use jaula_sys::idmap::{self, Range};
 use jaula_sys::seccomp::{Filter, Options};
@@ -357,8 +359,12 @@ fn device(path: &str) -> Found {
 
 /// What --net nat would go through.
 fn outside() -> Found {
-    let facts = crate::net::outside::facts();
-    let plan = NatPlan::new(None, true, &facts).map_err(|error| error.to_string())?;
+    let facts = GuestFacts {
+        nat: crate::net::outside::facts(),
+        ..GuestFacts::default()
+    };
+    let plan =
+        NatPlan::new(&NatSpec::default(), true, &facts).map_err(|error| error.to_string())?;
     Ok(plan.program.display().to_string())
 }
 

@@ -40,8 +40,8 @@ pub use error::StoreError;
 pub use gc::{Garbage, GcPlan, GcSpec, Sort};
 pub use manifest::{Ids, Manifest};
 pub use request::request_key;
-pub(crate) use stage::write_new;
 pub use stage::{Begin, Stage};
+pub(crate) use stage::{replace, replace_by, write_new};
 
 use crate::error::At;
 use crate::fault::Faults;

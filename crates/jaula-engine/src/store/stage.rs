@@ -254,6 +254,33 @@ impl Drop for Stage {
     }
 }
 
+/// Writes a file whole: a reader sees the old one or the new one. One writer at a time, who holds a lock.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".new");
+    let own = Permissions::from_mode(0o600);
+    replace_by(Path::new(&aside), path, bytes, own)
+}
+
+/// As [`replace`], by way of another name in the same file system, which only this writer uses; who else may read it.
+pub(crate) fn replace_by(
+    aside: &Path,
+    path: &Path,
+    bytes: &[u8],
+    mode: Permissions,
+) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options
+        .open(aside)
+        .and_then(|mut file| {
+            file.set_permissions(mode)?;
+            file.write_all(bytes)
+        })
+        .and_then(|()| std::fs::rename(aside, path))
+        .inspect_err(|_| drop(std::fs::remove_file(aside)))
+}
+
 pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let mut options = OpenOptions::new();
     let mut file = options

@@ -294,10 +294,7 @@ fn line(
             let list = below(paths, proc);
             say(format!("for p in {}; do\n  [ ! -e $p ] || {{ mount --bind $p $p; mount -o remount,bind,ro $p; }}\ndone", list.join(" ")), "through them the kernel is changed")
         }
-        SetupOp::Resolver(servers) => {
-            let lines: Vec<_> = servers.iter().map(|server| format!("nameserver {server}\\n")).collect();
-            say(format!("rm -f etc/resolv.conf\nprintf '{}' > etc/resolv.conf", lines.concat()), "names are resolved by what connects it")
-        }
+        SetupOp::Names(names) => say(names.commands(), "names are resolved by what connects it"),
         SetupOp::ResolvConf => say("rm -f etc/resolv.conf\n: > etc/resolv.conf\nmount --bind /etc/resolv.conf etc/resolv.conf".into(), "names are resolved as on the host, whose network it is"),
         SetupOp::PivotRoot => say("pivot_root . .\numount -l .\ncd /".into(), "unlike after chroot, there is no way back to the old root"),
         SetupOp::Stdio(stdio) => say(String::new(), match stdio {

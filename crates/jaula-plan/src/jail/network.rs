@@ -4,6 +4,7 @@ use super::JailPlanError;
 use crate::facts::host::{CallerKind, HostFacts};
 use crate::net::error::NetPlanError;
 use crate::net::guest::{GuestFacts, plan_guest};
+use crate::net::names::NamePlan;
 use crate::net::nat::NatPlan;
 use crate::setup_op::SetupOp;
 use crate::spec::jail::{JailNet, JailSpec};
@@ -32,8 +33,19 @@ pub(super) fn plan(
             })),
             None => Err(NetPlanError::NoNamespace { name: name.clone() }.into()),
         },
-        JailNet::Nat(wanted) => Ok(Some(SetupOp::Nat(NatPlan::new(
-            *wanted, own_user, &known.nat,
-        )?))),
+        JailNet::Nat(wanted) => Ok(Some(SetupOp::Nat(NatPlan::new(wanted, own_user, known)?))),
     }
+}
+
+/// What the jail is told of names, by what connects it.
+pub(super) fn names(ops: &[SetupOp], facts: &HostFacts) -> Option<SetupOp> {
+    let none = GuestFacts::default();
+    let known = facts.net.as_ref().unwrap_or(&none);
+    let names = ops.iter().find_map(|op| match op {
+        SetupOp::Nat(nat) => Some(NamePlan::server(nat.resolver().into())),
+        SetupOp::Links { links, lessee } => NamePlan::of_links(links, &lessee.holder, known),
+        _ => None,
+    })?;
+    let told = names.resolv_conf().is_some() || names.hosts().is_some();
+    told.then_some(SetupOp::Names(names))
 }

@@ -199,9 +199,20 @@ pub enum NetPlanError {
         /// Where it listens.
         listener: Listener,
     },
-    /// An address that no rule can serve.
-    #[error("port {0} cannot be published: what is sent to ::1 never leaves the loopback")]
-    Loopback6(Publish),
+    /// Two that cannot both be had.
+    #[error("ports {publish} and {other} are the same port of the host")]
+    Twice {
+        /// One.
+        publish: Publish,
+        /// The other.
+        other: Publish,
+    },
+    /// What slirp4netns(1) cannot do.
+    #[error("port {0} cannot be published: slirp4netns publishes at addresses of IPv4 only")]
+    OnlyIpv4(Publish),
+    /// Nothing would ever be let pass by it.
+    #[error("{0} is in the list of what is allowed, and the host's resolvers know no such name")]
+    UnknownName(String),
     /// An address that is not the host's.
     #[error("port {0} cannot be published: no link of the host has that address")]
     NotOfHost(Publish),
@@ -308,10 +319,10 @@ impl NetPlanError {
                 "take another port of the host; ss -lnp 'sport = :{}' names the program",
                 publish.port
             )),
-            Self::Loopback6(publish) => one(format!(
-                "at 127.0.0.1 it can be reached: 127.0.0.1:{}:{}",
-                publish.port, publish.guest_port
-            )),
+            Self::OnlyIpv4(_) => one("--net nat:pasta publishes at those of IPv6 too".to_owned()),
+            Self::UnknownName(_) => {
+                one("an address or a subnet needs no name: --allow 192.0.2.0/24:443".to_owned())
+            }
             Self::NotOfHost(_) => one("ip -brief address lists the host's own".to_owned()),
             Self::NotAPort { bridge, .. } => {
                 one(format!("jaula net show {bridge} lists its ports"))

@@ -5,6 +5,7 @@ use crate::gateway::GatewaySpec;
 use crate::names::LinkName;
 use crate::net::address::{Cidr, Mac, hash};
 use crate::net::error::{NetPlanError, NoPort};
+use crate::net::names::Neighbour;
 use crate::net::nat::NatFacts;
 use crate::net::port::{bridge, link};
 use crate::net::published::{Listener, Published, check_card, commands};
@@ -36,6 +37,12 @@ pub struct GuestFacts {
     pub published: Vec<Published>,
     /// Where programs of the host listen.
     pub listeners: Vec<Listener>,
+    /// Names of allow lists of which the host's resolvers say that there are none.
+    pub unknown: Vec<String>,
+    /// The host's resolvers.
+    pub resolvers: Vec<IpAddr>,
+    /// The addresses of jails on bridges, by name.
+    pub neighbours: Vec<Neighbour>,
     /// The file of the network namespace that was named, if it is there.
     pub namespace: Option<PathBuf>,
     /// What connects a jail without rights over the host's networks.

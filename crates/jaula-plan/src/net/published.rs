@@ -7,7 +7,7 @@ use crate::nft::network::table_name;
 use crate::nft::{Protocol, Publish, Target, leads, list};
 use crate::spec::net::{JailLink, Uplink};
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 /// A port of the host that leads to a jail.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,17 +111,19 @@ pub(super) fn check_card(
     }
     for line in &asked.access {
         let what = format!("{} {line}", if line.allow { "--allow" } else { "--deny" });
-        match line.target {
-            Target::Name { .. } => needs(gives.is_some_and(|g| g.dns), &what, "--nat --dns")?,
+        match &line.target {
+            Target::Name { name, .. } => {
+                needs(gives.is_some_and(|g| g.dns), &what, "--nat --dns")?;
+                if line.allow && facts.unknown.contains(name) {
+                    return Err(NetPlanError::UnknownName(name.clone()));
+                }
+            }
             _ => needs(gives.is_some(), &what, "--nat")?,
         }
     }
     for (number, publish) in asked.publish.iter().enumerate() {
         let what = format!("--publish {publish}");
         needs(gives.is_some_and(|gives| gives.nat), &what, "--nat")?;
-        if publish.address == Some(IpAddr::V6(Ipv6Addr::LOCALHOST)) {
-            return Err(NetPlanError::Loopback6(*publish));
-        }
         let own = |address: IpAddr| {
             let mut all = facts.net.addresses.iter();
             address.is_loopback() || all.any(|row| row.address.address == address)
@@ -129,19 +131,32 @@ pub(super) fn check_card(
         if !publish.address.is_none_or(own) {
             return Err(NetPlanError::NotOfHost(*publish));
         }
-        let earlier = asked.publish.iter().take(number);
-        if let Some(other) = earlier.into_iter().find(|other| other.meets(publish)) {
-            return Err(taken(publish, other, holder));
-        }
         check_others(publish, holder, &facts.published)?;
-        if let Some(listener) = facts.listeners.iter().find(|l| l.meets(publish)) {
-            return Err(NetPlanError::Listens {
-                publish: *publish,
-                listener: *listener,
-            });
-        }
+        let earlier = asked.publish.iter().take(number);
+        check_listeners(publish, earlier, &facts.listeners)?;
     }
     Ok(())
+}
+
+/// Whether a port is free on the host, and of those that are published with it.
+pub(super) fn check_listeners<'a>(
+    publish: &Publish,
+    mut earlier: impl Iterator<Item = &'a Publish>,
+    listeners: &[Listener],
+) -> Result<(), NetPlanError> {
+    if let Some(other) = earlier.find(|other| other.meets(publish)) {
+        return Err(NetPlanError::Twice {
+            publish: *publish,
+            other: *other,
+        });
+    }
+    match listeners.iter().find(|l| l.meets(publish)) {
+        Some(listener) => Err(NetPlanError::Listens {
+            publish: *publish,
+            listener: *listener,
+        }),
+        None => Ok(()),
+    }
 }
 
 fn taken(publish: &Publish, other: &Publish, holder: &str) -> NetPlanError {
@@ -271,7 +286,10 @@ mod tests {
             let text = format!("bridge:alcantara,{text}");
             plan(&text, facts).expect_err(&text).to_string()
         };
-        assert!(refused("publish=80:80,publish=127.0.0.1:80:81", &facts).contains("jail web"));
+        assert_eq!(
+            refused("publish=80:80,publish=127.0.0.1:80:81", &facts),
+            "ports 127.0.0.1:80:81 and 80:80 are the same port of the host"
+        );
         facts.published = vec![Published {
             publish: "8080:80".parse().expect("a port"),
             holder: "mail".to_owned(),
@@ -318,11 +336,15 @@ mod tests {
             assert!(matches!(error, NetPlanError::Lacks { .. }), "{error}");
             assert!(error.hints()[0].contains("--nat"), "{:?}", error.hints());
         }
-        let error = refused("bridge:alcantara,publish=[::1]:80:80");
-        assert_eq!(
-            error.hints(),
-            ["at 127.0.0.1 it can be reached: 127.0.0.1:80:80"]
-        );
+        plan("bridge:alcantara,publish=[::1]:80:80", &facts).expect("it is relayed");
+        let mut resolving = facts.clone();
+        resolving.gateways[0].dns = true;
+        resolving.unknown = vec!["example.invalid".to_owned()];
+        plan("bridge:alcantara,allow=example.org", &resolving).expect("a name");
+        plan("bridge:alcantara,deny=example.invalid", &resolving).expect("it does no harm");
+        let text = "bridge:alcantara,allow=*.example.invalid:443";
+        let error = plan(text, &resolving).expect_err("no such name");
+        assert!(matches!(error, NetPlanError::UnknownName(_)), "{error}");
         let error = refused("bridge:alcantara,publish=198.51.100.9:80:80");
         assert!(matches!(error, NetPlanError::NotOfHost(_)), "{error}");
         refused("macvlan:eth0,rate=1mbit");

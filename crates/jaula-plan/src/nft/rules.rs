@@ -152,19 +152,11 @@ impl Firewall {
     /// Published ports that rules cannot serve: those of `::1`, to which a program has to listen. What it hears goes to
     /// the guest's address.
     pub fn relayed(&self) -> Vec<(Publish, IpAddr)> {
-        let local = IpAddr::V6(Ipv6Addr::LOCALHOST);
-        let all = |publish: &&Publish| publish.address.is_none_or(|address| address == local);
         let guests = self.guests.iter();
         guests
             .flat_map(|guest| {
-                let publish = guest.publish.iter().filter(all);
-                publish.filter_map(|p| {
-                    let everywhere = Publish {
-                        address: None,
-                        ..*p
-                    };
-                    Some((*p, *self.led_to(guest, &everywhere).last()?))
-                })
+                let publish = guest.publish.iter();
+                publish.filter_map(|p| Some((*p, relayed_to(&guest.addresses, p)?)))
             })
             .collect()
     }
@@ -417,6 +409,20 @@ impl Firewall {
         ]);
         rules
     }
+}
+
+/// Where a published port leads that a program has to listen for, if it is one.
+pub fn relayed_to(addresses: &[IpAddr], publish: &Publish) -> Option<IpAddr> {
+    let local = IpAddr::V6(Ipv6Addr::LOCALHOST);
+    let everywhere = Publish {
+        address: None,
+        ..*publish
+    };
+    let listens = publish.address.is_none_or(|address| address == local);
+    led_to(addresses, &everywhere)
+        .last()
+        .copied()
+        .filter(|_| listens)
 }
 
 fn led_to(addresses: &[IpAddr], publish: &Publish) -> Vec<IpAddr> {

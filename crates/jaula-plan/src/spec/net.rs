@@ -207,6 +207,15 @@ impl NatTool {
     }
 }
 
+/// Through a program of the host's that sends what it gets as its own.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NatSpec {
+    /// Which; the first that is there unless one is named.
+    pub tool: Option<NatTool>,
+    /// Ports of the host that lead to the jail.
+    pub publish: Vec<Publish>,
+}
+
 /// The network of a jail.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum JailNet {
@@ -217,8 +226,8 @@ pub enum JailNet {
     Host,
     /// Cards.
     Links(Vec<JailLink>),
-    /// Through a program of the host's that sends what it gets as its own; the first that is there unless one is named.
-    Nat(Option<NatTool>),
+    /// Through a program of the host's.
+    Nat(NatSpec),
     /// A network namespace that is there: kept by that name, or of that named jail.
     Namespace(String),
 }
@@ -254,7 +263,7 @@ pub enum BadNet {
     /// A published port, or a line of a list.
     #[error(transparent)]
     Rule(#[from] FirewallError),
-    /// Ports are published, and lists kept, by a bridge's firewall.
+    /// Lists are kept, and ports published, by a bridge's firewall; ports also by what translates.
     #[error("{0} needs a card on a bridge: --net bridge:NAME")]
     NoBridge(&'static str),
     /// A number.
@@ -283,13 +292,10 @@ impl FromStr for JailNet {
         match text {
             "none" => return Ok(Self::None),
             "host" => return Ok(Self::Host),
-            "nat" => return Ok(Self::Nat(None)),
             _ => {}
         }
-        if let Some(name) = text.strip_prefix("nat:") {
-            let known = NatTool::ALL.into_iter().find(|tool| tool.name() == name);
-            let tool = known.ok_or_else(|| BadNet::Kind(text.chars().take(64).collect()))?;
-            return Ok(Self::Nat(Some(tool)));
+        if let Some(nat) = NatSpec::read(text) {
+            return Ok(Self::Nat(nat?));
         }
         if let Some(name) = text.strip_prefix("ns:") {
             let name: crate::names::JailName = name.parse()?;
@@ -320,7 +326,7 @@ impl JailNet {
         Ok(whole.unwrap_or_default())
     }
 
-    /// The same with published ports and lists: those of the first card on a bridge.
+    /// The same with published ports and lists: those of the first card on a bridge, or of what connects the jail.
     ///
     /// # Errors
     /// [`BadNet::NoBridge`].
@@ -328,13 +334,17 @@ impl JailNet {
         if publish.is_empty() && access.is_empty() {
             return Ok(self);
         }
-        let what = match (publish.is_empty(), access.iter().any(|line| line.allow)) {
-            (false, _) => "--publish",
-            (true, true) => "--allow",
-            (true, false) => "--deny",
+        let what = match publish.is_empty() {
+            false => "--publish",
+            true => list_word(&access),
         };
         let links: &mut [JailLink] = match &mut self {
             Self::Links(links) => links,
+            Self::Nat(nat) if access.is_empty() => {
+                nat.publish.extend(publish);
+                return Ok(self);
+            }
+            Self::Nat(_) => return Err(BadNet::NoBridge(list_word(&access))),
             _ => &mut [],
         };
         let link = links
@@ -349,6 +359,43 @@ impl JailNet {
     /// Whether the jail has a network namespace of its own.
     pub fn is_own(&self) -> bool {
         matches!(self, Self::None | Self::Links(_) | Self::Nat(_))
+    }
+}
+
+fn list_word(access: &[Access]) -> &'static str {
+    match access.iter().any(|line| line.allow) {
+        true => "--allow",
+        false => "--deny",
+    }
+}
+
+impl NatSpec {
+    /// `nat` or `nat:TOOL`, with `,publish=` as often as is wanted; none if it is another word.
+    fn read(text: &str) -> Option<Result<Self, BadNet>> {
+        let mut words = text.split(',');
+        let head = words.next().unwrap_or_default();
+        let tool = match head.strip_prefix("nat")? {
+            "" => None,
+            rest => Some(rest.strip_prefix(':')?),
+        };
+        Some((|| {
+            let mut nat = Self::default();
+            if let Some(name) = tool {
+                let known = NatTool::ALL.into_iter().find(|tool| tool.name() == name);
+                let unknown = || BadNet::Kind(text.chars().take(64).collect());
+                nat.tool = Some(known.ok_or_else(unknown)?);
+            }
+            for word in words {
+                match word.split_once('=') {
+                    Some(("publish", text)) => nat.publish.push(text.parse()?),
+                    Some(("allow", _)) => return Err(BadNet::NoBridge("allow=")),
+                    Some(("deny", _)) => return Err(BadNet::NoBridge("deny=")),
+                    Some(("rate", _)) => return Err(BadNet::NoBridge("rate=")),
+                    _ => return Err(BadNet::Key(word.chars().take(64).collect())),
+                }
+            }
+            Ok(nat)
+        })())
     }
 }
 
@@ -441,8 +488,14 @@ impl fmt::Display for JailNet {
         match self {
             Self::None => f.write_str("none"),
             Self::Host => f.write_str("host"),
-            Self::Nat(None) => f.write_str("nat"),
-            Self::Nat(Some(tool)) => write!(f, "nat:{}", tool.name()),
+            Self::Nat(nat) => {
+                f.write_str("nat")?;
+                if let Some(tool) = nat.tool {
+                    write!(f, ":{}", tool.name())?;
+                }
+                let mut all = nat.publish.iter();
+                all.try_for_each(|publish| write!(f, ",publish={publish}"))
+            }
             Self::Namespace(name) => write!(f, "ns:{name}"),
             Self::Links(links) => {
                 for (at, link) in links.iter().enumerate() {
@@ -494,6 +547,7 @@ mod tests {
             "none",
             "host",
             "nat",
+            "nat:pasta,publish=8080:80,publish=[::1]:53:53/udp",
             "ns:lab",
             "bridge:alcantara",
             "bridge:br-1,ip=10.9.0.7/24,ip=fd00::7/64,mac=02:00:00:00:00:07,mtu=1400,rate=8000bit",
@@ -541,7 +595,7 @@ mod tests {
     #[test]
     fn only_cards_are_several() {
         let read = |text: &str| text.parse::<JailNet>().expect(text);
-        assert_eq!(read("nat"), JailNet::Nat(None));
+        assert_eq!(read("nat"), JailNet::Nat(NatSpec::default()));
         assert_eq!(read("nat:pasta").to_string(), "nat:pasta");
         "nat:vpn".parse::<JailNet>().expect_err("no such program");
         JailNet::together(vec![read("nat"), read("bridge:a")]).expect_err("nat stands alone");

@@ -18,7 +18,7 @@ pub use lease::{Lease, Route};
 pub use message::{Message, MessageKind};
 pub(crate) use names::write as written_names;
 pub use options::Options;
-pub use server::{Answer, Held, Server, ServerSettings};
+pub use server::{Answer, Held, MOST as MOST_LEASES, Server, ServerSettings};
 pub use udp::{CLIENT_PORT, Datagram, SERVER_PORT, datagram, read_datagram};
 
 /// Why bytes are no message.

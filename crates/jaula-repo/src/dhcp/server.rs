@@ -15,7 +15,9 @@ const DECLINED: u64 = 600;
 /// Bytes of a client's identifier.
 const LONGEST_ID: usize = 255;
 /// Leases that are remembered, at most.
-const MOST: usize = 4096;
+pub const MOST: usize = 4096;
+/// Addresses that one card has at a time: a machine that starts by several programs has some, by their identifiers.
+const OF_A_CARD: usize = 4;
 
 /// What a server gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,6 +96,12 @@ impl Server {
         server
     }
 
+    /// Who has which address without asking, as it is now: by card, and others'.
+    pub fn learn(&mut self, fixed: BTreeMap<[u8; 6], Ipv4Addr>, taken: Vec<Ipv4Addr>) {
+        self.settings.fixed = fixed;
+        self.settings.taken = taken;
+    }
+
     /// Who has what.
     pub fn held(&self) -> &BTreeMap<Ipv4Addr, Held> {
         &self.held
@@ -130,8 +138,8 @@ impl Server {
         match message.kind {
             MessageKind::Discover => {
                 let address = self.choose(&client, mac, asked, now)?;
-                self.hold(address, message, now + OFFER, false);
-                Some(self.give(message, MessageKind::Offer, address))
+                let held = self.hold(address, message, now.saturating_add(OFFER), false, now);
+                held.then(|| self.give(message, MessageKind::Offer, address))
             }
             MessageKind::Request if !ours => {
                 // Another server's offer was taken: ours is free again.
@@ -144,7 +152,7 @@ impl Server {
                 let mut row = self.held.remove(&address)?;
                 row.client = Vec::new();
                 row.mac = [0; 6];
-                row.until = now + DECLINED;
+                row.until = now.saturating_add(DECLINED);
                 row.taken = false;
                 row.name = None;
                 self.held.insert(address, row);
@@ -182,14 +190,19 @@ impl Server {
         let fixed = self.settings.fixed.get(&mac);
         let may = match fixed {
             Some(fixed) => *fixed == wanted,
+            None if !self.is_left(wanted) => false,
             None => self.holds(wanted, client, now) || !selecting && self.is_free(wanted, now),
         };
-        if may && self.in_network(wanted) {
+        let may = may && self.in_network(wanted);
+        let more = fixed.is_some() || self.may_have_one_more(mac, client, now);
+        if may && (self.holds(wanted, client, now) || more) {
             let until = now.saturating_add(u64::from(self.settings.seconds));
             // What else the client had goes back.
             self.held
                 .retain(|address, row| *address == wanted || row.client != client);
-            self.hold(wanted, message, until, true);
+            if !self.hold(wanted, message, until, true, now) {
+                return None;
+            }
             return Some(self.give(message, MessageKind::Ack, wanted));
         }
         // An address that this network knows nothing of may be another server's (RFC 2131 section 4.3.2), but one that
@@ -207,17 +220,25 @@ impl Server {
         row.is_some_and(|row| row.client == client && now <= row.until)
     }
 
+    /// Whether nobody has it without asking.
+    fn is_left(&self, address: Ipv4Addr) -> bool {
+        let fixed = self.settings.fixed.values().any(|fixed| *fixed == address);
+        !fixed && !self.settings.taken.contains(&address)
+    }
+
     fn is_free(&self, address: Ipv4Addr, now: u64) -> bool {
         let pool = self
             .settings
             .pool
             .is_some_and(|(a, b)| a <= address && address <= b);
-        let fixed = self.settings.fixed.values().any(|fixed| *fixed == address);
         let held = self.held.get(&address).is_some_and(|row| now <= row.until);
-        pool && !fixed
-            && !held
-            && self.in_network(address)
-            && !self.settings.taken.contains(&address)
+        pool && !held && self.is_left(address) && self.in_network(address)
+    }
+
+    /// Identifiers cost nothing: without a bound one card could have the whole pool.
+    fn may_have_one_more(&self, mac: [u8; 6], client: &[u8], now: u64) -> bool {
+        let others = |row: &&Held| row.mac == mac && row.client != client && now <= row.until;
+        self.held.values().filter(others).count() < OF_A_CARD
     }
 
     /// The address for a client: its fixed one, the one it has or had, the one it wants, the first that is free, the
@@ -234,7 +255,11 @@ impl Server {
         }
         let own = |(address, row): (&Ipv4Addr, &Held)| (row.client == client).then_some(*address);
         let had = self.held.iter().find_map(own);
+        let had = had.filter(|a| self.is_left(*a));
         let had = had.filter(|a| self.holds(*a, client, now) || self.is_free(*a, now));
+        if had.is_none() && !self.may_have_one_more(mac, client, now) {
+            return None;
+        }
         let asked = asked.filter(|address| self.is_free(*address, now));
         if let Some(address) = had.or(asked) {
             return Some(address);
@@ -252,12 +277,21 @@ impl Server {
             })
     }
 
-    fn hold(&mut self, address: Ipv4Addr, message: &Message, until: u64, taken: bool) {
+    /// Notes it. Where no more can be remembered what is over makes room, and nothing else does: then it is not held.
+    fn hold(
+        &mut self,
+        address: Ipv4Addr,
+        message: &Message,
+        until: u64,
+        taken: bool,
+        now: u64,
+    ) -> bool {
         if self.held.len() >= MOST && !self.held.contains_key(&address) {
-            let oldest = self.held.iter().min_by_key(|(_, row)| row.until);
-            if let Some(oldest) = oldest.map(|(address, _)| *address) {
-                self.held.remove(&oldest);
-            }
+            let over = self.held.iter().filter(|(_, row)| row.until < now);
+            let Some(oldest) = over.min_by_key(|(_, row)| row.until).map(|(a, _)| *a) else {
+                return false;
+            };
+            self.held.remove(&oldest);
         }
         let client = client_of(message);
         let before = self.held.get(&address).filter(|row| row.client == client);
@@ -274,6 +308,7 @@ impl Server {
             name: message.options.name(options::HOST_NAME),
         };
         self.held.insert(address, row);
+        true
     }
 
     fn reply(&self, message: &Message, kind: MessageKind) -> Message {

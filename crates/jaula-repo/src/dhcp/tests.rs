@@ -111,6 +111,82 @@ fn a_client_gets_an_address_and_all_that_goes_with_it() {
     assert_eq!(client.wake(), None);
 }
 
+/// A request of a card, by an identifier, for whatever there is: the offer, and its acceptance.
+fn asks(server: &mut Server, card: u32, id: u8, now: u64) -> Option<Ipv4Addr> {
+    let [a, b, c, d] = card.to_be_bytes();
+    let mac = [2, 0, a, b, c, d];
+    let mut message = Message::new(MessageKind::Discover, 1, mac);
+    message.options.set(options::CLIENT_ID, &[0, id]);
+    let offer = server.answer(&message, mac, now)?.message;
+    let mut message = Message::new(MessageKind::Request, 1, mac);
+    message.options.set(options::CLIENT_ID, &[0, id]);
+    message
+        .options
+        .set_addresses(options::REQUESTED, &[offer.yours]);
+    message
+        .options
+        .set_addresses(options::SERVER, &[Ipv4Addr::new(10, 77, 0, 1)]);
+    let answer = server.answer(&message, mac, now)?.message;
+    (answer.kind == MessageKind::Ack).then_some(answer.yours)
+}
+
+#[test]
+fn whoever_has_an_address_keeps_it_however_many_ask() {
+    let wide = ServerSettings {
+        prefix: 16,
+        pool: Some((Ipv4Addr::new(10, 77, 64, 0), Ipv4Addr::new(10, 77, 255, 0))),
+        ..settings()
+    };
+    let mut server = Server::new(wide, BTreeMap::new());
+    let most = u32::try_from(MOST_LEASES).unwrap();
+    let first = asks(&mut server, 0, 1, 0).expect("an address");
+    for card in 1..most {
+        asks(&mut server, card, 1, 10).expect("an address");
+    }
+    let all = server.held().clone();
+    // What is left of the pool cannot be remembered, so it is given to nobody.
+    assert_eq!(asks(&mut server, most, 1, 3500), None);
+    assert_eq!(server.held(), &all);
+    assert_eq!(asks(&mut server, 0, 1, 3500), Some(first));
+    // What is over makes room.
+    assert!(asks(&mut server, most, 1, 3700).is_some());
+    assert_eq!(server.held().len(), MOST_LEASES);
+    assert_eq!(server.held()[&first].until, 3500 + 3600);
+}
+
+#[test]
+fn a_card_does_not_empty_the_pool_by_calling_itself_otherwise() {
+    let wide = ServerSettings {
+        pool: Some((Ipv4Addr::new(10, 77, 0, 128), Ipv4Addr::new(10, 77, 0, 254))),
+        ..settings()
+    };
+    let mut server = Server::new(wide, BTreeMap::new());
+    let given = (1..=50).filter_map(|id| asks(&mut server, 7, id, 0));
+    assert_eq!(given.count(), 4);
+    assert!(asks(&mut server, 8, 1, 0).is_some());
+    assert!(asks(&mut server, 7, 50, 4000).is_some());
+}
+
+#[test]
+fn who_comes_later_is_learned_of() {
+    let mut server = server();
+    let first = asks(&mut server, 1, 1, 0).expect("an address");
+    assert_eq!(first, Ipv4Addr::new(10, 77, 0, 100));
+    // A jail that was started has that address now, and another the last that was left; a third card is a jail's.
+    let jail = [2, 0, 0, 0, 0, 5];
+    let fixed = BTreeMap::from([(jail, Ipv4Addr::new(10, 77, 0, 5))]);
+    server.learn(fixed, vec![first, Ipv4Addr::new(10, 77, 0, 102)]);
+    assert_eq!(
+        asks(&mut server, 5, 1, 1),
+        Some(Ipv4Addr::new(10, 77, 0, 5))
+    );
+    assert_eq!(
+        asks(&mut server, 1, 1, 1),
+        Some(Ipv4Addr::new(10, 77, 0, 101))
+    );
+    assert_eq!(asks(&mut server, 2, 1, 1), None);
+}
+
 fn client_mac(last: u8) -> [u8; 6] {
     [2, 0, 0, 0, 0, last]
 }

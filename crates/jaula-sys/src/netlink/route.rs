@@ -1,7 +1,7 @@
 //! Routes (rtnetlink(7), RTM_NEWROUTE).
 
 use super::socket::{Batch, Socket};
-use super::wire::{attributes, ip, ip_bytes, u32_at};
+use super::wire::{Writer, attributes, ip, ip_bytes, u32_at};
 use crate::error::SysError;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -129,6 +129,32 @@ impl Socket {
     /// When the kernel does not tell.
     pub fn routes(&mut self) -> Result<Vec<Route>, SysError> {
         self.dump(GETROUTE, &[0; RTMSG], read)
+    }
+}
+
+impl Socket {
+    /// Whether packets to an address are this namespace's own. An address of IPv6 that is there already becomes its own
+    /// by a worker of the kernel, which may be busy (`addrconf_dad_work` of net/ipv6/addrconf.c).
+    ///
+    /// # Errors
+    /// When there is no way to it at all.
+    pub fn is_own(&mut self, address: IpAddr) -> Result<bool, SysError> {
+        let write = |writer: &mut Writer| {
+            let mut head = [0; RTMSG];
+            head[0] = match address {
+                IpAddr::V4(_) => libc::AF_INET as u8,
+                IpAddr::V6(_) => libc::AF_INET6 as u8,
+            };
+            let bytes = ip_bytes(address);
+            head[1] = if bytes.len() == 4 { 32 } else { 128 };
+            writer.raw(&head);
+            writer.put(RTA_DST, &bytes);
+        };
+        let local = |kind, body: &[u8]| {
+            let kind_of_route = body.get(7).filter(|_| kind == NEWROUTE.0)?;
+            Some(*kind_of_route == libc::RTN_LOCAL)
+        };
+        self.one(GETROUTE, &address.to_string(), write, local)
     }
 }
 

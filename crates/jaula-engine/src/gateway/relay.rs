@@ -1,0 +1,307 @@
+//! Ports that rules cannot lead on: what is sent to `::1` never leaves the loopback, so the process of a network listens
+//! there and carries to the guest what comes.
+
+use jaula_plan::nft::{Protocol, Publish};
+use jaula_sys::packet::readable;
+use std::collections::BTreeMap;
+use std::io::{self, PipeWriter};
+use std::net::{
+    IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket,
+};
+use std::os::fd::AsRawFd;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+/// Connections of one port at once, and senders of datagrams that are told apart.
+const MOST: usize = 256;
+/// How long a guest may take to accept a connection.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// After how long without an answer a sender of datagrams is forgotten.
+const IDLE: Duration = Duration::from_secs(60);
+/// Nothing happens in this time that is not told.
+const LONG: Duration = Duration::from_secs(3600);
+/// The largest datagram.
+const ROOM: usize = 65_535;
+
+/// The ports that are listened at, and where each leads.
+#[derive(Default)]
+pub(super) struct Relays(BTreeMap<(u16, Protocol), Relay>);
+
+/// One port; it is closed when this is dropped, with all that goes through it.
+struct Relay {
+    to: SocketAddr,
+    live: Arc<Live>,
+    _stop: PipeWriter,
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.live.end();
+    }
+}
+
+/// Both ends of each connection.
+#[derive(Default)]
+struct Live {
+    all: Mutex<(u64, BTreeMap<u64, [TcpStream; 2]>)>,
+}
+
+impl Live {
+    fn add(&self, ends: [TcpStream; 2]) -> Option<u64> {
+        let mut all = self.all.lock().ok()?;
+        if all.1.len() >= MOST {
+            return None;
+        }
+        all.0 = all.0.wrapping_add(1);
+        let number = all.0;
+        all.1.insert(number, ends);
+        Some(number)
+    }
+
+    fn remove(&self, number: u64) {
+        if let Ok(mut all) = self.all.lock() {
+            all.1.remove(&number);
+        }
+    }
+
+    fn end(&self) {
+        if let Ok(all) = self.all.lock() {
+            // One that is closed already is what is wanted.
+            let ends = all.1.values().flatten();
+            ends.for_each(|end| drop(end.shutdown(Shutdown::Both)));
+        }
+    }
+}
+
+impl Relays {
+    /// Listens where it should, and nowhere else. A port that somebody has is tried again with the next change.
+    pub(super) fn set(&mut self, wanted: &[(Publish, IpAddr)]) {
+        let all: BTreeMap<(u16, Protocol), SocketAddr> = wanted
+            .iter()
+            .map(|(publish, to)| {
+                let key = (publish.port, publish.protocol);
+                (key, SocketAddr::new(*to, publish.guest_port))
+            })
+            .collect();
+        self.0.retain(|key, relay| all.get(key) == Some(&relay.to));
+        for ((port, protocol), to) in all {
+            if self.0.contains_key(&(port, protocol)) {
+                continue;
+            }
+            let started = match protocol {
+                Protocol::Tcp => listen(port, to),
+                Protocol::Udp => receive(port, to),
+            };
+            if let Ok(relay) = started {
+                self.0.insert((port, protocol), relay);
+            }
+        }
+    }
+}
+
+fn here(port: u16) -> SocketAddr {
+    (Ipv6Addr::LOCALHOST, port).into()
+}
+
+fn listen(port: u16, to: SocketAddr) -> io::Result<Relay> {
+    let listener = TcpListener::bind(here(port))?;
+    listener.set_nonblocking(true)?;
+    let (stopped, stop) = io::pipe()?;
+    let live = Arc::new(Live::default());
+    let shared = live.clone();
+    thread::Builder::new().spawn(move || {
+        loop {
+            let fds = [listener.as_raw_fd(), stopped.as_raw_fd()];
+            if readable(&fds, LONG).is_ok_and(|ready| ready.get(1) == Some(&true)) {
+                return;
+            }
+            let Ok((client, _)) = listener.accept() else {
+                continue;
+            };
+            let shared = shared.clone();
+            // Where no thread is to be had the connection ends.
+            drop(thread::Builder::new().spawn(move || carry(&client, to, &shared)));
+        }
+    })?;
+    Ok(Relay {
+        to,
+        live,
+        _stop: stop,
+    })
+}
+
+/// Carries what each end says to the other one, until both have said all.
+fn carry(client: &TcpStream, to: SocketAddr, live: &Live) -> io::Result<()> {
+    client.set_nonblocking(false)?;
+    let guest = TcpStream::connect_timeout(&to, PATIENCE)?;
+    let Some(number) = live.add([client.try_clone()?, guest.try_clone()?]) else {
+        return Ok(());
+    };
+    thread::scope(|scope| {
+        let back = thread::Builder::new().spawn_scoped(scope, || one_way(&guest, client));
+        match back {
+            Ok(_) => one_way(client, &guest),
+            Err(_) => drop(client.shutdown(Shutdown::Both)),
+        }
+    });
+    live.remove(number);
+    Ok(())
+}
+
+fn one_way(mut from: &TcpStream, mut to: &TcpStream) {
+    let whole = io::copy(&mut from, &mut to);
+    // The other way may go on, unless this one broke.
+    let how = if whole.is_ok() {
+        Shutdown::Write
+    } else {
+        Shutdown::Both
+    };
+    drop(to.shutdown(how));
+    if whole.is_err() {
+        drop(from.shutdown(Shutdown::Both));
+    }
+}
+
+type Senders = Mutex<BTreeMap<SocketAddr, Arc<UdpSocket>>>;
+
+fn receive(port: u16, to: SocketAddr) -> io::Result<Relay> {
+    let socket = Arc::new(UdpSocket::bind(here(port))?);
+    socket.set_nonblocking(true)?;
+    let (stopped, stop) = io::pipe()?;
+    thread::Builder::new().spawn(move || {
+        let senders = Arc::new(Senders::default());
+        let mut buffer = vec![0; ROOM];
+        loop {
+            let fds = [socket.as_raw_fd(), stopped.as_raw_fd()];
+            if readable(&fds, LONG).is_ok_and(|ready| ready.get(1) == Some(&true)) {
+                return;
+            }
+            let Ok((length, from)) = socket.recv_from(&mut buffer) else {
+                continue;
+            };
+            let known = senders.lock().ok().and_then(|all| all.get(&from).cloned());
+            let way = known.or_else(|| answers(&socket, &senders, from, to).ok());
+            if let Some(way) = way {
+                // A datagram may be lost.
+                drop(way.send(buffer.get(..length).unwrap_or_default()));
+            }
+        }
+    })?;
+    Ok(Relay {
+        to,
+        live: Arc::default(),
+        _stop: stop,
+    })
+}
+
+/// A socket to the guest for one sender, and a thread that brings him what comes back.
+fn answers(
+    socket: &Arc<UdpSocket>,
+    senders: &Arc<Senders>,
+    from: SocketAddr,
+    to: SocketAddr,
+) -> io::Result<Arc<UdpSocket>> {
+    let full = || io::Error::from(io::ErrorKind::QuotaExceeded);
+    let any: IpAddr = match to {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let way = Arc::new(UdpSocket::bind((any, 0))?);
+    way.connect(to)?;
+    way.set_read_timeout(Some(IDLE))?;
+    {
+        let mut all = senders.lock().map_err(|_| full())?;
+        if all.len() >= MOST {
+            return Err(full());
+        }
+        all.insert(from, way.clone());
+    }
+    let (socket, senders, back) = (socket.clone(), senders.clone(), way.clone());
+    thread::Builder::new().spawn(move || {
+        let mut buffer = vec![0; ROOM];
+        while let Ok(length) = back.recv(&mut buffer) {
+            drop(socket.send_to(buffer.get(..length).unwrap_or_default(), from));
+        }
+        if let Ok(mut all) = senders.lock() {
+            all.remove(&from);
+        }
+    })?;
+    Ok(way)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+
+    /// A port of `::1` that is free.
+    fn free() -> u16 {
+        let any = TcpListener::bind(here(0)).unwrap();
+        any.local_addr().unwrap().port()
+    }
+
+    fn publish(port: u16, to: SocketAddr, protocol: Protocol) -> (Publish, IpAddr) {
+        let publish = Publish {
+            address: None,
+            port,
+            guest_port: to.port(),
+            protocol,
+        };
+        (publish, to.ip())
+    }
+
+    #[test]
+    fn what_comes_is_carried_both_ways_and_ends_with_the_port() {
+        let guest = TcpListener::bind("127.0.0.1:0").unwrap();
+        let to = guest.local_addr().unwrap();
+        let (mut relays, port) = (Relays::default(), free());
+        relays.set(&[publish(port, to, Protocol::Tcp)]);
+        let mut client = TcpStream::connect(here(port)).unwrap();
+        let (mut inside, _) = guest.accept().unwrap();
+        client.write_all(b"question").unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        let mut heard = String::new();
+        inside.read_to_string(&mut heard).unwrap();
+        assert_eq!(heard, "question");
+        inside.write_all(b"answer").unwrap();
+        drop(inside);
+        heard.clear();
+        client.read_to_string(&mut heard).unwrap();
+        assert_eq!(heard, "answer");
+        // One that lasts is ended with the port, and nobody listens there any more.
+        let mut client = TcpStream::connect(here(port)).unwrap();
+        let (_inside, _) = guest.accept().unwrap();
+        while relays
+            .0
+            .values()
+            .all(|r| r.live.all.lock().unwrap().1.is_empty())
+        {
+            thread::yield_now();
+        }
+        relays.set(&[]);
+        assert_eq!(client.read(&mut [0; 8]).unwrap_or(0), 0);
+        while TcpListener::bind(here(port)).is_err() {
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn answers_to_datagrams_find_who_asked() {
+        let guest = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let to = guest.local_addr().unwrap();
+        let (mut relays, port) = (Relays::default(), free());
+        relays.set(&[publish(port, to, Protocol::Udp)]);
+        let clients = [(); 2].map(|()| UdpSocket::bind(here(0)).unwrap());
+        let mut buffer = [0; 64];
+        for (client, word) in clients.iter().zip([b"one", b"two"]) {
+            client.send_to(word, here(port)).unwrap();
+            let (length, from) = guest.recv_from(&mut buffer).unwrap();
+            guest.send_to(&buffer[..length], from).unwrap();
+        }
+        for (client, word) in clients.iter().zip([b"one", b"two"]) {
+            let (length, from) = client.recv_from(&mut buffer).unwrap();
+            assert_eq!((&buffer[..length], from), (&word[..], here(port)));
+        }
+    }
+}
