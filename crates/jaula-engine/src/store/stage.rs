@@ -7,7 +7,7 @@ use crate::view::Image;
 use jaula_plan::names::{Digest, Tag};
 use jaula_plan::spec::rootfs::ImageSpec;
 use jaula_sys::dir::Dir;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};

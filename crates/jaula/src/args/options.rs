@@ -132,7 +132,7 @@ pub fn settings(command: Command) -> Command {
         value(
             "publish",
             "[ADDR:]PORT:PORT[/udp]",
-            "A port of the host that leads to a port of the jail, on a bridge with --nat",
+            "A port of the host that leads to a port of the jail, on a bridge with --nat or with --net nat",
         )
         .action(ArgAction::Append),
         value(
