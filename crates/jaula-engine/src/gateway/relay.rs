@@ -41,34 +41,44 @@ impl Drop for Relay {
     }
 }
 
-/// Both ends of each connection.
+/// The connections of a port.
 #[derive(Default)]
 struct Live {
-    all: Mutex<(u64, BTreeMap<u64, [TcpStream; 2]>)>,
+    all: Mutex<All>,
+}
+
+#[derive(Default)]
+struct All {
+    /// Both ends of each.
+    ends: BTreeMap<u64, [TcpStream; 2]>,
+    last: u64,
+    /// The port is closed: one that was accepted before ends too.
+    over: bool,
 }
 
 impl Live {
     fn add(&self, ends: [TcpStream; 2]) -> Option<u64> {
         let mut all = self.all.lock().ok()?;
-        if all.1.len() >= MOST {
+        if all.over || all.ends.len() >= MOST {
             return None;
         }
-        all.0 = all.0.wrapping_add(1);
-        let number = all.0;
-        all.1.insert(number, ends);
+        all.last = all.last.wrapping_add(1);
+        let number = all.last;
+        all.ends.insert(number, ends);
         Some(number)
     }
 
     fn remove(&self, number: u64) {
         if let Ok(mut all) = self.all.lock() {
-            all.1.remove(&number);
+            all.ends.remove(&number);
         }
     }
 
     fn end(&self) {
-        if let Ok(all) = self.all.lock() {
+        if let Ok(mut all) = self.all.lock() {
+            all.over = true;
             // One that is closed already is what is wanted.
-            let ends = all.1.values().flatten();
+            let ends = all.ends.values().flatten();
             ends.for_each(|end| drop(end.shutdown(Shutdown::Both)));
         }
     }
@@ -272,13 +282,6 @@ mod tests {
         // One that lasts is ended with the port, and nobody listens there any more.
         let mut client = TcpStream::connect(here(port)).unwrap();
         let (_inside, _) = guest.accept().unwrap();
-        while relays
-            .0
-            .values()
-            .all(|r| r.live.all.lock().unwrap().1.is_empty())
-        {
-            thread::yield_now();
-        }
         relays.set(&[]);
         assert_eq!(client.read(&mut [0; 8]).unwrap_or(0), 0);
         while TcpListener::bind(here(port)).is_err() {
