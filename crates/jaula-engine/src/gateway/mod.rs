@@ -160,7 +160,7 @@ fn file(store: &Store, bridge: &LinkName, what: &str) -> Result<PathBuf, Gateway
 fn replace(aside: &Path, path: &Path, text: &[u8]) -> Result<(), GatewayFailure> {
     // Who serves is nobody, and the store is closed to others above.
     let readable = Permissions::from_mode(0o644);
-    crate::store::replace_by(aside, path, text, readable).map_err(at(path))
+    crate::store::replace_by(aside, path, text, Some(readable)).map_err(at(path))
 }
 
 /// Who changes what a bridge gives waits here for who does the same, until the file is dropped.

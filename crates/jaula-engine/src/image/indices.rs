@@ -513,6 +513,5 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
         ".{}",
         hex::encode(&jaula_sys::dir::random().at("write", path)?)
     ));
-    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    Ok(crate::store::replace_by(Path::new(&beside), path, bytes, readable).at("write", path)?)
+    Ok(crate::store::replace_by(Path::new(&beside), path, bytes, None).at("write", path)?)
 }

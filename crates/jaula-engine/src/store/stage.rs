@@ -258,23 +258,25 @@ impl Drop for Stage {
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut aside = path.as_os_str().to_owned();
     aside.push(".new");
-    let own = Permissions::from_mode(0o600);
-    replace_by(Path::new(&aside), path, bytes, own)
+    replace_by(Path::new(&aside), path, bytes, None)
 }
 
-/// As [`replace`], by way of another name in the same file system, which only this writer uses; who else may read it.
+/// As [`replace`], by way of another name in the same file system, which only this writer uses. Others read it
+/// where a mode is given; some who write may not change one.
 pub(crate) fn replace_by(
     aside: &Path,
     path: &Path,
     bytes: &[u8],
-    mode: Permissions,
+    mode: Option<Permissions>,
 ) -> std::io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
     options
         .open(aside)
         .and_then(|mut file| {
-            file.set_permissions(mode)?;
+            if let Some(mode) = mode {
+                file.set_permissions(mode)?;
+            }
             file.write_all(bytes)
         })
         .and_then(|()| std::fs::rename(aside, path))
