@@ -42,6 +42,7 @@ pub mod recover;
 pub mod remove;
 pub mod run;
 pub mod sbom;
+pub mod service;
 pub mod session;
 pub mod spec;
 pub mod store;

@@ -26,6 +26,7 @@ pub mod path_filter;
 pub mod personality;
 pub mod rootfs;
 pub mod seccomp;
+pub mod service;
 pub mod settings;
 pub mod setup_op;
 pub mod spec;

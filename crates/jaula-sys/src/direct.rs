@@ -426,6 +426,9 @@ pub fn look(child: i32) -> Result<Option<Change>, Errno> {
     Ok((found > 0).then(|| change(status)))
 }
 
+/// No such file or directory.
+pub const ENOENT: i32 = libc::ENOENT;
+
 /// kill(2).
 pub fn kill(pid: i32, signal: i32) -> Result<(), Errno> {
     // SAFETY: takes numbers only.

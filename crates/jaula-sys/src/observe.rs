@@ -166,7 +166,7 @@ pub struct MemoryFile(std::fs::File);
 /// memfd_create(2).
 pub fn memory_file() -> Result<MemoryFile, crate::SysError> {
     use rustix::fs::{MemfdFlags, memfd_create};
-    memfd_create("jaula", MemfdFlags::CLOEXEC)
+    memfd_create("jaula", MemfdFlags::empty())
         .map(|fd| MemoryFile(fd.into()))
         .map_err(|error| crate::SysError {
             call: "memfd_create",
@@ -176,6 +176,13 @@ pub fn memory_file() -> Result<MemoryFile, crate::SysError> {
 }
 
 impl MemoryFile {
+    /// From now on no program that is executed is given it. Until then it counts as one that was handed in, which a jail
+    /// may keep.
+    pub fn keep_from_programs(&self) {
+        // SAFETY: takes numbers only.
+        unsafe { libc::fcntl(self.0.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+
     /// The number of its descriptor.
     pub fn number(&self) -> u32 {
         u32::try_from(self.0.as_raw_fd()).unwrap_or(u32::MAX)

@@ -198,6 +198,31 @@ pub fn let_be_seen() -> Result<(), SysError> {
     Ok(())
 }
 
+/// This process goes on in a session of its own, and what it writes goes to this descriptor.
+///
+/// # Errors
+/// dup2(2).
+pub fn apart_with_output(output: BorrowedFd<'_>) -> Result<(), crate::Errno> {
+    // SAFETY: takes nothing. The leader of a group stays in its session, which does no harm.
+    unsafe { libc::setsid() };
+    for fd in 1..3 {
+        // SAFETY: takes numbers only; output and errors are owned by nobody.
+        if unsafe { libc::dup2(output.as_raw_fd(), fd) } < 0 {
+            return Err(crate::Errno::last());
+        }
+    }
+    Ok(())
+}
+
+/// Closes every descriptor past `last`, and lets those from 3 to `last` be given to programs (sd_listen_fds(3)).
+///
+/// # Errors
+/// fcntl(2) when one of them is not open, close_range(2).
+pub fn only_up_to(last: u32) -> Result<(), crate::Errno> {
+    let keep: Vec<i32> = (3..=last).filter_map(|fd| i32::try_from(fd).ok()).collect();
+    crate::child::close_all_but(&keep)
+}
+
 /// This process goes on in a session of its own, with nothing open but these descriptors, all past 2; input, output and
 /// errors lead nowhere.
 ///

@@ -128,6 +128,14 @@ pub(crate) fn unblock() -> Result<(), Errno> {
     if done < 0 { Err(Errno::last()) } else { Ok(()) }
 }
 
+/// Signals and umask as a program expects them when it is started: for what is executed next.
+///
+/// # Errors
+/// sigprocmask(2).
+pub fn as_a_program_expects() -> Result<(), Errno> {
+    restore_defaults()
+}
+
 /// An interrupt (SIGINT) from now on ends this process and those it starts, also where a shell had it ignored, as it does
 /// for what it starts with `&`.
 pub fn interruptible() {

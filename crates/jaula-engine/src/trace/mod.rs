@@ -136,6 +136,7 @@ impl Engine {
         };
         let plan = self.plan_exec(name, &exec)?;
         let mut inside = || {
+            file.keep_from_programs();
             let text = match watch(&spec) {
                 Ok(watched) => {
                     let Status::Exited(code) = watched.status else {

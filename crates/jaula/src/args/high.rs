@@ -243,6 +243,14 @@ pub fn environment(args: &ProcessArgs, host_programs: bool) -> Vec<(OsString, Os
     compose(args, host_programs, |name| env::var_os(name))
 }
 
+/// The sockets that this process was started with (sd_listen_fds(3)): how many, from descriptor 3 on, and their names.
+pub fn given_sockets() -> Option<(u32, Option<String>)> {
+    let number = |name: &str| env::var(name).ok()?.parse::<u32>().ok();
+    let own = number("LISTEN_PID")? == std::process::id();
+    let count = number("LISTEN_FDS").filter(|count| own && (1..=64).contains(count))?;
+    Some((count, env::var("LISTEN_FDNAMES").ok()))
+}
+
 /// The environment as it is: of a program that runs as if jaula were not there.
 pub fn own_environment() -> Vec<(OsString, OsString)> {
     env::vars_os().collect()

@@ -29,6 +29,7 @@ pub mod ps;
 pub mod recover;
 pub mod rm;
 pub mod run;
+pub mod service;
 pub mod sh;
 pub mod show;
 pub mod stats;
@@ -88,6 +89,10 @@ pub const GROUPS: &[(&str, &str)] = &[
     (
         "user",
         "Users who live in jails: accounts, what each may do, sessions",
+    ),
+    (
+        "service",
+        "Services in jails: kept running, and started by systemd",
     ),
     (
         compat::GROUP,
@@ -330,7 +335,7 @@ fn start(verb: &'static Verb, words: Vec<OsString>, around: Surroundings) -> Don
     let mut command = ManuallyDrop::new(verb.build().no_binary_name(true));
     let takes_program = matches!(
         verb.name,
-        "run" | "exec" | "enter" | "trace" | "net lab run"
+        "run" | "exec" | "enter" | "trace" | "service run" | "service add" | "net lab run"
     );
     let matches = match command.try_get_matches_from_mut(words) {
         Ok(matches) => ManuallyDrop::new(matches),

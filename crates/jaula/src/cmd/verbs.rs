@@ -3,7 +3,7 @@
 use super::{
     Verb, build, check, compat, completions, cp, doctor, enter, exec, finish, gc, help, image,
     kill, lab, locale, lock, logs, ls, man, net, new, ns, outputs, pkg, profiles, ps, recover, rm,
-    run, sh, show, stats, stop, trace, update, user, wait,
+    run, service, sh, show, stats, stop, trace, update, user, wait,
 };
 
 /// Every verb, in the order of the help text.
@@ -292,6 +292,26 @@ pub const VERBS: &[Verb] = &[
         name: "net lab down",
         command: lab::down_command,
         run: lab::down,
+    },
+    Verb {
+        name: "service run",
+        command: service::run_command,
+        run: service::run,
+    },
+    Verb {
+        name: "service add",
+        command: service::add_command,
+        run: service::add,
+    },
+    Verb {
+        name: "service rm",
+        command: service::rm_command,
+        run: service::rm,
+    },
+    Verb {
+        name: "service ls",
+        command: service::ls_command,
+        run: service::ls,
     },
     Verb {
         name: "ns ls",
