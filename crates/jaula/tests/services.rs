@@ -46,19 +46,6 @@ impl Service {
         self.lines.next().expect("a line").expect("text")
     }
 
-    /// Lines up to this one.
-    #[track_caller]
-    fn until(&mut self, wanted: &str) {
-        let mut seen = Vec::new();
-        loop {
-            match self.lines.next() {
-                Some(Ok(line)) if line == wanted => return,
-                Some(Ok(line)) => seen.push(line),
-                other => panic!("{wanted}: {other:?} after {seen:?}"),
-            }
-        }
-    }
-
     fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args(["-s", name, &pid]).status();
@@ -365,4 +352,84 @@ fn verified(dir: &Path) {
         .filter(|line| line.contains("jaula-s"))
         .collect();
     assert!(about.is_empty(), "{about:?}");
+}
+
+#[test]
+fn nginx_is_jailed_by_one_command_and_answers_from_outside() {
+    for program in ["/usr/sbin/nginx", "/usr/bin/curl"] {
+        if !Path::new(program).exists() {
+            skip!("no {program}");
+        }
+    }
+    everyone(|user| {
+        if user.who != Who::Root {
+            // A bridge is root's affair; a user's nginx is in `lines_of…` and in the traces' tests.
+            return;
+        }
+        let script = r#"
+            ip link set lo up
+            $J net add br0 --addr 10.77.0.1/24 >/dev/null
+            $J new web --with nginx --net bridge:br0,ip=10.77.0.2/24
+            echo 'of the jail' > index.html
+            $J cp index.html web:/var/www/html/index.html
+            ln -s /etc/passwd evil
+            $J cp evil web:/var/www/html/evil
+            $J service run web > log 2>&1 & s=$!
+            n=0; until curl -sf http://10.77.0.2/; do n=$((n+1)); [ $n -lt 2000 ] || { cat log; exit 8; }; done
+            pid=$($J ls --json | sed -n 's/.*"pid":\([0-9]*\).*/\1/p')
+            workers=0
+            for p in $(cat /proc/*/stat 2>/dev/null | sed -n 's/^\([0-9]*\) (nginx) .*/\1/p'); do
+                [ "$(readlink /proc/$p/ns/mnt)" = "$(readlink /proc/$pid/ns/mnt)" ] || continue
+                [ "$(stat -Lc %d:%i /proc/$p/root/)" = "$(stat -Lc %d:%i /proc/$pid/root/)" ] || echo other root
+                [ "$(stat -Lc %d:%i /proc/$p/root/)" != "$(stat -Lc %d:%i /)" ] || echo root of the host
+                ! grep -qE '^Uid:.*[[:space:]]0([[:space:]]|$)' /proc/$p/status || echo uid 0
+                workers=$((workers+1))
+            done
+            [ $workers -ge 2 ] || echo $workers processes
+            curl -sf http://10.77.0.2/evil > passwd
+            kill -HUP $s
+            n=0; until curl -sf http://10.77.0.2/ >/dev/null; do n=$((n+1)); [ $n -lt 2000 ] || exit 7; done
+            kill $s; wait $s; echo ended $?
+            du -sk $JAULA_STORE/images/*/root | cut -f1 > size
+        "#;
+        let model = user.place.command::<&str>(&[]);
+        let mut command = Command::new("unshare");
+        command
+            .args(["--net", "--mount", "sh", "-euc", script])
+            .env_clear()
+            .current_dir(user.place.work());
+        command.envs(
+            model
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        );
+        command
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("J", model.get_program());
+        let output = command.output().expect("unshare(1)");
+        let (out, said) = (
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
+        assert_eq!(out, "web\nof the jail\nended 0\n", "{said}");
+        let read = |name: &str| fs::read_to_string(user.place.work().join(name)).expect("a file");
+        // Through the link the jail's own file was read.
+        let passwd = read("passwd");
+        assert!(
+            passwd.contains("www-data:") && passwd.lines().count() < 8,
+            "{passwd}"
+        );
+        assert_ne!(
+            passwd,
+            fs::read_to_string("/etc/passwd").expect("the host's")
+        );
+        let log = read("log");
+        assert!(
+            log.lines()
+                .any(|line| line.starts_with("web: 10.77.0.1 ") && line.contains("GET / HTTP")),
+            "{log}"
+        );
+        let size: u64 = read("size").trim().parse().expect("one image");
+        assert!(size <= 12 << 10, "{size} KiB");
+    });
 }

@@ -7,10 +7,11 @@
 
 mod who;
 
+use jaula_testkit::skip;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use who::{User, everyone};
+use who::{User, Who, everyone};
 
 fn file(user: &User, name: &str, text: &str, mode: u32) -> String {
     let path = user.place.work().join(name);
@@ -162,5 +163,251 @@ fn a_program_that_goes_on_is_told_to_end_in_time() {
             "setsid sleep 1000 & exit 4",
         ];
         user.place.run(&words).expect(4);
+    });
+}
+
+/// The host's own programs only, wherever the tests' caller looks first.
+fn plainly(user: &User, words: &[&str]) -> jaula_testkit::Ran {
+    let mut command = user.place.command(words);
+    command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    let output = command.output().expect("jaula");
+    jaula_testkit::Ran {
+        code: output.status.code().expect("an end"),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        elapsed: std::time::Duration::ZERO,
+    }
+}
+
+#[test]
+fn a_jail_of_what_was_seen_runs_the_program_and_misses_nothing() {
+    if !Path::new("/usr/bin/python3").exists() {
+        skip!("no python3");
+    }
+    let program = "import http.server, threading, urllib.request\n\
+        server = http.server.HTTPServer(('127.0.0.1', 0), http.server.SimpleHTTPRequestHandler)\n\
+        threading.Thread(target=server.handle_request).start()\n\
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))\n\
+        print(opener.open('http://127.0.0.1:%d/' % server.server_port).status)\n";
+    everyone(|user| {
+        let words = [
+            "new",
+            "t",
+            "--trace",
+            "-o",
+            "app.toml",
+            "--",
+            "/usr/bin/python3",
+            "-c",
+            program,
+        ];
+        let ran = plainly(user, &words);
+        if user.who == Who::Root {
+            assert!(
+                ran.stderr.contains("jail t: nothing is missing"),
+                "{}",
+                ran.stderr
+            );
+            assert_eq!(
+                (ran.code, ran.stdout.as_str()),
+                (0, "200\nt\n200\n"),
+                "{}",
+                ran.stderr
+            );
+        }
+        let again = ["exec", "t", "--", "/usr/bin/python3", "-c", program];
+        assert_eq!(plainly(user, &again).expect(0).stdout, "200\n");
+        // And nothing but that: no shell, no other program.
+        assert_eq!(
+            plainly(user, &["exec", "t", "--", "/bin/sh", "-c", "true"]).code,
+            127
+        );
+        let text = fs::read_to_string(user.place.work().join("app.toml")).expect("a trace");
+        assert!(
+            list(&text, "bind")
+                .iter()
+                .any(|address| address.starts_with("tcp 127.0.0.1:")),
+            "{text}"
+        );
+        // Made of the file, it is the same.
+        plainly(user, &["new", "u", "--from-trace", "app.toml"]).expect(0);
+        let again = [
+            "exec",
+            "u",
+            "--seccomp",
+            "app.toml",
+            "--",
+            "/usr/bin/python3",
+            "-c",
+            program,
+        ];
+        assert_eq!(plainly(user, &again).expect(0).stdout, "200\n");
+    });
+}
+
+#[test]
+fn what_a_jail_lacks_is_named_with_who_asked_for_it() {
+    everyone(|user| {
+        plainly(
+            user,
+            &[
+                "trace",
+                "-o",
+                "full.toml",
+                "--",
+                "/bin/cat",
+                "/usr/lib/os-release",
+            ],
+        )
+        .expect(0);
+        let text = fs::read_to_string(user.place.work().join("full.toml")).expect("a trace");
+        let less: Vec<&str> = text
+            .lines()
+            .filter(|line| !line.contains("\"/usr/lib/os-release\","))
+            .collect();
+        file(user, "less.toml", &less.join("\n"), 0o644);
+        plainly(user, &["new", "m", "--from-trace", "less.toml"]).expect(0);
+        let words = [
+            "trace",
+            "--in",
+            "m",
+            "--against",
+            "full.toml",
+            "--",
+            "/bin/cat",
+            "/usr/lib/os-release",
+        ];
+        let ran = plainly(user, &words);
+        assert_eq!(ran.code, 1, "{}", ran.stderr);
+        if user.who == Who::Root {
+            let told = ran
+                .stderr
+                .lines()
+                .find(|line| line.contains("missing in jail m: /usr/lib/os-release"));
+            assert!(
+                told.is_some_and(|line| line.contains("asked for by") && line.ends_with("/cat")),
+                "{}",
+                ran.stderr
+            );
+        }
+        // One file more, and it is there.
+        plainly(
+            user,
+            &[
+                "new",
+                "n",
+                "--from-trace",
+                "less.toml",
+                "--from-trace",
+                "full.toml",
+            ],
+        )
+        .expect(0);
+        plainly(
+            user,
+            &["exec", "n", "--", "/bin/cat", "/usr/lib/os-release"],
+        )
+        .expect(0);
+    });
+}
+
+/// A script as root in a network of its own.
+fn alone(user: &User, script: &str) -> std::process::Output {
+    let model = user.place.command::<&str>(&[]);
+    let mut command = std::process::Command::new("unshare");
+    command
+        .args(["--net", "--mount", "sh", "-euc", script])
+        .env_clear()
+        .current_dir(user.place.work());
+    command.envs(
+        model
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
+    command
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("J", model.get_program());
+    command.output().expect("unshare(1)")
+}
+
+#[test]
+fn nginx_with_tls_is_traced_jailed_and_answers_there() {
+    for program in ["/usr/sbin/nginx", "/usr/bin/openssl", "/usr/bin/curl"] {
+        if !Path::new(program).exists() {
+            skip!("no {program}");
+        }
+    }
+    everyone(|user| {
+        if user.who != Who::Root {
+            return;
+        }
+        let here = user.place.work();
+        let here = here.to_str().expect("text");
+        fs::create_dir(user.place.work().join("www")).expect("a directory");
+        file(user, "www/index.html", "of the jail\n", 0o644);
+        let conf = format!(
+            "daemon off; pid {here}/pid; error_log stderr;\nevents {{}}\nhttp {{ access_log off; server {{ listen 127.0.0.1:8443 ssl; \
+             ssl_certificate {here}/c.pem; ssl_certificate_key {here}/k.pem; root {here}/www; }} }}\n"
+        );
+        file(user, "tls.conf", &conf, 0o644);
+        // Whoever starts nginx asks it until it answers, then tells it to end.
+        let script = "ip link set lo up\n\
+            openssl req -x509 -newkey rsa:2048 -nodes -keyout k.pem -out c.pem -days 2 -subj /CN=x 2>/dev/null\n\
+            ask() { n=0; until curl -sk https://127.0.0.1:8443/; do n=$((n+1)); [ $n -lt 2000 ] || exit 9; done; kill $1; wait $1 || true; }\n\
+            $J trace -o tls.toml -- nginx -c $PWD/tls.conf & ask $!\n\
+            $J new ng --net none --from-trace tls.toml\n\
+            $J service run ng --restart never -- nginx -c $PWD/tls.conf > log 2>&1 & s=$!\n\
+            n=0; until pid=$($J ls --json | sed -n 's/.*\"pid\":\\([0-9]*\\).*/\\1/p') && [ -n \"$pid\" ] && nsenter -t $pid -n curl -sk https://127.0.0.1:8443/; do n=$((n+1)); [ $n -lt 300 ] || { cat log; exit 8; }; done\n\
+            kill $s; wait $s || true\n";
+        let output = alone(user, script);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{text}{said}");
+        assert_eq!(text.matches("of the jail\n").count(), 2, "{text}{said}");
+        let trace = fs::read_to_string(user.place.work().join("tls.toml")).expect("a trace");
+        assert!(
+            list(&trace, "bind").contains(&"tcp 127.0.0.1:8443".to_owned()),
+            "{trace}"
+        );
+        assert!(
+            list(&trace, "capabilities").contains(&"SETUID".to_owned()),
+            "{trace}"
+        );
+    });
+}
+
+#[test]
+fn git_in_a_jail_of_what_was_seen_clones_again() {
+    if !Path::new("/usr/bin/git").exists() {
+        skip!("no git");
+    }
+    everyone(|user| {
+        let script = "set -e; cd /tmp; rm -rf jaula-$$; mkdir jaula-$$; cd jaula-$$; export HOME=$PWD GIT_CONFIG_NOSYSTEM=1\n\
+            git -c init.defaultBranch=main init -q a; cd a; echo x > x; git add x\n\
+            git -c user.name=x -c user.email=x@x commit -qm x; cd ..; git clone -q --no-local file://$PWD/a b; cat b/x; cd ..; rm -rf jaula-$$";
+        let ran = plainly(
+            user,
+            &["new", "g", "--trace", "--", "/bin/sh", "-c", script],
+        );
+        assert!(
+            ran.stdout.starts_with("x\n"),
+            "{}{}",
+            ran.stdout,
+            ran.stderr
+        );
+        if user.who == Who::Root {
+            assert!(
+                ran.stderr.contains("jail g: nothing is missing"),
+                "{}",
+                ran.stderr
+            );
+        }
+        let ran = plainly(user, &["exec", "g", "--", "/bin/sh", "-c", script]);
+        assert_eq!(
+            (ran.code, ran.stdout.as_str()),
+            (0, "x\n"),
+            "{}",
+            ran.stderr
+        );
     });
 }

@@ -65,6 +65,10 @@ impl Eyes {
             self.touch(call, &touch);
         }
         self.about(call);
+        if call.executes() {
+            // It becomes another program, if the call succeeds.
+            self.programs.remove(&call.pid);
+        }
     }
 
     fn touch(&mut self, call: &Call, touch: &Touch) {
@@ -99,10 +103,6 @@ impl Eyes {
         };
         self.overriding(call, &path, used, found.ok());
         self.trace.saw(&path, used, was, &by);
-        if used == Used::Execute {
-            // It becomes another one, if the call succeeds.
-            self.programs.remove(&call.pid);
-        }
     }
 
     /// The program that a thread is of; empty while it is still this one.
@@ -153,7 +153,10 @@ impl Eyes {
         let text = match place.path.map(|at| call.text(at)) {
             Some(Ok(text)) => text.into_bytes(),
             Some(Err(_)) => {
-                self.unread = self.unread.saturating_add(1);
+                // Of what is still this program nobody may look into a jail's.
+                if !self.program(call.pid).is_empty() {
+                    self.unread = self.unread.saturating_add(1);
+                }
                 return None;
             }
             None => Vec::new(),

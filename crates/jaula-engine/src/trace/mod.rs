@@ -4,9 +4,11 @@
 
 mod eyes;
 mod file;
+mod wanted;
 mod watch;
 
 pub use file::{TraceFileError, TracePlan, read_file, write_file};
+pub use wanted::wanted;
 pub use watch::watch;
 
 use crate::engine::Engine;
@@ -138,11 +140,14 @@ impl Engine {
         let mut inside = || {
             file.keep_from_programs();
             let text = match watch(&spec) {
-                Ok(watched) => {
+                Ok(mut watched) => {
+                    watched.trace.only_text();
                     let Status::Exited(code) = watched.status else {
                         return 1;
                     };
-                    format!("{code} {}\n{}", watched.unread, watched.trace)
+                    // Not as the file has it: there, who asked is a comment.
+                    let trace = serde_json::to_string(&watched.trace).unwrap_or_default();
+                    format!("{code} {}\n{trace}", watched.unread)
                 }
                 Err(error) => format!("{}\n{}", error.exit_code(), crate::named::chain(&error)),
             };
@@ -172,7 +177,7 @@ impl Engine {
             return Err(lost(text));
         };
         Ok(Watched {
-            trace: Trace::parse(trace).map_err(|error| lost(error.to_string()))?,
+            trace: serde_json::from_str(trace).map_err(|error| lost(error.to_string()))?,
             status: Status::Exited(code.parse().unwrap_or(125)),
             unread: unread.parse().unwrap_or(0),
         })
@@ -181,7 +186,9 @@ impl Engine {
 
 /// What was missing inside: asked for there and not found, and there on this host.
 pub fn difference(outside: &Trace, inside: &Trace) -> Difference {
-    compare(outside, inside, &mut |path| path.symlink_metadata().is_ok())
+    compare(outside, inside, &mut |path| {
+        !wanted::is_made(path) && path.symlink_metadata().is_ok()
+    })
 }
 
 fn run(spec: &TraceSpec) -> Run {

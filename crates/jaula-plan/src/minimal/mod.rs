@@ -19,6 +19,7 @@ pub use record::{Origin, Placing, Record, Recorded, RecordedKind, VERSION as REC
 pub use rule::{Rule, RuleError, Rules};
 pub use safety::{PartKind, PathPart, TOP, Unsafe, UnsafePart, reasons};
 pub use with::With;
+pub(crate) use with::is_secret;
 
 use crate::explain::shown;
 use std::collections::BTreeMap;

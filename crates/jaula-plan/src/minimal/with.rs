@@ -67,7 +67,7 @@ impl fmt::Display for With {
 }
 
 /// What a jail should never be given without being told to.
-pub(super) fn is_secret(path: &Path) -> bool {
+pub(crate) fn is_secret(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().as_bytes();
     let Some(text) = path.to_str() else {
         return false;

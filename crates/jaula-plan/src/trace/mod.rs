@@ -10,6 +10,7 @@ mod text;
 pub use compare::{Difference, Missing, compare};
 pub use rules::{UNASKED, capability_of, profile_text};
 
+use crate::minimal::is_secret;
 use crate::seccomp::{Profile, ProfileError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -23,7 +24,7 @@ const MAX_ENTRIES: usize = 200_000;
 pub type Paths = BTreeMap<PathBuf, String>;
 
 /// A program that was run, as it was typed.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Run {
     /// Program and arguments.
@@ -33,7 +34,7 @@ pub struct Run {
 }
 
 /// Everything seen.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Trace {
     /// What was run.
     pub runs: BTreeSet<Run>,
@@ -66,6 +67,7 @@ pub struct Trace {
     /// System calls besides [`UNASKED`].
     pub calls: BTreeSet<String>,
     /// What it made itself; of a run only, not of its file.
+    #[serde(skip)]
     made: BTreeSet<PathBuf>,
 }
 
@@ -124,13 +126,8 @@ pub enum Was {
 /// Places whose files hold for one run only, and what stands for them.
 const TEMPORARY: [&str; 4] = ["/tmp", "/var/tmp", "/dev/shm", "/run/lock"];
 
-/// Files that are secrets of the host.
-const SECRETS: [&str; 8] = [
-    "/etc/shadow",
-    "/etc/shadow-",
-    "/etc/gshadow",
-    "/etc/gshadow-",
-    "/etc/sudoers",
+/// Files that are secrets of the host, besides those of every jail.
+const SECRETS: [&str; 3] = [
     "/etc/security/opasswd",
     "/etc/krb5.keytab",
     "/etc/machine-id",
@@ -197,7 +194,7 @@ impl Trace {
             }
             return;
         }
-        let secret = SECRETS.iter().any(|secret| Path::new(secret) == path);
+        let secret = is_secret(path) || SECRETS.iter().any(|secret| Path::new(secret) == path);
         if secret && used != Used::Look {
             note(&mut self.secret, path, by);
             return;
@@ -241,6 +238,22 @@ impl Trace {
         self.groups.extend(other.groups);
         self.capabilities.extend(other.capabilities);
         self.calls.extend(other.calls);
+    }
+
+    /// Leaves out what is no text: nothing that is written down can name it.
+    pub fn only_text(&mut self) {
+        for paths in [
+            &mut self.programs,
+            &mut self.read,
+            &mut self.looked,
+            &mut self.listed,
+            &mut self.written,
+            &mut self.absent,
+            &mut self.kernel,
+            &mut self.secret,
+        ] {
+            paths.retain(|path, _| path.to_str().is_some());
+        }
     }
 
     /// Files of the host that come into a jail: programs, and what was read or looked at.

@@ -113,6 +113,11 @@ impl Call {
         u32::try_from(self.number).unwrap_or(u32::MAX)
     }
 
+    /// Whether it is execve(2) or execveat(2).
+    pub fn executes(&self) -> bool {
+        matches!(self.number, libc::SYS_execve | libc::SYS_execveat)
+    }
+
     /// Bytes of the caller's memory, as many as there are at once.
     ///
     /// # Errors

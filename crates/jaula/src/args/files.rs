@@ -49,7 +49,6 @@ pub fn options(command: Command, instead: &'static str) -> Command {
         Arg::new("secrets")
             .long("secrets")
             .action(ArgAction::SetTrue)
-            .requires("with")
             .help_heading(HEADING)
             .help("Take password hashes and private keys too"),
         Arg::new("live")

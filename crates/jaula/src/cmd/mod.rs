@@ -35,6 +35,7 @@ pub mod show;
 pub mod stats;
 pub mod stop;
 pub mod trace;
+pub mod traced;
 pub mod update;
 pub mod user;
 mod verbs;
@@ -335,7 +336,7 @@ fn start(verb: &'static Verb, words: Vec<OsString>, around: Surroundings) -> Don
     let mut command = ManuallyDrop::new(verb.build().no_binary_name(true));
     let takes_program = matches!(
         verb.name,
-        "run" | "exec" | "enter" | "trace" | "service run" | "service add" | "net lab run"
+        "run" | "exec" | "enter" | "trace" | "new" | "service run" | "service add" | "net lab run"
     );
     let matches = match command.try_get_matches_from_mut(words) {
         Ok(matches) => ManuallyDrop::new(matches),

@@ -150,11 +150,12 @@ pub fn inside(
     name: &JailName,
     command: Vec<OsString>,
     time: Option<Duration>,
+    env: Vec<(OsString, OsString)>,
 ) -> Result<Watched, CommandError> {
     let attempt = format!("cannot watch a program in jail {name}");
     let engine = context.engine(None, false)?;
     let exec = ExecSpec {
-        env: high::jail_environment(),
+        env,
         command,
         limits: Limits::default(),
         ..ExecSpec::default()
@@ -254,7 +255,7 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
         }
     }
     let watched = match &jail {
-        Some(name) => inside(context, name, command, time)?,
+        Some(name) => inside(context, name, command, time, high::jail_environment())?,
         None => outside(context, command, time)?,
     };
     context.progress.clear();
