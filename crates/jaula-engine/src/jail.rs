@@ -15,6 +15,7 @@ pub(crate) mod supervise;
 pub(crate) use enforced::Applied;
 pub use enforced::{Enforced, Ids};
 pub use error::JailError;
+pub(crate) use supervise::told_to_end;
 
 use crate::cgroup::Groups;
 use crate::disk::Disks;

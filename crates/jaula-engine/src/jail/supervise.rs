@@ -9,9 +9,12 @@ use jaula_sys::spawn::Child;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 const SIGALRM: i32 = 14;
+const SIGTERM: i32 = 15;
+const SIGINT: i32 = 2;
 const SIGHUP: i32 = 1;
 const SIGTSTP: i32 = 20;
 const SIGCONT: i32 = 18;
@@ -46,8 +49,19 @@ impl Settling {
     }
 }
 
+/// Whether somebody told this process to end what it supervises: also when that had ended just before.
+static TOLD: AtomicBool = AtomicBool::new(false);
+
+/// Whether that happened since this was asked last.
+pub(crate) fn told_to_end() -> bool {
+    TOLD.swap(false, Ordering::Relaxed)
+}
+
 /// Hands a signal on; stops with the jail when told to stop.
 fn hand_on(signal: i32, child: &Child, blocked: &Blocked, clock: &Clock) {
+    if matches!(signal, SIGTERM | SIGINT) {
+        TOLD.store(true, Ordering::Relaxed);
+    }
     match signal {
         SIGALRM if clock.runs() => clock.strike(child),
         SIGCHLD | SIGTTIN | SIGTTOU | SIGPIPE | SIGCONT => {}

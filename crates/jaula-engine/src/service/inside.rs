@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 
 /// The most log files that are passed on.
 const MOST_LOGS: usize = 5;
+/// Where programs send their messages (syslog(3)).
+const DEV_LOG: &str = "/dev/log";
 /// The longest line.
 const LINE: usize = 8192;
 /// What passes when nothing is said: a flood of lines costs the host something.
@@ -71,6 +73,21 @@ pub(super) fn serve(spec: &ServiceSpec, told: &mut dyn FnMut(), output: &mut dyn
         .filter_map(|path| pipe(path))
         .collect();
     let socket = spec.relay.then(relay).flatten();
+    let code = watched(spec, &signals, socket.as_ref(), &mut logs, told, output);
+    if socket.is_some() {
+        fs::remove_file(DEV_LOG).ok();
+    }
+    code
+}
+
+fn watched(
+    spec: &ServiceSpec,
+    signals: &OwnedFd,
+    socket: Option<&UnixDatagram>,
+    logs: &mut Vec<Log>,
+    told: &mut dyn FnMut(),
+    output: &mut dyn Write,
+) -> u8 {
     let child = match start(spec) {
         Ok((pid, output)) => {
             logs.push(output);
@@ -93,28 +110,28 @@ pub(super) fn serve(spec: &ServiceSpec, told: &mut dyn FnMut(), output: &mut dyn
         let open = watch.quiet_until.is_none_or(|until| until <= now);
         if open {
             watch.quiet_until = None;
-            fds.extend(socket.iter().map(|socket| socket.as_fd()));
+            fds.extend(socket.map(|socket| socket.as_fd()));
             fds.extend(logs.iter().map(|log| log.file.as_fd()));
         }
         let ready = readable(&fds, watch.wait());
         drop(fds);
         if open {
-            if let Some(socket) = &socket {
+            if let Some(socket) = socket {
                 watch.datagrams(socket, output);
             }
             logs.retain_mut(|log| watch.lines(log, output));
         }
         if ready & 1 != 0 {
-            while let Some(signal) = signal::next(&signals) {
+            while let Some(signal) = signal::next(signals) {
                 watch.signal(signal, told);
             }
         }
         watch.late();
         if let Some(code) = watch.ended() {
-            if let Some(socket) = &socket {
+            if let Some(socket) = socket {
                 watch.datagrams(socket, output);
             }
-            for log in &mut logs {
+            for log in logs.iter_mut() {
                 watch.lines(log, output);
                 if !log.rest.is_empty() {
                     say(output, &std::mem::take(&mut log.rest));
@@ -182,7 +199,7 @@ fn pipe(path: &Path) -> Option<Log> {
 
 /// The jail's `/dev/log`; none where somebody has it, or it cannot be made.
 fn relay() -> Option<UnixDatagram> {
-    let path = Path::new("/dev/log");
+    let path = Path::new(DEV_LOG);
     if let Ok(found) = path.symlink_metadata() {
         // One that was left by the run before.
         if !found.file_type().is_socket() {

@@ -11,7 +11,7 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::event::{Event, Observer};
 use crate::jail;
-use crate::outcome::Io;
+use crate::outcome::{Io, Status};
 use crate::plan::Preview;
 use crate::run::ExecPlan;
 use crate::spec::ExecSpec;
@@ -212,7 +212,10 @@ impl Engine {
         let told = asked
             .seek(SeekFrom::Start(0))
             .and_then(|_| asked.read(&mut byte));
-        Ok((outcome.code(), matches!(told, Ok(1))))
+        // One that was not there yet, when it came to its process first.
+        let early =
+            jail::told_to_end() | matches!(outcome.status, Status::Signalled(SIGTERM | SIGINT));
+        Ok((outcome.code(), early || matches!(told, Ok(1))))
     }
 }
 
