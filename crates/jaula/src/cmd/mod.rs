@@ -35,7 +35,6 @@ pub mod show;
 pub mod stats;
 pub mod stop;
 pub mod trace;
-pub mod traced;
 pub mod update;
 pub mod user;
 mod verbs;

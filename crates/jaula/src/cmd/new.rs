@@ -3,7 +3,8 @@
 use crate::args::{files, low, options, settings, sources};
 use crate::cmd::image::meant;
 use crate::cmd::run::{missing, only_for_distros};
-use crate::cmd::{Context, failed, session_for, session_for_files, traced};
+use crate::cmd::trace::jailed;
+use crate::cmd::{Context, failed, session_for, session_for_files};
 use crate::error::CommandError;
 use crate::output::Done;
 use clap::{Arg, ArgMatches, Command, ValueHint, value_parser};
@@ -40,7 +41,7 @@ pub fn command(command: Command) -> Command {
                 .value_hint(ValueHint::AnyPath)
                 .help("What it starts from [default: debian]"),
         );
-    let command = traced::options(files::options(command, "from"));
+    let command = jailed::options(files::options(command, "from"));
     options::image(options::settings(options::preview(command)))
 }
 
@@ -89,9 +90,9 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
     if let Some(wanted) = files::read(matches, &context.around)? {
         return on_files(matches, context, name, &wanted);
     }
-    if let Some(seen) = traced::seen(matches, context)? {
+    if let Some(seen) = jailed::seen(matches, context)? {
         let done = on_files(matches, context, name.clone(), &seen.wanted)?;
-        let whole = traced::tried(matches, context, &name, &seen)?;
+        let whole = jailed::tried(matches, context, &name, &seen)?;
         return Ok(if whole { done } else { 1 });
     }
     let typed = matches.get_one::<OsString>("from");

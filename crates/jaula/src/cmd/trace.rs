@@ -1,5 +1,7 @@
 //! `jaula trace`: a program under observation, and what it used as a file.
 
+pub mod jailed;
+
 use crate::args::{high, low, options};
 use crate::cmd::{Context, failed};
 use crate::error::{CommandError, Kind};
