@@ -478,5 +478,5 @@ impl Listener {
 
 mod look;
 mod touch;
-pub use look::{Eyes, Seen};
+pub use look::{Eyes, ITS_OWN, Seen};
 pub use touch::{About, Address, Touch, Use, sends_datagrams, watch};

@@ -21,6 +21,9 @@ pub struct SourcePackage {
 pub fn source_packages(names: &[&str]) -> Result<Vec<SourcePackage>> {
     let dir = cache_dir()?.join("sources-bookworm");
     fs::create_dir_all(&dir)?;
+    // One at a time; and a package is there when its description is, which comes last.
+    let lock = fs::File::create(dir.join(".lock"))?;
+    lock.lock().context("lock the source packages")?;
     let missing: Vec<&str> = names
         .iter()
         .copied()
@@ -36,15 +39,19 @@ pub fn source_packages(names: &[&str]) -> Result<Vec<SourcePackage>> {
             keyring.display()
         ))?;
         apt.update()?;
+        let coming = tempfile::Builder::new()
+            .prefix(".coming-")
+            .tempdir_in(&dir)?;
         let got = apt
             .command()
             .args(["-q", "source", "--download-only", "--"])
             .args(&missing)
-            .current_dir(&dir)
+            .current_dir(coming.path())
             .output()
             .context("apt-get")?;
         let text = String::from_utf8_lossy(&got.stderr);
         ensure!(got.status.success(), "apt-get source: {}", text.trim());
+        take(coming.path(), &dir)?;
     }
     names
         .iter()
@@ -54,6 +61,23 @@ pub fn source_packages(names: &[&str]) -> Result<Vec<SourcePackage>> {
             Ok(SourcePackage { dsc, needs })
         })
         .collect()
+}
+
+/// Moves every file of a directory to another, descriptions last.
+fn take(from: &Path, to: &Path) -> Result<()> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(from)? {
+        let path = entry?.path();
+        if path.is_file() {
+            files.push(path);
+        }
+    }
+    files.sort_by_key(|path| path.extension().is_some_and(|ending| ending == "dsc"));
+    for path in files {
+        let name = path.file_name().context("a file without a name")?;
+        fs::rename(&path, to.join(name)).with_context(|| path.display().to_string())?;
+    }
+    Ok(())
 }
 
 fn find(dir: &Path, name: &str) -> Option<PathBuf> {
@@ -95,6 +119,22 @@ fn needs(dsc: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_package_is_there_when_all_its_files_are() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for name in ["a_1.dsc", "a_1.orig.tar.xz", "a_1.debian.tar.xz"] {
+            fs::write(from.path().join(name), name).unwrap();
+        }
+        // In the place of one there is a directory: what comes after it does not come.
+        fs::create_dir_all(to.path().join("a_1.orig.tar.xz/in the way")).unwrap();
+        assert!(take(from.path(), to.path()).is_err());
+        assert_eq!(find(to.path(), "a"), None);
+        fs::remove_dir_all(to.path().join("a_1.orig.tar.xz")).unwrap();
+        take(from.path(), to.path()).unwrap();
+        assert_eq!(find(to.path(), "a"), Some(to.path().join("a_1.dsc")));
+        assert_eq!(fs::read_dir(to.path()).unwrap().count(), 3);
+    }
 
     #[test]
     fn what_building_takes_is_read() {

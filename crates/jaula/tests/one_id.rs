@@ -239,6 +239,7 @@ fn one_identifier_makes_the_same_bytes_as_root() {
         "{}",
         other.stderr
     );
+    records_are_of_what_they_were_made_for(&bea);
     bea.run(&["rm", "web"]).expect(0);
     bea.run(&["image", "rm", "owned"]).expect(0);
     let doctor = bea.run(&["doctor"]);
@@ -248,6 +249,48 @@ fn one_identifier_makes_the_same_bytes_as_root() {
         doctor.stdout
     );
     assert_gone(bea.place.path());
+}
+
+/// In a run of the image: `p` is a pipe, `to` leads to it, and `/mnt` is of the host.
+const RECORDS: &str = r#"
+chown 8 /mnt/f 2>/dev/null && echo gave what is not ours
+chown 0 /mnt/f && stat -c '%u %n' /mnt/f
+cd /root
+mkfifo p; ln -s p to; chown -h 9:9 to
+stat -L -c '%u:%g to' to; chown 5:6 to; stat -c '%u:%g %n' p to; stat -L -c '%u:%g to' to
+ln -s x link; chown -h 8:12 link; stat -c '%u:%g %n' link
+tries=0
+while [ $tries -lt 1000 ] && [ "$(stat -c %u link)" != 0 ]; do rm link; ln -s y link; tries=$((tries + 1)); done
+stat -c '%u:%g %n' link
+long=$(printf 'l%.0s' $(seq 255))
+ln -s x $long; chown -h 8:12 $long; stat -c '%u:%g long' $long
+touch g; perl -e 'my ($a, $b) = ("/root/g", "g"); syscall(260, -1, $a, 33, 34, 0) == 0 or die; syscall(260, -1, $b, 1, 1, 0) == -1 && $! == 9 or die $!'
+stat -c '%u:%g %n' g
+"#;
+
+fn records_are_of_what_they_were_made_for(bea: &Bea) {
+    let lent = bea.place.work().join("lent");
+    fs::create_dir(&lent).expect("a directory");
+    fs::write(lent.join("f"), "").expect("a file");
+    chown(&lent, Some(BEA), Some(BEA)).expect("ours");
+    chown(lent.join("f"), Some(BEA), Some(BEA)).expect("ours");
+    let bind = format!("{}:/mnt", lent.display());
+    let ran = bea
+        .run(&["run", "owned", "--bind", &bind, "--", "sh", "-c", RECORDS])
+        .expect(0);
+    assert_eq!(
+        ran.stdout,
+        "0 /mnt/f\n0:0 to\n5:6 p\n9:9 to\n5:6 to\n8:12 link\n0:0 link\n8:12 long\n33:34 g\n"
+    );
+    // What it was lent has nothing of it.
+    let list = "import os, sys; print(os.listxattr(sys.argv[1]))";
+    let file = lent.join("f").display().to_string();
+    let output = std::process::Command::new("python3")
+        .args(["-c", list, &file])
+        .output();
+    if let Ok(output) = output {
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "[]\n");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@
 use super::JailError;
 use jaula_sys::error::Errno;
 use jaula_sys::joining::Held;
-use jaula_sys::notify::{Asked, Call, Eyes, Give, Listener};
+use jaula_sys::notify::{Asked, Call, Eyes, Give, ITS_OWN, Listener};
 use jaula_sys::spawn::ns;
 use jaula_sys::userns::{self, Forked};
 use jaula_sys::{namespace, process};
@@ -53,14 +53,16 @@ fn reply(listener: &Listener, eyes: &Eyes, call: &Call) {
         Some(Asked::Give(give)) => match given(listener, eyes, call, &give) {
             // As the kernel would say it: the caller's path leads nowhere, or is not its own to read.
             Err(_) if !listener.waits(call) => return,
-            // ELOOP: a path by which only the kernel may lead the caller, who has other rights.
-            Err(Errno(40)) => None,
+            Err(ITS_OWN) => None,
             done => Some(done),
         },
         Some(Asked::Tell(place, told)) => {
             let found = eyes.see(call, &place).and_then(|seen| {
-                let owner = eyes.owner(&seen)?;
-                Ok(owner.map(|owner| (seen, owner)))
+                let Some(owner) = eyes.owner(&seen)? else {
+                    return Ok(None);
+                };
+                let ours = eyes.is_of_jail(call, &seen)?;
+                Ok(ours.then_some((seen, owner)))
             });
             match found {
                 Ok(Some((seen, owner))) if listener.waits(call) => {
@@ -85,6 +87,9 @@ fn given(listener: &Listener, eyes: &Eyes, call: &Call, give: &Give) -> Result<(
         return Err(Errno(22));
     }
     let seen = eyes.see(call, &give.place)?;
+    if !eyes.is_of_jail(call, &seen)? {
+        return Err(ITS_OWN);
+    }
     let (uid, gid) = eyes.owner(&seen)?.unwrap_or_default();
     if !listener.waits(call) {
         // ESRCH: what was seen may be another process's, which got the number.

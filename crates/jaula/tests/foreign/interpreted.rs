@@ -148,6 +148,17 @@ magic='\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00'
 mask='\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff'
 jaula compat unshare --map-root-user --fork --pid --load-interp ":arm:M::$magic:$mask:{INTERPRETER}:F" \
     /tmp/out/tree/bin/busybox uname -m || exit 1
+say mounted
+jaula compat unshare --map-root-user --fork --pid --mount-binfmt ls -1 /proc/sys/fs/binfmt_misc || exit 1
+mkdir /tmp/place
+cat >/tmp/mounted <<'END'
+printf '%s' ":arm:M::$1:$2:{INTERPRETER}:F" >/tmp/place/register || exit 1
+ls -1 /tmp/place /proc/sys/fs/binfmt_misc
+/tmp/out/tree/bin/busybox uname -m
+END
+jaula compat unshare --map-root-user --fork --pid --mount-binfmt=/tmp/place sh /tmp/mounted "$magic" "$mask" || exit 1
+ls /tmp/place; /tmp/out/tree/bin/busybox uname -m 2>/dev/null || echo "does not run"
+jaula compat unshare --map-root-user --fork --pid --mount-binfmt=/nowhere true 2>&1 && exit 1
 say host
 mount -t binfmt_misc none /proc/sys/fs/binfmt_misc
 printf '%s' ":arm:M::$magic:$mask:{INTERPRETER}:F" >/proc/sys/fs/binfmt_misc/register
@@ -194,5 +205,12 @@ jaula run other -- uname -m
         "{outside}"
     );
     assert_eq!(part("unshare"), "aarch64\n");
+    // One's own, where it is asked for, and seen by nobody else.
+    let mounted = part("mounted");
+    let place = "/tmp/place:\narm\nregister\nstatus\n";
+    assert!(mounted.starts_with("register\nstatus\n"), "{mounted}");
+    assert!(mounted.contains(place), "{mounted}");
+    assert!(mounted.contains("aarch64\ndoes not run\n"), "{mounted}");
+    assert!(mounted.contains("/nowhere"), "{mounted}");
     assert_eq!(part("host"), "0\naarch64\n");
 }

@@ -13,7 +13,7 @@ mod who;
 use jaula_testkit::mirror::{MirrorWish, Variant, cache_dir, make_mirror};
 use jaula_testkit::{Deb, DebBuilder, Repo, RepoBuilder, TestKey};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tempfile::TempDir;
 
 /// The essential packages of bookworm for i386; else the reason to skip.
@@ -85,13 +85,18 @@ impl Archive {
     }
 }
 
-/// The essential packages for i386 and some of the tests' own, made once; else the reason to skip.
-fn narrow() -> Result<&'static Archive, String> {
-    static MADE: OnceLock<Result<Archive, String>> = OnceLock::new();
+/// The essential packages for i386 and some of the tests' own, the same for all tests that run at a time, and gone with
+/// the last of them; else the reason to skip.
+fn narrow() -> Result<Arc<Archive>, String> {
+    static MADE: Mutex<Weak<Archive>> = Mutex::new(Weak::new());
     if !cfg!(target_arch = "x86_64") {
         return Err("i386 runs beside amd64 only".to_owned());
     }
-    let made = MADE.get_or_init(|| {
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(archive) = made.upgrade() {
+        return Ok(archive);
+    }
+    let new = || {
         let package = |name: &str| DebBuilder::new(name, "1.0").arch("i386");
         // Says what the kernel told a maintainer script.
         let probe = package("probe").script("postinst", "#!/bin/sh\nuname -m >/etc/built-on\n");
@@ -102,9 +107,26 @@ fn narrow() -> Result<&'static Archive, String> {
             .file("usr/share/mine", "mine\n", 0o644)
             .script("preinst", divert);
         let mirror = essential_i386()?;
-        Ok(Archive::new("bookworm", "i386", &debs(&mirror), vec![probe, diverter]))
-    });
-    made.as_ref().map_err(Clone::clone)
+        let made = vec![probe, diverter];
+        Ok::<_, String>(Archive::new("bookworm", "i386", &debs(&mirror), made))
+    };
+    let archive = Arc::new(new()?);
+    *made = Arc::downgrade(&archive);
+    Ok(archive)
+}
+
+#[test]
+fn the_archive_goes_with_the_last_test_that_uses_it() {
+    let archive = match narrow() {
+        Ok(archive) => archive,
+        Err(reason) => jaula_testkit::skip!("{reason}"),
+    };
+    let place = archive.dir.path().to_owned();
+    assert!(place.is_dir());
+    // Others may be at work with it.
+    let alone = Arc::strong_count(&archive) == 1;
+    drop(archive);
+    assert!(!alone || !place.exists());
 }
 
 /// Words as a user types them, and an archive's options.

@@ -20,7 +20,7 @@ fn an_i386_image_is_made_and_runs_as_a_32_bit_machine() {
             "essential",
         ];
         let build = [&build[..], &["--include", "probe", "--tag", "narrow"]].concat();
-        user.place.run(&words(&build, archive)).expect(0);
+        user.place.run(&words(&build, &archive)).expect(0);
         // What a script was told while the image was made, and what a run is told.
         let script =
             "cat /etc/built-on; uname -m; dpkg --print-architecture; od -An -tx1 -j4 -N1 /bin/bash";

@@ -38,7 +38,7 @@ fn what_was_unpacked_only_is_finished_to_the_same_image() {
     everyone(|user| {
         let place = &user.place;
         let build = [&BUILD[..], &["--foreign", "--tag", "part", "-o", "tree"]].concat();
-        place.run(&words(&build, archive)).expect(0);
+        place.run(&words(&build, &archive)).expect(0);
         let tree = place.work().join("tree");
         assert_eq!(states(&tree), ["install ok unpacked"]);
         assert!(!tree.join("etc/passwd").exists() && !tree.join("etc/built-on").exists());
@@ -76,7 +76,7 @@ fn what_was_unpacked_only_is_finished_to_the_same_image() {
             .expect(0);
         let other = ["--store", "other", "-o", "direct.tar"];
         place
-            .run(&words(&[&BUILD[..], &other].concat(), archive))
+            .run(&words(&[&BUILD[..], &other].concat(), &archive))
             .expect(0);
         let read = |name: &str| std::fs::read(place.work().join(name)).expect("an archive");
         assert!(
