@@ -4,6 +4,7 @@ use super::database;
 use super::error::BuildError;
 use super::layout::Tree;
 use super::plan::ImagePlan;
+use jaula_plan::spec::rootfs::Variant;
 use jaula_repo::lock::Role;
 
 /// What apt would have left.
@@ -15,8 +16,9 @@ pub fn finish(plan: &ImagePlan, tree: &Tree<'_>) -> Result<(), BuildError> {
         .filter(|package| package.role == Role::Dependency);
     // apt names the native architecture for packages of all architectures too.
     let options = &plan.spec.options;
-    let asked =
-        !(options.include.is_empty() && options.debs.is_empty() && options.tasks.is_empty());
+    // Where apt itself would install nothing it notes nothing.
+    let asked = options.variant != Variant::Custom
+        && !(options.include.is_empty() && options.debs.is_empty() && options.tasks.is_empty());
     database::write_extended_states(
         tree,
         asked,

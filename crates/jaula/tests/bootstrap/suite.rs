@@ -210,6 +210,9 @@ fn only_packages_make_links_of_bin_where_nothing_else_is_wanted() {
             .make(user, &["--variant=custom", &merged], "merged")
             .expect(0);
         assert!(is_link("merged/bin"));
+        // All of it was named, so that apt has nothing to remember.
+        let states = "var/lib/apt/extended_states";
+        assert!(!work.join("apart").join(states).exists());
         small
             .make(user, &["--variant=extract", include], "x")
             .expect(0);
