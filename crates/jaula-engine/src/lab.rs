@@ -224,15 +224,26 @@ fn forget(store: &Store, name: &JailName) -> Result<(), LabRunError> {
 ///
 /// # Errors
 /// When the directory cannot be read.
-pub fn stale(store: &Store) -> Result<Vec<PathBuf>, StoreError> {
+pub fn stale(store: &Store) -> Result<Stale, StoreError> {
     let paths = store.paths_in("run/labs")?;
     let of = |path: &PathBuf| path.with_extension("json");
     let runs = |path: &PathBuf| read(&of(path)).is_some_and(|entry| entry.alive());
     // While one is started its entry may not be there yet, and its other files are.
-    let Ok(_lock) = keep::try_lock(store) else {
-        return Ok(Vec::new());
+    let Ok(lock) = keep::try_lock(store) else {
+        return Ok(Stale::default());
     };
-    Ok(paths.into_iter().filter(|path| !runs(path)).collect())
+    Ok(Stale {
+        paths: paths.into_iter().filter(|path| !runs(path)).collect(),
+        _lock: Some(lock),
+    })
+}
+
+/// Files that no lab has; while this lives none is started that could have them.
+#[derive(Debug, Default)]
+pub struct Stale {
+    /// The files.
+    pub paths: Vec<PathBuf>,
+    _lock: Option<File>,
 }
 
 /// Ends a lab with all that runs in it.
@@ -261,5 +272,9 @@ pub fn down(store: &Store, entry: &LabEntry) -> Result<(), LabRunError> {
             return Err(stuck());
         }
     }
-    forget(store, &entry.plan.name)
+    // Meanwhile another one of that name may have been started.
+    match read(&path) {
+        Some(there) if there.holder != entry.holder => Ok(()),
+        _ => forget(store, &entry.plan.name),
+    }
 }

@@ -18,7 +18,7 @@ pub fn leftovers(store: &Store) -> Result<Vec<PathBuf>, StoreError> {
     }
     found.extend(orphans(store)?);
     found.extend(crate::named::stale_runs(store)?);
-    found.extend(crate::lab::stale(store)?);
+    found.extend(crate::lab::stale(store)?.paths);
     Ok(found)
 }
 
@@ -49,10 +49,11 @@ pub fn recover(store: &Store) -> Result<(Vec<PathBuf>, Vec<UndoError>), StoreErr
             }
         }
     }
+    let labs = crate::lab::stale(store)?;
     for path in orphans(store)?
         .into_iter()
         .chain(crate::named::stale_runs(store)?)
-        .chain(crate::lab::stale(store)?)
+        .chain(labs.paths.iter().cloned())
     {
         match remove_path(&path) {
             Ok(()) => removed.push(path),

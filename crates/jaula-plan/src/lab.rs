@@ -6,6 +6,7 @@
 mod addresses;
 mod explain;
 mod graph;
+pub mod ospf;
 mod routes;
 mod shape;
 mod topology;
@@ -91,6 +92,9 @@ pub struct LabNode {
     pub name: String,
     /// Whether it hands packets on.
     pub router: bool,
+    /// Whether a daemon finds its ways by OSPF.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ospf: bool,
     /// Its ends of cables.
     pub interfaces: Vec<Interface>,
     /// Its ways besides those of its own networks.

@@ -3,6 +3,7 @@
 use crate::child;
 use crate::error::SysError;
 use crate::mount;
+use std::os::fd::AsFd;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// A child that was forked.
@@ -26,10 +27,18 @@ pub fn fork(function: &mut dyn FnMut() -> u8) -> Result<Forked, SysError> {
 
 /// As [`fork`]; the child is killed when this thread ends (prctl(2), PR_SET_PDEATHSIG).
 pub fn fork_bound(function: &mut dyn FnMut() -> u8) -> Result<Forked, SysError> {
+    // Its number may mean nothing where the child is: another namespace of processes.
+    let own = rustix::process::getpid();
+    let own = rustix::process::pidfd_open(own, rustix::process::PidfdFlags::empty())
+        .map_err(|errno| SysError::io("pidfd_open", "this process", &errno.into()))?;
     fork(&mut || {
         // SAFETY: takes numbers only.
         let bound = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) };
-        if bound < 0 { 125 } else { function() }
+        // A parent that ended before that was asked for kills nobody.
+        if bound < 0 || crate::direct::has_ended(own.as_fd()) != Ok(false) {
+            return 125;
+        }
+        function()
     })
 }
 

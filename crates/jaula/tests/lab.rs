@@ -169,6 +169,77 @@ fn each(test: impl Fn(&Lab<'_>)) {
     });
 }
 
+/// Three routers in a ring, two of them with a LAN.
+const RING: &str = r#"
+[[lan]]
+name = "left"
+subnets = ["10.1.0.0/24", "fd01::/64"]
+[[lan]]
+name = "right"
+subnets = ["10.2.0.0/24", "fd02::/64"]
+[[router]]
+name = "r1"
+lans = ["left"]
+routing = "ospf"
+[[router]]
+name = "r2"
+routing = "ospf"
+[[router]]
+name = "r3"
+lans = ["right"]
+routing = "ospf"
+[[link]]
+ends = ["r1", "r3"]
+[[link]]
+ends = ["r1", "r2"]
+[[link]]
+ends = ["r2", "r3"]
+[[host]]
+name = "ana"
+lan = "left"
+[[host]]
+name = "bob"
+lan = "right"
+"#;
+
+#[test]
+fn routers_that_speak_ospf_find_another_way_when_a_link_is_cut() {
+    let programs = ["/usr/sbin/bird", "/usr/bin/bird"];
+    if !programs.iter().any(|path| Path::new(path).exists()) {
+        skip!("no bird");
+    }
+    each(|lab| {
+        lab.up(RING).expect(0);
+        let reaches = |ttl: &str| {
+            let start = Instant::now();
+            for family in ["-4", "-6"] {
+                loop {
+                    let words = ["run", "ana", "--", "ping", family, "-c1", "-W1", "bob"];
+                    let said = lab.jaula(&words).stdout;
+                    if said.contains(ttl) {
+                        break;
+                    }
+                    assert!(
+                        start.elapsed() < Duration::from_secs(60),
+                        "{family}: {said}"
+                    );
+                }
+            }
+        };
+        reaches("ttl=62");
+        let ways = lab.sh("r1", "ip route; ip -6 route");
+        assert!(
+            ways.contains("10.2.0.0/24") && ways.contains("proto bird"),
+            "{ways}"
+        );
+        // The short way is the second interface of r1; the long one goes by r2.
+        lab.sh("r1", "ip link set eth1 down");
+        reaches("ttl=61");
+        lab.jaula(&["down"]).expect(0);
+        lab.assert_nothing_left();
+    });
+}
+
 #[test]
 fn hosts_of_two_lans_reach_each_other_through_the_routers() {
     each(|lab| {

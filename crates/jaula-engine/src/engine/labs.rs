@@ -6,6 +6,7 @@ use crate::event::{Event, Observer};
 use crate::lab::{self, Answer, Bounds, Captured, LabEntry, NodeProgram};
 use crate::outcome::Io;
 use crate::spec::ExecSpec;
+use jaula_plan::lab::ospf::{ARGUMENTS, PROGRAMS, settings};
 use jaula_plan::lab::{LabPlan, plan_lab};
 use jaula_plan::names::JailName;
 use jaula_plan::spec::jail::{Changes, RootSpec, Terminal, UserSpec};
@@ -37,6 +38,13 @@ impl Engine {
         if let Some(name) = name {
             spec.name = name;
         }
+        for node in &mut spec.nodes {
+            // It is opened later, by processes that are elsewhere.
+            if let NodeRoot::Directory(path) = &mut node.root {
+                let absolute = std::path::absolute(&*path).at("find", &*path)?;
+                *path = absolute;
+            }
+        }
         let facts = lab::facts(&spec);
         Ok(plan_lab(&spec, &facts).map_err(lab::LabRunError::from)?)
     }
@@ -59,6 +67,29 @@ impl Engine {
                         env: ExecSpec::default().env,
                         terminal: Terminal::Inherit,
                         command: node.run.iter().map(Into::into).collect(),
+                        told: None,
+                    },
+                ));
+            }
+            if node.ospf {
+                let program = match &node.root {
+                    NodeRoot::Host => PROGRAMS.into_iter().find(|path| Path::new(path).exists()),
+                    _ => Some("bird"),
+                };
+                let program = program.ok_or_else(|| lab::LabRunError::NoDaemon {
+                    node: node.name.clone(),
+                })?;
+                let words = std::iter::once(program).chain(ARGUMENTS);
+                programs.push((
+                    at,
+                    NodeProgram {
+                        root: self.node_root(&node.root)?,
+                        user: UserSpec::Root,
+                        cwd: Some("/".into()),
+                        env: ExecSpec::default().env,
+                        terminal: Terminal::Inherit,
+                        command: words.map(Into::into).collect(),
+                        told: Some(settings(node, at)),
                     },
                 ));
             }
@@ -143,6 +174,7 @@ impl Engine {
             env: spec.env.clone(),
             terminal: spec.terminal,
             command: spec.command.clone(),
+            told: None,
         };
         Ok(lab::run_in(&self.store, entry, at, &program, io)?)
     }

@@ -82,6 +82,12 @@ pub enum LabRunError {
         /// The router.
         node: String,
     },
+    /// Nobody there speaks OSPF.
+    #[error("{node} cannot find its ways by OSPF: there is no bird")]
+    NoDaemon {
+        /// The router.
+        node: String,
+    },
     /// NAT.
     #[error("cannot make NAT for {node}")]
     Nat {
@@ -129,6 +135,7 @@ impl LabRunError {
                 Kind::NotFound
             }
             Self::Stuck { .. } => Kind::Internal,
+            Self::NoDaemon { .. } => Kind::NotFound,
             _ => Kind::KernelRefused,
         }
     }
@@ -147,6 +154,9 @@ impl LabRunError {
             Self::NoLab { others, .. } | Self::NoNode { others, .. } => {
                 vec![format!("there are: {}", others.join(", "))]
             }
+            Self::NoDaemon { .. } => vec![
+                "apt install bird2; or routing = \"static\", and ways are found when the lab starts".to_owned(),
+            ],
             Self::Start { .. } => vec!["jaula doctor says what this host allows".to_owned()],
             _ => Vec::new(),
         }

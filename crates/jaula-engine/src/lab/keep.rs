@@ -123,7 +123,12 @@ pub fn up(
     let hosts = hosts_path(store, &plan.name);
     crate::store::replace(&hosts, plan.hosts().as_bytes()).at("write", &hosts)?;
     let text = serde_json::to_vec(&entry).map_err(std::io::Error::from);
-    crate::store::replace(&path, &text.at("write", &path)?).at("write", &path)?;
+    let text = text.at("write", &path)?;
+    if text.len() as u64 > super::LIMIT {
+        // Nobody would read it again; without a word its processes end.
+        return Err(LabRunError::failed(plan, "it is too large to be noted"));
+    }
+    crate::store::replace(&path, &text).at("write", &path)?;
     // From here on it lives without us.
     go.write_all(b"!").at("let go", &path)?;
     Ok(entry)

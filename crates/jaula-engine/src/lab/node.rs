@@ -17,11 +17,13 @@ use jaula_sys::{namespace, userns};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 /// A reason is never longer than this.
 const REPORT: u64 = 16 << 10;
+/// What a daemon is told is never longer than this: half of what a pipe holds.
+const MOST_TOLD: usize = 32 << 10;
 /// What a child ends with that was not started by us: its message says more.
 const FAILED: u8 = 125;
 
@@ -40,6 +42,8 @@ pub struct NodeProgram {
     pub terminal: Terminal,
     /// Program and arguments; a shell when empty.
     pub command: Vec<OsString>,
+    /// What a daemon of routers reads, which also may send packets as they are; of others nothing.
+    pub told: Option<String>,
 }
 
 /// How a program ended: the exit code, as chroot(1) has it.
@@ -61,6 +65,10 @@ fn spec(store: &Store, entry: &LabEntry, node: usize, program: &NodeProgram) -> 
     spec.env.clone_from(&program.env);
     spec.terminal = program.terminal;
     spec.cap_add = vec!["NET_ADMIN".to_owned()];
+    if program.told.is_some() {
+        let more = ["NET_RAW", "NET_BIND_SERVICE", "NET_BROADCAST"];
+        spec.cap_add.extend(more.map(str::to_owned));
+    }
     spec.mounts.push(MountSpec::Bind {
         from: hosts_path(store, &entry.plan.name),
         to: "/etc/hosts".into(),
@@ -169,9 +177,20 @@ pub fn start_in(
     program: &NodeProgram,
 ) -> Result<(), LabRunError> {
     let path = super::entry_path(store, &entry.plan.name);
-    let nothing = File::open("/dev/null").at("open", &path)?;
+    let input = match &program.told {
+        None => OwnedFd::from(File::open("/dev/null").at("open", &path)?),
+        Some(text) => {
+            // It fits the pipe, which holds 64 KiB; a longer one would be refused here, and not wait.
+            let (input, mut into) = std::io::pipe().at("make a pipe for", &path)?;
+            if text.len() > MOST_TOLD {
+                return Err(failed(entry, node)("too many interfaces".into(), FAILED));
+            }
+            into.write_all(text.as_bytes()).at("write to", &path)?;
+            OwnedFd::from(input)
+        }
+    };
     let (mut answer, report) = std::io::pipe().at("make a pipe for", &path)?;
-    let started = detach(nothing.as_fd(), report.as_fd(), &mut |mut report| {
+    let started = detach(input.as_fd(), report.as_fd(), &mut |mut report| {
         let held =
             (|| Ok::<_, LabRunError>([entry.users()?, entry.net(node)?, entry.processes()?]))();
         let joined = match held {

@@ -81,7 +81,7 @@ pub fn explain(plan: &LabPlan) -> Vec<ExplainLine> {
         );
         line(command, reason);
     }
-    for node in &plan.nodes {
+    for (number, node) in plan.nodes.iter().enumerate() {
         let name = word(&node.name);
         for interface in &node.interfaces {
             let mut parts = Vec::new();
@@ -107,6 +107,14 @@ pub fn explain(plan: &LabPlan) -> Vec<ExplainLine> {
             line(
                 parts.join("; "),
                 format!("{} is on {}", node.name, interface.to),
+            );
+        }
+        if node.ospf {
+            let told = super::ospf::settings(node, number);
+            let program = super::ospf::ARGUMENTS.join(" ");
+            line(
+                format!("ip netns exec {name} bird {program} <<'EOF' &\n{told}EOF"),
+                format!("a daemon finds the ways of {} by OSPF", node.name),
             );
         }
         for way in &node.routes {

@@ -41,7 +41,8 @@ pub fn find(
     for (node, asked) in spec.nodes.iter().enumerate() {
         let mut ways = by_hand(spec, topology, addresses, node, asked)?;
         let by_gateway = ways.len();
-        if spec.auto_routes {
+        // Who speaks a protocol of routers is told the rest by it.
+        if spec.auto_routes && !asked.ospf {
             for v6 in [false, true] {
                 let found = shortest(spec, topology, addresses, &routers, node, v6);
                 let has_default = ways

@@ -435,6 +435,7 @@ pub fn assemble(
         nodes.push(LabNode {
             name: node.name.value.to_string(),
             router: node.router,
+            ospf: node.ospf,
             interfaces,
             routes: routes.get_mut(at).map(std::mem::take).unwrap_or_default(),
             nat,

@@ -80,6 +80,8 @@ pub struct NodeSpec {
     pub name: At<HostName>,
     /// Whether it hands packets on.
     pub router: bool,
+    /// Whether it finds its ways by OSPF instead of being given them.
+    pub ospf: bool,
     /// The LANs it is on.
     pub lans: Vec<At<String>>,
     /// Its addresses; each is of one of its LANs or links.

@@ -133,12 +133,11 @@ pub fn down_command(command: Command) -> Command {
 
 /// Ends a lab.
 pub fn down(matches: &ArgMatches, context: &Context) -> Done {
-    let attempt = "cannot end the lab";
-    let (engine, entry) = lab(matches, context, attempt)?;
+    let (engine, entry) = lab(matches, context, "cannot end the lab")?;
+    let name = &entry.plan.name;
     engine
         .lab_down(&entry)
-        .map_err(|error| failed(attempt, error))?;
-    let name = &entry.plan.name;
+        .map_err(|error| failed(format!("cannot end lab {name}"), error))?;
     context
         .out
         .did("ended", || json!({ "name": name }), String::new)

@@ -249,6 +249,18 @@ impl Keys {
 
 fn read_lan(lan: &Keys, mtu: Option<u32>) -> Result<LanSpec, LabError> {
     let name = lan.needed("name")?;
+    // Beside the switch stand the loopback interface and the ends of cables, p0, p1, p1b.
+    let cable = name
+        .value
+        .strip_prefix('p')
+        .map(|rest| rest.strip_suffix('b').unwrap_or(rest));
+    let number = |rest: &str| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit());
+    if name.value == "lo" || cable.is_some_and(number) {
+        return Err(name.other(format!(
+            "{:?} cannot be a LAN: a link has that name",
+            name.value
+        )));
+    }
     Ok(LanSpec {
         name: named(name.as_ref())?,
         subnets: lan.subnets()?,
@@ -313,6 +325,9 @@ fn read_node(node: &Keys, router: bool) -> Result<NodeSpec, LabError> {
     Ok(NodeSpec {
         name: named(name.as_ref())?,
         router,
+        ospf: node
+            .text("routing")
+            .is_some_and(|word| word.value == "ospf"),
         lans,
         addresses,
         gateway: node.text("gateway"),
@@ -386,6 +401,25 @@ fn loss(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lan_is_not_called_as_a_link_beside_its_switch() {
+        let read = |name: &str| {
+            let text =
+                format!("[[lan]]\nname = {name:?}\n[[host]]\nname = \"a\"\nlan = {name:?}\n");
+            parse(Path::new("lab.toml"), &text)
+        };
+        for name in ["lo", "p0", "p12", "p3b"] {
+            let error = read(name).unwrap_err().to_string();
+            assert!(
+                error.contains("a link has that name") && error.contains("2:8"),
+                "{error}"
+            );
+        }
+        for name in ["p", "pb", "left", "p0x"] {
+            read(name).unwrap();
+        }
+    }
 
     #[test]
     fn units_are_those_of_tc() {

@@ -182,6 +182,13 @@ const ROUTER: &[Key] = &[
     BY_HAND,
     GATEWAY,
     key(
+        "routing",
+        Kind::Choice(&["static", "ospf"]),
+        "static",
+        "\"ospf\"",
+        "ospf: it finds its ways by a daemon (bird), and others when a link is cut",
+    ),
+    key(
         "nat",
         Kind::Texts,
         "none",
