@@ -2,7 +2,6 @@
 //! networks, quickly, for nobody wants to wait 40 seconds until a cut link is noticed.
 
 use super::LabNode;
-use std::fmt::Write;
 
 /// The programs that do it: where bird(8) is.
 pub const PROGRAMS: [&str; 3] = ["/usr/sbin/bird", "/usr/bin/bird", "/usr/local/sbin/bird"];
@@ -35,13 +34,11 @@ pub fn settings(node: &LabNode, number: usize) -> String {
         if names.is_empty() || !addresses.any(|cidr| cidr.address.is_ipv4() == four) {
             continue;
         }
-        // Writing to a text does not fail.
-        let _ = write!(
-            text,
+        text.push_str(&format!(
             "protocol kernel k{protocol} {{ {family} {{ import none; export where source != RTS_DEVICE; }}; }}\n\
              protocol ospf {version} {protocol} {{\n  {family} {{ import all; export none; }};\n  area 0 {{\n    \
              interface {names} {{ hello 1; wait 3; dead 4; retransmit 2; }};\n  }};\n}}\n"
-        );
+        ));
     }
     text
 }
