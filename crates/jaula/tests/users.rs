@@ -711,3 +711,67 @@ fn the_guide_to_users_shows_what_happens() {
         );
     }
 }
+
+#[test]
+fn a_step_that_fails_takes_back_those_before_it() {
+    kernel_test!(Root);
+    let host = host!("sshd");
+    host.jail("/srv/golden");
+    sh("useradd -m -s /bin/bash bob");
+    sh(
+        "mount --bind /etc/ssh/sshd_config.d /etc/ssh/sshd_config.d; mount -o remount,ro,bind /etc/ssh/sshd_config.d",
+    );
+    let before = (host.accounts(), sh("find /srv/golden /home | sort"));
+    for words in [
+        "add /srv/golden ana",
+        "add --from-existing --move-home /srv/golden bob",
+    ] {
+        let (code, text) = said(&format!("jaula user {words}"));
+        assert_eq!(code, 125, "{text}");
+        assert!(
+            text.contains("write /etc/ssh/sshd_config.d/00-jaula-"),
+            "{text}"
+        );
+        assert!(
+            text.contains("hint: undone: ") && text.contains("nothing is changed"),
+            "{text}"
+        );
+        let after = (host.accounts(), sh("find /srv/golden /home | sort"));
+        assert_eq!(after, before, "{words}");
+    }
+    assert_eq!(sh("ls -A /run/store/journal"), "");
+}
+
+#[test]
+fn sshd_itself_lets_in_for_sftp_where_namespaces_are_refused() {
+    kernel_test!(Root);
+    let host = host!("sshd", "sftp");
+    host.jail("/srv/golden");
+    let (code, text) = said("jaula user add /srv/golden ana --entry sshd");
+    assert!(
+        code == 125 && text.contains("it takes --only sftp and nothing else"),
+        "{text}"
+    );
+    sh("jaula user add /srv/golden ana --only sftp --entry sshd");
+    host.key("/srv/golden/home/ana", "ana");
+    host.sshd();
+    sh("echo data >/run/put");
+    let did = host.sftp("ana", "put /run/put\npwd\nls /\n").expect(0);
+    assert!(
+        did.contains("Remote working directory: /home/ana\n"),
+        "{did}"
+    );
+    assert_eq!(sh("cat /srv/golden/home/ana/put"), "data\n");
+    let ran = host.ssh("ana", "id");
+    assert!(
+        ran.code != 0 && !ran.out.contains("uid="),
+        "{} {}",
+        ran.out,
+        ran.err
+    );
+    let (code, text) = said("su ana -c id");
+    assert!(
+        code == 125 && text.contains("the login is refused"),
+        "{text}"
+    );
+}
