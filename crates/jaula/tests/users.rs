@@ -684,7 +684,7 @@ fn the_guide_to_users_shows_what_happens() {
     sh(
         "mkdir -p -m 700 /run/root/.ssh /run/bin; ssh-keygen -q -t ed25519 -N '' -f /run/root/.ssh/id_ed25519; \
         printf 'Host *\nStrictHostKeyChecking no\nUserKnownHostsFile /dev/null\nLogLevel ERROR\nIdentityFile /run/root/.ssh/id_ed25519\n' \
-        >/etc/ssh/ssh_config.d/reader.conf; printf '#!/bin/sh\nkill -HUP $(cat /run/sshd.pid)\n' >/run/bin/systemctl; \
+        >/etc/ssh/ssh_config.d/reader.conf; printf '#!/bin/sh\nn=$(grep -c listening /run/log/sshd)\nkill -HUP $(cat /run/sshd.pid)\nwhile [ $(grep -c listening /run/log/sshd) -le $n ]; do :; done\n' >/run/bin/systemctl; \
         chmod 755 /run/bin/systemctl; ln -s /usr/bin/jaula /run/bin/jk_init",
     );
     host.sshd();
