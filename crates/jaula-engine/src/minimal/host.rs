@@ -11,6 +11,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 /// What the kernel reads of a script (BINPRM_BUF_SIZE).
 const SCRIPT: usize = 256;
@@ -33,22 +34,60 @@ pub(super) struct Host {
     root: File,
 }
 
-/// A file that is read where it is asked for.
+/// A file that is read where it is asked for, small pieces by blocks: what reads headers asks for a few bytes at a time.
 pub(crate) struct Bytes {
     file: File,
     length: u64,
+    /// The last block that was read, and where it begins.
+    block: Mutex<(u64, Vec<u8>)>,
 }
+
+/// Bytes of a block.
+const BLOCK: u64 = 4096;
 
 impl Bytes {
     pub(crate) fn new(file: File) -> io::Result<Self> {
         let length = file.metadata()?.len();
-        Ok(Self { file, length })
+        Ok(Self::of(file, length))
+    }
+
+    fn of(file: File, length: u64) -> Self {
+        let block = Mutex::new((0, Vec::new()));
+        Self {
+            file,
+            length,
+            block,
+        }
+    }
+
+    /// The part of a block that is asked for; none when it is not within one.
+    fn within(block: &(u64, Vec<u8>), offset: u64, size: usize) -> Option<&[u8]> {
+        let at = usize::try_from(offset.checked_sub(block.0)?).ok()?;
+        block.1.get(at..at.checked_add(size)?)
     }
 }
 
 impl ReadAt for Bytes {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-        self.file.read_at(buf, offset)
+        if buf.len() > 64 {
+            return self.file.read_at(buf, offset);
+        }
+        let mut block = self.block.lock().unwrap_or_else(PoisonError::into_inner);
+        if Self::within(&block, offset, buf.len()).is_none() {
+            let start = offset.saturating_sub(offset.checked_rem(BLOCK).unwrap_or(0));
+            let mut fresh = vec![0; BLOCK as usize];
+            let read = self.file.read_at(&mut fresh, start)?;
+            fresh.truncate(read);
+            *block = (start, fresh);
+        }
+        match Self::within(&block, offset, buf.len()) {
+            Some(found) => {
+                buf.copy_from_slice(found);
+                Ok(buf.len())
+            }
+            // Across two blocks, or at the end of the file.
+            None => self.file.read_at(buf, offset),
+        }
     }
 
     fn len(&self) -> u64 {
@@ -93,7 +132,7 @@ pub(super) fn content_of(file: File) -> io::Result<Content> {
         let line = end.and_then(|end| line.get(..end));
         return Ok(Content::Script(line.map(<[u8]>::to_vec)));
     }
-    match Dynamic::read(&Bytes { file, length }) {
+    match Dynamic::read(&Bytes::of(file, length)) {
         Ok(dynamic) => Ok(Content::Elf(dynamic)),
         Err(ElfError::NotElf) => Ok(Content::Other),
         Err(ElfError::Read(error)) => Err(error),

@@ -56,8 +56,23 @@ pub(super) fn fill(plan: &TreePlan, tell: &mut Tell<'_>) -> Result<Placed, Minim
     let mut placed = Placed::new();
     let mut jobs: Vec<Job<'_>> = Vec::new();
     let mut found: Vec<(Told<'_>, Option<usize>)> = Vec::new();
+    let mut last: Option<(&Path, Option<Dir>)> = None;
     for (path, item) in &plan.found.items {
-        let there = at(&root, path);
+        let there = match (last.take(), split(path)) {
+            // What comes next is mostly in the same directory.
+            (Some((parent, Some(dir))), Some((here, name))) if parent == here => {
+                let meta = dir.meta(name).ok();
+                last = Some((parent, Some(dir)));
+                meta
+            }
+            (_, Some((here, name))) => {
+                let dir = root.open_dir(here).ok();
+                let meta = dir.as_ref().and_then(|dir| dir.meta(name).ok());
+                last = Some((here, dir));
+                meta
+            }
+            (_, None) => None,
+        };
         let kind = match &item.kind {
             ItemKind::Directory { mode } => {
                 match there.map(|meta| meta.kind) {
@@ -338,6 +353,7 @@ fn all(plan: &TreePlan, root: &Dir, jobs: &[Job<'_>]) -> Result<Vec<Done>, Minim
             host,
             root,
             space: vec![0; PIECE],
+            shares: true,
             open: None,
         };
         let mut own = Vec::new();
@@ -385,6 +401,8 @@ struct Worker<'a> {
     host: Host,
     root: Dir,
     space: Vec<u8>,
+    /// Whether bytes may be shared: until the file system says that it cannot.
+    shares: bool,
     /// The directory of the last file, in the jail and on the host.
     open: Option<(PathBuf, Dir, Option<Dir>)>,
 }
@@ -437,7 +455,9 @@ impl Worker<'_> {
                 None
             }
             _ if self.plan.spec.hash => {
-                let digest = copy_hashed(&source, &file, meta.len(), &mut self.space);
+                let shared = self.shares && meta.len() > 0 && clone_content(&source, &file).is_ok();
+                self.shares &= shared || meta.len() == 0;
+                let digest = copy_hashed(&source, &file, shared, &mut self.space);
                 Some(hex(&digest.at("copy", path)?))
             }
             _ => {
@@ -471,11 +491,10 @@ impl Worker<'_> {
 fn copy_hashed(
     from: &File,
     to: &File,
-    size: u64,
+    cloned: bool,
     space: &mut [u8],
 ) -> io::Result<sha2::digest::Output<Sha256>> {
     let mut hash = Sha256::new();
-    let cloned = size > 0 && clone_content(from, to).is_ok();
     let mut at = 0u64;
     loop {
         let read = match from.read_at(space, at) {

@@ -35,8 +35,6 @@ pub struct TreeSpec {
 pub struct TreePlan {
     pub(super) spec: TreeSpec,
     pub(super) found: Gathered,
-    /// Bytes of all its files.
-    bytes: u64,
     /// What was placed before.
     pub(super) before: Option<Record>,
 }
@@ -121,23 +119,18 @@ impl TreePlan {
         Self {
             spec,
             found,
-            bytes: 0,
             before,
         }
-        .counted()
     }
 
-    fn counted(mut self) -> Self {
+    /// Bytes of all its files.
+    fn bytes(&self) -> u64 {
         let sizes = self.found.items.iter().filter_map(|(path, item)| {
             let is_file = matches!(item.kind, ItemKind::File { .. });
             let meta = is_file.then(|| path.symlink_metadata().ok());
             meta.flatten().map(|meta| meta.len())
         });
-        self.bytes = match self.spec.hash {
-            true => sizes.fold(0, u64::saturating_add),
-            false => 0,
-        };
-        self
+        sizes.fold(0, u64::saturating_add)
     }
 
     /// What was passed over.
@@ -189,7 +182,7 @@ impl fmt::Display for TreePlan {
             "fill {} with {} files ({}), {} links and {} directories of the host",
             shown(&self.spec.dir),
             count(|kind| matches!(kind, ItemKind::File { .. } | ItemKind::Made { .. })),
-            human(self.bytes),
+            human(self.bytes()),
             count(|kind| matches!(kind, ItemKind::Link { .. })),
             count(|kind| matches!(kind, ItemKind::Directory { .. })),
         )?;
