@@ -99,6 +99,17 @@ struct Host {
     place: Hermetic,
 }
 
+impl Drop for Host {
+    /// Who serves a bridge ends with it, and would hold this namespace for ever.
+    fn drop(&mut self) {
+        for bridge in ["alcantara", "other", "plain"] {
+            let words = ["net", "rm", bridge, "--force"];
+            // One that is not there is no error here.
+            self.jaula(&words).output().ok();
+        }
+    }
+}
+
 impl Host {
     fn start(place: Hermetic) -> Option<Self> {
         let out = |program: &str, word: &str| Command::new(program).arg(word).output();
