@@ -3,6 +3,7 @@
 mod apply;
 mod error;
 pub(crate) mod guest;
+mod interfaces;
 pub(crate) mod outside;
 mod probe;
 pub(crate) mod taken;
@@ -19,6 +20,7 @@ use jaula_plan::facts::net::NetFacts;
 use jaula_plan::names::LinkName;
 use jaula_plan::net::bridge::{self, NetPlan};
 use jaula_plan::net::error::NetPlanError;
+use jaula_plan::net::interfaces::Stanza;
 use jaula_plan::net::save::{Form, Save, plan_save};
 use jaula_plan::net::set;
 use jaula_plan::net::step::NetStep;
@@ -230,6 +232,16 @@ impl Engine {
             std::thread::sleep(GONE_PAUSE);
         }
         Ok(change.plan(&networks()?).map_err(NetError::Plan)?)
+    }
+
+    /// What the files of ifupdown say of a bridge (interfaces(5)), beginning with this one.
+    ///
+    /// # Errors
+    /// When they do not, or not what can be meant.
+    pub fn net_stanza(&self, name: &LinkName, file: &Path) -> Result<Stanza, EngineError> {
+        let sources = interfaces::sources(file)?;
+        let stanza = jaula_plan::net::interfaces::read(name, &sources);
+        Ok(stanza.map_err(NetError::from)?)
     }
 
     /// What makes a bridge again when the machine starts.

@@ -266,7 +266,8 @@ fn upper_half(subnet: Subnet) -> Option<(Ipv4Addr, Ipv4Addr)> {
     };
     let host_bits = 32u32.checked_sub(u32::from(subnet.prefix))?;
     let size = 1u32.checked_shl(host_bits)?;
-    if size < 8 {
+    // Where there are fewer, guests with fixed addresses have all of them.
+    if size < 16 {
         return None;
     }
     let first = u32::from(first);
@@ -548,13 +549,14 @@ mod tests {
             let refused = plan(&spec(), &addresses, Vec::new(), &facts(), &switched(&[]));
             assert!(matches!(refused, Err(GatewayError::NoAddress { .. })));
         }
-        let small = plan(
-            &spec(),
-            &["10.0.0.1/30".parse().unwrap()],
-            Vec::new(),
-            &facts(),
-            &switched(&[]),
-        );
-        assert!(matches!(small, Err(GatewayError::Small { .. })));
+        for (address, room) in [
+            ("10.0.0.1/30", false),
+            ("10.0.0.1/29", false),
+            ("10.0.0.1/28", true),
+        ] {
+            let address = [address.parse().unwrap()];
+            let plan = plan(&spec(), &address, Vec::new(), &facts(), &switched(&[]));
+            assert_eq!(!matches!(plan, Err(GatewayError::Small { .. })), room);
+        }
     }
 }

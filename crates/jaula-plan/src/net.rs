@@ -9,6 +9,7 @@ pub mod bridge;
 pub mod error;
 mod explain;
 pub mod guest;
+pub mod interfaces;
 pub mod mark;
 pub mod names;
 pub mod nat;

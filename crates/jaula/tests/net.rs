@@ -524,6 +524,46 @@ fn what_the_kernel_lacks_is_named() {
 
 /// What is saved makes the same again; it is shown, and written where nothing is.
 #[test]
+fn ifupdowns_stanzas_make_a_bridge() {
+    kernel_test!();
+    let host = hermetic!();
+    sh("ip link set lo up; ip link add eth0 type veth peer name cable; ip link set cable up; ip link set eth0 up");
+    let dir = host.work().join("interfaces.d");
+    std::fs::create_dir(&dir).expect("a directory");
+    let file = host.work().join("interfaces");
+    std::fs::write(&file, "auto lo\niface lo inet loopback\nsource interfaces.d/*\n").expect("a file");
+    let stanza = "auto alcantara\niface alcantara inet static\n  address 10.77.0.1\n  netmask 255.255.255.0\n  \
+        bridge_ports eth0\n  bridge_stp on\n  bridge_fd 4\n  bridge_pathcost eth0 7\n";
+    std::fs::write(dir.join("alcantara"), stanza).expect("a file");
+    let from = format!("--from-interfaces={}", file.display());
+    let made = host
+        .run(&["net", "add", "alcantara", &from, "--addr", "fd77::1/64"])
+        .expect(0);
+    assert!(
+        made.stderr.contains("jaula net set alcantara eth0 cost=7"),
+        "{}",
+        made.stderr
+    );
+    let shown = host.run(&["net", "show", "alcantara", "--json"]).expect(0);
+    let show: Value = serde_json::from_str(&shown.stdout).expect("json");
+    assert_eq!(show["link"]["bridge"]["stp"], true);
+    assert_eq!(show["link"]["bridge"]["forward_delay"], 400);
+    assert_eq!(show["link"]["ports"][0], "eth0");
+    let addresses = sh("ip -o addr show dev alcantara scope global");
+    assert!(
+        addresses.contains("10.77.0.1/24") && addresses.contains("fd77::1/64"),
+        "{addresses}"
+    );
+    let error = host.run(&["net", "add", "other", &from]).expect(125);
+    assert!(
+        error.stderr.contains("have no bridge other, but alcantara"),
+        "{}",
+        error.stderr
+    );
+    host.run(&["net", "rm", "alcantara"]).expect(0);
+}
+
+#[test]
 fn a_saved_bridge_is_made_again() {
     kernel_test!();
     let host = hermetic!();

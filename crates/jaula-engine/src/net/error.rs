@@ -44,6 +44,9 @@ pub enum NetError {
         /// The link.
         name: LinkName,
     },
+    /// The files of ifupdown.
+    #[error(transparent)]
+    Interfaces(#[from] jaula_plan::net::interfaces::InterfacesError),
     /// Somebody else has the address.
     #[error("{address} is in use: {mac} answers for it by {link}")]
     Taken {
@@ -81,7 +84,7 @@ impl NetError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Plan(NetPlanError::NoSuchLink { .. }) | Self::Gone { .. } => Kind::NotFound,
-            Self::Plan(_) | Self::Taken { .. } => Kind::User,
+            Self::Plan(_) | Self::Taken { .. } | Self::Interfaces(_) => Kind::User,
             Self::Look { .. } | Self::Step { .. } | Self::NotRoot => Kind::KernelRefused,
             Self::Undo(_) => Kind::Internal,
             Self::Gateway(error) => error.kind(),

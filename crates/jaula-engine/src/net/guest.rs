@@ -216,7 +216,7 @@ pub(crate) fn reserve(lessee: &Lessee, links: &[GuestLink]) -> Result<Vec<GuestL
     }
     let _lock = lock(&lessee.dir)?;
     let mut all = read(&lessee.dir);
-    let others: Vec<Lease> = all
+    let mut others: Vec<Lease> = all
         .iter()
         .filter(|lease| lease.holder != lessee.holder)
         .map(OnDisk::lease)
@@ -225,6 +225,7 @@ pub(crate) fn reserve(lessee: &Lessee, links: &[GuestLink]) -> Result<Vec<GuestL
     let mut chosen = Vec::new();
     for link in links {
         let link = link.clone().with_free_addresses(&lessee.holder, &others)?;
+        others.extend(link.leases(&lessee.holder));
         let (Uplink::Bridge(on) | Uplink::Macvlan(on)) = &link.on;
         all.extend(link.addresses.iter().map(|address| OnDisk {
             address: address.address,

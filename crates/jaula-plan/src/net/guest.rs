@@ -79,6 +79,14 @@ pub struct GuestLink {
 }
 
 impl GuestLink {
+    /// Its addresses, as what other cards of the same holder may not have.
+    pub fn leases<'a>(&'a self, holder: &'a str) -> impl Iterator<Item = Lease> + 'a {
+        self.addresses.iter().map(move |address| Lease {
+            address: address.address,
+            holder: format!("{} of {holder}", self.name),
+        })
+    }
+
     /// The same with addresses that nobody has; those that were given stay.
     ///
     /// # Errors
@@ -161,10 +169,14 @@ pub fn plan_guest(
     facts: &GuestFacts,
 ) -> Result<Vec<GuestLink>, NetPlanError> {
     let mut planned = Vec::new();
+    let mut leases = facts.leases.clone();
     for (number, asked) in links.iter().enumerate() {
         let number = u8::try_from(number).unwrap_or(u8::MAX);
         check_card(asked, holder, facts)?;
-        planned.push(plan_one(asked, number, holder, facts)?);
+        let link = plan_one(asked, number, holder, facts, &leases)?;
+        // Another card on the same network gets another address.
+        leases.extend(link.leases(holder));
+        planned.push(link);
     }
     Ok(planned)
 }
@@ -174,6 +186,7 @@ fn plan_one(
     number: u8,
     holder: &str,
     facts: &GuestFacts,
+    leases: &[Lease],
 ) -> Result<GuestLink, NetPlanError> {
     let (Uplink::Bridge(on) | Uplink::Macvlan(on)) = &asked.on;
     let below = match &asked.on {
@@ -234,7 +247,7 @@ fn plan_one(
         publish: asked.publish.clone(),
         access: asked.access.clone(),
     };
-    let mut link = link.with_free_addresses(holder, &facts.leases)?;
+    let mut link = link.with_free_addresses(holder, leases)?;
     // Only the first card leads everywhere.
     if number == 0 {
         let reaches = |router: &&Cidr| link.addresses.iter().any(|a| a.holds(router.address));
@@ -369,6 +382,17 @@ mod tests {
         assert_eq!(two[0].routers.len(), 1);
         assert!(two[1].routers.is_empty());
         assert_ne!(two[0].host_end, two[1].host_end);
+    }
+
+    #[test]
+    fn two_cards_of_a_jail_on_one_bridge_have_an_address_each() {
+        let two = plan(&["bridge:alcantara", "bridge:alcantara"], &facts()).expect("a plan");
+        for (one, other) in two[0].addresses.iter().zip(&two[1].addresses) {
+            assert_ne!(one, other);
+        }
+        let same = "bridge:alcantara,ip=10.9.0.7/24";
+        let error = plan(&[same, same], &facts()).expect_err("twice");
+        assert_eq!(error.to_string(), "10.9.0.7 is the address of eth0 of web");
     }
 
     #[test]

@@ -28,6 +28,22 @@ pub struct BridgeSet {
     pub vlan_filtering: Option<bool>,
 }
 
+impl BridgeSet {
+    /// This, and what it leaves open from another one.
+    #[must_use]
+    pub fn over(self, other: Self) -> Self {
+        Self {
+            stp: self.stp.or(other.stp),
+            priority: self.priority.or(other.priority),
+            forward_delay: self.forward_delay.or(other.forward_delay),
+            hello_time: self.hello_time.or(other.hello_time),
+            max_age: self.max_age.or(other.max_age),
+            ageing_time: self.ageing_time.or(other.ageing_time),
+            vlan_filtering: self.vlan_filtering.or(other.vlan_filtering),
+        }
+    }
+}
+
 /// What of a port is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]

@@ -137,6 +137,14 @@ pub fn add_command(command: Command) -> Command {
                 .value_delimiter(',')
                 .help("stp=, priority=, fd=, hello=, maxage=, ageing=, vlan-filtering=, as net set has them"),
             switch("up", "Set it up, also without address and port"),
+            Arg::new("from-interfaces")
+                .long("from-interfaces")
+                .value_name("FILE")
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("/etc/network/interfaces")
+                .value_parser(clap::value_parser!(std::path::PathBuf))
+                .help("As ifupdown's stanzas for NAME say, in FILE and what it sources [default: /etc/network/interfaces]"),
         ])
         .args(gateway::arguments());
     options::preview(command)
@@ -145,13 +153,26 @@ pub fn add_command(command: Command) -> Command {
 /// Makes a bridge.
 pub fn add(matches: &ArgMatches, context: &Context) -> Done {
     let mut spec = BridgeSpec::new(named(matches, "name")?);
+    let mut asks = matches.get_flag("dhcp");
+    if let Some(file) = low::path(matches, "from-interfaces") {
+        let attempt = format!("read {} for {}", file.display(), spec.name);
+        let engine = context.engine(None, false)?;
+        let stanza = engine
+            .net_stanza(&spec.name, &file)
+            .map_err(|error| failed(format!("cannot {attempt}"), error))?;
+        for text in stanza.notes {
+            context.progress.event(jaula_engine::Event::Note { text });
+        }
+        asks |= stanza.dhcp;
+        spec = stanza.spec;
+    }
     for word in words(matches, "addr") {
         let address: Cidr = low::parse("--addr", &word)?;
         spec.addresses.push(address);
     }
-    spec.ports = names(matches, "port")?;
+    spec.ports.extend(names(matches, "port")?);
     spec.move_address = matches.get_flag("move-address");
-    spec.up = matches.get_flag("up");
+    spec.up |= matches.get_flag("up");
     if let Some(word) = low::text(matches, "mtu") {
         spec.mtu = Some(number("--mtu", word)?);
     }
@@ -174,10 +195,10 @@ pub fn add(matches: &ArgMatches, context: &Context) -> Done {
                 .hint("--up, --mtu and --mac"),
         );
     }
-    spec.set = set;
+    spec.set = set.over(spec.set);
     let gives = gateway::wanted(matches, &spec.name)?;
-    if gives.gives() || matches.get_flag("dhcp") {
-        return gateway::add(matches, context, spec, &gives, &attempt);
+    if gives.gives() || asks {
+        return gateway::add(matches, context, spec, (&gives, asks), &attempt);
     }
     change(matches, context, &NetChange::Add(spec), &attempt, "made")
 }

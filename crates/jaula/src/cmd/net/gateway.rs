@@ -107,12 +107,11 @@ pub fn add(
     matches: &ArgMatches,
     context: &Context,
     spec: BridgeSpec,
-    gives: &GatewaySpec,
+    (gives, asks): (&GatewaySpec, bool),
     attempt: &str,
 ) -> Done {
     let engine = context.engine(None, false)?;
     let refused = |error| failed(format!("cannot {attempt}"), error);
-    let asks = matches.get_flag("dhcp");
     if asks && gives.dhcp {
         return Err(CommandError::usage("cannot use --dhcp with --dhcp-server")
             .hint("a bridge asks for addresses or gives them"));
