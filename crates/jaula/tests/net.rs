@@ -527,11 +527,17 @@ fn what_the_kernel_lacks_is_named() {
 fn ifupdowns_stanzas_make_a_bridge() {
     kernel_test!();
     let host = hermetic!();
-    sh("ip link set lo up; ip link add eth0 type veth peer name cable; ip link set cable up; ip link set eth0 up");
+    sh(
+        "ip link set lo up; ip link add eth0 type veth peer name cable; ip link set cable up; ip link set eth0 up",
+    );
     let dir = host.work().join("interfaces.d");
     std::fs::create_dir(&dir).expect("a directory");
     let file = host.work().join("interfaces");
-    std::fs::write(&file, "auto lo\niface lo inet loopback\nsource interfaces.d/*\n").expect("a file");
+    std::fs::write(
+        &file,
+        "auto lo\niface lo inet loopback\nsource interfaces.d/*\n",
+    )
+    .expect("a file");
     let stanza = "auto alcantara\niface alcantara inet static\n  address 10.77.0.1\n  netmask 255.255.255.0\n  \
         bridge_ports eth0\n  bridge_stp on\n  bridge_fd 4\n  bridge_pathcost eth0 7\n";
     std::fs::write(dir.join("alcantara"), stanza).expect("a file");
