@@ -184,6 +184,17 @@ impl Engine {
     }
 }
 
+/// Does work that changes the process that does it, as going on in another user namespace, in a process of its own; its
+/// exit code. This one must have one thread.
+///
+/// # Errors
+/// When no process can be started.
+pub fn apart(work: &mut dyn FnMut() -> u8) -> Result<u8, EngineError> {
+    let ended = jaula_sys::userns::fork(work).and_then(|child| child.wait_passing_signals());
+    // What a signal ended has not said what it is worth.
+    Ok(ended.map_err(WatchError::from)?.unwrap_or(125))
+}
+
 /// What was missing inside: asked for there and not found, and there on this host.
 pub fn difference(outside: &Trace, inside: &Trace) -> Difference {
     compare(outside, inside, &mut |path| {

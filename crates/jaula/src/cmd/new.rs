@@ -91,9 +91,21 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
         return on_files(matches, context, name, &wanted);
     }
     if let Some(seen) = jailed::seen(matches, context)? {
-        let done = on_files(matches, context, name.clone(), &seen.wanted)?;
+        if !seen.again {
+            return on_files(matches, context, name, &seen.wanted);
+        }
+        // Who makes the jail is root of a user namespace afterwards, and who starts one must not be.
+        let mut make = || {
+            let made = on_files(matches, context, name.clone(), &seen.wanted);
+            made.unwrap_or_else(|error| context.out.error(&error))
+        };
+        let made = jaula_engine::trace::apart(&mut make);
+        let made = made.map_err(|error| failed(format!("cannot make jail {name}"), error))?;
+        if made != 0 {
+            return Ok(made);
+        }
         let whole = jailed::tried(matches, context, &name, &seen)?;
-        return Ok(if whole { done } else { 1 });
+        return Ok(u8::from(!whole));
     }
     let typed = matches.get_one::<OsString>("from");
     let from = typed.map_or(OsStr::new(DEFAULT_FROM), OsString::as_os_str);

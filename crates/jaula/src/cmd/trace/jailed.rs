@@ -53,7 +53,7 @@ pub struct Seen {
     pub wanted: Wanted,
     trace: Trace,
     /// Whether the program is run in the jail too.
-    again: bool,
+    pub again: bool,
 }
 
 /// Reads the traces, or runs the program.
@@ -117,9 +117,6 @@ pub fn tried(
     name: &JailName,
     seen: &Seen,
 ) -> Result<bool, CommandError> {
-    if !seen.again {
-        return Ok(true);
-    }
     let watched = inside(
         context,
         name,
