@@ -153,6 +153,7 @@ fn prepare(user: &User) -> bool {
         "multistrap",
         "jk_init",
         "jk_cp",
+        "jk_chrootlaunch",
     ]
     .into_iter()
     .for_each(link);
@@ -228,6 +229,16 @@ fn the_guide_to_minimal_jails_shows_what_happens() {
 }
 
 #[test]
+fn the_guide_to_services_shows_what_happens() {
+    for program in ["/usr/sbin/nginx", "/usr/bin/curl", "/bin/busybox"] {
+        if !Path::new(program).exists() {
+            skip!("no {program}");
+        }
+    }
+    guide("docs/guide/services.md", Needs::Network);
+}
+
+#[test]
 fn what_is_shown_is_matched_whole() {
     assert!(fits("a\n", "a\n"));
     assert!(!fits("a\nb\n", "a\n"));
@@ -253,6 +264,7 @@ fn both_languages_type_and_show_the_same() {
         ("docs/guide/networks.md", "docs/guia/redes.md"),
         ("docs/guide/users.md", "docs/guia/usuarios.md"),
         ("docs/guide/minimal-jails.md", "docs/guia/jaulas-minimas.md"),
+        ("docs/guide/services.md", "docs/guia/servicios.md"),
     ] {
         assert_eq!(typed(&read(english)), typed(&read(spanish)));
     }
