@@ -12,6 +12,7 @@ pub mod passwd;
 pub mod plan;
 pub mod policy;
 pub mod sshd;
+pub mod uchroot;
 
 pub use login::{LoginFacts, LoginPlan, LoginRefusal, plan_login};
 pub use plan::{AccountError, AccountPlan, AccountStep};

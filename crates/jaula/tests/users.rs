@@ -473,7 +473,7 @@ fn jailkits_sequence_as_it_is_typed() {
         skip!("there are no sections of jailkit's");
     }
     // The old names lead to jaula, before and instead of jailkit's own.
-    let names = "jk_init jk_cp jk_jailuser jk_addjailuser jk_lsh jk_chrootsh";
+    let names = "jk_init jk_cp jk_jailuser jk_addjailuser jk_lsh jk_chrootsh jk_uchroot";
     sh(&format!(
         "cd /usr/sbin && rm -f {names}; jaula compat install /usr/sbin {names}"
     ));
@@ -484,7 +484,7 @@ fn jailkits_sequence_as_it_is_typed() {
         code == 33 && text == "invalid jail, /srv/seguro/jaulas/dorada/etc/passwd does not exist\n",
         "{code} {text}"
     );
-    let told = sh("jk_init -v -j /srv/seguro/jaulas/dorada jk_lsh basicshell");
+    let told = sh("jk_init -v -j /srv/seguro/jaulas/dorada jk_lsh basicshell netutils editors");
     assert!(told.contains("Copying /"), "{told}");
     let before = host.accounts();
     let jail = "/srv/seguro/jaulas/dorada";
@@ -578,6 +578,37 @@ fn jailkits_sequence_as_it_is_typed() {
         "chmod 755 {jail}; jk_addjailuser -n -s /bin/bash -j {jail} otro"
     ));
     assert_eq!(sh("su otro -c pwd"), "/home/otro\n");
+    // Somebody of the host goes in where he is listed for, and is nobody else there.
+    sh("useradd -s /bin/bash -m visita");
+    let go = format!("runuser -u visita -- jk_uchroot -j {jail} -x /bin/bash -- -c");
+    let refused = |code: i32, why: &str| {
+        let (got, text) = said(&format!("{go} true"));
+        assert!(got == code && text.contains(why), "{got} {text}");
+    };
+    refused(1, "no section of /etc/jailkit/jk_uchroot.ini is for visita");
+    let list = |text: &str| std::fs::write("/etc/jailkit/jk_uchroot.ini", text).expect("a file");
+    list("[visita]\nallowed_jails = /srv/otra\n");
+    refused(21, "is not among the jails that visita is allowed");
+    list(&format!("[visita]\nallowed_jails = {jail}\n"));
+    refused(37, "visita is not defined in the jail");
+    list(&format!(
+        "[visita]\nallowed_jails = {jail}\nskip_injail_passwd_check = 1\n"
+    ));
+    let inside = sh(&format!(
+        "{go} 'pwd; echo $UID; ls /srv/seguro 2>&1; echo x 2>/dev/null >/etc/passwd || echo no; exit 3' || echo $?"
+    ));
+    let uid = sh("id -u visita");
+    assert_eq!(
+        inside,
+        format!("/\n{uid}ls: cannot access '/srv/seguro': No such file or directory\nno\n3\n")
+    );
+    sh(&format!("chmod 1777 {jail}"));
+    refused(53, "is not a safe jail");
+    sh(&format!(
+        "chmod 755 {jail}; chmod o+w /etc/jailkit/jk_uchroot.ini"
+    ));
+    refused(1, "is not root's, or writable by others");
+    assert_eq!(said(&format!("jk_uchroot -j {jail} -x /bin/bash")).0, 12);
 }
 
 #[test]

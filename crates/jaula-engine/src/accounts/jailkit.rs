@@ -1,11 +1,15 @@
 //! What jailkit's login shells need to know: jk_chrootsh of the host's settings, jk_lsh of those of the jail it is in.
 
 use super::log::Log;
+use super::look::look;
 use super::read;
+use crate::outcome::Io;
 use jaula_plan::account::jailkit::{DIR, Lsh, LshRefusal, relax};
-use jaula_plan::account::login::Relax;
+use jaula_plan::account::login::{JailLook, Relax};
 use jaula_plan::account::passwd;
+use jaula_plan::account::uchroot::{UchrootFacts, UchrootSpec, plan_uchroot};
 use jaula_plan::direct::{DirectPlan, Environment, Program};
+use jaula_plan::jail::plan_jail;
 use jaula_plan::jailkit::Ini;
 use jaula_sys::process;
 use std::ffi::OsString;
@@ -24,11 +28,20 @@ fn group_name(gid: u32) -> Option<String> {
 /// When it cannot be read or understood, or others than root could have written it.
 pub fn chrootsh_relax(user: &str, gid: u32) -> Result<Relax, String> {
     let path = Path::new(DIR).join("jk_chrootsh.ini");
-    let Ok(meta) = std::fs::symlink_metadata(&path) else {
+    let Some(ini) = trusted(&path)? else {
         return Ok(Relax::default());
     };
+    let said = |error: jaula_plan::jailkit::IniError| format!("{}, {error}", path.display());
+    relax(&ini, user, group_name(gid).as_deref()).map_err(said)
+}
+
+/// Settings of the host's that only root can have written; none when there are none.
+fn trusted(path: &Path) -> Result<Option<Ini>, String> {
+    let Ok(meta) = std::fs::symlink_metadata(path) else {
+        return Ok(None);
+    };
     for (part, meta) in [
-        (&*path, Some(meta)),
+        (path, Some(meta)),
         (Path::new(DIR), std::fs::symlink_metadata(DIR).ok()),
     ] {
         let safe = meta.is_some_and(|meta| meta.uid() == 0 && meta.mode() & 0o022 == 0);
@@ -39,10 +52,64 @@ pub fn chrootsh_relax(user: &str, gid: u32) -> Result<Relax, String> {
             ));
         }
     }
-    let bytes = std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let said = |error: jaula_plan::jailkit::IniError| format!("{}, {error}", path.display());
-    let ini = Ini::read(&bytes).map_err(said)?;
-    relax(&ini, user, group_name(gid).as_deref()).map_err(said)
+    let bytes = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let ini = Ini::read(&bytes).map_err(|error| format!("{}, {error}", path.display()))?;
+    Ok(Some(ini))
+}
+
+/// Goes into a jail that jk_uchroot.ini lists for the user of this process, and runs a program there. The log is told.
+///
+/// # Errors
+/// Why he does not go in, with the exit code of the original.
+pub fn uchroot(spec: &UchrootSpec, io: Io<'_>) -> Result<u8, (u8, String)> {
+    let log = Log::open("jk_uchroot");
+    let (uid, gid) = process::real_ids();
+    let refused = |code: u8, text: String| {
+        log.say(&format!(
+            "refused uid={uid} jail={:?} program={:?} cause=\"{text}\"",
+            spec.jail, spec.program
+        ));
+        (code, text)
+    };
+    let text = read(Path::new("/etc/passwd"))
+        .ok()
+        .flatten()
+        .unwrap_or_default();
+    let account = passwd::accounts(&text).find(|account| account.uid == uid);
+    let name = account.as_ref().map(|account| account.name.clone());
+    let name = name.unwrap_or_default();
+    let inside = jaula_sys::beneath::read_in_root(&spec.jail, "etc/passwd", 1 << 20).ok();
+    let inside = inside.and_then(|bytes| String::from_utf8(bytes).ok());
+    let program = spec.inside();
+    let relative = program.strip_prefix("/").unwrap_or(&program);
+    let look = look(&spec.jail, &name, Path::new("/"), inside.as_deref());
+    let facts = UchrootFacts {
+        ids: (uid, gid),
+        account,
+        group: group_name(gid),
+        ini: trusted(&Path::new(DIR).join("jk_uchroot.ini")),
+        program: relative
+            .to_str()
+            .is_some_and(|path| jaula_sys::beneath::is_there(&spec.jail, path)),
+        look: look.unwrap_or_else(|error| JailLook {
+            dangers: vec![error.to_string()],
+            ..JailLook::default()
+        }),
+    };
+    let jail = plan_uchroot(spec, &facts);
+    let jail = jail.map_err(|refusal| refused(refusal.code(), refusal.to_string()))?;
+    let mut host = crate::probe::host(&jail);
+    host.resolv_conf &= jaula_sys::beneath::is_there(&spec.jail, "etc/resolv.conf");
+    let plan = plan_jail(&jail, &host);
+    let plan = plan.map_err(|error| refused(1, error.to_string()))?;
+    log.say(&format!(
+        "opened user={name} uid={uid} jail={:?} program={program:?}",
+        spec.jail
+    ));
+    match crate::jail::run(&plan, io) {
+        Ok(outcome) => Ok(outcome.code()),
+        Err(error) => Err(refused(111, error.to_string())),
+    }
 }
 
 /// Becomes the program that a command means, as jk_lsh.ini allows it. Comes back only when it does not; the log was told.

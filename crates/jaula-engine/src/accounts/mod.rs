@@ -11,7 +11,7 @@ mod look;
 mod undo;
 
 pub use error::AccountsError;
-pub use jailkit::{chrootsh_relax, lsh};
+pub use jailkit::{chrootsh_relax, lsh, uchroot};
 pub use login::{Login, jail_of_login, login};
 pub use look::{Looked, Resident, account, facts, residents};
 pub use undo::AccountUndo;

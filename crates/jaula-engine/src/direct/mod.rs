@@ -2,6 +2,7 @@
 //! fork comes back twice: in the parent with the child's end, and in the child only when something failed there.
 
 mod failure;
+mod launch;
 mod namespaces;
 mod probe;
 mod standby;
@@ -9,6 +10,7 @@ mod steps;
 mod wait;
 
 pub use failure::{Failure, Part};
+pub use launch::{probe_launch, write_number};
 pub use probe::{accounts, caller, is_root, probe_chroot, probe_nsenter, probe_unshare, selinux};
 
 use jaula_plan::direct::{DirectOp, DirectPlan, Environment, Kind, Warning, program};

@@ -57,6 +57,13 @@ impl Accounts {
             .map(|(_, gid, _)| gid)
     }
 
+    /// The first group of this number, by its name.
+    pub fn group_of(&self, gid: u32) -> Option<String> {
+        self.groups()
+            .find(|(_, known, _)| *known == gid)
+            .map(|(name, ..)| name)
+    }
+
     /// The login group, then all groups that the user is a member of, each once.
     pub fn groups_of(&self, user: &str, login: u32) -> Vec<u32> {
         let mut groups = vec![login];

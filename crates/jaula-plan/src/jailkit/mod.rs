@@ -2,6 +2,8 @@
 
 mod ini;
 mod init;
+mod launch;
 
 pub use ini::{Ini, IniEntry, IniError, IniSection, IniWrong};
 pub use init::{Init, InitSection};
+pub use launch::{LaunchFacts, LaunchRefusal, LaunchSpec, ProgramFacts, plan_launch};

@@ -10,6 +10,7 @@ mod debootstrap;
 mod device_table;
 pub mod getopt;
 mod jk_check;
+mod jk_chrootlaunch;
 mod jk_chrootsh;
 mod jk_cp;
 mod jk_init;
@@ -17,6 +18,7 @@ mod jk_jailuser;
 mod jk_list;
 mod jk_lsh;
 mod jk_tree;
+mod jk_uchroot;
 mod jk_update;
 pub mod login;
 pub mod lsns;
@@ -59,12 +61,14 @@ pub const FACES: &[Face] = &[
     device_table::FACE,
     jk_jailuser::ADD,
     jk_check::FACE,
+    jk_chrootlaunch::FACE,
     jk_chrootsh::FACE,
     jk_cp::FACE,
     jk_init::FACE,
     jk_jailuser::FACE,
     jk_list::FACE,
     jk_lsh::FACE,
+    jk_uchroot::FACE,
     jk_update::FACE,
     Face {
         name: "lsns",

@@ -1,0 +1,78 @@
+//! What jk_chrootlaunch(8) looks at, and the number that it leaves.
+
+use super::accounts;
+use crate::error::{At, PathError};
+use crate::minimal::unsafe_parts;
+use crate::store::replace_by;
+use jaula_plan::jailkit::{LaunchFacts, LaunchSpec, ProgramFacts};
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+/// Looks at the jail, its program and the host's accounts.
+///
+/// # Errors
+/// When something is there and cannot be looked at.
+pub fn probe_launch(spec: &LaunchSpec) -> Result<LaunchFacts, PathError> {
+    let mut reasons = unsafe_parts(&spec.jail)?;
+    if reasons.is_empty() && !spec.jail.is_dir() {
+        reasons.push(jaula_plan::minimal::Unsafe {
+            path: spec.jail.clone(),
+            what: jaula_plan::minimal::UnsafePart::NoDirectory,
+        });
+    }
+    Ok(LaunchFacts {
+        reasons,
+        program: program(spec)?,
+        accounts: accounts(Path::new("/")),
+    })
+}
+
+fn program(spec: &LaunchSpec) -> Result<ProgramFacts, PathError> {
+    let path = spec.outside();
+    let there = |result: io::Result<_>| match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(None),
+        result => result.map(Some),
+    };
+    // The kernel will look for it from the new root: a link must mean the same from here.
+    let parent = path.parent().unwrap_or(&path);
+    let jail = there(std::fs::canonicalize(&spec.jail)).at("look at", &spec.jail)?;
+    let real = there(std::fs::canonicalize(parent)).at("look at", parent)?;
+    let (Some(jail), Some(real)) = (jail, real) else {
+        return Ok(ProgramFacts::Missing);
+    };
+    if !real.starts_with(&jail) {
+        return Ok(ProgramFacts::Outside);
+    }
+    let meta = match path.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(ProgramFacts::Missing),
+        meta => meta.at("look at", &path)?,
+    };
+    Ok(if meta.is_symlink() {
+        ProgramFacts::Link
+    } else if meta.is_file() {
+        ProgramFacts::File {
+            uid: meta.uid(),
+            gid: meta.gid(),
+            mode: meta.mode() & 0o7777,
+        }
+    } else {
+        ProgramFacts::NoFile
+    })
+}
+
+/// Writes the number of this process, which is the daemon's after [`super::apply`]. Whatever is at the path is
+/// replaced: a link there is not followed.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_number(path: &Path) -> Result<(), PathError> {
+    let number = std::process::id();
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(format!(".{number}"));
+    let mode = Permissions::from_mode(0o644);
+    let text = format!("{number}\n");
+    replace_by(Path::new(&aside), path, text.as_bytes(), Some(mode)).at("write", path)
+}
