@@ -1,9 +1,11 @@
 //! Services in named jails: one program each, kept running in the foreground, its lines passed on under the jail's name.
 
 mod inside;
+mod sockets;
 mod tagged;
 mod units;
 
+pub use sockets::{SocketsFailure, serve_sockets};
 pub use tagged::{Sink, To};
 pub use units::{Change, UnitPlan, UnitsError, services};
 

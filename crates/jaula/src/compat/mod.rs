@@ -17,6 +17,7 @@ mod jk_init;
 mod jk_jailuser;
 mod jk_list;
 mod jk_lsh;
+mod jk_socketd;
 mod jk_tree;
 mod jk_uchroot;
 mod jk_update;
@@ -68,6 +69,7 @@ pub const FACES: &[Face] = &[
     jk_jailuser::FACE,
     jk_list::FACE,
     jk_lsh::FACE,
+    jk_socketd::FACE,
     jk_uchroot::FACE,
     jk_update::FACE,
     Face {
