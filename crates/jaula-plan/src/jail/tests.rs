@@ -149,7 +149,7 @@ fn refusals() {
         ),
         (refused(&user(5), &single), "only user 0"),
         (refused(&user(70000), &root), "70000 does not exist"),
-        (refused(&named, &root), "no user \"www\""),
+        (refused(&named, &root), "www is not defined in this jail"),
         (
             refused(&with(&|s| s.cap_add = vec!["FLY".into()]), &root),
             "no capability \"FLY\"",
