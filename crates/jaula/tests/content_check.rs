@@ -119,7 +119,8 @@ fn an_update_that_would_break_the_jail_or_one_in_use_leaves_it_as_it_was() {
          f=$(readlink -f /lib/x86_64-linux-gnu/libc.so.6 || echo /none); [ -e j$f ] || { echo skip; exit; }\n\
          mv j$f keep; echo broken >j$f; echo >>h/tool; before=$(sum)\n\
          $J update /srv/j 2>err; echo $?; grep -c 'cannot be loaded' err; [ \"$before\" = \"$(sum)\" ] && echo same; ls -A | grep jaula-update\n\
-         rm j$f; mv keep j$f; mkfifo hold; chroot j /bin/sh -c 'read x' <hold & exec 3>hold; $J update /srv/j 2>err; echo $?\n\
+         rm j$f; mv keep j$f; mkfifo hold; chroot j /bin/sh -c 'echo >in; read x' <hold & exec 3>hold; n=0\n\
+         until [ -e j/in ]; do n=$((n+1)); [ $n -lt 1000000 ] || exit 9; done; rm j/in; $J update /srv/j 2>err; echo $?\n\
          grep -c 'in use: it' err; mkdir j/mnt; exec 3>&-; wait; mount -t tmpfs none j/mnt; $J update /srv/j --in-use 2>err; echo $?\n\
          grep -c 'mnt is mounted' err; umount j/mnt; echo mine >j/srv/h/tool; $J update /srv/j; cat j/srv/h/tool; $J update --force /srv/j\n\
          cmp j/srv/h/tool h/tool && echo forced; $J update /srv/none 2>&1; mkdir plain; $J update /srv/plain 2>&1 | grep -c record"

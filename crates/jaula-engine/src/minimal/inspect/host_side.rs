@@ -9,6 +9,7 @@ use jaula_sys::dir::Dir;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// An account file is never longer than this.
@@ -240,8 +241,14 @@ pub(super) fn rooted(dir: &Path) -> Vec<PathBuf> {
         name.iter().all(u8::is_ascii_digit)
     };
     let processes = entries.flatten().map(|entry| entry.path()).filter(number);
-    let there =
-        |process: &PathBuf| std::fs::read_link(process.join("root")).is_ok_and(|root| root == dir);
+    // Not by its path: in another mount namespace that names another one.
+    let Ok(own) = std::fs::metadata(dir) else {
+        return Vec::new();
+    };
+    let there = |process: &PathBuf| {
+        let root = std::fs::metadata(process.join("root"));
+        root.is_ok_and(|root| (root.dev(), root.ino()) == (own.dev(), own.ino()))
+    };
     processes.filter(there).collect()
 }
 
