@@ -45,6 +45,7 @@ pub fn options(command: Command) -> Command {
             trace::duration().requires("trace"),
         ])
         .arg(options::program("The program of --trace").requires("trace"))
+        .next_help_heading(None::<&str>)
 }
 
 /// What was seen, when that is what the jail is to be made of.
