@@ -120,7 +120,7 @@ impl Host {
         let mut unshare = Command::new("unshare");
         unshare.args(["--net", "--mount", "sh", "-c"]).arg(
             "mount -t sysfs sys /sys && mount -t tmpfs none /run && mkdir /run/netns && ip link set lo up && \
-             echo nameserver 198.51.100.2 >/run/resolv.conf && mount --bind /run/resolv.conf /etc/resolv.conf && echo ready; exec cat",
+             mkdir /run/etc && cp -a /etc/. /run/etc/ && rm -f /run/etc/resolv.conf && : >/run/etc/resolv.conf && mount --bind /run/etc /etc && echo nameserver 198.51.100.2 >/run/resolv.conf && mount --bind /run/resolv.conf /etc/resolv.conf && echo ready && exec cat",
         );
         let (process, ready) = Running::start(unshare);
         if ready != "ready\n" {
