@@ -10,7 +10,7 @@ use jaula_plan::account::lines;
 use jaula_plan::account::{AccountError, AccountPlan, AccountStep};
 use jaula_sys::dir::{self, Dir, Kind};
 use std::ffi::{OsStr, OsString};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -89,9 +89,7 @@ fn one(
                 }
                 Ok(_) => {
                     let file = dir.open_file(&name).at("open", &whole)?;
-                    file.take(super::LIMIT)
-                        .read_to_string(&mut text)
-                        .at("read", &whole)?;
+                    text = super::text(file, &whole)?;
                     false
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound && make.is_some() => true,
@@ -187,18 +185,20 @@ fn one(
         } => {
             let whole = root.join(path);
             let (dir, name) = parent(root, path)?;
-            match std::fs::symlink_metadata(&whole) {
+            match dir.meta(&name) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 _ => return Err(AccountsError::Changed { path: whole }),
             }
+            let relative = from.strip_prefix("/").unwrap_or(from);
+            let (above, own) = parent(Path::new("/"), relative)?;
             let undo = AccountUndo::Home {
                 from: from.clone(),
                 to: whole.clone(),
             };
             journal.intend(Intent::Account(Box::new(undo)))?;
-            match std::fs::rename(from, &whole) {
+            match above.rename(&own, &dir, &name) {
                 Err(error) if error.kind() == ErrorKind::CrossesDevices => {
-                    let source = Dir::open(from).at("open", from)?;
+                    let source = above.open_dir(&own).at("open", from)?;
                     let meta = source.own_meta().at("look at", from)?;
                     let number = journal.intend(Intent::Create(whole.clone()))?;
                     exclusive(journal, number, dir.make_dir(&name, 0o700)).at("make", &whole)?;

@@ -39,11 +39,21 @@ fn read(path: &Path) -> Result<Option<String>, PathError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         other => other.at("open", path)?,
     };
+    Ok(Some(text(file, path)?))
+}
+
+/// All that is in a file; one that is longer than may be is refused and not cut.
+fn text(file: std::fs::File, path: &Path) -> Result<String, PathError> {
     let mut bytes = Vec::new();
-    file.take(LIMIT).read_to_end(&mut bytes).at("read", path)?;
+    file.take(LIMIT.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .at("read", path)?;
+    if bytes.len() as u64 > LIMIT {
+        return Err(std::io::Error::from(std::io::ErrorKind::FileTooLarge)).at("read", path);
+    }
     let text =
         String::from_utf8(bytes).map_err(|_| std::io::Error::from(std::io::ErrorKind::InvalidData));
-    Ok(Some(text.at("read", path)?))
+    text.at("read", path)
 }
 
 /// The directory that holds a path beneath a root, links on the way followed inside only, and its last part.

@@ -5,7 +5,7 @@ use super::{AccountsError, parent, read};
 use crate::error::At;
 use jaula_plan::account::lines::{self, LineEdit};
 use serde::{Deserialize, Serialize};
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// One change back. It is idempotent, and touches only what is still as the change left it.
@@ -65,13 +65,9 @@ impl AccountUndo {
             } => {
                 let (dir, name) = parent(root, path)?;
                 let whole = root.join(path);
-                let mut text = String::new();
-                match dir.open_file(&name) {
+                let text = match dir.open_file(&name) {
                     Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-                    other => other
-                        .at("open", &whole)?
-                        .read_to_string(&mut text)
-                        .at("read", &whole)?,
+                    other => super::text(other.at("open", &whole)?, &whole)?,
                 };
                 // Line by line: one that is not there any more is not ours any more.
                 let mut now = text.clone();
@@ -111,8 +107,13 @@ impl AccountUndo {
                 }
             }
             Self::Home { from, to } => {
-                if from.symlink_metadata().is_err() && to.symlink_metadata().is_ok() {
-                    std::fs::rename(to, from).at("move back", to)?;
+                let beneath =
+                    |path: &Path| parent(Path::new("/"), path.strip_prefix("/").unwrap_or(path));
+                let ((to_dir, to_name), (from_dir, from_name)) = (beneath(to)?, beneath(from)?);
+                if from_dir.meta(&from_name).is_err() && to_dir.meta(&to_name).is_ok() {
+                    to_dir
+                        .rename(&to_name, &from_dir, &from_name)
+                        .at("move back", to)?;
                 }
                 Ok(())
             }

@@ -3,11 +3,10 @@
 use super::accounts;
 use crate::error::{At, PathError};
 use crate::minimal::unsafe_parts;
-use crate::store::replace_by;
 use jaula_plan::jailkit::{LaunchFacts, LaunchSpec, ProgramFacts};
-use std::fs::Permissions;
-use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::fs::{OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// Looks at the jail, its program and the host's accounts.
@@ -72,7 +71,14 @@ pub fn write_number(path: &Path) -> Result<(), PathError> {
     let number = std::process::id();
     let mut aside = path.as_os_str().to_owned();
     aside.push(format!(".{number}"));
-    let mode = Permissions::from_mode(0o644);
-    let text = format!("{number}\n");
-    replace_by(Path::new(&aside), path, text.as_bytes(), Some(mode)).at("write", path)
+    let aside = Path::new(&aside);
+    // Others may write in the directory: what they put under this name is neither followed nor replaced.
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o644);
+    let mut file = options.open(aside).at("write", path)?;
+    file.set_permissions(Permissions::from_mode(0o644))
+        .and_then(|()| file.write_all(format!("{number}\n").as_bytes()))
+        .and_then(|()| std::fs::rename(aside, path))
+        .inspect_err(|_| drop(std::fs::remove_file(aside)))
+        .at("write", path)
 }

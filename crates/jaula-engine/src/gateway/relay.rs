@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(60);
 /// Nothing happens in this time that is not told.
 const LONG: Duration = Duration::from_secs(3600);
+/// Before it is tried again what failed for want of descriptors.
+const PAUSE: Duration = Duration::from_millis(50);
 /// The largest datagram.
 const ROOM: usize = 65_535;
 
@@ -127,6 +129,8 @@ fn listen(port: u16, to: SocketAddr) -> io::Result<Relay> {
                 return;
             }
             let Ok((client, _)) = listener.accept() else {
+                // Without a descriptor for it who knocks goes on knocking.
+                thread::sleep(PAUSE);
                 continue;
             };
             let shared = shared.clone();

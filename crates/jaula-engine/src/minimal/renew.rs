@@ -398,15 +398,21 @@ fn exchanged(
     let parent = dir.parent().unwrap_or(Path::new("/"));
     let beside_path = parent.join(beside);
     up.make_dir(beside, 0o700).at("make", &beside_path)?;
-    let old = Dir::open(dir).at("open", dir)?;
-    let new = Dir::open(&beside_path).at("open", &beside_path)?;
+    let upper = Dir::open(parent).at("open", parent)?;
+    let word = |name: &std::ffi::OsStr| CString::new(name.as_bytes()).map_err(io::Error::from);
+    let (one, other) = (
+        word(name).at("exchange", dir)?,
+        word(beside).at("exchange", dir)?,
+    );
+    let old = upper.dir(&one).at("open", dir)?;
+    let new = upper.dir(&other).at("open", &beside_path)?;
     mirror(&old, &new, Path::new("/"), 0, &mut |_| true)?;
     let gone: BTreeSet<&PathBuf> = changes
         .iter()
         .filter(|(_, change)| **change == Change::Removed)
         .map(|(path, _)| path)
         .collect();
-    let inner = Beneath::open(&beside_path).at("open", &beside_path)?;
+    let inner = up.open_dir(beside).at("open", &beside_path)?;
     for path in &gone {
         let (Some(above), Some(last)) = (path.parent(), path.file_name()) else {
             continue;
@@ -422,18 +428,18 @@ fn exchanged(
     record.entries.extend(placed);
     tested(&beside_path, &record)?;
     new.sync_fs().at("sync", &beside_path)?;
-    let upper = Dir::open(parent).at("open", parent)?;
-    let word = |name: &std::ffi::OsStr| CString::new(name.as_bytes()).map_err(io::Error::from);
-    let (one, other) = (
-        word(name).at("exchange", dir)?,
-        word(beside).at("exchange", dir)?,
-    );
-    upper.exchange(&one, &upper, &other).at("exchange", dir)?;
-    kept::write(engine.store(), dir, &record)?;
-    // What was made in the old one meanwhile comes along. Nothing of this can lose anything: it is only removed then.
-    mirror(&old, &new, Path::new("/"), 0, &mut |path| {
+    let exchange = || upper.exchange(&one, &upper, &other).at("exchange", dir);
+    exchange()?;
+    // What was made in the old one meanwhile comes along.
+    let rest = mirror(&old, &new, Path::new("/"), 0, &mut |path| {
         !gone.contains(&path.to_owned())
-    })?;
+    });
+    let rest = rest.map_err(MinimalImageError::Io);
+    if let Err(error) = rest.and_then(|()| kept::write(engine.store(), dir, &record)) {
+        // The caller removes the new one; the record is still that of the old one.
+        exchange()?;
+        return Err(error);
+    }
     crate::remove::tree(up, beside).map_err(MinimalImageError::Remove)
 }
 

@@ -2,7 +2,9 @@
 //! waits, for nobody reads meanwhile.
 
 use crate::error::{At, PathError};
+use crate::minimal::unsafe_parts;
 use jaula_plan::jailkit::LogSocket;
+use jaula_plan::minimal::Unsafe;
 use jaula_plan::service::{Bucket, Flow};
 use jaula_sys::confine::{Kept, confine};
 use jaula_sys::detach::detach;
@@ -36,6 +38,14 @@ pub enum SocketsFailure {
     /// Something else is where the socket is to be.
     #[error("{} is there already and is not a socket", jaula_plan::explain::shown(.0))]
     Taken(PathBuf),
+    /// Others could have it made elsewhere.
+    #[error("cannot make {}: {reason}", jaula_plan::explain::shown(.path))]
+    Unsafe {
+        /// The socket.
+        path: PathBuf,
+        /// What is wrong on the way to it.
+        reason: Unsafe,
+    },
     /// The kernel.
     #[error(transparent)]
     Sys(#[from] SysError),
@@ -99,6 +109,13 @@ fn open(sockets: &[LogSocket], number: Option<&Path>) -> Result<Open, SocketsFai
     process::set_umask(0o111);
     let mut opened = Vec::new();
     for LogSocket { path, flow } in sockets {
+        let dir = path.parent().unwrap_or(path);
+        if let Some(reason) = unsafe_parts(dir)?.into_iter().next() {
+            return Err(SocketsFailure::Unsafe {
+                path: path.clone(),
+                reason,
+            });
+        }
         match path.symlink_metadata() {
             Ok(meta) if meta.file_type().is_socket() => {
                 std::fs::remove_file(path).at("remove", path)?;
