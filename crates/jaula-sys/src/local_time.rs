@@ -17,6 +17,14 @@ pub struct LocalTime {
     pub second: u8,
 }
 
+/// Now, in the host's own zone whatever the environment says of one. This process has one thread, and no zone of its own
+/// afterwards.
+pub fn of_the_host() -> LocalTime {
+    // SAFETY: the caller has one thread, so nobody reads the environment meanwhile.
+    unsafe { std::env::remove_var("TZ") };
+    now()
+}
+
 /// Now.
 pub fn now() -> LocalTime {
     // SAFETY: a null pointer asks for the value only.

@@ -38,7 +38,8 @@ pub(crate) fn apply(store: &Store, plan: &AccountPlan) -> Result<(), AccountsErr
     let _locks = Locks::take(&names)?;
     let (_, mut journal) = store.journal().map_err(AccountsError::from)?;
     let mut old = Vec::new();
-    for (number, step) in (1usize..).zip(&plan.steps) {
+    let later = |step: &&AccountStep| matches!(step, AccountStep::RemoveHome { .. });
+    for (number, step) in (1usize..).zip(plan.steps.iter().filter(|step| !later(step))) {
         if let Err(source) = one(step, &mut journal, &mut old) {
             let errors = journal.undo();
             let done = number.saturating_sub(1);
@@ -58,6 +59,19 @@ pub(crate) fn apply(store: &Store, plan: &AccountPlan) -> Result<(), AccountsErr
         }
     }
     journal.finish()?;
+    // Ours when they are empty.
+    drop(std::fs::remove_dir("/etc/jaula/users"));
+    drop(std::fs::remove_dir("/etc/jaula"));
+    // What cannot be taken back comes when nothing has to be any more.
+    for step in plan.steps.iter().filter(later) {
+        if let AccountStep::RemoveHome { root, path } = step {
+            let (dir, name) = parent(root, path)?;
+            crate::remove::tree(&dir, &name).map_err(|source| AccountsError::Home {
+                path: root.join(path),
+                source: Box::new(source),
+            })?;
+        }
+    }
     // What was copied elsewhere goes only when all is done.
     for path in old {
         crate::journal::remove_path(&path).map_err(|error| AccountsError::Odd {
@@ -136,17 +150,7 @@ fn one(
             let (dir, name) = parent(Path::new("/"), path.strip_prefix("/").unwrap_or(path))?;
             match after {
                 Some(after) => put(&dir, &name, path, after, Some(0o644))?,
-                None => {
-                    dir.unlink(&name).at("remove", path)?;
-                    // Ours when it is empty.
-                    if let Some(above) = path
-                        .parent()
-                        .filter(|above| above.starts_with("/etc/jaula"))
-                    {
-                        drop(std::fs::remove_dir(above));
-                        drop(std::fs::remove_dir("/etc/jaula"));
-                    }
-                }
+                None => dir.unlink(&name).at("remove", path)?,
             }
         }
         AccountStep::Link { path, target } => {
@@ -211,11 +215,8 @@ fn one(
                 other => other.at("move", from)?,
             }
         }
-        AccountStep::RemoveHome { root, path } => {
-            let whole = root.join(path);
-            let (dir, name) = parent(root, path)?;
-            crate::remove::tree(&dir, &name).map_err(|_| AccountsError::Odd { path: whole })?;
-        }
+        // Done when all else is.
+        AccountStep::RemoveHome { .. } => {}
     }
     Ok(())
 }

@@ -46,6 +46,15 @@ pub enum AccountsError {
         /// What.
         path: PathBuf,
     },
+    /// The user is out, and this is still there.
+    #[error("the account is gone, and {} could not be removed whole", shown(.path))]
+    Home {
+        /// The home.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<crate::remove::RemoveError>,
+    },
     /// A step failed; those before it were taken back.
     #[error("step {number} of {count}: {step}")]
     Step {
@@ -76,6 +85,7 @@ impl AccountsError {
             Self::Path(error) => error.kind(),
             Self::Store(error) => error.kind(),
             Self::Plan(_) | Self::NotPlain { .. } | Self::Odd { .. } => Kind::User,
+            Self::Home { .. } => Kind::KernelRefused,
             Self::Locked { .. } | Self::Changed { .. } => Kind::User,
             Self::Refused(_) => Kind::User,
             Self::Kernel(_) | Self::NotRoot => Kind::KernelRefused,

@@ -43,12 +43,17 @@ fn deep(
                     from.open_dir(&name).at("open", &whole)?,
                     to.open_dir(&name).at("open", &whole)?,
                 );
+                // What was opened, and not what had the name before.
+                let meta = inner.own_meta().at("look at", &whole)?;
+                let (uid, gid) = owner.unwrap_or((meta.uid, meta.gid));
                 deep(&inner, &copy, &whole, owner, depth + 1)?;
                 dir::set_owner(copy.as_fd(), uid, gid).at("copy", &whole)?;
                 dir::set_mode(copy.as_fd(), meta.mode).at("copy", &whole)?;
             }
             Kind::File => {
                 let mut source = from.open_file(&name).at("open", &whole)?;
+                let meta = dir::meta_of(source.as_fd()).at("look at", &whole)?;
+                let (uid, gid) = owner.unwrap_or((meta.uid, meta.gid));
                 let mut file = to.create_file(&name, 0o600).at("copy", &whole)?;
                 std::io::copy(&mut source, &mut file).at("copy", &whole)?;
                 dir::set_owner(file.as_fd(), uid, gid).at("copy", &whole)?;

@@ -222,8 +222,22 @@ pub fn lines(
     Ok(Some(found.into()))
 }
 
+/// What stands before and after our tag, which comes behind the time and at most the name of the host: elsewhere it is
+/// somebody's words.
+fn tagged(line: &str) -> Option<(&str, &str)> {
+    let tag = format!("{LOGIN}[");
+    let times = match line.split_whitespace().next()?.contains('T') {
+        true => 1,
+        false => 3,
+    };
+    let mut words = line.split_whitespace().skip(times);
+    let behind = |word: &str| word.starts_with(&tag);
+    (behind(words.next()?) || behind(words.next()?)).then_some(())?;
+    line.split_once(&tag)
+}
+
 fn read_line(line: &str) -> Option<LogLine> {
-    let (head, text) = line.split_once(&format!("{LOGIN}["))?;
+    let (head, text) = tagged(line)?;
     let (_, text) = text.split_once("]: ")?;
     let (what, text) = text.split_once(' ')?;
     matches!(what, "opened" | "closed" | "refused").then_some(())?;
@@ -275,5 +289,16 @@ mod tests {
                 .ends_with("cause=\"this command is not allowed: only sftp\"")
         );
         assert_eq!(read_line("Nov 27 03:00:00 host sshd[1]: x"), None);
+        // Somebody's words in another program's line are no line of ours.
+        let said = "jaula-login[1]: opened user=ana uid=1 from=x y";
+        for head in [
+            "Nov 27 03:00:00 host sshd[1]: Invalid user",
+            "2026-11-27T03:00:00 host sshd[1]:",
+        ] {
+            assert_eq!(read_line(&format!("{head} {said}")), None);
+        }
+        for head in ["<38>Nov 27 03:00:00", "2026-11-27T03:00:00+01:00 host"] {
+            assert!(read_line(&format!("{head} {said}")).is_some(), "{head}");
+        }
     }
 }

@@ -115,7 +115,8 @@ fn facts(relax: &dyn Fn(&str, u32) -> Result<Relax, String>) -> LoginFacts {
     let accounts: Vec<_> = passwd::accounts(&text)
         .filter(|account| account.uid == uid)
         .collect();
-    let now = local_time::now();
+    // The user may have set another zone for himself.
+    let now = local_time::of_the_host();
     let mut facts = LoginFacts {
         uid,
         gid,

@@ -128,13 +128,20 @@ pub(super) fn look(
     home: &Path,
     passwd: Option<&str>,
 ) -> Result<JailLook, PathError> {
-    let dangers = crate::minimal::unsafe_parts(jail)?;
+    let mut dangers = crate::minimal::unsafe_parts(jail)?;
+    let relative = home.strip_prefix("/").unwrap_or(home);
+    // The home is moved, bound and removed by its path: nobody else decides where that leads.
+    let above = jail.join(relative.parent().unwrap_or(Path::new("")));
+    for reason in crate::minimal::unsafe_way(&above)? {
+        if !dangers.contains(&reason) {
+            dangers.push(reason);
+        }
+    }
     let top = Dir::open(jail).at("open", jail)?;
     let directory = |name: &str| {
         top.meta(name)
             .is_ok_and(|meta| meta.kind == Kind::Directory)
     };
-    let relative = home.strip_prefix("/").unwrap_or(home);
     let found = parent(jail, relative)
         .ok()
         .and_then(|(dir, name)| dir.meta(&name).ok());

@@ -19,6 +19,7 @@ pub use error::MinimalImageError;
 pub use inspect::{CheckTarget, ContentCheck, Fault, FaultKind};
 pub use renew::{Change, UpdatePlan, UpdateSpec};
 pub use safety::unsafe_parts;
+pub(crate) use safety::unsafe_way;
 pub use tree::{Tell, Told, TreePlan, TreeSpec};
 
 use crate::engine::Engine;

@@ -21,6 +21,14 @@ pub fn unsafe_parts(jail: &Path) -> Result<Vec<Unsafe>, PathError> {
     Ok(reasons(&way, &top))
 }
 
+/// The same of the way to a directory alone, itself among it.
+pub(crate) fn unsafe_way(dir: &Path) -> Result<Vec<Unsafe>, PathError> {
+    let mut way: Vec<PathBuf> = dir.ancestors().map(Path::to_owned).collect();
+    way.reverse();
+    let way = way.iter().map(|path| part(path));
+    Ok(reasons(&way.collect::<Result<Vec<_>, _>>()?, &[]))
+}
+
 fn part(path: &Path) -> Result<PathPart, PathError> {
     let made = |kind, uid, gid, mode| PathPart {
         path: path.to_owned(),

@@ -498,9 +498,9 @@ fn serves(service: Service, words: &[String]) -> bool {
     match (service, program.as_str()) {
         (Service::Scp, "scp") => {
             // As the far side, and never as the side that starts ssh.
-            let mut options = rest().take_while(|word| word.starts_with('-') && *word != "--");
+            let options = || rest().take_while(|word| word.starts_with('-') && *word != "--");
             let known = |word: &str| word.bytes().skip(1).all(|b| b"tfrpdvqC".contains(&b));
-            rest().any(|word| word == "-t" || word == "-f") && options.all(known)
+            options().any(|word| word == "-t" || word == "-f") && options().all(known)
         }
         (Service::Rsync, "rsync") => {
             let side = ["--daemon", "--config", "--dparam", "--rsh", "--log-file"];

@@ -272,6 +272,8 @@ pub fn plan_add(
         return Err(AccountError::SshdOnlySftp);
     }
     let mut steps = shell_steps(facts, &spec.login_shell)?;
+    // The host lets him in last: nothing is missing by then of what he may do, wherever this ends.
+    let mut last = Vec::new();
     let host = PasswdLine {
         home: joined_home(&spec.jail, &home),
         shell: spec.login_shell.display().to_string(),
@@ -281,14 +283,19 @@ pub fn plan_add(
         Some(_) => {
             let line = passwd::line_of(&facts.passwd, name).unwrap_or_default();
             let edits = vec![LineEdit::replace(line, host.to_string())];
-            policy.before = Some(Before {
-                home: account.home.clone(),
-                shell: account.shell.clone(),
-            });
-            steps.extend(edit_step(root, "etc/passwd", &facts.passwd, edits, None)?);
+            // What it was before the first time.
+            let known = facts.policy.as_deref().map(Policy::read).transpose()?;
+            policy.before = match known.filter(|known| known.jail == spec.jail) {
+                Some(known) => known.before,
+                None => Some(Before {
+                    home: account.home.clone(),
+                    shell: account.shell.clone(),
+                }),
+            };
+            last.extend(edit_step(root, "etc/passwd", &facts.passwd, edits, None)?);
             passwd::groups(&facts.group).collect()
         }
-        None => inside::new_lines(spec, facts, &host, &mut steps)?,
+        None => inside::new_lines(spec, facts, &host, &mut last)?,
     };
     let in_jail = PasswdLine {
         password: "x".to_owned(),
@@ -313,6 +320,7 @@ pub fn plan_add(
     inside::sshd(
         facts, name, &groups, &policy, &home, with_sshd, &mut steps, &mut notes,
     )?;
+    steps.extend(last);
     Ok(AccountPlan {
         title: format!("let {name} into the jail {}", shown(&spec.jail)),
         steps,

@@ -10,7 +10,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 use jaula_engine::accounts::{self, Resident};
 use jaula_engine::{EngineError, Event, Observer};
 use jaula_plan::account::plan::{AccountPlan, AddSpec, Changes};
-use jaula_plan::account::policy::{Entry, LoginNet, Policy};
+use jaula_plan::account::policy::{Before, Entry, LoginNet, Policy};
 use jaula_plan::account::{LOGIN_SHELL, Service};
 use jaula_plan::explain::shown;
 use jaula_plan::names::{JailName, UserName};
@@ -336,7 +336,14 @@ pub fn set(matches: &ArgMatches, context: &Context) -> Done {
             .find(|known| known.account.name == name.as_str());
         let before = match known.and_then(|known| known.policy.clone()) {
             Some(Ok(policy)) => policy,
-            None => Policy::new(&dir),
+            // An account that another tool has made is not ours to remove later.
+            None => Policy {
+                before: known.map(|known| Before {
+                    home: known.account.home.clone(),
+                    shell: known.account.shell.clone(),
+                }),
+                ..Policy::new(&dir)
+            },
             Some(Err(why)) => {
                 return Err(CommandError::failed(format!(
                     "cannot change what {name} may do: {why}"

@@ -137,6 +137,9 @@ fn only_what_is_listed_is_started_and_never_by_a_shell() {
     for command in [
         "internal-sftp",
         "scp a b:c",
+        "scp a b:c -t",
+        "scp -- -t a:b",
+        "scp -r -- -f a:b",
         "scp -S /home/ana/x -t y",
         "scp -oProxyCommand=x -f y",
         "./scp -t x",

@@ -101,22 +101,16 @@ fn a_new_user_has_an_account_outside_and_inside_and_rm_takes_all_of_it_back() {
         "let ana into the jail /srv/golden\n  \
          1. make link /usr/sbin/jaula-login -> /usr/bin/jaula\n  \
          2. edit /etc/shells\n  \
-         3. edit /etc/group\n  \
-         4. edit /etc/gshadow\n  \
-         5. edit /etc/passwd\n  \
-         6. edit /etc/shadow\n  \
-         7. edit /srv/golden/etc/passwd\n  \
-         8. edit /srv/golden/etc/group\n  \
-         9. make home /srv/golden/home/ana of user 1001 and group 1001, with what /etc/skel has\n  \
-         10. write /etc/jaula/users/ana.toml\n  \
-         11. write /etc/ssh/sshd_config.d/00-jaula-ana.conf\n\
+         3. edit /srv/golden/etc/passwd\n  \
+         4. edit /srv/golden/etc/group\n  \
+         5. make home /srv/golden/home/ana of user 1001 and group 1001, with what /etc/skel has\n  \
+         6. write /etc/jaula/users/ana.toml\n  \
+         7. write /etc/ssh/sshd_config.d/00-jaula-ana.conf\n  \
+         8. edit /etc/group\n  \
+         9. edit /etc/gshadow\n  \
+         10. edit /etc/passwd\n  \
+         11. edit /etc/shadow\n\
          --- /etc/shells\n+++ /etc/shells\n@@ -1,1 +1,2 @@\n /bin/sh\n+/usr/sbin/jaula-login\n\
-         --- /etc/group\n+++ /etc/group\n@@ -2,3 +2,4 @@\n users:x:100:\n bob:x:1000:\n audio:x:29:bob\n+ana:x:1001:\n\
-         --- /etc/gshadow\n+++ /etc/gshadow\n@@ -1,2 +1,3 @@\n root:…::\n bob:…::\n+ana:…::\n\
-         --- /etc/passwd\n+++ /etc/passwd\n@@ -2,3 +2,4 @@\n www-data:x:33:33::/var/www:/usr/sbin/nologin\n \
-         bob:x:1000:1000:Bob:/home/bob:/bin/bash\n nobody:x:65534:65534::/:/bin/false\n\
-         +ana:x:1001:1001:Ana:/srv/golden/./home/ana:/usr/sbin/jaula-login\n\
-         --- /etc/shadow\n+++ /etc/shadow\n@@ -1,2 +1,3 @@\n root:…:1::::::\n bob:…:1::::::\n+ana:…:20000:0:99999:7:::\n\
          --- /srv/golden/etc/passwd\n+++ /srv/golden/etc/passwd\n@@ -1,1 +1,2 @@\n root:x:0:0::/root:/bin/bash\n\
          +ana:x:1001:1001:Ana:/home/ana:/bin/sh\n\
          --- /srv/golden/etc/group\n+++ /srv/golden/etc/group\n@@ -1,1 +1,2 @@\n root:x:0:\n+ana:x:1001:\n\
@@ -128,6 +122,12 @@ fn a_new_user_has_an_account_outside_and_inside_and_rm_takes_all_of_it_back() {
          +    ChrootDirectory none\n+    PermitTTY yes\n+    DisableForwarding yes\n+    AllowTcpForwarding no\n\
          +    AllowStreamLocalForwarding no\n+    AllowAgentForwarding no\n+    X11Forwarding no\n+    PermitTunnel no\n\
          +    PermitUserRC no\n\
+         --- /etc/group\n+++ /etc/group\n@@ -2,3 +2,4 @@\n users:x:100:\n bob:x:1000:\n audio:x:29:bob\n+ana:x:1001:\n\
+         --- /etc/gshadow\n+++ /etc/gshadow\n@@ -1,2 +1,3 @@\n root:…::\n bob:…::\n+ana:…::\n\
+         --- /etc/passwd\n+++ /etc/passwd\n@@ -2,3 +2,4 @@\n www-data:x:33:33::/var/www:/usr/sbin/nologin\n \
+         bob:x:1000:1000:Bob:/home/bob:/bin/bash\n nobody:x:65534:65534::/:/bin/false\n\
+         +ana:x:1001:1001:Ana:/srv/golden/./home/ana:/usr/sbin/jaula-login\n\
+         --- /etc/shadow\n+++ /etc/shadow\n@@ -1,2 +1,3 @@\n root:…:1::::::\n bob:…:1::::::\n+ana:…:20000:0:99999:7:::\n\
          note: an sshd that runs reads it when it is told to: systemctl reload ssh, or kill -HUP\n"
     );
     assert_eq!(plan.explain().len(), plan.steps.len());
