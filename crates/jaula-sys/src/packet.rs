@@ -38,10 +38,16 @@ fn index(link: &str) -> Result<i32, SysError> {
     let name = CString::new(link).map_err(|_| missing())?;
     // SAFETY: a string with its end.
     let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
-    i32::try_from(index)
-        .ok()
-        .filter(|i| *i > 0)
-        .ok_or_else(missing)
+    if index == 0 {
+        // It opens a socket, which may fail too: that says nothing of the link.
+        return Err(SysError::last("if_nametoindex", link));
+    }
+    i32::try_from(index).map_err(|_| missing())
+}
+
+/// Whether there is no such link. What cannot be told is no: who asks would let go of what is still there.
+pub fn is_gone(link: &str) -> bool {
+    index(link).is_err_and(|error| error.errno.0 == libc::ENODEV)
 }
 
 /// The address of a link's card.

@@ -5,6 +5,7 @@ use super::queue::{Limits, Queue};
 use super::zone::{Decision, Zone, addresses, answers, failure, question_for, refusal};
 use crate::fetch::servers;
 use crate::firewall;
+use jaula_plan::nft::may_be_named;
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -354,7 +355,10 @@ impl Shared {
             }
         }
         let answer = last?;
-        self.learn(name, &answer);
+        // Nobody hears of an address before the firewall knows it: a denied one would be open, an allowed one closed.
+        if !self.learn(name, &answer) {
+            return None;
+        }
         Some([theirs, answer.get(2..)?].concat())
     }
 
@@ -367,19 +371,17 @@ impl Shared {
         again && self.own.contains(&from)
     }
 
-    fn learn(&self, name: &str, answer: &[u8]) {
-        for (known, below) in self.watched.hit(name) {
+    /// Tells the firewall what watched names stand for; whether it knows it now.
+    fn learn(&self, name: &str, answer: &[u8]) -> bool {
+        self.watched.hit(name).into_iter().all(|(known, below)| {
             let found: Vec<(IpAddr, Duration)> = addresses(answer)
                 .into_iter()
+                .filter(|(address, _)| may_be_named(*address))
                 .map(|(address, ttl)| (address, Duration::from_secs(u64::from(ttl) + GRACE)))
                 .collect();
-            // Without the set nobody is let pass: the guest sees a closed door, as before.
-            drop(firewall::feed(
-                &self.watched.bridge,
-                (&known, below),
-                &found,
-            ));
-        }
+            found.is_empty()
+                || firewall::feed(&self.watched.bridge, (&known, below), &found).is_ok()
+        })
     }
 }
 

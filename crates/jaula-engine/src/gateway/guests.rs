@@ -14,7 +14,7 @@ use jaula_plan::net::guest::GuestLink;
 use jaula_plan::net::published::{Published, check_others};
 use jaula_plan::nft::{Access, Guest, Protocol, Publish, Subnet, relayed_to};
 use jaula_plan::spec::net::{Lessee, Uplink};
-use jaula_sys::packet::card;
+use jaula_sys::packet::is_gone;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -58,7 +58,7 @@ impl Note {
     /// The same, without all that the kernel knows.
     pub(super) fn is_alive(&self) -> bool {
         let starts = || self.process.is_some_and(|process| process.is_alive());
-        card(self.port.as_str()).is_ok() || starts()
+        !is_gone(self.port.as_str()) || starts()
     }
 
     /// Where the ports of `::1` lead that lead to it.
@@ -192,8 +192,14 @@ pub(crate) fn join(lessee: &Lessee, links: &[GuestLink]) -> Result<(), GatewayFa
             continue;
         };
         let store = Store::open(root)?;
-        let Ok(spec) = known(&store, bridge) else {
-            continue;
+        let spec = match known(&store, bridge) {
+            // It may have been taken away since the jail was planned: what was to hold it is not there.
+            Err(GatewayFailure::Unknown { .. })
+                if link.publish.is_empty() && link.access.is_empty() && link.rate.is_none() =>
+            {
+                continue;
+            }
+            spec => spec?,
         };
         let net = store.made("net")?;
         let dir = dir(&net, bridge);
@@ -280,17 +286,20 @@ fn wait_for<'a>(publish: impl Iterator<Item = &'a Publish>, listening: bool) {
 /// Forgets jails that are gone without a word; who serves a bridge looks now and then. `left` is called before, with
 /// those that are not.
 pub(super) fn reap(net: &Path, bridge: &LinkName, left: impl FnOnce(&[Note])) {
+    // One that starts meanwhile under the same name is not taken for the one that is gone.
+    let Ok(_lock) = lock(net, bridge) else { return };
     let (there, gone): (Vec<Note>, Vec<Note>) =
         notes(net, bridge).into_iter().partition(Note::is_alive);
     let Some(root) = net.parent().filter(|_| !gone.is_empty()) else {
         return;
     };
     left(&there);
-    for note in gone {
-        std::fs::remove_file(dir(net, bridge).join(note.port.as_str())).ok();
+    // The notes go when the tables are put: what cannot be done now is tried again.
+    if put(root, bridge).is_ok() {
+        for note in gone {
+            std::fs::remove_file(dir(net, bridge).join(note.port.as_str())).ok();
+        }
     }
-    // What cannot be done now is done by the next change, or by `net heal`.
-    drop(forget(root, bridge));
 }
 
 /// Takes the notes of a jail's cards away, and has the firewall forget them. What fails here is put right by the next
@@ -314,9 +323,14 @@ pub(crate) fn leave(lessee: &Lessee, links: &[GuestLink]) {
 }
 
 fn forget(root: &Path, bridge: &LinkName) -> Result<(), GatewayFailure> {
+    let _lock = lock(&root.join("net"), bridge)?;
+    put(root, bridge)
+}
+
+/// Puts the tables for those who are there; the caller has the lock.
+fn put(root: &Path, bridge: &LinkName) -> Result<(), GatewayFailure> {
     let store = Store::open(root)?;
     let spec = known(&store, bridge)?;
-    let _lock = lock(&store.made("net")?, bridge)?;
     firewall::put(&plan(&store, &spec, &[])?.tables)?;
     Ok(())
 }

@@ -279,8 +279,9 @@ fn switch(plan: &GatewayPlan) -> Result<(), GatewayFailure> {
 /// # Errors
 /// What the kernel refuses.
 pub(crate) fn refresh(store: &Store, bridge: &LinkName) -> Result<(), GatewayFailure> {
-    let Ok(spec) = known(store, bridge) else {
-        return Ok(());
+    let spec = match known(store, bridge) {
+        Err(GatewayFailure::Unknown { .. }) => return Ok(()),
+        spec => spec?,
     };
     let _lock = lock(&store.made("net")?, bridge)?;
     Ok(firewall::put(&plan(store, &spec, &[])?.tables)?)
@@ -295,8 +296,13 @@ pub fn known(store: &Store, bridge: &LinkName) -> Result<GatewaySpec, GatewayFai
     let unknown = || GatewayFailure::Unknown {
         bridge: bridge.clone(),
     };
-    let text = std::fs::read(&path).map_err(|_| unknown())?;
-    let spec: GatewaySpec = serde_json::from_slice(&text).map_err(|_| unknown())?;
+    // What is there and cannot be read is not the same as nothing: it would be passed over.
+    let text = std::fs::read(&path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => unknown(),
+        _ => at(&path)(error),
+    })?;
+    let spec: GatewaySpec =
+        serde_json::from_slice(&text).map_err(|error| at(&path)(error.into()))?;
     (spec.bridge == *bridge).then_some(spec).ok_or_else(unknown)
 }
 
@@ -323,7 +329,7 @@ pub fn all(store: &Store) -> Result<Vec<LinkName>, GatewayFailure> {
 pub fn remove(store: &Store, bridge: &LinkName) -> Result<(), GatewayFailure> {
     let _lock = lock(&store.made("net")?, bridge)?;
     stop(store, bridge, "client")?;
-    if known(store, bridge).is_ok() {
+    if !matches!(known(store, bridge), Err(GatewayFailure::Unknown { .. })) {
         stop(store, bridge, ports::RECORD)?;
         stop(store, bridge, "process")?;
         firewall::remove(bridge.as_str())?;

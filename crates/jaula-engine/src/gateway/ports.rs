@@ -10,7 +10,7 @@ use jaula_plan::gateway::GatewayPlan;
 use jaula_plan::names::LinkName;
 use jaula_plan::nft::Subnet;
 use jaula_sys::detach::detach;
-use jaula_sys::packet::card;
+use jaula_sys::packet::is_gone;
 use jaula_sys::watch::Watch;
 use std::fs::File;
 use std::io::{Read, Write};
@@ -70,7 +70,9 @@ pub(super) fn start(store: &Store, plan: &GatewayPlan) -> Result<(), GatewayFail
 /// Looks after them until the bridge is gone.
 fn run(watch: &Watch, net: PathBuf, bridge: &LinkName, subnets: &[Subnet]) {
     let mut relays = Relays::default();
-    while card(bridge.as_str()).is_ok() {
+    // With the usual thousand it serves fewer connections; the limits of each port hold either way.
+    drop(jaula_sys::process::more_descriptors());
+    while !is_gone(bridge.as_str()) {
         listen(&mut relays, &notes(&net, bridge), subnets);
         // What came or went is looked at now, and those who went without a word when nothing happens for a while.
         if !watch.wait(FRESH) {

@@ -14,7 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 /// Connections of one port at once, and senders of datagrams that are told apart.
-const MOST: usize = 256;
+const MOST: usize = 128;
 /// How long a guest may take to accept a connection.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// After how long without an answer a sender of datagrams is forgotten.
@@ -47,6 +47,7 @@ impl Drop for Relay {
 #[derive(Default)]
 struct Live {
     all: Mutex<All>,
+    places: Arc<()>,
 }
 
 #[derive(Default)]
@@ -59,6 +60,11 @@ struct All {
 }
 
 impl Live {
+    /// Room for one more connection, for as long as it is held.
+    fn place(&self) -> Option<Arc<()>> {
+        (Arc::strong_count(&self.places) <= MOST).then(|| self.places.clone())
+    }
+
     fn add(&self, ends: [TcpStream; 2]) -> Option<u64> {
         let mut all = self.all.lock().ok()?;
         if all.over || all.ends.len() >= MOST {
@@ -133,9 +139,16 @@ fn listen(port: u16, to: SocketAddr) -> io::Result<Relay> {
                 thread::sleep(PAUSE);
                 continue;
             };
+            // Counted before anything is spent on it: who knocks may be any user of this host.
+            let Some(place) = shared.place() else {
+                continue;
+            };
             let shared = shared.clone();
             // Where no thread is to be had the connection ends.
-            drop(thread::Builder::new().spawn(move || carry(&client, to, &shared)));
+            drop(thread::Builder::new().spawn(move || {
+                let _place = place;
+                carry(&client, to, &shared)
+            }));
         }
     })?;
     Ok(Relay {

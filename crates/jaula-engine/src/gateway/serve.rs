@@ -13,7 +13,7 @@ use jaula_repo::router::{Advertisement, is_solicitation};
 use jaula_sys::confine::{ADMIN, Kept, NOBODY, confine};
 use jaula_sys::detach::detach;
 use jaula_sys::icmp6::RouterSocket;
-use jaula_sys::packet::{card, readable};
+use jaula_sys::packet::{card, is_gone, readable};
 use jaula_sys::watch::Watch;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -312,7 +312,7 @@ fn run(bridge: &str, mut parts: Parts) {
     let mut advertise = Instant::now();
     let mut buffer = vec![0; 2048];
     let mut named = Instant::now();
-    while card(bridge).is_ok() {
+    while !is_gone(bridge) {
         if named <= Instant::now() {
             name(&mut parts);
             named = Instant::now() + FRESH;

@@ -14,7 +14,7 @@ mod tests;
 pub use error::FirewallError;
 pub use frames::link_local;
 pub use network::{Access, Firewall, Guest, Ports, Protocol, Publish, Subnet, Target};
-pub use rules::{leads, list, relayed_to, sets_of};
+pub use rules::{leads, list, may_be_named, relayed_to, sets_of};
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

@@ -313,7 +313,15 @@ impl Firewall {
                 }
             }
         }
-        rules.extend(self.lists());
+        // Not by names: who answers for a name would choose what of this host it opens.
+        for guest in &self.guests {
+            let lines = guest.access.iter();
+            let lines = lines.filter(|line| !matches!(line.target, Target::Name { .. }));
+            for rule in lines.flat_map(|line| access(line, true)) {
+                let from = is(Field::EtherSource, Value::Mac(guest.mac));
+                rules.push(std::iter::once(from).chain(rule).collect());
+            }
+        }
         rules.push(vec![Statement::Counter, Statement::Reject]);
         chain("to-host", rules)
     }
@@ -409,6 +417,24 @@ impl Firewall {
         ]);
         rules
     }
+}
+
+/// Whether a name of a guest's list may stand for an address: not for one of a link or of this host alone, and not for
+/// those where clouds tell their machines about themselves. Who answers for the name would open them otherwise.
+pub fn may_be_named(address: IpAddr) -> bool {
+    let nets = std::iter::once(LINK_LOCAL_4)
+        .chain([LINK_LOCAL_6])
+        .chain(METADATA_6);
+    let subnet = |address, prefix| super::Subnet { address, prefix };
+    let held = |net: Value| match (net, address) {
+        (Value::Net4(net, prefix), _) => subnet(net.into(), prefix).holds(address),
+        (Value::Net6(net, prefix), _) => subnet(net.into(), prefix).holds(address),
+        _ => false,
+    };
+    !(address.is_loopback()
+        || address.is_unspecified()
+        || address.is_multicast()
+        || nets.into_iter().any(held))
 }
 
 /// Where a published port leads that a program has to listen for, if it is one.

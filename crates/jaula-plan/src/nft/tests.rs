@@ -262,3 +262,45 @@ proptest! {
         prop_assert_eq!(subnet.holds(address(b)), shares);
     }
 }
+
+#[test]
+fn who_answers_for_a_name_opens_nothing_of_this_host_or_its_cloud() {
+    for closed in [
+        "127.0.0.1",
+        "169.254.169.254",
+        "0.0.0.0",
+        "224.0.0.1",
+        "::1",
+        "fe80::1",
+        "fd00:ec2::254",
+        "fd20:ce::254",
+    ] {
+        assert!(!may_be_named(address(closed)), "{closed}");
+    }
+    for open in ["192.0.2.1", "10.0.0.1", "2001:db8::1", "fd01::1"] {
+        assert!(may_be_named(address(open)), "{open}");
+    }
+    let mut one = guest(2);
+    for line in ["example.org", "192.0.2.7:443"] {
+        one.access.push(Access::parse(true, line).unwrap());
+    }
+    let tables = network(vec![one]).tables().unwrap();
+    let packets = tables.iter().find(|table| table.family == Family::Inet);
+    let chains = &packets.unwrap().chains;
+    let text = |name: &str| {
+        let chain = chains.iter().find(|chain| chain.name == name).unwrap();
+        let rules = chain.rules.iter().map(|rule| text::rule_text(rule));
+        rules.collect::<Vec<_>>().join("\n")
+    };
+    assert!(
+        text("from-jv2").contains("example.org"),
+        "{}",
+        text("from-jv2")
+    );
+    assert!(
+        !text("to-host").contains("example.org"),
+        "{}",
+        text("to-host")
+    );
+    assert!(text("to-host").contains("192.0.2.7"), "{}", text("to-host"));
+}
