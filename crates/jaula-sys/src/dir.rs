@@ -397,14 +397,9 @@ impl Dir {
         )?)
     }
 
-    /// Sets the mode of a name that is known to be no link.
+    /// Sets the mode of what a name is, which is no link.
     pub fn set_mode(&self, path: impl AsRef<Path>, mode: u32) -> io::Result<()> {
-        Ok(rustix::fs::chmodat(
-            &self.0,
-            path.as_ref(),
-            Mode::from_raw_mode(mode & 0o7777),
-            AtFlags::empty(),
-        )?)
+        crate::tree::change_mode(&self.0, path.as_ref(), mode & 0o7777)
     }
 
     /// Sets the time of modification of a name, and that of access to the same; a link's own.

@@ -314,28 +314,7 @@ impl Dir {
     /// fchmodat2(2), or open(2) and fchmod(2) by /proc where the kernel lacks it; `ELOOP` or `EOPNOTSUPP` for a link.
     pub fn chmod(&self, name: &CStr, mode: u32) -> io::Result<()> {
         let name = checked(name)?;
-        match sys::chmodat(
-            &self.fd,
-            name,
-            Mode::from_raw_mode(mode),
-            AtFlags::SYMLINK_NOFOLLOW,
-        ) {
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
-                // Before Linux 6.6: pin the inode, see that it is no link, and go by its descriptor.
-                let fd = sys::openat(
-                    &self.fd,
-                    name,
-                    OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-                    Mode::empty(),
-                )?;
-                if FileType::from_raw_mode(sys::fstat(&fd)?.st_mode) == FileType::Symlink {
-                    return Err(Errno::LOOP.into());
-                }
-                let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fd));
-                Ok(sys::chmod(path, Mode::from_raw_mode(mode))?)
-            }
-            other => Ok(other?),
-        }
+        change_mode(&self.fd, name, mode)
     }
 
     /// Sets the times, of the link itself if it is one.
@@ -514,6 +493,28 @@ fn give(fd: BorrowedFd<'_>, uid: u32, gid: u32) -> io::Result<()> {
         Some(Uid::from_raw(uid)),
         Some(Gid::from_raw(gid)),
     )?)
+}
+
+/// Sets the mode of what a name is, never through a link.
+pub(crate) fn change_mode<P: rustix::path::Arg + Copy>(
+    dir: impl AsFd + Copy,
+    name: P,
+    mode: u32,
+) -> io::Result<()> {
+    let mode = Mode::from_raw_mode(mode);
+    match sys::chmodat(dir, name, mode, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+            // Before Linux 6.6: pin the inode, see that it is no link, and go by its descriptor.
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let fd = sys::openat(dir, name, flags, Mode::empty())?;
+            if FileType::from_raw_mode(sys::fstat(&fd)?.st_mode) == FileType::Symlink {
+                return Err(Errno::LOOP.into());
+            }
+            let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fd));
+            Ok(sys::chmod(path, mode)?)
+        }
+        other => Ok(other?),
+    }
 }
 
 /// Owner, mode and times of an open file, in this order, so that set-id bits stay.

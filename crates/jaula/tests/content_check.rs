@@ -95,6 +95,15 @@ fn a_fresh_jail_has_no_fault_and_a_spoiled_one_has_all_five() {
 }
 
 #[test]
+fn what_may_be_the_hosts_is_not_mended() {
+    let said = played!(
+        "cp h/tool h/shared; ln h/shared j/srv/shared; chmod 777 h/shared; cp h/tool j/srv/own; chmod 777 j/srv/own\n\
+         $J check /srv/j --fix >/dev/null; stat -c '%a' h/shared j/srv/own; $J check /srv/j | grep -c /srv/shared\n"
+    );
+    assert_eq!(said.out, "777\n775\n1\n", "{}", said.err);
+}
+
+#[test]
 fn an_update_replaces_just_what_the_host_has_otherwise() {
     let said = played!(
         "mkdir -p j/home/ana; echo mine >j/home/ana/f; echo own >>j/etc/passwd; a=$(stat -c %i j/home/ana/f); b=$(stat -c %i j/usr/bin/*sh)\n\

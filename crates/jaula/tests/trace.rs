@@ -115,6 +115,53 @@ fn traces_are_added_to_each_other_and_read_again() {
 }
 
 #[test]
+fn a_trace_allows_nothing_that_every_jail_is_refused() {
+    everyone(|user| {
+        // What makes a process is seen without what it is made with.
+        user.place
+            .run(&["trace", "-o", "t", "--", "unshare", "--user", "true"])
+            .expect(0);
+        let words = ["run", "--seccomp", "t", "--", "unshare", "--user", "true"];
+        let refused = user.place.run(&words);
+        assert_eq!(refused.code, 1, "{}", refused.stderr);
+        assert!(
+            refused.stderr.contains("unshare failed"),
+            "{}",
+            refused.stderr
+        );
+    });
+}
+
+#[test]
+fn what_is_no_file_is_written_to_and_not_replaced() {
+    everyone(|user| {
+        let own = file(user, "t.new", "mine", 0o644);
+        file(user, "t", "old", 0o644);
+        user.place
+            .run(&["trace", "-o", "t", "--", "true"])
+            .expect(0);
+        assert_eq!(fs::read_to_string(own).expect("a file"), "mine");
+        let text = fs::read_to_string(user.place.work().join("t")).expect("a trace");
+        assert!(text.contains("programs"), "{text}");
+        let pipe = user.place.work().join("pipe");
+        let made = std::process::Command::new("mkfifo")
+            .args(["-m", "666"])
+            .arg(&pipe)
+            .status();
+        assert!(made.expect("mkfifo").success());
+        // Both ways, so that nobody waits for the other end.
+        let held = fs::File::options().read(true).write(true).open(&pipe);
+        user.place
+            .run(&["trace", "-o", "pipe", "--", "true"])
+            .expect(0);
+        drop(held);
+        use std::os::unix::fs::FileTypeExt;
+        let there = fs::symlink_metadata(&pipe).expect("the pipe").file_type();
+        assert!(there.is_fifo());
+    });
+}
+
+#[test]
 fn what_cannot_be_watched_is_said_and_nothing_is_written() {
     everyone(|user| {
         let out = user.place.work().join("none.toml");

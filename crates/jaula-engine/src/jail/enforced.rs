@@ -183,7 +183,12 @@ impl Enforced {
                         false => "default".to_owned(),
                     };
                 }
-                SetupOp::SeccompProfile { name, .. } => this.seccomp = format!("profile {name}"),
+                SetupOp::SeccompProfile { name, .. } => {
+                    this.seccomp = match this.seccomp.starts_with("default") {
+                        true => format!("default, and profile {name}"),
+                        false => format!("profile {name}"),
+                    };
+                }
                 _ => {}
             }
         }

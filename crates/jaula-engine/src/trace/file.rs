@@ -8,7 +8,7 @@ use jaula_plan::trace::{MAX_BYTES, Trace, TraceError};
 use serde_json::{Value, json};
 use std::fmt;
 use std::fs::File;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 /// A file of a trace cannot be used.
@@ -46,26 +46,31 @@ pub fn read_file(path: &Path) -> Result<Trace, TraceFileError> {
     })
 }
 
-/// Writes a trace, whole or not at all; a file that is there is replaced.
+/// Writes a trace, whole or not at all; a file that is there is replaced, anything else is written to as it is.
 ///
 /// # Errors
 /// When it cannot be written.
 pub fn write_file(path: &Path, trace: &Trace) -> Result<(), PathError> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let aside = path.with_file_name(name);
-    match std::fs::remove_file(&aside) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error).at("remove", &aside)?,
-        _ => {}
+    let text = trace.to_string();
+    let meta = std::fs::metadata(path);
+    if meta.is_ok_and(|meta| !meta.is_file()) {
+        let mut file = File::options().write(true).open(path).at("open", path)?;
+        return file.write_all(text.as_bytes()).at("write", path);
     }
-    let mut file = File::options()
-        .write(true)
-        .create_new(true)
-        .open(&aside)
-        .at("make", &aside)?;
-    file.write_all(trace.to_string().as_bytes())
-        .at("write", &aside)?;
-    std::fs::rename(&aside, path).at("rename", &aside)
+    // A link goes on to lead to the file.
+    let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let chance = jaula_sys::dir::random().at("name", path)?;
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{}", jaula_repo::hex::encode(&chance)));
+    let aside = path.with_file_name(name);
+    let mut options = File::options();
+    let made = options.write(true).create_new(true).open(&aside);
+    made.at("make", &aside)?
+        .write_all(text.as_bytes())
+        .and_then(|()| std::fs::rename(&aside, path))
+        .inspect_err(|_| drop(std::fs::remove_file(&aside)))
+        .at("write", path)
 }
 
 /// What watching a program takes.

@@ -108,15 +108,15 @@ fn filter(
     facts: &HostFacts,
     caps: CapSet,
     notes: &mut Vec<String>,
-) -> Result<Option<SetupOp>, JailPlanError> {
+) -> Result<Vec<SetupOp>, JailPlanError> {
     let mounts = CapSet::number("SYS_ADMIN").is_some_and(|number| caps.has(number));
     let default = |no_sync| SetupOp::Seccomp(FilterPlan { no_sync, mounts });
     Ok(match &spec.seccomp {
-        SeccompSpec::Default => Some(default(false)),
-        SeccompSpec::DefaultNoSync => Some(default(true)),
+        SeccompSpec::Default => vec![default(false)],
+        SeccompSpec::DefaultNoSync => vec![default(true)],
         SeccompSpec::Off => {
             notes.push("no system call is filtered".into());
-            None
+            Vec::new()
         }
         SeccompSpec::Profile(profile) => {
             let target = Target {
@@ -138,7 +138,9 @@ fn filter(
                     "the profile {name} names system calls that do not exist, left out: {list}"
                 ));
             }
-            Some(SetupOp::SeccompProfile { name, rules })
+            let own = SetupOp::SeccompProfile { name, rules };
+            let list = profile.is_beside_the_list().then(|| default(false));
+            list.into_iter().chain([own]).collect()
         }
     })
 }

@@ -136,6 +136,8 @@ pub struct Profile {
     pub(super) arch_map: Vec<(String, Vec<String>)>,
     pub(super) flags: Flags,
     pub(super) entries: Vec<Entry>,
+    /// Whether the built-in list holds besides.
+    pub(super) beside: bool,
 }
 
 impl Profile {
@@ -203,7 +205,22 @@ impl Profile {
             arch_map,
             flags,
             entries,
+            beside: false,
         })
+    }
+
+    /// The same, in which the built-in list holds too: for one that nobody has thought about what arguments mean in.
+    #[must_use]
+    pub fn beside_the_list(self) -> Self {
+        Self {
+            beside: true,
+            ..self
+        }
+    }
+
+    /// Whether the built-in list holds too.
+    pub fn is_beside_the_list(&self) -> bool {
+        self.beside
     }
 
     /// What it is called in messages.

@@ -10,12 +10,14 @@ use crate::minimal::within::inside;
 use crate::unpack::HashReader;
 use jaula_plan::explain::shown;
 use jaula_plan::minimal::{Record, RecordedKind};
-use jaula_sys::dir::{Dir as Beneath, Kind as Found};
+use jaula_sys::dir::{Dir as Beneath, Kind as Found, set_mode};
 use jaula_sys::tree::{Dir, Kind, Stat, file_xattrs, remove_xattr};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Directories within each other.
@@ -336,13 +338,23 @@ pub(super) fn mend(top: &Path, faults: &[Fault]) -> Result<usize, MinimalImageEr
         };
         let dir = dir.at("open", path)?;
         match mend {
-            Mend::Mode(bits) => {
-                let mode = dir.stat(&name).at("look at", path)?.mode;
-                dir.chmod(&name, mode & !bits).at("change", path)?;
+            Mend::Mode(bits) if dir.stat(&name).at("look at", path)?.kind == Kind::Dir => {
+                let inner = dir.dir(&name).at("open", path)?;
+                let mode = inner.stat_self().at("look at", path)?.mode;
+                set_mode(inner.as_fd(), mode & !bits).at("change", path)?;
             }
-            Mend::Capability => {
+            Mend::Mode(_) | Mend::Capability => {
                 let file = dir.read(&name).at("open", path)?;
-                remove_xattr(&file, CAPABILITY).at("change", path)?;
+                let meta = file.metadata().at("look at", path)?;
+                // With another name it may be a file of the host's, which is not ours to mend.
+                if meta.nlink() > 1 {
+                    continue;
+                }
+                match mend {
+                    Mend::Mode(bits) => set_mode(file.as_fd(), meta.mode() & 0o7777 & !bits),
+                    Mend::Capability => remove_xattr(&file, CAPABILITY),
+                }
+                .at("change", path)?;
             }
         }
         done = done.saturating_add(1);
