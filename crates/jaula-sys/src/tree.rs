@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// An open directory.
@@ -495,26 +495,65 @@ fn give(fd: BorrowedFd<'_>, uid: u32, gid: u32) -> io::Result<()> {
     )?)
 }
 
-/// Sets the mode of what a name is, never through a link.
+/// Sets the mode of what a name is, never through a link (fchmodat2(2)).
+///
+/// # Errors
+/// Of the calls; `ELOOP` or `EOPNOTSUPP` for a link.
 pub(crate) fn change_mode<P: rustix::path::Arg + Copy>(
-    dir: impl AsFd + Copy,
+    dir: impl AsFd,
+    name: P,
+    mode: u32,
+) -> io::Result<()> {
+    let dir = dir.as_fd();
+    let done = name.into_with_c_str(|name| {
+        // SAFETY: the name ends with a zero byte and lives as long as the call, which keeps nothing of it.
+        let done = unsafe {
+            libc::syscall(
+                libc::SYS_fchmodat2,
+                dir.as_raw_fd(),
+                name.as_ptr(),
+                mode,
+                libc::AT_SYMLINK_NOFOLLOW,
+            )
+        };
+        Ok(done)
+    })?;
+    if done == 0 {
+        return Ok(());
+    }
+    let error = io::Error::last_os_error();
+    if error.raw_os_error() != Some(libc::ENOSYS) {
+        return Err(error);
+    }
+    change_mode_before_6_6(dir, name, mode)
+}
+
+/// By descriptor: what can be opened for reading as such, the rest by /proc, which may be that of another PID namespace
+/// and then has no entry for this process.
+fn change_mode_before_6_6<P: rustix::path::Arg + Copy>(
+    dir: BorrowedFd<'_>,
     name: P,
     mode: u32,
 ) -> io::Result<()> {
     let mode = Mode::from_raw_mode(mode);
-    match sys::chmodat(dir, name, mode, AtFlags::SYMLINK_NOFOLLOW) {
-        Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
-            // Before Linux 6.6: pin the inode, see that it is no link, and go by its descriptor.
-            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let fd = sys::openat(dir, name, flags, Mode::empty())?;
-            if FileType::from_raw_mode(sys::fstat(&fd)?.st_mode) == FileType::Symlink {
-                return Err(Errno::LOOP.into());
-            }
-            let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fd));
-            Ok(sys::chmod(path, mode)?)
-        }
-        other => Ok(other?),
+    let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let pinned = sys::openat(dir, name, flags | OFlags::PATH, Mode::empty())?;
+    let stat = sys::fstat(&pinned)?;
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    if kind == FileType::Symlink {
+        return Err(Errno::LOOP.into());
     }
+    if matches!(kind, FileType::RegularFile | FileType::Directory) {
+        let flags = flags | OFlags::RDONLY | OFlags::NONBLOCK;
+        if let Ok(fd) = sys::openat(dir, name, flags, Mode::empty())
+            && let Ok(opened) = sys::fstat(&fd)
+            && (opened.st_dev, opened.st_ino) == (stat.st_dev, stat.st_ino)
+        {
+            return Ok(sys::fchmod(fd, mode)?);
+        }
+    }
+    let path = format!("/proc/self/fd/{}", pinned.as_raw_fd());
+    Ok(sys::chmod(path, mode)?)
 }
 
 /// Owner, mode and times of an open file, in this order, so that set-id bits stay.

@@ -75,3 +75,21 @@ fn set_id_bits_survive_the_owner() {
     );
     std::fs::remove_dir_all(path).unwrap();
 }
+
+#[test]
+fn modes_are_set_in_both_ways_and_never_through_links() {
+    let (path, dir) = scratch("modes");
+    dir.make_dir(c"dir", 0o700).unwrap();
+    dir.create(c"file", 0o600).unwrap();
+    dir.symlink(c"file", c"link").unwrap();
+    for set in [change_mode, change_mode_before_6_6] {
+        for (name, mode) in [(c"file", 0o751), (c"dir", 0o755), (c"file", 0o0)] {
+            set(dir.as_fd(), name, mode).unwrap();
+            assert_eq!(dir.stat(name).unwrap().mode & 0o7777, mode, "{name:?}");
+        }
+        assert!(set(dir.as_fd(), c"link", 0o777).is_err());
+        assert_eq!(dir.stat(c"file").unwrap().mode & 0o7777, 0);
+        set(dir.as_fd(), c"file", 0o600).unwrap();
+    }
+    std::fs::remove_dir_all(path).unwrap();
+}
