@@ -7,7 +7,7 @@ use crate::error::At;
 use crate::event::{Event, Observer, Phase};
 use crate::fetch::{Client, Wanted};
 use crate::store::Store;
-use crate::unpack::{Deb, Kept, UnpackError, Wave};
+use crate::unpack::{Arriving, Deb, Kept, UnpackError, Wave};
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,10 +16,8 @@ use std::time::Instant;
 
 /// Hears of each package that is unpacked: name and bytes.
 pub(super) type Tell<'a> = &'a (dyn Fn(&str, u64) + Sync);
-/// Comes back when a package is there, or never will be.
-pub(super) type Come<'a> = &'a (dyn Fn(&Deb) + Sync);
 /// Unpacks what comes.
-pub(super) type Unpack<'a> = &'a dyn Fn(Tell<'_>, Come<'_>) -> Result<Wave, UnpackError>;
+pub(super) type Unpack<'a> = &'a dyn Fn(Tell<'_>, &dyn Arriving) -> Result<Wave, UnpackError>;
 
 /// What the store lacks of a plan's packages.
 pub(super) struct Arrivals<'a> {
@@ -67,11 +65,10 @@ impl<'a> Arrivals<'a> {
         let wanted = self.wanted.take();
         if wanted.is_empty() {
             begun();
-            return Ok(unpack(tell, &|_| ())?);
+            return Ok(unpack(tell, &())?);
         }
         let meanwhile = Meanwhile::default();
-        let stop = Arc::new(AtomicBool::new(false));
-        let client = self.client.until(&stop);
+        let client = self.client.until(&meanwhile.stop);
         let (plan, observer) = (self.plan, self.observer);
         std::thread::scope(|scope| {
             let fetching = scope.spawn(|| {
@@ -79,20 +76,16 @@ impl<'a> Arrivals<'a> {
                 meanwhile.end(fetched.is_ok(), begun, tell);
                 fetched
             });
-            let unpacked = unpack(&|name, bytes| meanwhile.tell(name, bytes, tell), &|deb| {
-                meanwhile.wait(deb)
-            });
+            let unpacked = unpack(&|name, bytes| meanwhile.tell(name, bytes, tell), &meanwhile);
             if unpacked.is_err() {
-                stop.store(true, Ordering::Relaxed);
+                meanwhile.failed();
             }
             let fetched = match fetching.join() {
                 Ok(fetched) => fetched,
                 Err(panic) => std::panic::resume_unwind(panic),
             };
-            match fetched {
-                // It was unpacking that failed.
-                Err(BuildError::Fetch(crate::fetch::FetchError::Stopped { .. })) => {}
-                fetched => fetched?,
+            if !meanwhile.state().first {
+                fetched?;
             }
             Ok(unpacked?)
         })
@@ -104,14 +97,25 @@ impl<'a> Arrivals<'a> {
 struct Meanwhile {
     state: Mutex<State>,
     changed: Condvar,
+    /// Ends the fetching.
+    stop: Arc<AtomicBool>,
 }
 
 #[derive(Default)]
 struct State {
-    /// Whether nothing more comes.
-    over: bool,
+    fetching: Fetching,
+    /// Whether unpacking failed before fetching did.
+    first: bool,
     /// What was unpacked before all was there, to be told then.
     unpacked: Vec<(String, u64)>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Fetching {
+    #[default]
+    On,
+    Done,
+    Failed,
 }
 
 impl Meanwhile {
@@ -127,33 +131,48 @@ impl Meanwhile {
 
     fn end(&self, fetched: bool, begun: &dyn Fn(), tell: Tell<'_>) {
         let mut state = self.state();
+        state.fetching = Fetching::Failed;
         if fetched {
+            state.fetching = Fetching::Done;
             begun();
             for (name, bytes) in state.unpacked.drain(..) {
                 tell(&name, bytes);
             }
         }
-        state.over = true;
         drop(state);
         self.changed.notify_all();
     }
 
-    fn wait(&self, deb: &Deb) {
+    fn tell(&self, name: &str, bytes: u64, tell: Tell<'_>) {
         let mut state = self.state();
-        while !state.over && !deb.path.exists() {
+        match state.fetching {
+            Fetching::On => state.unpacked.push((name.to_owned(), bytes)),
+            Fetching::Done => {
+                drop(state);
+                tell(name, bytes);
+            }
+            // That unpacking began was never told.
+            Fetching::Failed => {}
+        }
+    }
+}
+
+impl Arriving for Meanwhile {
+    fn come(&self, deb: &Deb) -> bool {
+        let mut state = self.state();
+        while !state.first && state.fetching == Fetching::On && !deb.path.exists() {
             let woken = self.changed.wait(state);
             state = woken.unwrap_or_else(PoisonError::into_inner);
         }
+        !state.first
     }
 
-    fn tell(&self, name: &str, bytes: u64, tell: Tell<'_>) {
+    fn failed(&self) {
         let mut state = self.state();
-        if state.over {
-            drop(state);
-            tell(name, bytes);
-        } else {
-            state.unpacked.push((name.to_owned(), bytes));
-        }
+        state.first |= state.fetching != Fetching::Failed;
+        drop(state);
+        self.stop.store(true, Ordering::Relaxed);
+        self.changed.notify_all();
     }
 }
 

@@ -20,6 +20,6 @@ pub use error::UnpackError;
 pub use extractor::{Devices, Extracted, Extractor};
 pub use hash::HashReader;
 pub use kept::{Kept, Share};
-pub use packages::{Before, Keeping, Unpacker};
+pub use packages::{Arriving, Before, Keeping, Unpacker};
 pub use rules::{Diversions, StatOverrides};
 pub(crate) use writer::c_name;

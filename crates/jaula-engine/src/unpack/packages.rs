@@ -73,6 +73,25 @@ impl<'a> Keeping<'a> {
     }
 }
 
+/// Packages that are still being fetched while others are unpacked.
+pub trait Arriving: Sync {
+    /// Comes back when a package is there or never will be, which is for who opens it to see; `false` when nothing more
+    /// is to be unpacked.
+    fn come(&self, deb: &Deb) -> bool;
+
+    /// A package cannot be unpacked: nothing more is waited for.
+    fn failed(&self);
+}
+
+/// All are there.
+impl Arriving for () {
+    fn come(&self, _: &Deb) -> bool {
+        true
+    }
+
+    fn failed(&self) {}
+}
+
 /// Who was there before, for [`Unpacker::new`]: packages as (name, version, Replaces), and who brought which path
 /// (relative, as in its list).
 #[derive(Debug, Default)]
@@ -203,10 +222,10 @@ impl<'a> Unpacker<'a> {
         all: bool,
         tell: &(dyn Fn(&str, u64) + Sync),
     ) -> Result<Wave, UnpackError> {
-        self.unpack_all(which, all, tell, &|_| ())
+        self.unpack_all(which, all, tell, &())
     }
 
-    /// The same without `all`, while packages are being fetched: `come` comes back when one is there, or never will be.
+    /// The same without `all`, while packages are being fetched.
     ///
     /// # Errors
     /// As [`Unpacker::unpack`].
@@ -214,9 +233,9 @@ impl<'a> Unpacker<'a> {
         &self,
         which: &[usize],
         tell: &(dyn Fn(&str, u64) + Sync),
-        come: &(dyn Fn(&Deb) + Sync),
+        arriving: &dyn Arriving,
     ) -> Result<Wave, UnpackError> {
-        self.unpack_all(which, false, tell, come)
+        self.unpack_all(which, false, tell, arriving)
     }
 
     fn unpack_all(
@@ -224,7 +243,7 @@ impl<'a> Unpacker<'a> {
         which: &[usize],
         all: bool,
         tell: &(dyn Fn(&str, u64) + Sync),
-        come: &(dyn Fn(&Deb) + Sync),
+        arriving: &dyn Arriving,
     ) -> Result<Wave, UnpackError> {
         let mut queue: Vec<(usize, &Deb)> = which
             .iter()
@@ -241,7 +260,10 @@ impl<'a> Unpacker<'a> {
                 let Some((index, deb)) = queue.get(next.fetch_add(1, Ordering::Relaxed)) else {
                     return;
                 };
-                match self.package(*index, deb, all, &mut writer, come) {
+                if self.keeping.of(&deb.sha256).is_none() && !arriving.come(deb) {
+                    return;
+                }
+                match self.package(*index, deb, all, &mut writer) {
                     Ok(Done::Unpacked(done)) => {
                         tell(&deb.name, deb.size);
                         wave.lock()
@@ -265,6 +287,7 @@ impl<'a> Unpacker<'a> {
                             .lock()
                             .unwrap_or_else(PoisonError::into_inner)
                             .insert(*index, error);
+                        arriving.failed();
                     }
                 }
             }
@@ -333,7 +356,6 @@ impl<'a> Unpacker<'a> {
         deb: &Deb,
         all: bool,
         writer: &mut Writer<'_>,
-        come: &(dyn Fn(&Deb) + Sync),
     ) -> Result<Done, UnpackError> {
         if let Some(kept) = self.keeping.of(&deb.sha256) {
             self.check(deb, kept.control())?;
@@ -343,7 +365,6 @@ impl<'a> Unpacker<'a> {
             path: deb.path.clone(),
             source,
         };
-        come(deb);
         let file = File::open(&deb.path).map_err(archive_error)?;
         if file.metadata().map_err(archive_error)?.len() != deb.size {
             return Err(altered(deb, "size"));
