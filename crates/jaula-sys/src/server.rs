@@ -357,9 +357,14 @@ const ARCH: u32 = 0xc000_003e;
 #[cfg(target_arch = "aarch64")]
 const ARCH: u32 = 0xc000_00b7;
 
-/// Every call but these fails with EPERM (seccomp(2)).
+/// CLONE_NEWNS and the like, all that clone(2) takes.
+const NAMESPACES: u32 = 0x7e02_0000;
+
+/// Every call but these fails with EPERM (seccomp(2)). Where clone(2) is among them it makes no namespaces, and clone3(2),
+/// whose arguments cannot be looked at, is not there.
 pub(crate) fn allow(calls: &[libc::c_long]) -> Result<(), Errno> {
     const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    const ANY: u16 = (libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K) as u16;
     const EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
     const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
     let step = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
@@ -370,16 +375,28 @@ pub(crate) fn allow(calls: &[libc::c_long]) -> Result<(), Errno> {
         step(RETURN, 0, 0, libc::SECCOMP_RET_KILL_PROCESS),
         step(LOAD, 0, 0, 0),
     ];
+    let failing = |errno: i32| step(RETURN, 0, 0, libc::SECCOMP_RET_ERRNO | errno as u32);
     for call in calls {
-        program.push(step(EQUAL, 0, 1, *call as u32));
-        program.push(step(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW));
+        let number = *call as u32;
+        match *call {
+            libc::SYS_clone => program.extend([
+                step(EQUAL, 0, 4, number),
+                // The low half of the first argument.
+                step(LOAD, 0, 0, 16),
+                step(ANY, 0, 1, NAMESPACES),
+                failing(libc::EPERM),
+                step(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
+            ]),
+            libc::SYS_clone3 => {
+                program.extend([step(EQUAL, 0, 1, number), failing(libc::ENOSYS)]);
+            }
+            _ => program.extend([
+                step(EQUAL, 0, 1, number),
+                step(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
+            ]),
+        }
     }
-    program.push(step(
-        RETURN,
-        0,
-        0,
-        libc::SECCOMP_RET_ERRNO | libc::EPERM as u32,
-    ));
+    program.push(failing(libc::EPERM));
     let filter = libc::sock_fprog {
         len: program.len() as u16,
         filter: program.as_mut_ptr(),
