@@ -350,7 +350,7 @@ impl Watch<'_> {
     fn pass(&mut self, line: &[u8], output: &mut dyn Write) -> bool {
         say(output, line);
         let now = self.began.elapsed();
-        let pause = self.bucket.take(line.len(), now);
+        let pause = self.bucket.take(line.len().saturating_add(1), now);
         if let Some(pause) = pause {
             self.quiet_until = Some(Instant::now() + pause);
             say(output, b"too much is logged: what follows has to wait");
@@ -379,6 +379,14 @@ impl Watch<'_> {
     fn lines(&mut self, log: &mut Log, output: &mut dyn Write) -> bool {
         let mut buffer = vec![0u8; LINE];
         for _ in 0..AT_ONCE {
+            // What came before has its turn before more is taken.
+            while let Some(end) = log.rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = log.rest.drain(..=end).collect();
+                let line = line.strip_suffix(b"\n").unwrap_or(&line);
+                if !self.pass(line, output) {
+                    return true;
+                }
+            }
             let length = match log.file.read(&mut buffer) {
                 // Nobody has the other end any more.
                 Ok(0) => {
@@ -392,14 +400,7 @@ impl Watch<'_> {
             };
             log.rest
                 .extend_from_slice(buffer.get(..length).unwrap_or_default());
-            while let Some(end) = log.rest.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = log.rest.drain(..=end).collect();
-                let line = line.strip_suffix(b"\n").unwrap_or(&line);
-                if !self.pass(line, output) {
-                    return true;
-                }
-            }
-            if log.rest.len() > LINE {
+            if log.rest.len() > LINE && !log.rest.contains(&b'\n') {
                 let line = std::mem::take(&mut log.rest);
                 self.pass(&line, output);
             }
