@@ -218,10 +218,12 @@ impl Watching {
         match self.main {
             Some(pid) if signal != SIGKILL => drop(jaula_sys::direct::kill(pid, signal)),
             _ => {
-                for pid in &self.seen {
-                    // A number may be another process's by now: only one that descends from here is meant.
-                    if descends(*pid)
-                        && let Ok(process) = process::pidfd(*pid)
+                let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+                let number = |entry: std::fs::DirEntry| entry.file_name().to_str()?.parse().ok();
+                for pid in entries.filter_map(number) {
+                    // Held first: a number may be another process's a moment later.
+                    if let Ok(process) = process::pidfd(pid)
+                        && descends(pid)
                     {
                         drop(process::signal(&process, signal));
                     }

@@ -52,7 +52,7 @@ pub fn command(command: Command) -> Command {
             Arg::new("in")
                 .long("in")
                 .value_name("NAME")
-                .help("Run it in this jail, as jaula exec does"),
+                .help("Run it in this jail, as jaula exec does, but without a filter of system calls"),
             Arg::new("against")
                 .long("against")
                 .value_name("FILE")
