@@ -343,3 +343,51 @@ fn without_a_home_the_store_must_be_named() {
     assert_eq!(output.status.code(), Some(125), "{text}");
     assert!(text.contains("--store DIR"), "{text}");
 }
+
+/// Verbs below `words` that have none below them.
+fn verbs(place: &Hermetic, words: &mut Vec<String>, found: &mut Vec<(String, String)>) {
+    let mut line = vec!["help"];
+    line.extend(words.iter().map(String::as_str));
+    let help = place.run(&line).expect(0).stdout;
+    let Some((_, below)) = help.split_once("\nCommands:\n") else {
+        found.push((words.join(" "), help));
+        return;
+    };
+    let lines = below.lines().take_while(|line| !line.is_empty());
+    let names = lines.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    for name in names.filter_map(|line| line.split_whitespace().next()) {
+        if name != "help" {
+            words.push(name.to_owned());
+            verbs(place, words, found);
+            words.pop();
+        }
+    }
+}
+
+#[test]
+fn the_reference_has_every_option() {
+    let place = hermetic!();
+    let reference = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/cli.md");
+    let reference = std::fs::read_to_string(reference).expect("docs/cli.md");
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    let told: std::collections::BTreeSet<&str> = reference
+        .split(|c| !is_part(c))
+        .filter(|word| word.starts_with("--"))
+        .collect();
+    let (mut all, mut missing) = (Vec::new(), Vec::new());
+    verbs(&place, &mut Vec::new(), &mut all);
+    assert!(all.len() > 60, "{}", all.len());
+    for (verb, help) in &all {
+        for line in help.lines().map(str::trim_start) {
+            let long = match line.split_once(", --") {
+                Some((short, rest)) if short.len() == 2 => format!("--{rest}"),
+                _ => line.to_owned(),
+            };
+            let option: String = long.chars().take_while(|c| is_part(*c)).collect();
+            if option.len() > 2 && option.starts_with("--") && !told.contains(option.as_str()) {
+                missing.push(format!("{verb} {option}"));
+            }
+        }
+    }
+    assert_eq!(missing, Vec::<String>::new());
+}
