@@ -316,7 +316,12 @@ pub fn plan_jail(spec: &JailSpec, facts: &HostFacts) -> Result<JailPlan, JailPla
     {
         return Err(JailPlanError::PidNamespaceNeeded);
     }
-    let limits = limits::plan(&spec.limits, &facts.limits)?;
+    let root = match (&spec.user, &facts.account) {
+        (UserSpec::Ids { uid, .. }, _) => *uid == 0,
+        (UserSpec::Named(_), Some(account)) => account.uid == 0,
+        (UserSpec::Root | UserSpec::Named(_), _) => true,
+    };
+    let limits = limits::plan(&spec.limits, &facts.limits, root && ids == IdPlan::Host)?;
     let mut notes = Vec::new();
     let mut ops = limits.outside;
     ops.push(SetupOp::Namespaces(namespaces));

@@ -32,6 +32,10 @@ pub mod resource {
     pub const STACK: u32 = libc::RLIMIT_STACK as u32;
     /// Core dumps.
     pub const CORE: u32 = libc::RLIMIT_CORE as u32;
+    /// Processes of a user.
+    pub const NPROC: u32 = libc::RLIMIT_NPROC as u32;
+    /// Data.
+    pub const DATA: u32 = libc::RLIMIT_DATA as u32;
     /// 20 less the lowest nice value.
     pub(super) const NICE: u32 = libc::RLIMIT_NICE as u32;
     /// Descriptors.

@@ -129,6 +129,7 @@ fn facts(relax: &dyn Fn(&str, u32) -> Result<Relax, String>) -> LoginFacts {
             day: now.weekday,
             minute: u16::from(now.hour) * 60 + u16::from(now.minute),
         },
+        hard: crate::cgroup::hard_limits(),
     };
     let [account] = facts.accounts.as_slice() else {
         return facts;

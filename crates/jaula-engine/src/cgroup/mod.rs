@@ -12,8 +12,8 @@ mod probe;
 pub use figures::{Figures, figures};
 pub(crate) use groups::tell_of_missing;
 pub use groups::{Groups, HeldLimit, remove_group};
-pub(crate) use probe::number as resource_number;
 pub use probe::{facts, facts_at};
+pub(crate) use probe::{hard_limits, number as resource_number};
 
 /// What the names of our groups begin with.
 pub const PREFIX: &str = "jaula-";

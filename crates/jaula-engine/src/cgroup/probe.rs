@@ -61,6 +61,13 @@ pub fn facts_at(spec: &JailSpec, jail: Option<u32>) -> LimitFacts {
     facts
 }
 
+/// The hard limits of this process; none: no limit.
+pub(crate) fn hard_limits() -> Vec<(Resource, Option<u64>)> {
+    let all = Resource::ALL.into_iter();
+    all.filter_map(|kind| Some((kind, hard(number(kind)).ok()?)))
+        .collect()
+}
+
 /// The kernel's number of a resource.
 pub(crate) fn number(kind: Resource) -> u32 {
     match kind {
@@ -69,6 +76,8 @@ pub(crate) fn number(kind: Resource) -> u32 {
         Resource::Core => resource::CORE,
         Resource::Stack => resource::STACK,
         Resource::CpuTime => resource::CPU,
+        Resource::Processes => resource::NPROC,
+        Resource::Data => resource::DATA,
     }
 }
 

@@ -11,6 +11,7 @@ use crate::names::HostName;
 use crate::spec::jail::{
     BindOptions, Changes, IdSpec, JailNet, JailSpec, MountSpec, RootSpec, UserSpec,
 };
+use crate::spec::limits::Resource;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -102,6 +103,8 @@ pub struct LoginFacts {
     pub jail: Option<JailLook>,
     /// Now, in the host's time zone.
     pub now: Moment,
+    /// The hard limits of this process (getrlimit(2)); none: no limit.
+    pub hard: Vec<(Resource, Option<u64>)>,
 }
 
 /// What is asked for.
@@ -325,7 +328,7 @@ pub fn plan_login(facts: &LoginFacts, request: &LoginRequest) -> Result<LoginPla
         LoginNet::None => JailNet::None,
         LoginNet::Host => JailNet::Host,
     };
-    jail.limits = policy.limits().map_err(said)?;
+    jail.limits = policy.limits_within(&facts.hard).map_err(said)?;
     jail.env = environment(&account.name, &home, &shell, &request.env, &facts.relax.env);
     jail.cwd = Some(home);
     Ok(LoginPlan {

@@ -2,7 +2,7 @@
 
 use super::allow::Allow;
 use super::hours::Hours;
-use crate::spec::limits::Limits;
+use crate::spec::limits::{Limits, Resource};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -233,13 +233,23 @@ impl Policy {
     /// # Errors
     /// [`PolicyError::Limit`].
     pub fn limits(&self) -> Result<Limits, PolicyError> {
+        self.limits_within(&[])
+    }
+
+    /// As [`Self::limits`], for a process with these hard limits: what holds by default is less where it is less there.
+    ///
+    /// # Errors
+    /// [`PolicyError::Limit`].
+    pub fn limits_within(&self, hard: &[(Resource, Option<u64>)]) -> Result<Limits, PolicyError> {
         let mut limits = Limits::default();
         for text in DEFAULT_LIMITS {
             limits.add(text)?;
         }
+        limits.lower(hard);
         for text in &self.limit {
             limits.add(text)?;
         }
+        limits.lower_unlimited(hard);
         Ok(limits)
     }
 
@@ -288,6 +298,10 @@ impl Policy {
         if !self.limit.is_empty() {
             text.push_str(&format!("limit = {}\n", list(self.limit.clone())));
         }
+        if let Ok(limits) = self.limits() {
+            let all: Vec<String> = limits.all().iter().map(ToString::to_string).collect();
+            text.push_str(&format!("# A session has at most: {}\n", all.join(",")));
+        }
         if let Some(hours) = &self.hours {
             text.push_str(&format!("hours = {}\n", quoted(hours)));
         }
@@ -309,7 +323,7 @@ impl Policy {
 }
 
 /// What holds for every login user unless something else is said.
-const DEFAULT_LIMITS: [&str; 2] = ["files=1024", "core=0"];
+const DEFAULT_LIMITS: [&str; 4] = ["processes=256", "data=2G", "files=1024", "core=0"];
 
 #[cfg(test)]
 mod tests {
@@ -333,6 +347,40 @@ mod tests {
         });
         assert_eq!(Policy::read(&policy.text()), Ok(policy.clone()));
         assert_eq!(policy.words(), "sftp, git, tar cf - *, say 'a b'");
+    }
+
+    #[test]
+    fn a_session_is_limited_unless_it_is_said_otherwise() {
+        let mut policy = Policy::new(Path::new("/srv/golden"));
+        let said = |policy: &Policy, hard: &[(Resource, Option<u64>)]| {
+            let limits = policy.limits_within(hard).expect("limits");
+            let all: Vec<String> = limits.all().iter().map(ToString::to_string).collect();
+            all.join(",")
+        };
+        assert_eq!(
+            said(&policy, &[]),
+            "processes=256,data=2G,files=1024,core=0"
+        );
+        // What the host gives less of is no reason to keep him out.
+        let hard = [
+            (Resource::Processes, Some(100)),
+            (Resource::Data, None),
+            (Resource::Files, Some(4096)),
+        ];
+        assert_eq!(
+            said(&policy, &hard),
+            "processes=100,data=2G,files=1024,core=0"
+        );
+        policy.limit = vec!["processes=500,data=unlimited".into(), "time=2h".into()];
+        let now = "processes=500,data=unlimited,files=1024,core=0,time=2h";
+        assert_eq!(said(&policy, &hard), now);
+        let less = [(Resource::Data, Some(4096))];
+        assert_eq!(said(&policy, &less), now.replace("unlimited", "4K"));
+        assert!(
+            policy
+                .text()
+                .contains(&format!("# A session has at most: {now}\n"))
+        );
     }
 
     #[test]

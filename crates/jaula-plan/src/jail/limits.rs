@@ -31,7 +31,12 @@ pub(super) fn insert_late(late: Vec<SetupOp>, ops: &mut Vec<SetupOp>) {
 const PERIOD: u32 = 100_000;
 
 /// Plans every limit, or says of the first that cannot be held why.
-pub(super) fn plan(limits: &Limits, facts: &LimitFacts) -> Result<Planned, JailPlanError> {
+/// `host_root`: the program is the host's own root, whose processes the kernel does not count (setrlimit(2)).
+pub(super) fn plan(
+    limits: &Limits,
+    facts: &LimitFacts,
+    host_root: bool,
+) -> Result<Planned, JailPlanError> {
     let mut planned = Planned::default();
     if limits.is_empty() {
         return Ok(planned);
@@ -45,6 +50,12 @@ pub(super) fn plan(limits: &Limits, facts: &LimitFacts) -> Result<Planned, JailP
     for limit in sorted {
         let held = match limit.controller() {
             Some(controller) => group(limit, controller, limits, facts, &place, &mut groups),
+            None if host_root && matches!(limit, Limit::Process(Resource::Processes, Some(_))) => {
+                Err(
+                    "the kernel does not count processes of the host's root; pids=N does"
+                        .to_owned(),
+                )
+            }
             None => process(limit, limits, facts, &mut planned),
         };
         if let Err(why) = held {

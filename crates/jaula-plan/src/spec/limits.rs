@@ -25,16 +25,22 @@ pub enum Resource {
     Stack,
     /// CPU time in seconds (RLIMIT_CPU).
     CpuTime,
+    /// Processes and threads of its user in its user namespace (RLIMIT_NPROC, counted so since Linux 5.14).
+    Processes,
+    /// Bytes of memory that it writes to and shares with nobody (RLIMIT_DATA, counted so since Linux 4.7).
+    Data,
 }
 
 impl Resource {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Files,
         Self::FileSize,
         Self::Core,
         Self::Stack,
         Self::CpuTime,
+        Self::Processes,
+        Self::Data,
     ];
 
     /// As `--limit` names it.
@@ -45,6 +51,8 @@ impl Resource {
             Self::Core => "core",
             Self::Stack => "stack",
             Self::CpuTime => "cpu-time",
+            Self::Processes => "processes",
+            Self::Data => "data",
         }
     }
 
@@ -56,6 +64,8 @@ impl Resource {
             Self::Core => "core",
             Self::Stack => "stack",
             Self::CpuTime => "cpu",
+            Self::Processes => "nproc",
+            Self::Data => "data",
         }
     }
 }
@@ -131,7 +141,7 @@ impl Limit {
 }
 
 /// Every key of `--limit`, with the form of its value.
-pub const KEYS: [(&str, &str); 16] = [
+pub const KEYS: [(&str, &str); 18] = [
     ("memory", "SIZE"),
     ("swap", "SIZE"),
     ("cpu", "CPUS or PERCENT%"),
@@ -146,6 +156,8 @@ pub const KEYS: [(&str, &str); 16] = [
     ("core", "SIZE"),
     ("stack", "SIZE"),
     ("cpu-time", "DURATION"),
+    ("processes", "NUMBER"),
+    ("data", "SIZE"),
     ("nice", "-20-19"),
     ("time", "DURATION"),
 ];
@@ -190,6 +202,8 @@ impl FromStr for Limit {
             "core" => process(Resource::Core, value::size_or_none),
             "stack" => process(Resource::Stack, size),
             "cpu-time" => process(Resource::CpuTime, value::seconds),
+            "processes" => process(Resource::Processes, amount),
+            "data" => process(Resource::Data, size),
             "nice" => match value.parse() {
                 Ok(nice @ -20..=19) => Ok(Self::Nice(nice)),
                 _ => Err(bad("it is no whole number from -20 to 19")),
@@ -219,7 +233,7 @@ impl fmt::Display for Limit {
                 write!(f, "{device}:{}", bytes(*n))
             }
             Self::Process(_, None) => f.write_str("unlimited"),
-            Self::Process(Resource::Files, Some(n)) => n.fmt(f),
+            Self::Process(Resource::Files | Resource::Processes, Some(n)) => n.fmt(f),
             Self::Process(Resource::CpuTime, Some(n)) => {
                 f.write_str(&shown_duration(Duration::from_secs(*n)))
             }
@@ -307,6 +321,32 @@ impl Limits {
         Self {
             all: self.all.iter().filter(own).cloned().collect(),
             ..self.clone()
+        }
+    }
+
+    /// Lowers limits of each process to what its starter may have itself: what is at most so much is kept by less.
+    pub fn lower(&mut self, hard: &[(Resource, Option<u64>)]) {
+        self.change(hard, |value, hard| {
+            value.map_or(hard, |value| value.min(hard))
+        });
+    }
+
+    /// As [`Self::lower`], of those only that are to be without limit.
+    pub fn lower_unlimited(&mut self, hard: &[(Resource, Option<u64>)]) {
+        self.change(hard, |value, hard| value.unwrap_or(hard));
+    }
+
+    fn change(
+        &mut self,
+        hard: &[(Resource, Option<u64>)],
+        changed: impl Fn(Option<u64>, u64) -> u64,
+    ) {
+        for limit in &mut self.all {
+            if let Limit::Process(resource, value) = limit
+                && let Some((_, Some(hard))) = hard.iter().find(|(known, _)| known == resource)
+            {
+                *value = Some(changed(*value, *hard));
+            }
         }
     }
 

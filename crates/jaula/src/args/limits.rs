@@ -18,8 +18,8 @@ pub fn options(command: Command) -> Command {
             .long_help(
                 "Use at most so much. Of the whole jail: memory=SIZE, swap=SIZE, cpu=CPUS or PERCENT%, cpu-weight=N, \
                  cpus=LIST, pids=N, io-read=DEVICE:SIZE and io-write=DEVICE:SIZE (a second), io-weight=N, time=DURATION. \
-                 Of each process: files=N, file-size=SIZE, core=SIZE, stack=SIZE, cpu-time=DURATION, nice=N. SIZE is \
-                 bytes, or a number with K, M, G or T; DURATION a number with ms, s, m, h or d",
+                 Of each process: files=N, file-size=SIZE, core=SIZE, stack=SIZE, data=SIZE, cpu-time=DURATION, nice=N; \
+                 processes=N, which its user may have. SIZE is bytes, or a number with K, M, G or T; DURATION a number with ms, s, m, h or d",
             ),
         Arg::new("timeout")
             .long("timeout")

@@ -62,7 +62,7 @@ fn rights(command: Command) -> Command {
             ),
         text("net", "NET", "The network of a session: none, or the host's [default: none]")
             .value_parser(["none", "host"]),
-        text("limit", "KEY=VALUE,…", "Use at most so much in a session, as jaula run takes it [default: files=1024,core=0]")
+        text("limit", "KEY=VALUE,…", "Use at most so much in a session, as jaula run takes it [default: processes=256,data=2G,files=1024,core=0]")
             .action(ArgAction::Append),
         text("hours", "HOURS", "Log in then only: 'mon-fri 8:00-18:00, sat 10-14', in the host's time zone"),
         switch("forward", "Let sshd forward TCP ports for the user"),

@@ -29,6 +29,7 @@ fn facts() -> LoginFacts {
             day: 0,
             minute: 600,
         },
+        hard: Vec::new(),
     }
 }
 

@@ -114,8 +114,9 @@ fn a_new_user_has_an_account_outside_and_inside_and_rm_takes_all_of_it_back() {
          --- /srv/golden/etc/passwd\n+++ /srv/golden/etc/passwd\n@@ -1,1 +1,2 @@\n root:x:0:0::/root:/bin/bash\n\
          +ana:x:1001:1001:Ana:/home/ana:/bin/sh\n\
          --- /srv/golden/etc/group\n+++ /srv/golden/etc/group\n@@ -1,1 +1,2 @@\n root:x:0:\n+ana:x:1001:\n\
-         --- /dev/null\n+++ /etc/jaula/users/ana.toml\n@@ -0,0 +1,4 @@\n\
+         --- /dev/null\n+++ /etc/jaula/users/ana.toml\n@@ -0,0 +1,5 @@\n\
          +# Written by jaula user; change it with jaula user set.\n+version = 1\n+jail = \"/srv/golden\"\n\
+         +# A session has at most: processes=256,data=2G,files=1024,core=0\n\
          +inside = [\"ana:x:1001:1001:Ana:/home/ana:/bin/sh\", \"ana:x:1001:\"]\n\
          --- /dev/null\n+++ /etc/ssh/sshd_config.d/00-jaula-ana.conf\n@@ -0,0 +1,12 @@\n\
          +# Written by jaula user: ana lives in /srv/golden.\n+Match User ana\n+    ForceCommand /usr/sbin/jaula-login\n\

@@ -85,7 +85,7 @@ fn hybrid(root: bool) -> LimitFacts {
 }
 
 fn text(limits: &Limits, facts: &LimitFacts) -> String {
-    match plan(limits, facts) {
+    match plan(limits, facts, false) {
         Ok(planned) => {
             let all = planned
                 .outside
@@ -116,7 +116,7 @@ fn the_unified_hierarchy_is_taken_as_near_as_it_has_what_is_needed() {
     );
     let mut joined = limits("pids=20");
     joined.joined = true;
-    let planned = plan(&joined, &facts).expect("a plan");
+    let planned = plan(&joined, &facts, false).expect("a plan");
     assert!(
         matches!(planned.outside.as_slice(), [SetupOp::Limit(LimitOp::Group(group))] if group.inner)
     );
@@ -205,7 +205,7 @@ fn what_the_host_cannot_do_is_said_before_anything_happens() {
         hard: vec![(Resource::Files, Some(100)), (Resource::Core, Some(0))],
         ..LimitFacts::default()
     };
-    assert!(plan(&limits("files=100"), &facts).is_ok());
+    assert!(plan(&limits("files=100"), &facts, false).is_ok());
     for limit in ["files=101", "files=unlimited", "core=1"] {
         let text = text(&limits(limit), &facts);
         assert!(
@@ -215,12 +215,24 @@ fn what_the_host_cannot_do_is_said_before_anything_happens() {
     }
     assert!(text(&limits("nice=-1"), &facts).contains("CAP_SYS_NICE"));
     facts.may_raise = true;
-    assert!(plan(&limits("files=101"), &facts).is_ok());
+    assert!(plan(&limits("files=101"), &facts, false).is_ok());
+}
+
+#[test]
+fn processes_of_the_hosts_root_are_not_counted() {
+    let facts = LimitFacts::default();
+    for text in ["processes=20", "processes=20,data=64M"] {
+        assert!(plan(&limits(text), &facts, false).is_ok());
+        let refused = plan(&limits(text), &facts, true).unwrap_err().to_string();
+        assert!(refused.contains("pids=N does"), "{refused}");
+    }
+    assert!(plan(&limits("processes=unlimited,data=1M"), &facts, true).is_ok());
 }
 
 #[test]
 fn a_group_is_explained_by_its_files() {
-    let planned = plan(&limits("cpu=1,pids=20"), &unified_only(true, false)).expect("a plan");
+    let planned = plan(&limits("cpu=1,pids=20"), &unified_only(true, false), false);
+    let planned = planned.expect("a plan");
     let Some(SetupOp::Limit(op)) = planned.outside.first() else {
         panic!("no group");
     };

@@ -51,6 +51,16 @@ fn every_limit_in_every_form() {
             Limit::Process(Resource::CpuTime, Some(120)),
             "cpu-time=2m",
         ),
+        (
+            "processes=20",
+            Limit::Process(Resource::Processes, Some(20)),
+            "processes=20",
+        ),
+        (
+            "data=2G",
+            Limit::Process(Resource::Data, Some(2 << 30)),
+            "data=2G",
+        ),
         ("nice=-5", Limit::Nice(-5), "nice=-5"),
         (
             "time=1.5s",
