@@ -112,6 +112,15 @@ impl Engine {
         Ok(Self { config, store })
     }
 
+    /// The same, for tests that stop its changes on the way.
+    #[must_use]
+    pub fn with_faults(self, faults: std::sync::Arc<crate::fault::Faults>) -> Self {
+        Self {
+            store: self.store.with_faults(faults),
+            ..self
+        }
+    }
+
     /// How it was opened.
     pub fn config(&self) -> &Config {
         &self.config

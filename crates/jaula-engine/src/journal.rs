@@ -38,18 +38,44 @@ pub enum Intent {
     Account(Box<AccountUndo>),
     /// What an earlier intent of this journal named, by its number from 0, was there already: it is not ours.
     Disown(usize),
+    /// All that was intended before is done and stays. What is still to go: trees, and directories if they are empty.
+    Done {
+        /// Trees that go.
+        remove: Vec<PathBuf>,
+        /// Directories that go when nothing is in them.
+        prune: Vec<PathBuf>,
+    },
 }
 
 /// The line of a journal. Paths are bytes, so they are written as hexadecimal digits; `shown` is for people.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "intent", rename_all = "snake_case", deny_unknown_fields)]
 enum Line {
-    Create { path: String, shown: String },
-    Group { path: String, shown: String },
-    Mounts { path: String, shown: String },
-    Net { undo: Box<Undo> },
-    Account { undo: Box<AccountUndo> },
-    Disown { intent_number: usize },
+    Create {
+        path: String,
+        shown: String,
+    },
+    Group {
+        path: String,
+        shown: String,
+    },
+    Mounts {
+        path: String,
+        shown: String,
+    },
+    Net {
+        undo: Box<Undo>,
+    },
+    Account {
+        undo: Box<AccountUndo>,
+    },
+    Disown {
+        intent_number: usize,
+    },
+    Done {
+        remove: Vec<String>,
+        prune: Vec<String>,
+    },
 }
 
 fn hex(path: &Path) -> String {
@@ -92,6 +118,10 @@ impl Line {
             Intent::Disown(number) => Self::Disown {
                 intent_number: *number,
             },
+            Intent::Done { remove, prune } => Self::Done {
+                remove: remove.iter().map(|path| hex(path)).collect(),
+                prune: prune.iter().map(|path| hex(path)).collect(),
+            },
         }
     }
 
@@ -103,6 +133,15 @@ impl Line {
             Self::Net { undo } => Some(Intent::Net(undo)),
             Self::Account { undo } => Some(Intent::Account(undo)),
             Self::Disown { intent_number } => Some(Intent::Disown(intent_number)),
+            Self::Done { remove, prune } => {
+                let all = |paths: Vec<String>| -> Option<Vec<PathBuf>> {
+                    paths.iter().map(|path| unhex(path)).collect()
+                };
+                Some(Intent::Done {
+                    remove: all(remove)?,
+                    prune: all(prune)?,
+                })
+            }
         }
     }
 }
@@ -209,6 +248,25 @@ impl Journal {
         self.intend(Intent::Disown(number)).map(drop)
     }
 
+    /// From here on the change is complete, and is not undone by whoever finds this journal: he does what is left of it.
+    pub fn done(&mut self, remove: Vec<PathBuf>, prune: Vec<PathBuf>) -> Result<(), PathError> {
+        self.intend(Intent::Done { remove, prune }).map(drop)
+    }
+
+    /// Whether accounts are changed, under locks that the dead may have left.
+    pub fn is_of_accounts(&self) -> bool {
+        let accounts = |intent: &Intent| matches!(intent, Intent::Account(_));
+        self.intents.iter().any(accounts)
+    }
+
+    /// The intents that can still be undone, with their numbers, newest first.
+    fn open(&self) -> impl Iterator<Item = (usize, &Intent)> {
+        let done = |intent: &Intent| matches!(intent, Intent::Done { .. });
+        let from = self.intents.iter().rposition(done);
+        let all = self.intents.iter().enumerate().rev();
+        all.take_while(move |(number, _)| from.is_none_or(|from| *number >= from))
+    }
+
     /// The change is complete: the journal goes, and nothing will be undone.
     pub fn finish(self) -> Result<(), PathError> {
         let struck = self.point();
@@ -219,19 +277,19 @@ impl Journal {
     /// What undo would remove, newest first.
     pub fn leftovers(&self) -> Vec<PathBuf> {
         let disowned = |number: usize| self.intents.contains(&Intent::Disown(number));
-        let paths =
-            self.intents
-                .iter()
-                .enumerate()
-                .rev()
-                .filter_map(|(number, intent)| match intent {
-                    Intent::Create(path) | Intent::Group(path) | Intent::Mounts(path)
-                        if !disowned(number) && sound(path) =>
-                    {
-                        Some(self.store.join(path))
-                    }
-                    _ => None,
-                });
+        let paths = self
+            .open()
+            .flat_map(|(number, intent)| match intent {
+                Intent::Create(path) | Intent::Group(path) | Intent::Mounts(path)
+                    if !disowned(number) =>
+                {
+                    vec![path]
+                }
+                Intent::Done { remove, .. } => remove.iter().collect(),
+                _ => Vec::new(),
+            })
+            .filter(|path| sound(path))
+            .map(|path| self.store.join(path));
         paths
             .filter(|path| path.symlink_metadata().is_ok())
             .collect()
@@ -239,8 +297,7 @@ impl Journal {
 
     /// The changes to networks that undo would make, newest first.
     pub fn net_leftovers(&self) -> Vec<&Undo> {
-        let undos = self.intents.iter().enumerate().rev();
-        undos
+        self.open()
             .filter_map(|(number, intent)| match intent {
                 Intent::Net(undo) if !self.intents.contains(&Intent::Disown(number)) => {
                     Some(&**undo)
@@ -252,9 +309,8 @@ impl Journal {
 
     /// The changes of accounts that undo would make, newest first.
     pub fn account_leftovers(&self) -> Vec<&AccountUndo> {
-        let undos = self.intents.iter().rev();
-        undos
-            .filter_map(|intent| match intent {
+        self.open()
+            .filter_map(|(_, intent)| match intent {
                 Intent::Account(undo) => Some(&**undo),
                 _ => None,
             })
@@ -263,6 +319,11 @@ impl Journal {
 
     /// Undoes every intent, newest first, going on after errors, and removes the journal when there were none.
     pub fn undo(self) -> Vec<UndoError> {
+        self.undo_holding(())
+    }
+
+    /// The same by who holds locks: they go before the journal, which tells of them as long as they are there.
+    pub(crate) fn undo_holding<Locks>(self, locks: Locks) -> Vec<UndoError> {
         let mut errors = Vec::new();
         for undo in self.net_leftovers() {
             errors.extend(undo.apply(&self.store).err());
@@ -283,6 +344,15 @@ impl Journal {
                 errors.push(error);
             }
         }
+        for (_, intent) in self.open() {
+            if let Intent::Done { prune, .. } = intent {
+                for dir in prune.iter().filter(|dir| sound(dir)) {
+                    // One that is not empty is somebody's.
+                    drop(std::fs::remove_dir(self.store.join(dir)));
+                }
+            }
+        }
+        drop(locks);
         if errors.is_empty()
             && let Err(error) = std::fs::remove_file(&self.path).at("remove", &self.path)
         {
@@ -408,6 +478,28 @@ mod tests {
                 .all(|intent| *intent == Intent::Disown(usize::MAX))
         );
         assert_eq!(read_intents(b""), []);
+    }
+
+    #[test]
+    fn what_is_done_is_not_undone_and_what_is_left_of_it_is_done() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("journal")).unwrap();
+        for name in ["made", "old/deep", "empty", "full/x"] {
+            std::fs::create_dir_all(dir.path().join(name)).unwrap();
+        }
+        let mut journal = Journal::create(dir.path(), "1", None).unwrap();
+        journal.intend(Intent::Create("made".into())).unwrap();
+        let prune = vec!["empty".into(), "full".into()];
+        journal.done(vec!["old".into()], prune).unwrap();
+        let path = journal.path.clone();
+        drop(journal);
+        let journal = Journal::adopt(dir.path(), &path).unwrap().unwrap();
+        assert_eq!(journal.leftovers(), [dir.path().join("old")]);
+        assert!(journal.undo().is_empty());
+        let there = |name: &str| dir.path().join(name).exists();
+        let all = ["made", "old", "empty", "full/x"].map(there);
+        assert_eq!(all, [true, false, false, true]);
+        assert!(!path.exists());
     }
 
     #[test]

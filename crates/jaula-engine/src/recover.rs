@@ -41,10 +41,10 @@ pub fn recover(store: &Store) -> Result<(Vec<PathBuf>, Vec<UndoError>), StoreErr
         // A journal that cannot be opened is left for whoever can.
         if let Ok(Some(journal)) = Journal::adopt(store.root(), &path) {
             removed.extend(journal.leftovers());
-            let accounts = !journal.account_leftovers().is_empty();
+            let accounts = journal.is_of_accounts();
             let locked = accounts.then(crate::accounts::locked).transpose();
             match locked {
-                Ok(_held) => errors.extend(journal.undo()),
+                Ok(held) => errors.extend(journal.undo_holding(held)),
                 Err(error) => errors.push(UndoError::Account(Box::new(error))),
             }
         }
@@ -61,6 +61,18 @@ pub fn recover(store: &Store) -> Result<(Vec<PathBuf>, Vec<UndoError>), StoreErr
         }
     }
     Ok((removed, errors))
+}
+
+/// Undoes interrupted changes of accounts, by who holds their locks. What cannot be undone now is left for [`recover`].
+pub(crate) fn accounts(store: &Store, _held: &crate::accounts::Locks) -> Result<(), StoreError> {
+    for path in journals(store)? {
+        if let Ok(Some(journal)) = Journal::adopt(store.root(), &path)
+            && journal.is_of_accounts()
+        {
+            drop(journal.undo());
+        }
+    }
+    Ok(())
 }
 
 /// The files in `journal` that are ours by their names.

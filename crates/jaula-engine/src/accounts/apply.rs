@@ -3,7 +3,7 @@
 use super::lock::Locks;
 use super::undo::AccountUndo;
 use super::{AccountsError, home, parent, read};
-use crate::error::At;
+use crate::error::{At, EngineError};
 use crate::journal::{Intent, Journal};
 use crate::store::Store;
 use jaula_plan::account::lines;
@@ -18,30 +18,55 @@ use std::path::{Path, PathBuf};
 /// The files of `/etc` that are locked one by one.
 pub(super) const LOCKED: [&str; 4] = ["passwd", "group", "shadow", "gshadow"];
 
-/// Does it. On an error everything that was done is taken back.
+/// Decides under the locks of all files of accounts, and does what was decided: what was looked at is as it was. On an
+/// error everything that was done is taken back.
 ///
 /// # Errors
-/// [`AccountsError`].
-pub(crate) fn apply(store: &Store, plan: &AccountPlan) -> Result<(), AccountsError> {
+/// [`EngineError::Accounts`], or why there is no plan.
+pub(crate) fn apply(
+    store: &Store,
+    plan: impl FnOnce() -> Result<AccountPlan, EngineError>,
+) -> Result<AccountPlan, EngineError> {
     if !crate::probe::is_real_root() {
-        return Err(AccountsError::NotRoot);
+        plan()?;
+        return Err(AccountsError::NotRoot)?;
     }
-    let etc = |name: &&str| {
-        plan.steps.iter().any(|step| match step {
-            AccountStep::Edit { root, path, .. } => {
-                root == Path::new("/") && path == &Path::new("etc").join(name)
-            }
-            _ => false,
-        })
+    let (_, mut journal) = store.journal()?;
+    let locks = match held(&mut journal) {
+        Ok(locks) => locks,
+        Err(error) => {
+            drop(journal.undo());
+            return Err(error)?;
+        }
     };
-    let names: Vec<&str> = LOCKED.into_iter().filter(etc).collect();
-    let _locks = Locks::take(&names)?;
-    let (_, mut journal) = store.journal().map_err(AccountsError::from)?;
+    // Who was killed between the two has left something all the same.
+    drop(crate::recover::accounts(store, &locks));
+    match plan() {
+        Ok(plan) => {
+            whole(&plan, journal, locks)?;
+            Ok(plan)
+        }
+        Err(error) => {
+            drop(journal.undo_holding(locks));
+            Err(error)
+        }
+    }
+}
+
+fn held(journal: &mut Journal) -> Result<Locks, AccountsError> {
+    let mut intents = vec![Intent::Account(Box::new(AccountUndo::Locks {}))];
+    intents.extend(LOCKED.iter().map(|name| Intent::Create(Locks::aside(name))));
+    journal.intend_all(intents)?;
+    Locks::take(&LOCKED)
+}
+
+/// All of a plan, or nothing.
+fn whole(plan: &AccountPlan, mut journal: Journal, locks: Locks) -> Result<(), AccountsError> {
     let mut old = Vec::new();
     let later = |step: &&AccountStep| matches!(step, AccountStep::RemoveHome { .. });
     for (number, step) in (1usize..).zip(plan.steps.iter().filter(|step| !later(step))) {
         if let Err(source) = one(step, &mut journal, &mut old) {
-            let errors = journal.undo();
+            let errors = journal.undo_holding(locks);
             let done = number.saturating_sub(1);
             let undone = match errors.first() {
                 None => format!("undone: {done} of {done} steps; nothing is changed"),
@@ -58,27 +83,39 @@ pub(crate) fn apply(store: &Store, plan: &AccountPlan) -> Result<(), AccountsErr
             });
         }
     }
-    journal.finish()?;
-    // Ours when they are empty.
-    drop(std::fs::remove_dir("/etc/jaula/users"));
-    drop(std::fs::remove_dir("/etc/jaula"));
-    // What cannot be taken back comes when nothing has to be any more.
-    for step in plan.steps.iter().filter(later) {
-        if let AccountStep::RemoveHome { root, path } = step {
-            let (dir, name) = parent(root, path)?;
-            crate::remove::tree(&dir, &name).map_err(|source| AccountsError::Home {
+    // What cannot be taken back comes when nothing has to be any more; ours when they are empty are those of the policies.
+    let homes = plan.steps.iter().filter_map(|step| match step {
+        AccountStep::RemoveHome { root, path } => Some((root, path)),
+        _ => None,
+    });
+    let homes: Vec<_> = homes.collect();
+    let gone = homes.iter().map(|(root, path)| root.join(path));
+    let prune = vec!["/etc/jaula/users".into(), "/etc/jaula".into()];
+    if let Err(error) = journal.done(gone.chain(old.iter().cloned()).collect(), prune) {
+        drop(journal.undo_holding(locks));
+        return Err(error)?;
+    }
+    for (root, path) in homes {
+        let (dir, name) = parent(root, path)?;
+        if let Err(source) = crate::remove::tree(&dir, &name) {
+            // What is left of it is told, and not tried again at the next start.
+            drop(locks);
+            journal.finish()?;
+            return Err(AccountsError::Home {
                 path: root.join(path),
                 source: Box::new(source),
-            })?;
+            });
         }
     }
-    // What was copied elsewhere goes only when all is done.
-    for path in old {
-        crate::journal::remove_path(&path).map_err(|error| AccountsError::Odd {
-            path: PathBuf::from(error.to_string()),
-        })?;
-    }
-    Ok(())
+    journal
+        .undo_holding(locks)
+        .into_iter()
+        .next()
+        .map_or(Ok(()), |error| {
+            Err(AccountsError::Odd {
+                path: PathBuf::from(error.to_string()),
+            })
+        })
 }
 
 fn one(
@@ -116,6 +153,7 @@ fn one(
                 path: path.clone(),
                 edits: edited.undo().to_vec(),
                 made,
+                open: !text.is_empty() && !text.ends_with('\n'),
             };
             journal.intend_all(vec![
                 Intent::Create(aside(&whole)),
@@ -132,12 +170,7 @@ fn one(
             if read(path)? != *before {
                 return Err(AccountsError::Changed { path: path.clone() });
             }
-            for dir in missing(path) {
-                journal.intend(Intent::Create(dir.clone()))?;
-                std::fs::create_dir(&dir).at("make", &dir)?;
-                std::fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o755))
-                    .at("change", &dir)?;
-            }
+            make_missing(journal, path)?;
             let undo = AccountUndo::Text {
                 path: path.clone(),
                 before: before.clone(),
@@ -154,10 +187,7 @@ fn one(
             }
         }
         AccountStep::Link { path, target } => {
-            for dir in missing(path) {
-                journal.intend(Intent::Create(dir.clone()))?;
-                std::fs::create_dir(&dir).at("make", &dir)?;
-            }
+            make_missing(journal, path)?;
             let number = journal.intend(Intent::Create(path.clone()))?;
             exclusive(journal, number, symlink(target, path)).at("make", path)?;
         }
@@ -248,8 +278,20 @@ fn missing(path: &Path) -> Vec<PathBuf> {
     missing
 }
 
+/// Makes them, root's and open to be read.
+fn make_missing(journal: &mut Journal, path: &Path) -> Result<(), AccountsError> {
+    for dir in missing(path) {
+        let undo = AccountUndo::Directory { path: dir.clone() };
+        journal.intend(Intent::Account(Box::new(undo)))?;
+        std::fs::create_dir(&dir).at("make", &dir)?;
+        std::fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .at("change", &dir)?;
+    }
+    Ok(())
+}
+
 /// The name under which a file is written before it takes the place of another.
-fn aside_name(name: &OsStr) -> OsString {
+pub(super) fn aside_name(name: &OsStr) -> OsString {
     let mut aside = OsString::from(".");
     aside.push(name);
     aside.push(".jaula");

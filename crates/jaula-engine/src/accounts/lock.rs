@@ -22,6 +22,11 @@ pub struct Locks {
 }
 
 impl Locks {
+    /// The file that becomes the lock of a file, for as long as nobody can have seen it.
+    pub fn aside(name: &str) -> PathBuf {
+        Path::new("/etc").join(format!("{name}.lock.{}", std::process::id()))
+    }
+
     /// Takes the locks of these files of `/etc`.
     pub fn take(names: &[&str]) -> Result<Self, AccountsError> {
         let path = Path::new("/etc/.pwd.lock");

@@ -17,6 +17,7 @@ pub use look::{Looked, Resident, account, facts, residents};
 pub use undo::AccountUndo;
 
 pub(crate) use apply::apply;
+pub(crate) use lock::Locks;
 pub(crate) use look::{leads, sshd_facts};
 
 use crate::error::{At, PathError};
@@ -26,8 +27,8 @@ use std::io::Read;
 use std::path::Path;
 
 /// The locks of all files of accounts.
-pub(crate) fn locked() -> Result<lock::Locks, AccountsError> {
-    lock::Locks::take(&apply::LOCKED)
+pub(crate) fn locked() -> Result<Locks, AccountsError> {
+    Locks::take(&apply::LOCKED)
 }
 
 /// The most that is read of a file of accounts.

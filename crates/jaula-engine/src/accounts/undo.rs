@@ -1,10 +1,12 @@
 //! What takes a change of accounts back: at once when a later step fails, or later when jaula was killed.
 
-use super::apply::put;
+use super::apply::{aside_name, put};
 use super::{AccountsError, parent, read};
-use crate::error::At;
+use crate::error::{At, PathError};
 use jaula_plan::account::lines::{self, LineEdit};
+use jaula_sys::dir::Dir;
 use serde::{Deserialize, Serialize};
+use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -22,6 +24,9 @@ pub enum AccountUndo {
         edits: Vec<LineEdit>,
         /// Whether the file was made, and goes when nothing is left in it.
         made: bool,
+        /// Whether its last line had no end.
+        #[serde(default)]
+        open: bool,
     },
     /// A whole file.
     Text {
@@ -32,6 +37,13 @@ pub enum AccountUndo {
         /// What is in it now; none: it is gone.
         after: Option<String>,
     },
+    /// A directory of the host's that was made; it goes when nothing is in it.
+    Directory {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The locks of the files of accounts. Who undoes takes them, and takes away those of the dead.
+    Locks {},
     /// A home that was renamed.
     Home {
         /// Where it was.
@@ -46,7 +58,8 @@ impl AccountUndo {
     pub fn path(&self) -> PathBuf {
         match self {
             Self::Lines { root, path, .. } => root.join(path),
-            Self::Text { path, .. } => path.clone(),
+            Self::Text { path, .. } | Self::Directory { path } => path.clone(),
+            Self::Locks {} => Path::new("/etc").join("passwd.lock"),
             Self::Home { from, .. } => from.clone(),
         }
     }
@@ -62,9 +75,14 @@ impl AccountUndo {
                 path,
                 edits,
                 made,
+                open,
             } => {
-                let (dir, name) = parent(root, path)?;
                 let whole = root.join(path);
+                // What is gone with its directory needs no more.
+                let Some((dir, name)) = there(parent(root, path))? else {
+                    return Ok(());
+                };
+                drop(dir.unlink(&aside_name(&name)));
                 let text = match dir.open_file(&name) {
                     Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
                     other => super::text(other.at("open", &whole)?, &whole)?,
@@ -74,7 +92,7 @@ impl AccountUndo {
                 for edit in edits {
                     let there = |line: &Option<String>| {
                         line.as_ref()
-                            .is_some_and(|line| now.lines().any(|known| known == line))
+                            .is_some_and(|line| lines::rows(&now).any(|known| known == line))
                     };
                     if (edit.before.is_none() || there(&edit.before))
                         && !there(&edit.after)
@@ -87,6 +105,9 @@ impl AccountUndo {
                     return Ok(dir.unlink(&name).at("remove", &whole)?);
                 }
                 if now != text {
+                    if *open {
+                        now.pop();
+                    }
                     put(&dir, &name, &whole, &now, None)?;
                 }
                 Ok(())
@@ -96,20 +117,42 @@ impl AccountUndo {
                 before,
                 after,
             } => {
+                let Some((dir, name)) = there(beneath(path))? else {
+                    return Ok(());
+                };
+                drop(dir.unlink(&aside_name(&name)));
                 let now = read(path)?;
                 if now == *before || now != *after {
                     return Ok(());
                 }
-                let (dir, name) = parent(Path::new("/"), path.strip_prefix("/").unwrap_or(path))?;
                 match before {
                     Some(before) => put(&dir, &name, path, before, Some(0o644)),
                     None => Ok(dir.unlink(&name).at("remove", path)?),
                 }
             }
+            Self::Directory { path } => {
+                let Some((dir, name)) = there(beneath(path))? else {
+                    return Ok(());
+                };
+                match dir.remove_dir(&name) {
+                    Err(error)
+                        if !matches!(
+                            error.kind(),
+                            ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty
+                        ) =>
+                    {
+                        Err(error).at("remove", path)?
+                    }
+                    _ => Ok(()),
+                }
+            }
+            Self::Locks {} => Ok(()),
             Self::Home { from, to } => {
-                let beneath =
-                    |path: &Path| parent(Path::new("/"), path.strip_prefix("/").unwrap_or(path));
-                let ((to_dir, to_name), (from_dir, from_name)) = (beneath(to)?, beneath(from)?);
+                let (Some((to_dir, to_name)), Some((from_dir, from_name))) =
+                    (there(beneath(to))?, there(beneath(from))?)
+                else {
+                    return Ok(());
+                };
                 if from_dir.meta(&from_name).is_err() && to_dir.meta(&to_name).is_ok() {
                     to_dir
                         .rename(&to_name, &from_dir, &from_name)
@@ -118,5 +161,17 @@ impl AccountUndo {
                 Ok(())
             }
         }
+    }
+}
+
+fn beneath(path: &Path) -> Result<(Dir, OsString), PathError> {
+    parent(Path::new("/"), path.strip_prefix("/").unwrap_or(path))
+}
+
+/// What was opened; none when it is not there.
+fn there<T>(opened: Result<T, PathError>) -> Result<Option<T>, PathError> {
+    match opened {
+        Err(error) if error.source.kind() == ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
     }
 }

@@ -116,12 +116,15 @@ impl Engine {
         planned(plan_close(user, &facts))
     }
 
-    /// Does such a plan, all of it or nothing.
+    /// Makes such a plan while nobody else can change accounts, and does it, all of it or nothing. The plan is given back.
     ///
     /// # Errors
-    /// [`EngineError::Accounts`].
-    pub fn users(&self, plan: &AccountPlan) -> Result<(), EngineError> {
-        Ok(accounts::apply(&self.store, plan)?)
+    /// [`EngineError::Accounts`], or why there is no plan.
+    pub fn users(
+        &self,
+        plan: impl FnOnce(&Self) -> Result<AccountPlan, EngineError>,
+    ) -> Result<AccountPlan, EngineError> {
+        accounts::apply(&self.store, || plan(self))
     }
 }
 

@@ -65,13 +65,17 @@ pub struct Edited {
     undo: Vec<LineEdit>,
 }
 
+/// The lines of a text, each with all its bytes.
+pub fn rows(text: &str) -> impl Iterator<Item = &str> {
+    text.split_terminator('\n')
+}
+
 /// Makes the changes.
 ///
 /// # Errors
 /// [`Changed`].
 pub fn edit(text: &str, edits: &[LineEdit]) -> Result<Edited, Changed> {
-    let mut lines: Vec<(Mark, String)> = text
-        .lines()
+    let mut lines: Vec<(Mark, String)> = rows(text)
         .map(|line| (Mark::Same, line.to_owned()))
         .collect();
     let mut undo = Vec::new();

@@ -262,12 +262,11 @@ fn each(
     let engine = context.engine(None, false)?;
     for name in &names {
         let refused = |error| failed(attempt(name), error);
-        let plan = plan(&engine, name).map_err(refused)?;
         if shown != low::Shown::Done {
-            context.show(shown, &plan)?;
+            context.show(shown, &plan(&engine, name).map_err(refused)?)?;
             continue;
         }
-        engine.users(&plan).map_err(refused)?;
+        let plan = engine.users(|engine| plan(engine, name)).map_err(refused)?;
         for text in &plan.notes {
             context.progress.event(Event::Note { text: text.clone() });
         }
@@ -486,13 +485,12 @@ pub fn log(matches: &ArgMatches, context: &Context) -> Done {
 pub fn enable(matches: &ArgMatches, context: &Context) -> Done {
     let refused = |error| failed("cannot make jaula a login shell", error);
     let engine = context.engine(None, false)?;
-    let plan = engine
-        .plan_user_enable(&compat::program()?)
-        .map_err(refused)?;
+    let program = compat::program()?;
     let shown = low::Shown::read(matches);
     if shown != low::Shown::Done {
-        return context.show(shown, &plan);
+        return context.show(shown, &engine.plan_user_enable(&program).map_err(refused)?);
     }
-    engine.users(&plan).map_err(refused)?;
+    let planned = engine.users(|engine| engine.plan_user_enable(&program));
+    planned.map_err(refused)?;
     Ok(0)
 }

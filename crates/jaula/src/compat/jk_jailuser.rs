@@ -219,15 +219,14 @@ fn one(engine: &Engine, asked: &Asked, name: &str) -> Result<(), End> {
             .collect();
         (NO_USER, format!("ERROR: {}\n", lines.join("\n  ")))
     };
-    let plan = engine
-        .plan_user_add(&spec, &program, true)
-        .map_err(failed)?;
+    let done = engine.users(|engine| engine.plan_user_add(&spec, &program, true));
+    let plan = done.map_err(failed)?;
     if asked.verbose {
         let steps = plan.steps.iter().map(|step| format!("{step}\n"));
         let told = write_stdout(&steps.collect::<String>());
         told.map_err(|error| (1, format!("{error}\n")))?;
     }
-    engine.users(&plan).map_err(failed)
+    Ok(())
 }
 
 /// Whether the home is to go along; nobody who cannot be asked is.

@@ -57,14 +57,11 @@ fn let_in(subject: &str) -> Result<(), String> {
         move_home: false,
         login_shell: LOGIN_SHELL.into(),
     };
-    let done = engine
-        .plan_user_add(&spec, &program, true)
-        .and_then(|plan| engine.users(&plan));
-    done.map_err(|error| {
-        let plan = engine.plan_user_close(&user, &program);
-        let closed = plan.and_then(|plan| engine.users(&plan));
+    let done = engine.users(|engine| engine.plan_user_add(&spec, &program, true));
+    done.map(drop).map_err(|error| {
+        let closed = engine.users(|engine| engine.plan_user_close(&user, &program));
         let after = match closed {
-            Ok(()) => "; the login shell keeps the user out until that is so",
+            Ok(_) => "; the login shell keeps the user out until that is so",
             Err(_) => "",
         };
         format!(
