@@ -1,7 +1,7 @@
 //! The jails on bridges that give something: noted before their cards are there, so that the firewall knows what each may
 //! say it is, and gone from the notes when they end.
 
-use super::ports::RECORD;
+use super::ports::{Heard, RECORD, heard};
 use super::{GatewayFailure, at, known, lock, plan, replace};
 use crate::firewall;
 use crate::jail::Running;
@@ -11,15 +11,16 @@ use jaula_plan::gateway::GatewaySpec;
 use jaula_plan::names::LinkName;
 use jaula_plan::net::address::Mac;
 use jaula_plan::net::guest::GuestLink;
+use jaula_plan::net::error::NetPlanError;
 use jaula_plan::net::published::{Published, check_others};
 use jaula_plan::nft::{Access, Guest, Protocol, Publish, Subnet, relayed_to};
 use jaula_plan::spec::net::{Lessee, Uplink};
 use jaula_sys::packet::is_gone;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Notes of one bridge, at most: a bridge has 1024 ports.
 const MOST: usize = 1024;
@@ -40,6 +41,9 @@ pub(super) struct Note {
     #[serde(default)]
     allow: Vec<Line>,
     process: Option<Running>,
+    /// By which this note is known from one that was there before.
+    #[serde(default)]
+    pub(super) mark: String,
 }
 
 /// A line of a list, as it is typed.
@@ -215,7 +219,8 @@ pub(crate) fn join(lessee: &Lessee, links: &[GuestLink]) -> Result<(), GatewayFa
             }
         }
         // Two that start at once: the second's tables have the first in them.
-        let _lock = lock(&net, bridge)?;
+        let held = lock(&net, bridge)?;
+        let chance = jaula_sys::dir::random().map_err(at(&net))?;
         let note = Note {
             port: link.host_end.clone(),
             mac: link.mac,
@@ -232,6 +237,7 @@ pub(crate) fn join(lessee: &Lessee, links: &[GuestLink]) -> Result<(), GatewayFa
                 })
                 .collect(),
             process: Running::of(std::process::id()),
+            mark: jaula_repo::hex::encode(&chance),
         };
         let path = dir.join(link.host_end.as_str());
         let text = serde_json::to_vec(&note).unwrap_or_default();
@@ -247,38 +253,73 @@ pub(crate) fn join(lessee: &Lessee, links: &[GuestLink]) -> Result<(), GatewayFa
         if super::running(&store, bridge, RECORD)?.is_none() {
             super::ports::start(&store, &plan)?;
         }
-        wait_for(relayed(link), true);
+        // Who listens may wait for it.
+        drop(held);
+        listened_at(&net, bridge, &note.mark, link)?;
     }
     Ok(())
 }
 
-fn relayed(link: &GuestLink) -> impl Iterator<Item = &Publish> {
+/// Whether somebody has to listen for a card.
+fn is_relayed(link: &GuestLink) -> bool {
     let addresses: Vec<IpAddr> = link.addresses.iter().map(|cidr| cidr.address).collect();
-    let all = link.publish.iter();
-    all.filter(move |publish| relayed_to(&addresses, publish).is_some())
+    let mut all = link.publish.iter();
+    all.any(|publish| relayed_to(&addresses, publish).is_some())
 }
 
-/// How often it is looked whether somebody listens already, and when again.
-const LOOKS: u32 = 200;
-const PAUSE: Duration = Duration::from_millis(5);
+/// How long the bridge's process may take to listen, or to do so no longer, and when it is looked again.
+const PATIENCE: Duration = Duration::from_secs(10);
+const LEAVING: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(2);
 
-/// Waits until the bridge's process listens at these ports, or does so no longer; one that somebody took meanwhile stays
-/// his.
-fn wait_for<'a>(publish: impl Iterator<Item = &'a Publish>, listening: bool) {
-    let wanted: Vec<(SocketAddr, Protocol)> = publish
-        .map(|p| ((Ipv6Addr::LOCALHOST, p.port).into(), p.protocol))
-        .collect();
-    for _ in 0..LOOKS {
-        if wanted.is_empty() {
-            return;
+fn told(net: &Path, bridge: &LinkName, mark: &str) -> Option<Heard> {
+    let mut all = heard(net, bridge).into_iter();
+    all.find(|heard| heard.mark == mark)
+}
+
+/// Waits until the bridge's process says that it listens at the ports of a card.
+///
+/// # Errors
+/// When somebody took one meanwhile, or nothing is heard.
+fn listened_at(
+    net: &Path,
+    bridge: &LinkName,
+    mark: &str,
+    link: &GuestLink,
+) -> Result<(), GatewayFailure> {
+    if !is_relayed(link) {
+        return Ok(());
+    }
+    let end = Instant::now() + PATIENCE;
+    let unheard = || GatewayFailure::Unheard {
+        bridge: bridge.clone(),
+    };
+    let heard = loop {
+        match told(net, bridge, mark) {
+            Some(heard) => break heard,
+            None if Instant::now() >= end => return Err(unheard()),
+            None => std::thread::sleep(PAUSE),
         }
-        let there = crate::net::guest::listeners();
-        let listens = |(at, protocol): &(SocketAddr, Protocol)| {
-            there.iter().any(|l| (l.at, l.protocol) == (*at, *protocol))
-        };
-        if wanted.iter().all(|one| listens(one) == listening) {
-            return;
-        }
+    };
+    let is_taken = |publish: &&Publish| heard.taken.contains(&publish.to_string());
+    let Some(taken) = link.publish.iter().find(is_taken) else {
+        return Ok(());
+    };
+    let publish = Publish {
+        address: Some(IpAddr::V6(Ipv6Addr::LOCALHOST)),
+        ..*taken
+    };
+    let listeners = crate::net::guest::listeners();
+    let listener = listeners.into_iter().find(|l| l.meets(&publish));
+    let listener = listener.ok_or_else(unheard)?;
+    let publish = *taken;
+    Err(crate::net::NetError::from(NetPlanError::Listens { publish, listener }).into())
+}
+
+/// Waits until the bridge's process listens no longer for a card: the next jail may want its ports at once.
+fn forgotten(net: &Path, bridge: &LinkName, mark: &str) {
+    let end = Instant::now() + LEAVING;
+    while told(net, bridge, mark).is_some() && Instant::now() < end {
         std::thread::sleep(PAUSE);
     }
 }
@@ -312,11 +353,13 @@ pub(crate) fn leave(lessee: &Lessee, links: &[GuestLink]) {
         if let Uplink::Bridge(bridge) = &link.on {
             let net = root.join("net");
             let note = dir(&net, bridge).join(link.host_end.as_str());
+            let text = std::fs::read(&note).unwrap_or_default();
             // There is none on a bridge that gives nothing.
             if std::fs::remove_file(note).is_ok() {
                 drop(forget(root, bridge));
-                // The next jail may want them at once.
-                wait_for(relayed(link), false);
+                if let Ok(note) = serde_json::from_slice::<Note>(&text) {
+                    forgotten(&net, bridge, &note.mark);
+                }
             }
         }
     }

@@ -80,6 +80,12 @@ pub enum GatewayFailure {
         /// What it said.
         text: String,
     },
+    /// The process that listens for jails says nothing.
+    #[error("the process that listens at [::1] for jails on {bridge} does not say that it has their ports")]
+    Unheard {
+        /// The bridge.
+        bridge: LinkName,
+    },
     /// Nothing is known of such a network.
     #[error("{bridge} gives nothing to guests")]
     Unknown {
@@ -96,7 +102,9 @@ impl GatewayFailure {
             Self::Net(error) => error.kind(),
             Self::Filter(error) => error.kind(),
             Self::Dhcp(error) => error.kind(),
-            Self::Dns(_) | Self::Start { .. } | Self::Stuck { .. } => Kind::KernelRefused,
+            Self::Dns(_) | Self::Start { .. } | Self::Stuck { .. } | Self::Unheard { .. } => {
+                Kind::KernelRefused
+            }
             Self::Journal(error) => error.kind(),
             Self::Store(error) => error.kind(),
             Self::File { .. } => Kind::Internal,
@@ -117,6 +125,9 @@ impl GatewayFailure {
             Self::Start { text, .. } if text.contains("in use") => vec![
                 "another server has the port at that address; `ss -lnup 'sport = :53 or sport = :67'` names it".into(),
             ],
+            Self::Unheard { bridge } => vec![format!(
+                "jaula net heal {bridge} starts it again when it is gone; --publish 127.0.0.1:PORT:PORT does without it"
+            )],
             Self::Unknown { .. } => vec!["`jaula net add NAME --addr … --nat --dhcp-server --dns`".into()],
             _ => Vec::new(),
         }
@@ -335,7 +346,7 @@ pub fn remove(store: &Store, bridge: &LinkName) -> Result<(), GatewayFailure> {
         firewall::remove(bridge.as_str())?;
     }
     for what in [
-        "gateway", "new", "note", "leases", "process", "client", "ports", "lock",
+        "gateway", "new", "note", "leases", "process", "client", "ports", ports::TOLD, "lock",
     ] {
         let path = file(store, bridge, what)?;
         match std::fs::remove_file(&path) {

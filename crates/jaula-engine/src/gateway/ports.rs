@@ -3,19 +3,20 @@
 
 use super::guests::{Note, dir, notes, reap};
 use super::relay::Relays;
-use super::{GatewayFailure, at, file};
+use super::{GatewayFailure, at, file, replace};
 use crate::jail::Running;
 use crate::store::Store;
 use jaula_plan::gateway::GatewayPlan;
 use jaula_plan::names::LinkName;
-use jaula_plan::nft::Subnet;
+use jaula_plan::nft::{Publish, Subnet};
 use jaula_sys::detach::detach;
 use jaula_sys::packet::is_gone;
 use jaula_sys::watch::Watch;
+use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The record of it.
 pub(super) const RECORD: &str = "ports";
@@ -67,22 +68,84 @@ pub(super) fn start(store: &Store, plan: &GatewayPlan) -> Result<(), GatewayFail
     }
 }
 
+/// What became of a jail's ports of `::1`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Heard {
+    /// That of the jail's note.
+    pub(super) mark: String,
+    /// Those that somebody else has, as they are typed.
+    pub(super) taken: Vec<String>,
+}
+
+/// Where the process tells.
+pub(super) const TOLD: &str = "told";
+/// Bytes of it: each jail with as many ports as it may have.
+const LONGEST: u64 = 16 << 20;
+
+/// What it told last.
+pub(super) fn heard(net: &Path, bridge: &LinkName) -> Vec<Heard> {
+    let mut text = Vec::new();
+    let file = File::open(net.join(format!("{bridge}.{TOLD}")));
+    let read = file.and_then(|file| file.take(LONGEST).read_to_end(&mut text));
+    read.ok()
+        .and_then(|_| serde_json::from_slice(&text).ok())
+        .unwrap_or_default()
+}
+
 /// Looks after them until the bridge is gone.
 fn run(watch: &Watch, net: PathBuf, bridge: &LinkName, subnets: &[Subnet]) {
-    let mut relays = Relays::default();
+    let mut ports = Ports {
+        relays: Relays::default(),
+        told: None,
+        net: &net,
+        bridge,
+        subnets,
+    };
     // With the usual thousand it serves fewer connections; the limits of each port hold either way.
     drop(jaula_sys::process::more_descriptors());
     while !is_gone(bridge.as_str()) {
-        listen(&mut relays, &notes(&net, bridge), subnets);
+        ports.listen(&notes(&net, bridge));
         // What came or went is looked at now, and those who went without a word when nothing happens for a while.
         if !watch.wait(FRESH) {
-            let tidy = |left: &[Note]| listen(&mut relays, left, subnets);
-            reap(&net, bridge, tidy);
+            reap(&net, bridge, |left| ports.listen(left));
         }
     }
 }
 
-fn listen(relays: &mut Relays, notes: &[Note], subnets: &[Subnet]) {
-    let ports = notes.iter().flat_map(|note| note.relayed(subnets));
-    relays.set(&ports.collect::<Vec<_>>());
+/// The ports, and what was told of them.
+struct Ports<'a> {
+    relays: Relays,
+    told: Option<Vec<Heard>>,
+    net: &'a Path,
+    bridge: &'a LinkName,
+    subnets: &'a [Subnet],
+}
+
+impl Ports<'_> {
+    /// Listens for those who are there, and tells them.
+    fn listen(&mut self, notes: &[Note]) {
+        let there: Vec<&Note> = notes.iter().filter(|note| note.is_alive()).collect();
+        let all = there.iter().map(|note| (note, note.relayed(self.subnets)));
+        let all: Vec<_> = all.collect();
+        let wanted: Vec<_> = all.iter().flat_map(|(_, ports)| ports).copied().collect();
+        self.relays.set(&wanted);
+        let taken = |(publish, _): &(Publish, _)| {
+            let has = self.relays.has(publish.port, publish.protocol);
+            (!has).then(|| publish.to_string())
+        };
+        let told = all.iter().filter(|(_, ports)| !ports.is_empty());
+        let told = told.map(|(note, ports)| Heard {
+            mark: note.mark.clone(),
+            taken: ports.iter().filter_map(taken).collect(),
+        });
+        let told: Vec<Heard> = told.collect();
+        if self.told.as_ref() == Some(&told) {
+            return;
+        }
+        let text = serde_json::to_vec(&told).unwrap_or_default();
+        let path = self.net.join(format!("{}.{TOLD}", self.bridge));
+        // Who waits for it gives up; it is tried with the next change.
+        let written = replace(&path.with_added_extension("new"), &path, &text);
+        self.told = written.is_ok().then_some(told);
+    }
 }

@@ -4,14 +4,14 @@
 use jaula_plan::nft::{Protocol, Publish};
 use jaula_sys::packet::readable;
 use std::collections::BTreeMap;
-use std::io::{self, PipeWriter};
+use std::io::{self, ErrorKind, PipeReader, PipeWriter};
 use std::net::{
     IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket,
 };
 use std::os::fd::AsRawFd;
-use std::sync::{Arc, Mutex};
-use std::thread;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, Weak};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 /// Connections of one port at once, and senders of datagrams that are told apart.
 const MOST: usize = 128;
@@ -23,6 +23,9 @@ const IDLE: Duration = Duration::from_secs(60);
 const LONG: Duration = Duration::from_secs(3600);
 /// Before it is tried again what failed for want of descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
+/// For how long it is tried to get ports that somebody has: another bridge's process gives up those of a jail that was
+/// killed within a second.
+const TAKEN: Duration = Duration::from_secs(2);
 /// The largest datagram.
 const ROOM: usize = 65_535;
 
@@ -34,12 +37,17 @@ pub(super) struct Relays(BTreeMap<(u16, Protocol), Relay>);
 struct Relay {
     to: SocketAddr,
     live: Arc<Live>,
-    _stop: PipeWriter,
+    stop: Option<PipeWriter>,
+    listens: Option<JoinHandle<()>>,
 }
 
 impl Drop for Relay {
+    /// The port is free when this returns.
     fn drop(&mut self) {
         self.live.end();
+        drop(self.stop.take());
+        // It waits for nothing else than that.
+        drop(self.listens.take().map(JoinHandle::join));
     }
 }
 
@@ -93,6 +101,11 @@ impl Live {
 }
 
 impl Relays {
+    /// Whether it listens at such a port of `::1`.
+    pub(super) fn has(&self, port: u16, protocol: Protocol) -> bool {
+        self.0.contains_key(&(port, protocol))
+    }
+
     /// Listens where it should, and nowhere else. A port that somebody has is tried again with the next change.
     pub(super) fn set(&mut self, wanted: &[(Publish, IpAddr)]) {
         let all: BTreeMap<(u16, Protocol), SocketAddr> = wanted
@@ -103,14 +116,24 @@ impl Relays {
             })
             .collect();
         self.0.retain(|key, relay| all.get(key) == Some(&relay.to));
+        let end = Instant::now() + TAKEN;
         for ((port, protocol), to) in all {
-            if self.0.contains_key(&(port, protocol)) {
+            if self.has(port, protocol) {
                 continue;
             }
-            let started = match protocol {
+            let start = || match protocol {
                 Protocol::Tcp => listen(port, to),
                 Protocol::Udp => receive(port, to),
             };
+            let mut started = start();
+            let taken = |started: &io::Result<Relay>| {
+                let kind = started.as_ref().err().map(io::Error::kind);
+                kind == Some(ErrorKind::AddrInUse)
+            };
+            while taken(&started) && Instant::now() < end {
+                thread::sleep(PAUSE);
+                started = start();
+            }
             if let Ok(relay) = started {
                 self.0.insert((port, protocol), relay);
             }
@@ -128,7 +151,7 @@ fn listen(port: u16, to: SocketAddr) -> io::Result<Relay> {
     let (stopped, stop) = io::pipe()?;
     let live = Arc::new(Live::default());
     let shared = live.clone();
-    thread::Builder::new().spawn(move || {
+    let listens = thread::Builder::new().spawn(move || {
         loop {
             let fds = [listener.as_raw_fd(), stopped.as_raw_fd()];
             if readable(&fds, LONG).is_ok_and(|ready| ready.get(1) == Some(&true)) {
@@ -154,7 +177,8 @@ fn listen(port: u16, to: SocketAddr) -> io::Result<Relay> {
     Ok(Relay {
         to,
         live,
-        _stop: stop,
+        stop: Some(stop),
+        listens: Some(listens),
     })
 }
 
@@ -196,7 +220,8 @@ fn receive(port: u16, to: SocketAddr) -> io::Result<Relay> {
     let socket = Arc::new(UdpSocket::bind(here(port))?);
     socket.set_nonblocking(true)?;
     let (stopped, stop) = io::pipe()?;
-    thread::Builder::new().spawn(move || {
+    let stopped = Arc::new(stopped);
+    let listens = thread::Builder::new().spawn(move || {
         let senders = Arc::new(Senders::default());
         let mut buffer = vec![0; ROOM];
         loop {
@@ -208,7 +233,7 @@ fn receive(port: u16, to: SocketAddr) -> io::Result<Relay> {
                 continue;
             };
             let known = senders.lock().ok().and_then(|all| all.get(&from).cloned());
-            let way = known.or_else(|| answers(&socket, &senders, from, to).ok());
+            let way = known.or_else(|| answers(&socket, &stopped, &senders, from, to).ok());
             if let Some(way) = way {
                 // A datagram may be lost.
                 drop(way.send(buffer.get(..length).unwrap_or_default()));
@@ -218,13 +243,16 @@ fn receive(port: u16, to: SocketAddr) -> io::Result<Relay> {
     Ok(Relay {
         to,
         live: Arc::default(),
-        _stop: stop,
+        stop: Some(stop),
+        listens: Some(listens),
     })
 }
 
-/// A socket to the guest for one sender, and a thread that brings him what comes back.
+/// A socket to the guest for one sender, and a thread that brings him what comes back. It ends with the port, which is
+/// not its own to keep.
 fn answers(
     socket: &Arc<UdpSocket>,
+    stopped: &Arc<PipeReader>,
     senders: &Arc<Senders>,
     from: SocketAddr,
     to: SocketAddr,
@@ -236,7 +264,7 @@ fn answers(
     };
     let way = Arc::new(UdpSocket::bind((any, 0))?);
     way.connect(to)?;
-    way.set_read_timeout(Some(IDLE))?;
+    way.set_nonblocking(true)?;
     {
         let mut all = senders.lock().map_err(|_| full())?;
         if all.len() >= MOST {
@@ -244,17 +272,34 @@ fn answers(
         }
         all.insert(from, way.clone());
     }
-    let (socket, senders, back) = (socket.clone(), senders.clone(), way.clone());
+    let (socket, stopped) = (Arc::downgrade(socket), stopped.clone());
+    let (senders, back) = (senders.clone(), way.clone());
     thread::Builder::new().spawn(move || {
-        let mut buffer = vec![0; ROOM];
-        while let Ok(length) = back.recv(&mut buffer) {
-            drop(socket.send_to(buffer.get(..length).unwrap_or_default(), from));
-        }
+        bring(&socket, &stopped, &back, from);
         if let Ok(mut all) = senders.lock() {
             all.remove(&from);
         }
     })?;
     Ok(way)
+}
+
+/// Brings a sender what comes back, until nothing does for a while or the port is closed.
+fn bring(socket: &Weak<UdpSocket>, stopped: &PipeReader, back: &UdpSocket, to: SocketAddr) {
+    let mut buffer = vec![0; ROOM];
+    loop {
+        let ready = readable(&[back.as_raw_fd(), stopped.as_raw_fd()], IDLE);
+        if ready.unwrap_or_default() != [true, false] {
+            return;
+        }
+        // What the guest refuses ends it, as what nobody answers does.
+        let Ok(length) = back.recv(&mut buffer) else {
+            return;
+        };
+        let Some(socket) = socket.upgrade() else {
+            return;
+        };
+        drop(socket.send_to(buffer.get(..length).unwrap_or_default(), to));
+    }
 }
 
 #[cfg(test)]
@@ -323,5 +368,26 @@ mod tests {
             let (length, from) = client.recv_from(&mut buffer).unwrap();
             assert_eq!((&buffer[..length], from), (&word[..], here(port)));
         }
+        // Who was answered a moment ago keeps nothing.
+        relays.set(&[]);
+        UdpSocket::bind(here(port)).unwrap();
+    }
+
+    #[test]
+    fn a_port_that_somebody_has_is_not_listened_at_until_he_leaves_it() {
+        let guest = TcpListener::bind("127.0.0.1:0").unwrap();
+        let to = guest.local_addr().unwrap();
+        let (mut relays, other) = (Relays::default(), TcpListener::bind(here(0)).unwrap());
+        let port = other.local_addr().unwrap().port();
+        relays.set(&[publish(port, to, Protocol::Tcp)]);
+        assert!(!relays.has(port, Protocol::Tcp));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(PAUSE);
+                drop(other);
+            });
+            relays.set(&[publish(port, to, Protocol::Tcp)]);
+        });
+        assert!(relays.has(port, Protocol::Tcp));
     }
 }

@@ -35,7 +35,7 @@ impl fmt::Display for Listener {
 
 impl Listener {
     /// Whether packets for a published port would have been for this one.
-    fn meets(&self, publish: &Publish) -> bool {
+    pub fn meets(&self, publish: &Publish) -> bool {
         let own = self.at.ip().to_canonical();
         let address = match publish.address {
             // A socket of IPv6 at all addresses has those of IPv4 too, unless it says otherwise (ipv6(7), IPV6_V6ONLY).
