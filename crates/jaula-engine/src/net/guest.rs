@@ -65,6 +65,7 @@ pub(crate) fn facts(net: &JailNet, lessee: Option<&Lessee>) -> Option<GuestFacts
                 gateways,
                 published,
                 listeners: foreign,
+                filtered_frames: Path::new(FILTERED).is_dir(),
                 ..GuestFacts::default()
             })
         }
@@ -85,6 +86,8 @@ pub(crate) fn facts(net: &JailNet, lessee: Option<&Lessee>) -> Option<GuestFacts
     }
 }
 
+/// The settings of br_netfilter, where the kernel has it.
+const FILTERED: &str = "/proc/sys/net/bridge";
 /// Who resolves names for the host (resolv.conf(5)).
 const RESOLVERS: &str = "/etc/resolv.conf";
 
@@ -287,9 +290,7 @@ pub(crate) fn connect(pid: u32, links: &[GuestLink]) -> Result<(), SysError> {
             }
             std::thread::sleep(PAUSE);
         }
-        // Where bridged frames go through IP's rules, a jail that calls its own published port is answered by the port
-        // that it called from (the kernel's bridge documentation, br_netfilter).
-        if !link.publish.is_empty() && Path::new("/proc/sys/net/bridge").is_dir() {
+        if link.hairpin {
             let end = outside.link(link.host_end.as_str())?;
             let back = PortSet {
                 hairpin: Some(true),

@@ -47,6 +47,8 @@ pub struct GuestFacts {
     pub namespace: Option<PathBuf>,
     /// What connects a jail without rights over the host's networks.
     pub nat: NatFacts,
+    /// Whether frames of bridges go through the rules of IP (br_netfilter, in the kernel's bridge documentation).
+    pub filtered_frames: bool,
 }
 
 /// One card of a jail.
@@ -76,6 +78,9 @@ pub struct GuestLink {
     pub publish: Vec<Publish>,
     /// What it may reach.
     pub access: Vec<Access>,
+    /// Whether frames go back by the port that they came from: where bridged frames go through the rules of IP, a jail
+    /// that calls its own published port is answered by the port that it called from.
+    pub hairpin: bool,
 }
 
 impl GuestLink {
@@ -246,6 +251,9 @@ fn plan_one(
         rate: asked.rate,
         publish: asked.publish.clone(),
         access: asked.access.clone(),
+        hairpin: facts.filtered_frames
+            && !asked.publish.is_empty()
+            && matches!(asked.on, Uplink::Bridge(_)),
     };
     let mut link = link.with_free_addresses(holder, leases)?;
     // Only the first card leads everywhere.
@@ -303,6 +311,9 @@ impl GuestLink {
             Uplink::Macvlan(on) => lines.push(format!(
                 "ip link add name {name} link {on} mtu {mtu} address {mac} netns $jail type macvlan mode bridge"
             )),
+        }
+        if self.hairpin {
+            lines.push(format!("bridge link set dev {} hairpin on", self.host_end));
         }
         lines.push(format!("{inside} ip link set dev {name} up"));
         for address in &self.addresses {
@@ -362,6 +373,30 @@ mod tests {
             commands.contains("ip -6 route add default via fd00:9::1"),
             "{commands}"
         );
+    }
+
+    #[test]
+    fn frames_go_back_where_they_came_from_only_where_rules_see_them() {
+        let hairpin = |text: &str, filtered_frames| {
+            let facts = GuestFacts {
+                filtered_frames,
+                gateways: vec![GatewaySpec {
+                    bridge: name("alcantara"),
+                    nat: true,
+                    dhcp: false,
+                    dns: false,
+                    uplink: None,
+                }],
+                ..facts()
+            };
+            let link = plan(&[text], &facts).expect("a plan").remove(0);
+            let line = "bridge link set dev v-web hairpin on".to_owned();
+            assert_eq!(link.commands().contains(&line), link.hairpin);
+            link.hairpin
+        };
+        assert!(hairpin("bridge:alcantara,publish=80:80", true));
+        assert!(!hairpin("bridge:alcantara,publish=80:80", false));
+        assert!(!hairpin("bridge:alcantara", true));
     }
 
     #[test]
