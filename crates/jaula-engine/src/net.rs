@@ -223,15 +223,24 @@ impl Engine {
     /// # Errors
     /// When it is refused.
     pub fn plan_net(&self, change: &NetChange) -> Result<NetPlan, EngineError> {
+        let mut planned = change.plan(&networks()?);
         for _ in 0..GONE_TRIES {
-            let planned = change.plan(&networks()?);
             if !matches!(planned, Err(NetPlanError::Guests { .. })) {
-                return Ok(planned.map_err(NetError::Plan)?);
+                break;
             }
             // The cards of a jail that has just ended are still there.
             std::thread::sleep(GONE_PAUSE);
+            planned = change.plan(&networks()?);
         }
-        Ok(change.plan(&networks()?).map_err(NetError::Plan)?)
+        let mut plan = planned.map_err(NetError::Plan)?;
+        if let NetChange::Remove { name, .. } = change
+            && crate::gateway::is_known(self.store(), name)?
+        {
+            // Last: as long as there is a way through it, its firewall holds.
+            let name = name.clone();
+            plan.steps.push(NetStep::Forget { name });
+        }
+        Ok(plan)
     }
 
     /// What the files of ifupdown say of a bridge (interfaces(5)), beginning with this one.
@@ -287,7 +296,20 @@ impl Engine {
         }
         taken::refuse_taken(plan, &networks()?)?;
         apply(self.store(), plan)?;
-        self.ports_changed(plan)
+        self.ports_changed(&plan.steps)
+    }
+
+    /// Does one step as an old tool does it, which knows no way back; what the bridge gives follows.
+    ///
+    /// # Errors
+    /// [`NetError::Step`] with what the kernel says, and [`NetError::Gateway`] when the step is done and the rest is not.
+    pub fn net_once(&self, step: &NetStep) -> Result<(), EngineError> {
+        once(step)?;
+        match step {
+            NetStep::RemoveLink { name, .. } => crate::gateway::remove(self.store(), name)?,
+            step => self.ports_changed(std::slice::from_ref(step))?,
+        }
+        Ok(())
     }
 
     /// Does it, and then something that belongs to it: where that fails, all is undone.
@@ -307,9 +329,9 @@ impl Engine {
     }
 
     /// What a bridge lets through depends on what its ports lead to.
-    fn ports_changed(&self, plan: &NetPlan) -> Result<(), EngineError> {
+    fn ports_changed(&self, steps: &[NetStep]) -> Result<(), EngineError> {
         let mut bridges: Vec<&LinkName> = Vec::new();
-        for step in &plan.steps {
+        for step in steps {
             if let NetStep::SetMaster { to, before, .. } = step {
                 bridges.extend([to, before].into_iter().flatten());
             }

@@ -7,6 +7,7 @@
 )]
 
 use jaula_testkit::{hermetic, kernel_test};
+use std::io::BufRead;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -475,7 +476,95 @@ fn the_tables_follow_the_ports() {
     assert_eq!(host.run(&["net", "heal"]).expect(0).stdout, "");
     host.run(&["net", "detach", "alcantara", "lan0"]).expect(0);
     assert!(!shared());
+    // Whoever types the old name means the same.
+    let link = host.work().join("brctl");
+    std::os::unix::fs::symlink(host.command(&["x"]).get_program(), &link).unwrap();
+    let brctl = |words: &[&str]| {
+        let store = host.store();
+        let mut command = Command::new(&link);
+        let output = command.args(words).env("JAULA_STORE", store).output();
+        let output = output.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && said.is_empty(), "{said}");
+    };
+    brctl(&["addif", "alcantara", "lan0"]);
+    assert!(shared());
+    brctl(&["delif", "alcantara", "lan0"]);
+    assert!(!shared());
+    ok("ip link set alcantara down");
+    brctl(&["delbr", "alcantara"]);
+    assert_eq!(ok("nft list ruleset"), "");
+    assert!(!host.store().join("net/alcantara.gateway").exists());
+    host.run(&add).expect(0);
     host.run(&["net", "rm", "alcantara"]).expect(0);
+}
+
+/// Says which of a network goes first: `link` when it is gone, `table` for each table. Until both tables are gone.
+const ORDER: &str = r#"
+import select, socket, struct
+def opened(protocol, group):
+    s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol); s.bind((0, 0)); s.setsockopt(270, 1, group); return s
+links, tables = opened(0, 1), opened(12, 7)
+print("ready", flush=True)
+seen = []
+while seen.count("table") < 2:
+    ready = select.select([links, tables], [], [])[0]
+    for s in (links, tables):
+        if s not in ready: continue
+        data = s.recv(1 << 20)
+        while len(data) >= 16:
+            length, kind = struct.unpack("=IH", data[:6])
+            if s is links and kind == 17 and b"alcantara\0" in data[:length]: seen.append("link")
+            if s is tables and kind == 0x0a02: seen.append("table")
+            data = data[(length + 3) & ~3:]
+print(seen, flush=True)
+"#;
+
+#[test]
+fn the_firewall_of_a_network_goes_after_it_and_its_guests_are_cut_off() {
+    kernel_test!();
+    if !sh("nft --version").status.success() {
+        jaula_testkit::skip!("no nft");
+    }
+    world();
+    let host = hermetic!();
+    let add = ["net", "add", "alcantara", "--addr", "10.77.0.1/24", "--nat"];
+    host.run(&add).expect(0);
+    guest("one");
+    // The host's end of its card has an address of its own, which nobody reaches as long as it is a port.
+    let end = "ip -6 -oneline addr show v-one scope link | grep -v tentative | grep -o 'fe80[^/]*'";
+    let end = until(10, end, |text| !text.is_empty());
+    let output = Stdio::piped();
+    let mut order = Command::new("python3");
+    let mut order = order.args(["-c", ORDER]).stdout(output).spawn().unwrap();
+    let mut said = std::io::BufReader::new(order.stdout.take().unwrap()).lines();
+    assert_eq!(said.next().unwrap().unwrap(), "ready");
+    host.run(&["net", "rm", "alcantara"]).expect(125);
+    let removal = ["net", "rm", "--force", "alcantara"];
+    let plan = host
+        .run(&[&removal[..], &["--plan"]].concat())
+        .expect(0)
+        .stdout;
+    let steps = [
+        "set v-one down",
+        "detach v-one from alcantara",
+        "remove link alcantara",
+        "take away what alcantara gave its guests",
+    ];
+    let places = steps.map(|step| plan.find(step).expect(&plan));
+    assert!(places.is_sorted(), "{plan}");
+    host.run(&removal).expect(0);
+    assert_eq!(said.next().unwrap().unwrap(), "['link', 'table', 'table']");
+    order.wait().unwrap();
+    // Its card leads nowhere now.
+    let card = ok("ip -json link show v-one");
+    assert!(
+        !card.contains("\"UP\"") && !card.contains("master"),
+        "{card}"
+    );
+    let ping = format!("ping -c1 -W1 {}%eth0", end.trim());
+    assert!(!sh(&at("one", &ping)).status.success());
+    assert_eq!(ok("nft list ruleset"), "");
 }
 
 #[test]

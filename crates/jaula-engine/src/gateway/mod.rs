@@ -298,6 +298,15 @@ pub(crate) fn refresh(store: &Store, bridge: &LinkName) -> Result<(), GatewayFai
     Ok(firewall::put(&plan(store, &spec, &[])?.tables)?)
 }
 
+/// Whether a bridge gives something, or was given its address.
+///
+/// # Errors
+/// The store.
+pub(crate) fn is_known(store: &Store, bridge: &LinkName) -> Result<bool, GatewayFailure> {
+    let (gives, asks) = (file(store, bridge, "gateway")?, file(store, bridge, "client")?);
+    Ok(gives.exists() || asks.exists())
+}
+
 /// What a bridge gives, by the store.
 ///
 /// # Errors

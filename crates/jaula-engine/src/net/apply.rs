@@ -97,6 +97,14 @@ impl Undo {
             let store = Store::open(store).map_err(|error| gone(error.into()))?;
             return crate::gateway::remove(&store, name).map_err(gone);
         }
+        if let NetStep::Forget { name } = &self.step {
+            // One that is there still keeps its firewall.
+            if !jaula_sys::packet::is_gone(name.as_str()) {
+                return Ok(());
+            }
+            let store = Store::open(store).map_err(|error| gone(error.into()))?;
+            return crate::gateway::remove(&store, name).map_err(gone);
+        }
         if let NetStep::SetSysctl { key, before, .. } = &self.step {
             // Of a link that is gone there is none any more, and what somebody else set is his.
             let is = std::fs::read_to_string(Path::new("/proc/sys").join(key)).unwrap_or_default();
@@ -336,8 +344,8 @@ fn one(
             let link = numbers.need(&given.link)?;
             batch.remove_route(&route(given, link), given.link.as_str());
         }
-        // Only its undo does it, and that has the store.
-        NetStep::StopGiving { .. } => {}
+        // Whoever does these has the store.
+        NetStep::StopGiving { .. } | NetStep::Forget { .. } => {}
         NetStep::SetSysctl { key, to, .. } => {
             let path = Path::new("/proc/sys").join(key);
             return std::fs::write(&path, to)
@@ -413,15 +421,47 @@ pub(crate) fn apply_then<T, E: From<NetError>>(
                         return Err(error);
                     }
                 };
+                let after = forgetting(store, plan)?;
                 made.journal.finish().map_err(NetError::from)?;
                 for (at, step) in plan.steps.iter().enumerate().skip(made.steps) {
+                    if let NetStep::Forget { name } = step {
+                        let gone = crate::gateway::remove(store, name);
+                        gone.map_err(|error| NetError::Gateway(Box::new(error)))?;
+                        continue;
+                    }
                     one(&mut made.socket, &made.numbers, step, None)
                         .map_err(|source| step_failed(plan, at, source, false).0)?;
                 }
+                let done_all = after.map(Journal::finish).transpose();
+                done_all.map_err(NetError::from)?;
                 return Ok(done);
             }
         }
     }
+}
+
+/// What has to follow what cannot be taken back, on record: whoever is killed in between leaves it to the next start.
+fn forgetting(store: &Store, plan: &NetPlan) -> Result<Option<Journal>, NetError> {
+    let forgets = |step: &&NetStep| matches!(step, NetStep::Forget { .. });
+    let steps: Vec<NetStep> = plan.steps.iter().filter(forgets).cloned().collect();
+    if steps.is_empty() {
+        return Ok(None);
+    }
+    let look = |error| SysError::io("read", "/proc", &error);
+    let (namespace, boot) = here().map_err(|error| NetError::Look {
+        source: look(error),
+    })?;
+    let intents = steps.into_iter().map(|step| {
+        let boot = boot.clone();
+        Intent::Net(Box::new(Undo {
+            step,
+            namespace,
+            boot,
+        }))
+    });
+    let (_, mut journal) = store.journal()?;
+    journal.intend_all(intents.collect())?;
+    Ok(Some(journal))
 }
 
 /// A plan done up to what cannot be taken back.

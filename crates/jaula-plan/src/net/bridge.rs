@@ -179,6 +179,10 @@ pub fn plan_rm(name: &LinkName, forced: bool, facts: &NetFacts) -> Result<NetPla
         plan.notes.push(format!("{name} was not made by jaula"));
     }
     for port in ports {
+        // Where the firewall no longer sees what it sends, a guest would speak to the host itself.
+        if port.up && guests.contains(&port.name) {
+            plan.steps.push(set_up(&port.name, false));
+        }
         plan.steps.extend(detached(facts, name, port));
     }
     plan.steps.push(NetStep::RemoveLink {

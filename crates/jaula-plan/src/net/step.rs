@@ -151,6 +151,11 @@ pub enum NetStep {
         /// The bridge.
         name: LinkName,
     },
+    /// What a bridge gave that is gone goes too: its firewall, and who served it. Until then it held its guests.
+    Forget {
+        /// The bridge.
+        name: LinkName,
+    },
     /// A setting of the kernel is changed.
     SetSysctl {
         /// Its name, as sysctl(8) has it with slashes: `net/ipv4/conf/eth0.1/forwarding`.
@@ -170,7 +175,7 @@ impl NetStep {
                 name: link.name,
                 index: None,
             },
-            Self::RemoveLink { .. } | Self::StopGiving { .. } => return None,
+            Self::RemoveLink { .. } | Self::StopGiving { .. } | Self::Forget { .. } => return None,
             Self::SetLink { name, to, before } => Self::SetLink {
                 name,
                 to: before,
@@ -314,6 +319,7 @@ impl fmt::Display for NetStep {
             Self::AddRoute { route } => write!(f, "make route {}", route_words(route)),
             Self::RemoveRoute { route } => write!(f, "remove route {}", route_words(route)),
             Self::StopGiving { name } => write!(f, "take away what {name} gives its guests"),
+            Self::Forget { name } => write!(f, "take away what {name} gave its guests"),
             Self::SetSysctl { key, to, before } => write!(f, "set {key} to {to} (was {before})"),
         }
     }

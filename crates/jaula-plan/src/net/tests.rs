@@ -370,6 +370,13 @@ fn what_is_not_ours_stays() {
         "ours is in use: 1 of its ports lead into other network namespaces (v-web)\nhint: end what uses it, or cut it \
          off with jaula net rm --force ours"
     );
+    // What the bridge's firewall held would speak to the host itself.
+    let plan = plan_rm(&name("ours"), true, &facts).expect("forced");
+    assert_eq!(
+        plan.to_string(),
+        "remove bridge ours\n  1. detach port0 from ours\n  2. set v-web down (was up)\n  3. detach v-web from \
+         ours\n  4. remove link ours\n"
+    );
     // A card is never removed.
     refused(plan_rm(&name("eth1"), true, &facts));
     refused(plan_rm(&name("lo"), true, &facts));

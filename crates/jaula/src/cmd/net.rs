@@ -221,7 +221,6 @@ pub fn rm(matches: &ArgMatches, context: &Context) -> Done {
     let name = named(matches, "name")?;
     let attempt = format!("remove {name}");
     let forced = matches.get_flag("force");
-    gateway::before_removal(matches, context, &name, forced, &attempt)?;
     let wanted = NetChange::Remove { name, forced };
     change(matches, context, &wanted, &attempt, "removed")
 }

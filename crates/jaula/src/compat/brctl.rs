@@ -5,9 +5,13 @@ mod show;
 
 use super::Face;
 use super::getopt::{Opt, Order, Reader, Takes, both};
+use super::making::is_root;
 use super::tool::{self, Tool};
-use crate::output::{write_stderr, write_stdout};
+use crate::args::high::Surroundings;
+use crate::args::low::Global;
+use crate::output::{clean, write_stderr, write_stdout};
 use jaula_engine::net::{NetError, networks, once};
+use jaula_engine::{Engine, EngineError};
 use jaula_plan::facts::net::NetFacts;
 use jaula_plan::names::LinkName;
 use jaula_plan::net::step::{LinkKind, NetStep, NewLink};
@@ -231,6 +235,25 @@ fn step(step: &NetStep) -> Result<(), i32> {
     once(step).map_err(|error| errno(&error))
 }
 
+/// A step after which what a bridge gives its guests may have to be another. What the tool does is done when that fails.
+fn port_step(step: &NetStep) -> Result<(), i32> {
+    let around = Surroundings::read();
+    let config = around.config(&Global::default(), is_root(), true).ok();
+    // Where no network was made no bridge gives anything.
+    let config = config.filter(|config| is_root() && config.store.join("net").is_dir());
+    let Some(engine) = config.and_then(|config| Engine::open(config).ok()) else {
+        return self::step(step);
+    };
+    match engine.net_once(step) {
+        Ok(()) => Ok(()),
+        Err(EngineError::Net(error)) => Err(errno(&error)),
+        Err(error) => {
+            write_stderr(&format!("brctl: {}\n", clean(&error.to_string())));
+            Ok(())
+        }
+    }
+}
+
 /// A name that nothing can have stands for nothing that is there.
 fn name(word: &str) -> Option<LinkName> {
     word.parse().ok()
@@ -287,7 +310,7 @@ fn delbr(arguments: &[String]) -> Done {
         None => Err(ENXIO),
         Some(link) if link.bridge.is_none() => Err(EPERM),
         Some(link) if link.up => Err(EBUSY),
-        Some(link) => step(&NetStep::RemoveLink {
+        Some(link) => port_step(&NetStep::RemoveLink {
             name: link.name.clone(),
             index: Some(link.index),
         }),
@@ -337,7 +360,7 @@ fn add_port(facts: &NetFacts, bridge: &str, port: &str) -> Result<(), i32> {
     if port.master.is_some() {
         return Err(EBUSY);
     }
-    step(&NetStep::SetMaster {
+    port_step(&NetStep::SetMaster {
         name: port.name.clone(),
         to: Some(bridge.name.clone()),
         before: None,
@@ -373,7 +396,7 @@ fn remove_port(facts: &NetFacts, bridge: &str, port: &str) -> Result<(), i32> {
     if port.master.as_ref() != Some(&bridge.name) {
         return Err(EINVAL);
     }
-    step(&NetStep::SetMaster {
+    port_step(&NetStep::SetMaster {
         name: port.name.clone(),
         to: None,
         before: Some(bridge.name.clone()),

@@ -214,27 +214,6 @@ fn tell_of_others(context: &Context, bridge: &LinkName) -> Result<(), CommandErr
     Ok(())
 }
 
-/// Takes away what a bridge gives, before it goes; not where it may not go.
-pub fn before_removal(
-    matches: &ArgMatches,
-    context: &Context,
-    name: &LinkName,
-    forced: bool,
-    attempt: &str,
-) -> Result<(), CommandError> {
-    if low::Shown::read(matches) != low::Shown::Done {
-        return Ok(());
-    }
-    let engine = context.engine(None, false)?;
-    let refused = |error| failed(format!("cannot {attempt}"), error);
-    let wanted = NetChange::Remove {
-        name: name.clone(),
-        forced,
-    };
-    engine.plan_net(&wanted).map_err(refused)?;
-    engine.take_away(name).map_err(refused)
-}
-
 /// The operands of `net heal`.
 pub fn heal_command(command: Command) -> Command {
     command
