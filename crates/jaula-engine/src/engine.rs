@@ -388,7 +388,10 @@ impl Engine {
             }),
             None => None,
         };
-        if matches!(spec.net, JailNet::Links(_) | JailNet::Namespace(_)) {
+        if matches!(
+            spec.net,
+            JailNet::Links(_) | JailNet::Namespace(_) | JailNet::Nat(_)
+        ) {
             let holder = match &detach {
                 Some(detach) => detach.name.clone(),
                 None => self.run_name(None)?,

@@ -31,13 +31,19 @@ pub enum Absent {
 }
 
 impl Companion {
-    /// Starts a program and waits until it is ready: until it writes to its descriptor 0, which is no input but a pipe.
+    /// Starts a program in a directory and waits until it is ready: until it writes to its descriptor 0, which is no
+    /// input but a pipe.
     /// It has an empty environment, a process group of its own (what is typed does not end it before the jail) and no
     /// descriptor of this process's. What it says after that nobody reads, and it never waits for a reader.
     ///
     /// # Errors
     /// When there is no such program, or it does not become ready within `millis`.
-    pub fn start(program: &Path, arguments: &[OsString], millis: i32) -> Result<Self, Absent> {
+    pub fn start(
+        program: &Path,
+        arguments: &[OsString],
+        directory: &Path,
+        millis: i32,
+    ) -> Result<Self, Absent> {
         let shown = program.display().to_string();
         let failed = |call, error: std::io::Error| {
             Absent::NotStarted(SysError::io(call, shown.clone(), &error))
@@ -50,7 +56,7 @@ impl Companion {
             .args(arguments)
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .current_dir("/")
+            .current_dir(directory)
             .stdin(Stdio::from(OwnedFd::from(tell)))
             .stdout(Stdio::null())
             .stderr(Stdio::from(OwnedFd::from(say)))
@@ -124,7 +130,7 @@ mod tests {
         // SAFETY: takes numbers only; without close-on-exec, as a careless caller leaves it.
         let open = unsafe { libc::dup(left.as_raw_fd()) };
         let words = ["-c", "readlink /proc/self/fd/* >&2; echo end >&2"].map(OsString::from);
-        let said = match Companion::start(Path::new("/bin/sh"), &words, 5000) {
+        let said = match Companion::start(Path::new("/bin/sh"), &words, Path::new("/"), 5000) {
             Err(Absent::NotReady(said)) => said,
             other => panic!("{other:?}"),
         };

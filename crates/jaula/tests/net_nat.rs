@@ -8,7 +8,7 @@
 )]
 
 use jaula_testkit::skip;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -305,9 +305,32 @@ try:
 except OSError: print('nobody')
 ";
 
+/// Says what comes to be in a directory until its input ends (inotify(7)).
+const WATCH: &str = "
+import ctypes, os, select, sys
+libc = ctypes.CDLL(None); fd = libc.inotify_init(); libc.inotify_add_watch(fd, sys.argv[1].encode(), 0x100)
+print('ready', flush=True)
+while True:
+    ready = select.select([fd, 0], [], [])[0]
+    if fd in ready: print(os.read(fd, 1 << 16))
+    elif 0 in ready: break
+";
+
 #[test]
 fn a_published_port_leads_to_a_jail_without_root() {
     let host = host!("publish");
+    // Whatever is written there outlives who is killed.
+    let mut watch = host
+        .command("python3")
+        .args(["-c", WATCH, "/tmp"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python3");
+    let mut watched = BufReader::new(watch.stdout.take().expect("piped"));
+    let mut ready = String::new();
+    watched.read_line(&mut ready).expect("a line");
+    assert_eq!(ready, "ready\n");
     let call = |outside: bool, words: &str| {
         let place = match outside {
             true => "exec nsenter --net=/proc/$(pgrep -x sleep | head -n 1)/ns/net",
@@ -387,11 +410,11 @@ fn a_published_port_leads_to_a_jail_without_root() {
         host.wait_for_tools(0);
         assert_eq!(call(true, "tcp 192.0.2.1 8080"), "nobody");
     }
-    let left = host
-        .command("sh")
-        .args(["-c", "ls -A /tmp | grep -c '^.jaula-'"])
-        .output();
-    assert_eq!(left.expect("sh").stdout, b"0\n");
+    drop(watch.stdin.take());
+    let mut made = String::new();
+    watched.read_to_string(&mut made).expect("what it says");
+    assert!(watch.wait().expect("it ends").success());
+    assert!(!made.contains(".jaula-"), "{made}");
 }
 
 #[test]

@@ -70,7 +70,7 @@ pub(crate) fn facts(net: &JailNet, lessee: Option<&Lessee>) -> Option<GuestFacts
             })
         }
         JailNet::Nat(nat) => Some(GuestFacts {
-            nat: super::outside::facts(),
+            nat: super::outside::facts(lessee.and_then(|lessee| lessee.dir.parent())),
             listeners: if nat.publish.is_empty() {
                 Vec::new()
             } else {

@@ -1,13 +1,17 @@
 //! Jails that reach the outside through a program of the host's.
 
+use crate::error::At;
 use crate::jail::JailError;
+use crate::journal::{Intent, Journal};
+use crate::store::{Store, StoreError};
 use jaula_plan::net::nat::{DIRECTORIES, NatFacts, NatPlan};
 use jaula_plan::spec::net::NatTool;
 use jaula_sys::companion::{Absent, Companion};
 use std::ffi::OsString;
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File};
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -17,7 +21,7 @@ use std::time::Duration;
 const READY: i32 = 10_000;
 
 /// What is there for it.
-pub(crate) fn facts() -> NatFacts {
+pub(crate) fn facts(store: Option<&Path>) -> NatFacts {
     let find = |tool: NatTool| {
         let places = DIRECTORIES.map(|directory| Path::new(directory).join(tool.name()));
         let place: Option<PathBuf> = places.into_iter().find(|place| place.is_file());
@@ -29,6 +33,7 @@ pub(crate) fn facts() -> NatFacts {
         tools: NatTool::ALL.into_iter().filter_map(find).collect(),
         tun: device.open("/dev/net/tun").is_ok(),
         root: crate::probe::is_real_root(),
+        store: store.map(Path::to_owned),
     }
 }
 
@@ -40,13 +45,14 @@ pub(crate) fn connect(pid: u32, plan: &NatPlan) -> Result<Companion, JailError> 
     };
     let words = plan.arguments(&pid.to_string());
     let mut words: Vec<OsString> = words.into_iter().map(OsString::from).collect();
-    let place = plan.asks().then(Place::make).transpose();
+    let place = plan.asks().then(|| Place::make(plan.store.as_deref()));
+    let place = place.transpose();
     let place = place.map_err(|error| failed(format!("no place for its socket: {error}")))?;
-    if let Some(place) = &place {
-        words.insert(0, place.socket().into());
-        words.insert(0, "--api-socket".into());
+    if place.is_some() {
+        words.splice(0..0, ["--api-socket".into(), SOCKET.into()]);
     }
-    let started = Companion::start(&plan.program, &words, READY);
+    let directory = place.as_ref().map_or(Path::new("/"), |place| &place.path);
+    let started = Companion::start(&plan.program, &words, directory, READY);
     let companion = started.map_err(|absent| match absent {
         Absent::NotStarted(error) => failed(error.to_string()),
         Absent::NotReady(said) => failed(reason(&said)),
@@ -61,8 +67,17 @@ pub(crate) fn connect(pid: u32, plan: &NatPlan) -> Result<Companion, JailError> 
     Ok(companion)
 }
 
-/// A directory that nobody else can enter, for a socket by which a program is told what to publish; gone at the end.
-struct Place(PathBuf);
+/// A directory of the store for a socket by which a program is told what to publish; gone at the end, or with the next
+/// start.
+struct Place {
+    path: PathBuf,
+    /// The program and this process go by it: the name of a socket has 107 bytes, and a store's may have more.
+    opened: File,
+    journal: Option<Journal>,
+}
+
+/// The socket, beneath that directory.
+const SOCKET: &str = "s";
 
 /// How often a program that starts is tried, and when again.
 const TRIES: u32 = 1000;
@@ -72,16 +87,27 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LONGEST: u64 = 4096;
 
 impl Place {
-    /// The name of a socket has 107 bytes: a store's may have more.
-    fn make() -> io::Result<Self> {
-        let chance = jaula_repo::hex::encode(&jaula_sys::dir::random()?);
-        let place = Path::new("/tmp").join(format!(".jaula-{chance}"));
-        DirBuilder::new().mode(0o700).create(&place)?;
-        Ok(Self(place))
+    fn make(store: Option<&Path>) -> Result<Self, StoreError> {
+        let store = store.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound));
+        let store = Store::open(store.at("open", Path::new("the store"))?)?;
+        let stages = store.made("stages")?;
+        let (id, mut journal) = store.journal()?;
+        journal.intend(Intent::Create(Path::new("stages").join(&id)))?;
+        let path = stages.join(&id);
+        let made = DirBuilder::new().mode(0o700).create(&path);
+        made.at("make", &path)?;
+        Ok(Self {
+            opened: File::open(&path).at("open", &path)?,
+            path,
+            journal: Some(journal),
+        })
     }
 
     fn socket(&self) -> PathBuf {
-        self.0.join("s")
+        PathBuf::from(format!(
+            "/proc/self/fd/{}/{SOCKET}",
+            self.opened.as_raw_fd()
+        ))
     }
 
     /// Asks for one thing; what it says against it.
@@ -118,9 +144,8 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // The socket is not used again.
-        std::fs::remove_file(self.socket()).ok();
-        std::fs::remove_dir(&self.0).ok();
+        // The socket is not used again. What is left is gone with the next start.
+        drop(self.journal.take().map(Journal::undo));
     }
 }
 

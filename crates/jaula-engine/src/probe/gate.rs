@@ -360,7 +360,7 @@ fn device(path: &str) -> Found {
 /// What --net nat would go through.
 fn outside() -> Found {
     let facts = GuestFacts {
-        nat: crate::net::outside::facts(),
+        nat: crate::net::outside::facts(None),
         ..GuestFacts::default()
     };
     let plan =

@@ -27,6 +27,8 @@ pub struct NatFacts {
     pub tun: bool,
     /// Whether the caller is root of the host: pasta(1) would become nobody, who cannot enter the jail.
     pub root: bool,
+    /// The store, in which a program may have its socket.
+    pub store: Option<PathBuf>,
 }
 
 /// The program that connects a jail.
@@ -42,6 +44,8 @@ pub struct NatPlan {
     pub root: bool,
     /// Ports of the host that lead to the jail.
     pub publish: Vec<Publish>,
+    /// See [`NatFacts::store`].
+    pub store: Option<PathBuf>,
 }
 
 impl NatPlan {
@@ -72,6 +76,7 @@ impl NatPlan {
             own_user,
             root: facts.root,
             publish: spec.publish.clone(),
+            store: facts.store.clone(),
         })
     }
 
@@ -206,6 +211,7 @@ mod tests {
                 tools: tools.iter().map(place).collect(),
                 tun: true,
                 root: false,
+                store: None,
             },
             ..GuestFacts::default()
         }
