@@ -22,7 +22,8 @@ const NUMBER: [u8; 4] = [0x6a, 0x61, 0, 1];
 /// Bytes of an IPv6 header, and of the least IPv4 header.
 const HEAD_6: usize = 40;
 
-fn checksum(bytes: &[u8]) -> [u8; 2] {
+/// The checksum of the Internet (RFC 1071); a last odd byte is left out.
+pub(crate) fn checksum(bytes: &[u8]) -> [u8; 2] {
     let (pairs, _) = bytes.as_chunks::<2>();
     let mut sum: u32 = pairs
         .iter()

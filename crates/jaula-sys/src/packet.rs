@@ -10,6 +10,8 @@ use std::time::Duration;
 pub const IP: u16 = 0x0800;
 /// ARP's.
 pub const ARP: u16 = 0x0806;
+/// That of IPv6.
+pub const IP6: u16 = 0x86dd;
 
 /// A socket that sees the packets of one protocol on one link, without the link's own header.
 #[derive(Debug)]

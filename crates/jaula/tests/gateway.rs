@@ -404,15 +404,19 @@ fn an_address_that_somebody_has_is_not_given() {
         let words = ["net", "add", "alcantara", "--port", "up0", "--move-address"];
         host.run(&[&words[..], &["--addr", address]].concat())
     };
-    let refused = add("198.51.100.2/24").expect(125);
-    assert!(
-        refused.stderr.contains("198.51.100.2 is in use: ")
-            && refused.stderr.contains(" answers for it by up0"),
-        "{}",
-        refused.stderr
-    );
-    assert_eq!(ok("ip -o link"), links);
-    add("198.51.100.3/24").expect(0);
+    let card = ok(&at("wan", "ip -oneline link show eth0"));
+    let mac = card
+        .split_whitespace()
+        .skip_while(|word| *word != "link/ether");
+    let mac = { mac }.nth(1).unwrap();
+    for address in ["198.51.100.2/24", "2001:db8::2/64"] {
+        let refused = add(address).expect(125).stderr;
+        let (bare, _) = address.split_once('/').unwrap();
+        let text = format!("{bare} is in use: {mac} answers for it by up0");
+        assert!(refused.contains(&text), "{refused}");
+        assert_eq!(ok("ip -o link"), links);
+    }
+    add("198.51.100.3/24,2001:db8::3/64").expect(0);
     host.run(&["net", "rm", "alcantara"]).expect(0);
 }
 

@@ -412,3 +412,53 @@ fn what_cannot_be_had_is_refused_and_nothing_is_left() {
     );
     assert_eq!(host.sh("ip -brief link"), links);
 }
+
+/// Somebody who is no jail, or was given his addresses by nobody, answers for them.
+#[test]
+fn an_address_that_somebody_has_is_given_to_no_jail() {
+    let host = host!();
+    let place = hermetic!();
+    for nat in [&[][..], &["--nat"]] {
+        let words = [
+            "net",
+            "add",
+            "alcantara",
+            "--addr",
+            "10.9.0.1/24,fd09::1/64",
+        ];
+        host.run(&place, &[&words[..], nat].concat());
+        let guest = host.sh(
+            "unshare --net sleep 60 >/dev/null 2>&1 & g=$!; echo $g; until [ $(readlink /proc/$g/ns/net) != $(readlink /proc/self/ns/net) ]; do :; done
+             ip link add name v-g type veth peer name g0 netns $g && ip link set v-g master alcantara up
+             nsenter --net=/proc/$g/ns/net sh -ec 'ip link set g0 up; ip addr add 10.9.0.9/24 dev g0
+                 ip addr add fd09::9/64 dev g0 nodad'",
+        );
+        let words = |address: &str| {
+            let net = format!("bridge:alcantara,{address}");
+            [
+                "run".into(),
+                "--net".into(),
+                net,
+                "--".into(),
+                "true".into(),
+            ]
+        };
+        for (address, given) in [
+            ("10.9.0.9", "ip=10.9.0.9/24"),
+            ("fd09::9", "ip=10.9.0.10/24,ip=fd09::9/64"),
+        ] {
+            let words: [String; 5] = words(given);
+            let said = host.refused(&place, &words.each_ref().map(String::as_str));
+            let text = format!("{address} is in use: ");
+            let by = "answers for it by alcantara";
+            assert!(said.contains(&text) && said.contains(by), "{said}");
+        }
+        // What has just ended itself is no reason.
+        let words = words("ip=10.9.0.10/24,ip=fd09::10/64");
+        for _ in 0..3 {
+            host.run(&place, &words.each_ref().map(String::as_str));
+        }
+        host.sh(&format!("ip link del v-g; kill {guest}"));
+        host.run(&place, &["net", "rm", "alcantara"]);
+    }
+}

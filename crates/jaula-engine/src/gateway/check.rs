@@ -257,7 +257,7 @@ fn address_in(subnet: Subnet) -> Result<IpAddr, SysError> {
             let size = u32::try_from(size).unwrap_or(u32::MAX);
             for back in 2..=ADDRESSES.min(size.saturating_sub(1)) {
                 let address = Ipv4Addr::from(u32::from(net) | (size - back));
-                if subnet.address != address && who_has("eth0", address)?.is_none() {
+                if subnet.address != address && who_has("eth0", address.into())?.is_none() {
                     return Ok(address.into());
                 }
             }

@@ -81,7 +81,9 @@ pub enum GatewayFailure {
         text: String,
     },
     /// The process that listens for jails says nothing.
-    #[error("the process that listens at [::1] for jails on {bridge} does not say that it has their ports")]
+    #[error(
+        "the process that listens at [::1] for jails on {bridge} does not say that it has their ports"
+    )]
     Unheard {
         /// The bridge.
         bridge: LinkName,
@@ -303,7 +305,10 @@ pub(crate) fn refresh(store: &Store, bridge: &LinkName) -> Result<(), GatewayFai
 /// # Errors
 /// The store.
 pub(crate) fn is_known(store: &Store, bridge: &LinkName) -> Result<bool, GatewayFailure> {
-    let (gives, asks) = (file(store, bridge, "gateway")?, file(store, bridge, "client")?);
+    let (gives, asks) = (
+        file(store, bridge, "gateway")?,
+        file(store, bridge, "client")?,
+    );
     Ok(gives.exists() || asks.exists())
 }
 
@@ -355,7 +360,15 @@ pub fn remove(store: &Store, bridge: &LinkName) -> Result<(), GatewayFailure> {
         firewall::remove(bridge.as_str())?;
     }
     for what in [
-        "gateway", "new", "note", "leases", "process", "client", "ports", ports::TOLD, "lock",
+        "gateway",
+        "new",
+        "note",
+        "leases",
+        "process",
+        "client",
+        "ports",
+        ports::TOLD,
+        "lock",
     ] {
         let path = file(store, bridge, what)?;
         match std::fs::remove_file(&path) {

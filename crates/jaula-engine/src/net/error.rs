@@ -51,7 +51,7 @@ pub enum NetError {
     #[error("{address} is in use: {mac} answers for it by {link}")]
     Taken {
         /// The address.
-        address: std::net::Ipv4Addr,
+        address: std::net::IpAddr,
         /// The link by which he was asked.
         link: LinkName,
         /// His card.
@@ -101,7 +101,9 @@ impl NetError {
             Self::Plan(error) => error.hints(),
             Self::NotRoot => vec![NOT_ROOT.to_owned()],
             Self::Taken { .. } => {
-                vec!["--addr with another one, or --dhcp for one that is free".into()]
+                vec![
+                    "take another one, or let jaula find one that is free: --dhcp for a bridge, no ip= for a jail".into(),
+                ]
             }
             Self::Step { source, .. } if source.errno.0 == EPERM => vec![NOT_ROOT.to_owned()],
             Self::Step { source, step, .. } if source.errno.0 == EOPNOTSUPP => {

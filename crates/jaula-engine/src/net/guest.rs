@@ -217,6 +217,7 @@ pub(crate) fn reserve(lessee: &Lessee, links: &[GuestLink]) -> Result<Vec<GuestL
     if links.iter().all(|link| link.addresses.is_empty()) {
         return Ok(links.to_vec());
     }
+    super::taken::refuse_by_hand(links)?;
     let _lock = lock(&lessee.dir)?;
     let mut all = read(&lessee.dir);
     let mut others: Vec<Lease> = all

@@ -237,7 +237,9 @@ impl NetStep {
             Self::RemoveRoute { route: gone } => {
                 ExplainLine::new(route("delete", gone), "the old way to other networks")
             }
-            Self::StopGiving { .. } | Self::Forget { .. } => ExplainLine::new("", "its firewall goes, and who serves it"),
+            Self::StopGiving { .. } | Self::Forget { .. } => {
+                ExplainLine::new("", "its firewall goes, and who serves it")
+            }
             Self::SetSysctl { key, to, .. } => ExplainLine::new(
                 format!("sysctl --write {}={}", word(key), word(to)),
                 "a setting of the kernel",
