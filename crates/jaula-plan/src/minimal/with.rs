@@ -69,11 +69,11 @@ impl fmt::Display for With {
 /// What a jail should never be given without being told to.
 pub(crate) fn is_secret(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().as_bytes();
-    let Some(text) = path.to_str() else {
-        return false;
-    };
+    let in_ssh = path
+        .parent()
+        .is_some_and(|dir| dir.ancestors().any(|dir| dir.ends_with(".ssh")));
     let key = name.ends_with(b"_key")
-        && (text.starts_with("/etc/ssh/") || text.starts_with("/etc/dropbear/"));
+        && (path.starts_with("/etc/ssh") || path.starts_with("/etc/dropbear"));
     ["shadow", "shadow-", "gshadow", "gshadow-"]
         .iter()
         .any(|secret| path == Path::new("/etc").join(secret))
@@ -84,5 +84,28 @@ pub(crate) fn is_secret(path: &Path) -> bool {
         || path == Path::new("/etc/sudoers")
         || path.starts_with("/root/.ssh")
         || path.starts_with("/root/.gnupg")
-        || (text.contains("/.ssh/") && name.starts_with(b"id_") && !name.ends_with(b".pub"))
+        || (in_ssh && name.starts_with(b"id_") && !name.ends_with(b".pub"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsStr;
+
+    #[test]
+    fn a_secret_is_one_whatever_the_bytes_of_its_name() {
+        for (path, secret) in [
+            (&b"/etc/ssh/h\xff_key"[..], true),
+            (b"/home/\xfe/.ssh/id_rsa", true),
+            (b"/home/ana/.ssh/id_\xff", true),
+            (b"/etc/ssl/private/\xff.pem", true),
+            (b"/home/ana/.ssh/id_\xff.pub", false),
+            (b"/home/ana/.ssh", false),
+            (b"/etc/ssh/ssh_config", false),
+            (b"/srv/\xff_key", false),
+        ] {
+            let path = Path::new(OsStr::from_bytes(path));
+            assert_eq!(is_secret(path), secret, "{path:?}");
+        }
+    }
 }
