@@ -79,23 +79,12 @@ enum Line {
 }
 
 fn hex(path: &Path) -> String {
-    path.as_os_str()
-        .as_bytes()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    jaula_repo::hex::encode(path.as_os_str().as_bytes())
 }
 
 fn unhex(text: &str) -> Option<PathBuf> {
-    let digits = text.as_bytes();
-    let pairs = digits.chunks(2).map(|pair| {
-        let pair = std::str::from_utf8(pair)
-            .ok()
-            .filter(|pair| pair.len() == 2)?;
-        u8::from_str_radix(pair, 16).ok()
-    });
-    let bytes: Option<Vec<u8>> = pairs.collect();
-    bytes.map(|bytes| PathBuf::from(std::ffi::OsString::from_vec(bytes)))
+    let bytes = jaula_repo::hex::decode(text)?;
+    Some(PathBuf::from(std::ffi::OsString::from_vec(bytes)))
 }
 
 impl Line {
@@ -401,6 +390,9 @@ pub enum UndoError {
     /// Accounts.
     #[error(transparent)]
     Account(Box<crate::accounts::AccountsError>),
+    /// An update of a jail that lives at a path.
+    #[error("cannot finish an update that was interrupted")]
+    Update(#[source] Box<crate::minimal::MinimalImageError>),
     /// Taking back a change to networks.
     #[error("cannot {step}")]
     Net {

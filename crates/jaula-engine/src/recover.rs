@@ -19,6 +19,8 @@ pub fn leftovers(store: &Store) -> Result<Vec<PathBuf>, StoreError> {
     found.extend(orphans(store)?);
     found.extend(crate::named::stale_runs(store)?);
     found.extend(crate::lab::stale(store)?.paths);
+    let updates = crate::minimal::interrupted(store)?;
+    found.extend(updates.into_iter().map(|(_, marker)| marker));
     Ok(found)
 }
 
@@ -58,6 +60,13 @@ pub fn recover(store: &Store) -> Result<(Vec<PathBuf>, Vec<UndoError>), StoreErr
         match remove_path(&path) {
             Ok(()) => removed.push(path),
             Err(error) => errors.push(error),
+        }
+    }
+    for (dir, marker) in crate::minimal::interrupted(store)? {
+        match crate::minimal::resume_one(store, &dir) {
+            Ok(true) => removed.push(marker),
+            Ok(false) => {}
+            Err(error) => errors.push(UndoError::Update(Box::new(error))),
         }
     }
     Ok((removed, errors))

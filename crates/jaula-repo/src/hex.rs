@@ -1,22 +1,33 @@
 //! Hexadecimal text, as hashes are written.
 
-/// The 32 bytes that 64 hexadecimal digits name, or nothing.
-pub fn decode32(text: &str) -> Option<[u8; 32]> {
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    if !rest.is_empty() || pairs.len() != 32 {
-        return None;
-    }
-    let digit = |b: u8| match b {
+fn digit(b: u8) -> Option<u8> {
+    match b {
         b'0'..=b'9' => Some(b - b'0'),
         b'a'..=b'f' => Some(b - b'a' + 10),
         b'A'..=b'F' => Some(b - b'A' + 10),
         _ => None,
-    };
-    let mut out = [0; 32];
-    for (byte, [high, low]) in out.iter_mut().zip(pairs) {
-        *byte = digit(*high)? << 4 | digit(*low)?;
     }
-    Some(out)
+}
+
+/// The bytes that hexadecimal digits name, two each, or nothing.
+pub fn decode(text: &str) -> Option<Vec<u8>> {
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if !rest.is_empty() {
+        return None;
+    }
+    let bytes = pairs
+        .iter()
+        .map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?));
+    bytes.collect()
+}
+
+/// The 32 bytes that 64 hexadecimal digits name, or nothing.
+pub fn decode32(text: &str) -> Option<[u8; 32]> {
+    // Before anything is kept of what is too long.
+    if text.len() != 64 {
+        return None;
+    }
+    decode(text)?.try_into().ok()
 }
 
 /// The bytes as lower-case hexadecimal text.

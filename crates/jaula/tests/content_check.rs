@@ -285,3 +285,164 @@ fn a_shell_and_an_sshd_that_do_not_enter_the_jail_are_told() {
         2 faults\n1\n";
     assert_eq!(said.out, wanted, "{}", said.err);
 }
+
+#[test]
+fn an_update_refuses_a_jail_that_others_can_exchange() {
+    let said = played!(
+        "echo >>h/tool; chmod 777 j/usr; $J update /srv/j 2>err; echo $?; grep -c 'usr can be written by everybody' err; chmod 755 j/usr\n\
+         chmod 777 /srv; $J update /srv/j 2>err; echo $?; grep -c '/srv can be written' err; chmod 755 /srv; chown 1:1 j; $J update /srv/j 2>err; echo $?\n\
+         chown 0:0 j; $J update /srv/j; ls -A | grep jaula"
+    );
+    let wanted = "125\n1\n125\n1\n125\n/srv/j: 1 replaced, 0 added, 0 removed, 0 kept\n";
+    assert_eq!(said.out, wanted, "{}", said.err);
+}
+
+#[test]
+fn who_is_in_an_updated_jail_goes_on_in_the_old_one() {
+    let said = played!(
+        "mkfifo hold; chroot j /bin/sh -c 'echo >in; read x; /srv/h/tool /etc/group' <hold >out & exec 3>hold; n=0\n\
+         until [ -e j/in ]; do n=$((n+1)); [ $n -lt 1000000 ] || exit 9; done; echo >>h/tool; $J update /srv/j --in-use\n\
+         cmp j/srv/h/tool h/tool && echo new; echo >>h/tool; $J update /srv/j --in-use 2>err; echo $?; grep -c 'what an update replaced' err\n\
+         $J recover --plan; echo >&3; exec 3>&-; wait; cmp out j/etc/group && echo old; ls -A | grep -c jaula-update; $J check /srv/j | tail -n 1\n\
+         ls -A | grep jaula-update; $J update /srv/j"
+    );
+    let wanted = "/srv/j: 1 replaced, 0 added, 0 removed, 0 kept\nnew\n125\n1\nrecover\n  nothing to do\nold\n1\n1 fault\n\
+        /srv/j: 1 replaced, 0 added, 0 removed, 0 kept\n";
+    assert_eq!(said.out, wanted, "{}", said.err);
+}
+
+#[test]
+fn a_link_that_was_changed_in_the_jail_stays_unless_forced() {
+    let said = played!(
+        "ln -s one h/l; echo 1 >h/one; echo 2 >h/two; $J compat jk_cp -j /srv/j /srv/h/l >/dev/null; rm j/srv/h/l; ln -s /mine j/srv/h/l\n\
+         ln -sfn two h/l; $J update /srv/j; readlink j/srv/h/l; $J update /srv/j --force; readlink j/srv/h/l; $J update /srv/j\n\
+         ln -sfn one h/l; $J update /srv/j; readlink j/srv/h/l"
+    );
+    let wanted = "/srv/j: 0 replaced, 1 added, 1 removed, 1 kept\n/mine\n/srv/j: 1 replaced, 0 added, 0 removed, 0 kept\ntwo\n\
+        /srv/j has what the host has\n/srv/j: 1 replaced, 1 added, 1 removed, 0 kept\none\n";
+    assert_eq!(said.out, wanted, "{}", said.err);
+}
+
+#[test]
+fn what_a_killed_copy_left_does_not_stop_the_next_one() {
+    let said = played!(
+        "rm j/srv/h/tool; echo half >j/srv/h/.tool.jaula-new; $J compat jk_cp -j /srv/j /srv/h/tool; cmp j/srv/h/tool h/tool && echo whole\n\
+         ls -A j/srv/h; rm j/srv/h/tool; mkdir j/srv/h/.tool.jaula-new; $J compat jk_cp -j /srv/j /srv/h/tool 2>/dev/null; echo $?; ls -A j/srv/h"
+    );
+    assert_eq!(
+        said.out, "Copying /srv/h/tool to /srv/j/srv/h/tool\nwhole\ntool\n7\n.tool.jaula-new\n",
+        "{}",
+        said.err
+    );
+}
+
+#[test]
+fn lines_of_a_jails_accounts_that_are_not_ours_stay_byte_by_byte() {
+    let said = played!(
+        "printf 'odd\\377:x:7:7::/:\\n# a remark\\n\\n+::::::' >>j/etc/passwd; chown 3:4 j/etc/passwd; chmod 640 j/etc/passwd; cp j/etc/passwd before\n\
+         printf '[t]\\nusers = bin\\n' >t.ini; $J compat jk_init -c t.ini -j /srv/j t >/dev/null; n=$(stat -c %s before)\n\
+         head -c $n j/etc/passwd | cmp - before && echo same; tail -c +$n j/etc/passwd | grep -c '^bin:x:2:2'; stat -c '%a %u:%g' j/etc/passwd\n\
+         truncate -s 9M j/etc/passwd; printf '[u]\\nusers = sys\\n' >t.ini; $J compat jk_init -c t.ini -j /srv/j u >/dev/null 2>&1; stat -c %s j/etc/passwd"
+    );
+    assert_eq!(said.out, "same\n1\n640 3:4\n9437184\n", "{}", said.err);
+}
+
+#[test]
+fn what_a_check_cannot_look_at_is_a_fault() {
+    let said = played!(
+        "d=j; i=0; while [ $i -lt 130 ]; do mkdir $d/d; d=$d/d; i=$((i+1)); done; cp j/etc/passwd keep; truncate -s 9M j/etc/passwd\n\
+         $J check /srv/j | sed 's,/d/.*/d is,DEEP is,'; echo; rm -r j/d; rm j/etc/passwd; ln -s /etc/passwd j/etc/passwd; $J check /srv/j\n\
+         rm j/etc/passwd; cp keep j/etc/passwd; $J check /srv/j >/dev/null && echo well\n\
+         mkdir -p plain/etc; printf 'daemon\\377:x:5:5::/:\\ndaemon:x:7:7::/:\\ndaemon:x:1:1::/:\\n' >plain/etc/passwd; $J check /srv/plain\n\
+         mount -t tmpfs none /proc; $J check /srv/plain 2>&1; umount /proc"
+    );
+    let unseen: Vec<&str> = said.out.lines().collect();
+    for line in [
+        "unseen      DEEP is not looked at: more than 128 directories are within each other",
+        "unseen      /etc/passwd is not looked at: it is longer than 8 MiB",
+        "well",
+        "account     /etc/passwd has daemon as 7:7, and the host as 1:1",
+        "unseen      /proc is not looked at: there is none, so the jail's processes are not known",
+    ] {
+        assert!(unseen.contains(&line), "{line}\n{} {}", said.out, said.err);
+    }
+    assert!(
+        said.out
+            .contains("unseen      /etc/passwd is not looked at: Too many levels")
+            && said
+                .out
+                .contains("unseen      /proc/self/mountinfo is not looked at"),
+        "{}",
+        said.out
+    );
+}
+
+#[test]
+fn jk_update_leaves_no_jail_by_a_link_and_forgets_nothing() {
+    let said = played!(
+        "mkdir -p out/d j/opt /srv/h/d; ln -s /srv/out j/srv/h/e; cp h/tool out/d/tool; mkdir -p h/e/d; echo other >h/e/d/tool\n\
+         $J compat jk_update -j /srv/j -d /srv/h/e/d; $J compat jk_update -j /srv/j /srv/h/e/d; cmp out/d/tool h/tool && echo untouched; rm j/srv/h/e\n\
+         echo 1 >h/a; echo 1 >h/b; echo 0 >j/srv/h/a; echo 0 >j/srv/h/b; $J compat jk_update -j /srv/j -s /srv/h/b /srv/h >/dev/null\n\
+         $J compat jk_update -j /srv/j /srv/h >/dev/null; echo 2 >h/a; echo 2 >h/b; $J update /srv/j --plan"
+    );
+    let wanted = "untouched\nupdate /srv/j\n  replace /srv/h/a\n  replace /srv/h/b\n";
+    assert_eq!(said.out, wanted, "{}", said.err);
+}
+
+#[test]
+fn jk_check_goes_on_after_a_jail_that_it_cannot_check() {
+    let said = played!(
+        "$J compat jk_init -c s.ini -j /srv/a s >/dev/null; for f in store/trees/*.json; do grep -q '\"at\":\"/srv/a\"' $f && echo '{' >$f; done\n\
+         mkdir -m 777 j/open; printf '[/srv/a]\\n[/srv/j]\\n' >c.ini; $J compat jk_check -c c.ini; echo $?"
+    );
+    assert!(
+        said.out
+            .contains("ERROR: cannot check /srv/a: cannot read the record")
+            && said
+                .out
+                .contains("WARNING: /srv/j/open can be written by everybody"),
+        "{} {}",
+        said.out,
+        said.err
+    );
+    assert!(said.out.ends_with("\n2\n"), "{}", said.out);
+}
+
+#[test]
+fn a_forced_update_of_a_named_jail_takes_away_what_was_changed_in_it() {
+    everyone(|user| {
+        let dir = user.place.work();
+        let write = |name: &str, text: &str| {
+            fs::write(dir.join(name), text).expect("a file");
+        };
+        fs::create_dir(dir.join("d")).expect("a directory");
+        write("d/a", "one\n");
+        write("d/b", "one\n");
+        let there = dir.join("d").display().to_string();
+        let with = format!("{there},program:cat,program:sh");
+        user.place.run(&["new", "n", "--with", &with]).expect(0);
+        let script =
+            format!("echo mine >{there}/a; echo own >{there}/own; echo x:x:9:9::/: >>/etc/passwd");
+        user.place
+            .run(&["exec", "n", "--", "sh", "-c", &script])
+            .expect(0);
+        write("d/a", "two\n");
+        let ran = user.place.run(&["update", "n"]).expect(0);
+        assert!(
+            ran.stdout.contains("n has what the host has"),
+            "{}",
+            ran.stdout
+        );
+        let ran = user.place.run(&["update", "n", "--force"]).expect(0);
+        assert_eq!(ran.stdout, "n: 1 replaced, 0 added, 0 removed, 0 kept\n");
+        let script = format!("cat {there}/a {there}/own; cat /etc/passwd");
+        let ran = user
+            .place
+            .run(&["exec", "n", "--", "sh", "-c", &script])
+            .expect(0);
+        assert!(ran.stdout.starts_with("two\nown\n"), "{}", ran.stdout);
+        assert!(ran.stdout.contains("x:x:9:9"), "{}", ran.stdout);
+        let left = user.place.run(&["recover", "--plan"]).expect(0);
+        assert!(left.stdout.contains("nothing to do"), "{}", left.stdout);
+    });
+}

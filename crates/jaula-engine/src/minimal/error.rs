@@ -66,6 +66,14 @@ pub enum MinimalImageError {
         /// By whom.
         by: String,
     },
+    /// Others could exchange what is changed.
+    #[error("{} is not safe: {}", jaula_plan::explain::shown(.path), said(.reasons))]
+    Unsafe {
+        /// The jail.
+        path: PathBuf,
+        /// Why.
+        reasons: Vec<jaula_plan::minimal::Unsafe>,
+    },
     /// The new content does not hold together.
     #[error("{} of its programs cannot be loaded in the new content: {}", .failed.len(), first(.failed))]
     SelfTest {
@@ -80,6 +88,11 @@ pub enum MinimalImageError {
     Host,
 }
 
+fn said(reasons: &[jaula_plan::minimal::Unsafe]) -> String {
+    let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+    reasons.join("; ")
+}
+
 fn first(failed: &[(PathBuf, String)]) -> String {
     let first = failed
         .first()
@@ -90,6 +103,14 @@ fn first(failed: &[(PathBuf, String)]) -> String {
 }
 
 impl MinimalImageError {
+    /// A jail that is the root of these processes.
+    pub(super) fn in_use(path: &std::path::Path, processes: &[String]) -> Self {
+        Self::InUse {
+            path: path.to_owned(),
+            by: super::inspect::process_list(processes),
+        }
+    }
+
     /// The sort of failure.
     pub fn kind(&self) -> Kind {
         match self {
@@ -107,7 +128,7 @@ impl MinimalImageError {
             Self::Reflink { .. } => Kind::KernelRefused,
             Self::Record { .. } | Self::Remove(_) => Kind::Internal,
             Self::NoRecord { .. } => Kind::NotFound,
-            Self::InUse { .. } => Kind::User,
+            Self::InUse { .. } | Self::Unsafe { .. } => Kind::User,
             Self::SelfTest { .. } => Kind::Verification,
             Self::Host => Kind::Internal,
         }
@@ -133,6 +154,9 @@ impl MinimalImageError {
             }
             Self::InUse { .. } => {
                 vec!["end what runs in it, and unmount what is mounted; --in-use lets programs go on in the old one".to_owned()]
+            }
+            Self::Unsafe { .. } => {
+                vec!["let nobody else write there; jaula check names all that is wrong".to_owned()]
             }
             Self::SelfTest { .. } => vec!["the jail is as it was".to_owned()],
             Self::LiveTree => {

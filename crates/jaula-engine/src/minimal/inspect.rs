@@ -3,20 +3,23 @@
 mod host_side;
 mod walk;
 
+pub(super) use host_side::rooted_in;
 pub(super) use walk::hash;
 
 use super::host::{self, Host};
+use super::renew::resume;
 use super::within::Within;
 use super::{MinimalImageError, kept, unsafe_parts};
 use crate::engine::Engine;
-use crate::error::EngineError;
+use crate::error::{At, EngineError};
 use jaula_plan::minimal::{Record, verify};
 use jaula_plan::names::JailName;
+use jaula_sys::dir::Dir as Beneath;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Faults of one jail that are listed; more are counted.
+/// Faults of one jail that are listed; more are only counted.
 const MOST_FAULTS: usize = 10_000;
 
 /// What is checked.
@@ -56,6 +59,8 @@ pub enum FaultKind {
     Sshd,
     /// A way out to the host.
     Open,
+    /// It could not be looked at, so nothing is said of it.
+    Unseen,
 }
 
 /// What would mend it.
@@ -97,6 +102,7 @@ impl fmt::Display for FaultKind {
             Self::Account => "account",
             Self::Sshd => "sshd",
             Self::Open => "open",
+            Self::Unseen => "unseen",
         })
     }
 }
@@ -108,6 +114,8 @@ pub struct ContentCheck {
     pub faults: Vec<Fault>,
     /// How many files, directories and links were looked at.
     pub looked: u64,
+    /// Faults that are not listed, because there are too many.
+    pub unlisted: u64,
     /// Whether there was a record to compare with.
     pub recorded: bool,
     /// The directory that can be mended.
@@ -130,7 +138,19 @@ impl ContentCheck {
                 fixable: mend.is_some(),
                 mend,
             });
+        } else {
+            self.unlisted = self.unlisted.saturating_add(1);
         }
+    }
+
+    /// What nothing can be said of is a fault: nobody may take silence for a word.
+    pub(super) fn unseen(&mut self, path: &Path, why: impl fmt::Display) {
+        self.add(
+            FaultKind::Unseen,
+            path,
+            format!("is not looked at: {why}"),
+            None,
+        );
     }
 }
 
@@ -159,23 +179,35 @@ pub(super) struct Trees {
 
 /// Who is in a jail's directory, or what is mounted there, so that it cannot be exchanged; processes do not matter when
 /// `processes_may`.
-pub(super) fn in_use(dir: &Path, processes_may: bool) -> Result<Option<String>, MinimalImageError> {
-    if let Some(mount) = host_side::mount_in(dir)? {
+pub(super) fn in_use(
+    dir: &Path,
+    held: &Beneath,
+    processes_may: bool,
+) -> Result<Option<String>, MinimalImageError> {
+    let untold = || Some("there is no /proc that tells whether it is in use".to_owned());
+    let Some(mounts) = host_side::mounts_in(dir)? else {
+        return Ok(untold());
+    };
+    if let Some((mount, _)) = mounts.first() {
         return Ok(Some(format!(
             "{} is mounted",
-            jaula_plan::explain::shown(&mount)
+            jaula_plan::explain::shown(mount)
         )));
     }
     if processes_may {
         return Ok(None);
     }
-    let mut pids: Vec<String> = host_side::rooted(dir)
-        .iter()
-        .filter_map(|process| Some(process.file_name()?.to_string_lossy().into_owned()))
-        .collect();
-    pids.sort();
-    pids.truncate(20);
-    Ok((!pids.is_empty()).then(|| format!("it is the root of process {}", pids.join(", "))))
+    match rooted_in(held)? {
+        None => Ok(untold()),
+        Some(pids) if pids.is_empty() => Ok(None),
+        Some(pids) => Ok(Some(process_list(&pids))),
+    }
+}
+
+/// Whose root a jail is.
+pub(super) fn process_list(pids: &[String]) -> String {
+    let first: Vec<&str> = pids.iter().take(20).map(String::as_str).collect();
+    format!("it is the root of process {}", first.join(", "))
 }
 
 pub(super) fn trees(engine: &Engine, target: &CheckTarget) -> Result<Trees, EngineError> {
@@ -204,6 +236,16 @@ pub(super) fn trees(engine: &Engine, target: &CheckTarget) -> Result<Trees, Engi
 }
 
 fn check(engine: &Engine, target: &CheckTarget) -> Result<ContentCheck, EngineError> {
+    // What an update that was killed has left is finished first, unless somebody is at it; who has no record has none.
+    let mut _lock = None;
+    if let CheckTarget::Directory(dir) = target
+        && engine.has_record(dir)
+    {
+        _lock = kept::try_lock(engine.store(), dir)?;
+        if _lock.is_some() {
+            resume(engine.store(), dir)?;
+        }
+    }
     let trees = trees(engine, target)?;
     let mut found = ContentCheck {
         recorded: trees.record.is_some(),
@@ -233,13 +275,19 @@ fn check(engine: &Engine, target: &CheckTarget) -> Result<ContentCheck, EngineEr
     if let Some(record) = &trees.record {
         walk::compare(&trees.layers, record, &mut found)?;
         if let [dir] = trees.layers.as_slice() {
-            loads(dir, record, &mut found)?;
+            let root = Beneath::open(dir).at("open", dir);
+            let failed = unloadable(root.map_err(MinimalImageError::Io)?, dir, record)?;
+            for (path, why) in failed {
+                found.add(FaultKind::Loader, &path, why, None);
+            }
         }
     }
     host_side::accounts(&trees.layers, target, &mut found)?;
     if let CheckTarget::Directory(dir) = target {
         host_side::mounts(dir, &mut found)?;
-        host_side::processes(dir, &mut found);
+        let held = Beneath::open(dir).at("open", dir);
+        let held = held.map_err(MinimalImageError::Io)?;
+        host_side::processes(dir, &held, &mut found).map_err(MinimalImageError::Io)?;
     }
     found
         .faults
@@ -247,22 +295,15 @@ fn check(engine: &Engine, target: &CheckTarget) -> Result<ContentCheck, EngineEr
     Ok(found)
 }
 
-/// Whether what has a loader finds it, and all its libraries, in the jail.
-fn loads(dir: &Path, record: &Record, found: &mut ContentCheck) -> Result<(), MinimalImageError> {
-    for (path, why) in unloadable(dir, record)? {
-        found.add(FaultKind::Loader, &path, why, None);
-    }
-    Ok(())
-}
-
 /// The programs and libraries of a tree that cannot be loaded there though they can on the host, with the reason.
 pub(super) fn unloadable(
+    root: Beneath,
     dir: &Path,
     record: &Record,
 ) -> Result<Vec<(PathBuf, String)>, MinimalImageError> {
     let native = host::native()?;
     let programs = walk::loadable(record);
-    let mut tree = Within::open(dir)?;
+    let mut tree = Within::of(root, dir);
     let mut failed = verify(&mut tree, &programs, native)?;
     if failed.is_empty() {
         return Ok(failed);

@@ -5,12 +5,13 @@ use super::MinimalImageError;
 use crate::error::At;
 use crate::store::Store;
 use jaula_plan::minimal::{Origin, RECORD_VERSION, Record};
+use jaula_repo::hex;
 use jaula_sys::dir::Dir;
 use sha2::{Digest as _, Sha256};
-use std::fs::File;
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// The record's name beside an image's root.
@@ -31,8 +32,35 @@ pub(super) fn origin(meta: &std::fs::Metadata) -> Origin {
 /// Where the record of the jail at this path is.
 pub(super) fn place(store: &Store, jail: &Path) -> PathBuf {
     let hash = Sha256::digest(jail.as_os_str().as_bytes());
-    let name: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let name = hex::encode(&hash);
     store.root().join("trees").join(format!("{name}.json"))
+}
+
+fn lock_file(store: &Store, jail: &Path) -> Result<(File, PathBuf), MinimalImageError> {
+    store.made("trees")?;
+    let path = place(store, jail).with_extension("lock");
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    let file = options.open(&path).at("open", &path)?;
+    Ok((file, path))
+}
+
+/// Holds the jail at a path against being filled or updated by others; waits for them. The lock's file stays: whoever
+/// waits for it must not be joined by somebody with another one.
+pub(super) fn lock(store: &Store, jail: &Path) -> Result<File, MinimalImageError> {
+    let (file, path) = lock_file(store, jail)?;
+    file.lock().at("lock", &path)?;
+    Ok(file)
+}
+
+/// The same without waiting; none when somebody else holds it.
+pub(super) fn try_lock(store: &Store, jail: &Path) -> Result<Option<File>, MinimalImageError> {
+    let (file, path) = lock_file(store, jail)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error).at("lock", &path)?,
+    }
 }
 
 /// Reads a record; none when there is none.
@@ -58,13 +86,17 @@ pub(super) fn read(path: &Path) -> Result<Option<Record>, MinimalImageError> {
 
 /// Writes the record of the jail at a path, there at once or not at all.
 pub(super) fn write(store: &Store, jail: &Path, record: &Record) -> Result<(), MinimalImageError> {
-    let dir = store.made("trees")?;
-    let path = place(store, jail);
+    store.made("trees")?;
+    put(&place(store, jail), &text(record)?, false)
+}
+
+/// Writes a file of the directory of records, there at once or not at all; after a loss of power too when `synced`.
+pub(super) fn put(path: &Path, text: &[u8], synced: bool) -> Result<(), MinimalImageError> {
+    let dir = path.parent().unwrap_or(Path::new("/"));
     let name = path.file_name().unwrap_or_default().to_owned();
     let mut fresh = name.clone();
     fresh.push(".new");
-    let text = text(record)?;
-    let opened = Dir::open(&dir).at("open", &dir)?;
+    let opened = Dir::open(dir).at("open", dir)?;
     match opened.unlink(&fresh) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(MinimalImageError::Io(crate::error::PathError {
@@ -75,9 +107,12 @@ pub(super) fn write(store: &Store, jail: &Path, record: &Record) -> Result<(), M
         }
         _ => {}
     }
-    let mut file = opened.create_file(&fresh, 0o600).at("make", &path)?;
-    file.write_all(&text).at("write", &path)?;
-    opened.rename(&fresh, &opened, &name).at("rename", &path)?;
+    let mut file = opened.create_file(&fresh, 0o600).at("make", path)?;
+    file.write_all(text).at("write", path)?;
+    if synced {
+        file.sync_data().at("sync", path)?;
+    }
+    opened.rename(&fresh, &opened, &name).at("rename", path)?;
     Ok(())
 }
 

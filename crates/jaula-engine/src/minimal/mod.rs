@@ -6,6 +6,7 @@ mod host;
 mod inspect;
 mod kept;
 mod live;
+mod outdated;
 mod place;
 mod renew;
 mod safety;
@@ -17,7 +18,9 @@ pub(crate) use live::mounts as live_mounts;
 
 pub use error::MinimalImageError;
 pub use inspect::{CheckTarget, ContentCheck, Fault, FaultKind};
+pub use outdated::{Looked, outdated};
 pub use renew::{Change, UpdatePlan, UpdateSpec};
+pub(crate) use renew::{interrupted, resume_one};
 pub use safety::unsafe_parts;
 pub(crate) use safety::unsafe_way;
 pub use tree::{Tell, Told, TreePlan, TreeSpec};
@@ -38,6 +41,7 @@ use jaula_plan::minimal::{
 use jaula_plan::names::{Digest, Tag};
 use jaula_plan::step::{Step, human};
 use jaula_repo::elf::Identity;
+use jaula_repo::hex;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
@@ -215,7 +219,7 @@ fn recorded(taken: &[Taken]) -> BTreeMap<PathBuf, Recorded> {
             },
             (ItemKind::Made { mode, text }, _) => RecordedKind::Made {
                 mode: *mode,
-                sha256: place::hex(&Sha256::digest(text.as_bytes())),
+                sha256: hex::encode(&Sha256::digest(text.as_bytes())),
             },
             (ItemKind::File { mode, .. }, Some(content)) => RecordedKind::File {
                 mode: *mode,

@@ -7,6 +7,7 @@ use super::tree::{Tell, Told, TreePlan};
 use super::within::inside;
 use crate::error::{At, PathError};
 use jaula_plan::minimal::{ItemKind, Origin, Placing, Recorded, RecordedKind};
+use jaula_repo::hex;
 use jaula_sys::dir::{self, Dir, Kind};
 use jaula_sys::tree::{clone_content, copy_content};
 use sha2::{Digest as _, Sha256};
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -25,6 +27,8 @@ const PIECE: usize = 256 << 10;
 const WORKERS: usize = 4;
 /// An account file is never longer than this.
 const ACCOUNTS: u64 = 8 << 20;
+/// Bytes of a name to which something can be added (NAME_MAX is 255).
+const LONGEST: usize = 240;
 
 type Placed = BTreeMap<PathBuf, Recorded>;
 
@@ -45,14 +49,13 @@ struct Done {
     linked: Option<bool>,
 }
 
-/// Fills the directory of the plan.
-pub(super) fn fill(plan: &TreePlan, tell: &mut Tell<'_>) -> Result<Placed, MinimalImageError> {
+/// Fills this directory with what the plan says.
+pub(super) fn fill(
+    plan: &TreePlan,
+    root: Dir,
+    tell: &mut Tell<'_>,
+) -> Result<Placed, MinimalImageError> {
     let spec = &plan.spec;
-    if spec.placing == Placing::Live {
-        return Err(MinimalImageError::LiveTree);
-    }
-    make_way(&spec.dir)?;
-    let root = Dir::open(&spec.dir).at("open", &spec.dir)?;
     let mut placed = Placed::new();
     let mut jobs: Vec<Job<'_>> = Vec::new();
     let mut found: Vec<(Told<'_>, Option<usize>)> = Vec::new();
@@ -228,7 +231,7 @@ fn remove(root: &Dir, path: &Path) -> Result<(), PathError> {
 }
 
 /// The jail's directory and those on the way to it, as `mkdir -p`.
-fn make_way(dir: &Path) -> Result<(), PathError> {
+pub(super) fn make_way(dir: &Path) -> Result<(), PathError> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o755)
@@ -236,7 +239,8 @@ fn make_way(dir: &Path) -> Result<(), PathError> {
         .at("make", dir)
 }
 
-/// A made file: an account file gets the lines that it lacks, another one stays as it is.
+/// A made file: an account file gets the lines that it lacks, and whatever else is in it stays as it is; another file
+/// stays as it is.
 fn made<'a>(
     root: &Dir,
     path: &'a Path,
@@ -245,64 +249,101 @@ fn made<'a>(
     told: &mut Vec<(Told<'a>, Option<usize>)>,
 ) -> Result<Option<RecordedKind>, MinimalImageError> {
     let accounts = path == Path::new("/etc/passwd") || path == Path::new("/etc/group");
-    let mut whole = String::new();
-    match at(root, path) {
-        None => whole.push_str(text),
+    let there = at(root, path);
+    let mut whole = Vec::new();
+    match there {
+        None => whole.extend_from_slice(text.as_bytes()),
         Some(_) if !accounts => {
             told.push((Told::Exists(path), None));
             return Ok(None);
         }
         Some(_) => {
             let file = beneath(root, path, "open", |dir, name| dir.open_file(name))?;
-            let mut old = Vec::new();
-            file.take(ACCOUNTS).read_to_end(&mut old).at("read", path)?;
-            whole.push_str(&String::from_utf8_lossy(&old));
+            let most = ACCOUNTS.saturating_add(1);
+            file.take(most).read_to_end(&mut whole).at("read", path)?;
+            if whole.len() as u64 > ACCOUNTS {
+                // What is not read would be lost.
+                return Err(io::Error::from(io::ErrorKind::FileTooLarge)).at("read", path)?;
+            }
         }
     }
-    let fresh = at(root, path).is_none();
-    let mut changed = fresh;
+    let mut changed = there.is_none();
     for line in text.lines().filter(|_| accounts) {
         let name = line.split(':').next().unwrap_or_default();
-        let has = |line: &str| line.split(':').next() == Some(name);
-        if !fresh && whole.lines().any(has) {
+        let has = |line: &[u8]| line.split(|byte| *byte == b':').next() == Some(name.as_bytes());
+        if there.is_some() && whole.split(|byte| *byte == b'\n').any(has) {
             told.push((Told::HasAccount(name, path), None));
             continue;
         }
         told.push((Told::Account(name, path), None));
-        if !fresh {
-            if !whole.is_empty() && !whole.ends_with('\n') {
-                whole.push('\n');
+        if there.is_some() {
+            if whole.last().is_some_and(|last| *last != b'\n') {
+                whole.push(b'\n');
             }
-            whole.push_str(line);
-            whole.push('\n');
+            whole.extend_from_slice(line.as_bytes());
+            whole.push(b'\n');
             changed = true;
         }
     }
-    if changed {
-        replace(root, path, mode, whole.as_bytes())?;
+    // One that is there keeps its owner and mode.
+    match there {
+        Some(meta) if changed => replace(root, path, meta.mode, Some(meta), &whole)?,
+        None => replace(root, path, mode, None, &whole)?,
+        Some(_) => {}
     }
     Ok(Some(RecordedKind::Made {
-        mode,
-        sha256: hex(&Sha256::digest(whole.as_bytes())),
+        mode: there.map_or(mode, |meta| meta.mode),
+        sha256: hex::encode(&Sha256::digest(&whole)),
     }))
 }
 
 /// Writes a file anew, there at once or not at all.
-fn replace(root: &Dir, path: &Path, mode: u32, bytes: &[u8]) -> Result<(), PathError> {
+fn replace(
+    root: &Dir,
+    path: &Path,
+    mode: u32,
+    like: Option<dir::Meta>,
+    bytes: &[u8],
+) -> Result<(), PathError> {
     beneath(root, path, "write", |dir, name| {
         let fresh = fresh_name(name);
-        let mut file = dir.create_file(&fresh, mode)?;
+        let mut file = create(dir, &fresh, 0o600)?;
         file.write_all(bytes)?;
+        let own = dir::meta_of(file.as_fd())?;
+        if let Some(meta) = like.filter(|meta| (meta.uid, meta.gid) != (own.uid, own.gid)) {
+            dir::set_owner(file.as_fd(), meta.uid, meta.gid)?;
+        }
         dir::set_mode(file.as_fd(), mode)?;
-        dir.rename(&fresh, dir, name)
+        match like {
+            Some(_) => dir.rename(&fresh, dir, name),
+            None => dir.rename_new(&fresh, dir, name),
+        }
     })
 }
 
+/// What a file is called until it is whole.
 fn fresh_name(name: &std::ffi::OsStr) -> std::ffi::OsString {
     let mut fresh = std::ffi::OsString::from(".");
-    fresh.push(name);
+    match name.len() <= LONGEST {
+        true => fresh.push(name),
+        false => fresh.push(hex::encode(&Sha256::digest(name.as_bytes()))),
+    }
     fresh.push(".jaula-new");
     fresh
+}
+
+/// Makes a file of such a name. What somebody who was killed has left there is removed: a file, never anything else.
+fn create(dir: &Dir, fresh: &std::ffi::OsStr, mode: u32) -> io::Result<File> {
+    match dir.create_file(fresh, mode) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            if dir.meta(fresh)?.kind != Kind::File {
+                return Err(error);
+            }
+            dir.unlink(fresh)?;
+            dir.create_file(fresh, mode)
+        }
+        made => made,
+    }
 }
 
 fn make_device(root: &Dir, device: &Path) -> Result<bool, PathError> {
@@ -425,16 +466,10 @@ impl Worker<'_> {
         let Some((_, to, from)) = &self.open else {
             return Err(MinimalImageError::Host);
         };
-        let into = match job.replace {
-            true => fresh_name(name),
-            false => name.to_owned(),
-        };
+        let fresh = fresh_name(name);
         if let (true, Some(from)) = (link, from)
-            && from.hard_link_to(name, to, &into).is_ok()
+            && linked(from, name, to, job.replace.then_some(&fresh))
         {
-            if job.replace {
-                to.rename(&into, to, name).at("replace", path)?;
-            }
             let meta = path.symlink_metadata().at("look at", path)?;
             return Ok(Done {
                 origin: origin(&meta),
@@ -445,7 +480,7 @@ impl Worker<'_> {
         }
         let source = self.host.file(path)?;
         let meta = source.metadata().at("look at", path)?;
-        let file = to.create_file(&into, 0o600).at("make", path)?;
+        let file = create(to, &fresh, 0o600).at("make", path)?;
         let sha256 = match self.plan.spec.placing {
             Placing::Reflink => {
                 clone_content(&source, &file).map_err(|source| MinimalImageError::Reflink {
@@ -458,7 +493,7 @@ impl Worker<'_> {
                 let shared = self.shares && meta.len() > 0 && clone_content(&source, &file).is_ok();
                 self.shares &= shared || meta.len() == 0;
                 let digest = copy_hashed(&source, &file, shared, &mut self.space);
-                Some(hex(&digest.at("copy", path)?))
+                Some(hex::encode(&digest.at("copy", path)?))
             }
             _ => {
                 copy_content(&source, &file, meta.len()).at("copy", path)?;
@@ -475,9 +510,12 @@ impl Worker<'_> {
         dir::set_mode(file.as_fd(), mode).at("change", path)?;
         let nanos = u32::try_from(meta.mtime_nsec()).unwrap_or(0);
         dir::set_mtime(file.as_fd(), meta.mtime(), nanos).at("change", path)?;
-        if job.replace {
-            to.rename(&into, to, name).at("replace", path)?;
+        // There whole or not at all.
+        match job.replace {
+            true => to.rename(&fresh, to, name),
+            false => to.rename_new(&fresh, to, name),
         }
+        .at("name", path)?;
         Ok(Done {
             origin: origin(&meta),
             sha256,
@@ -485,6 +523,28 @@ impl Worker<'_> {
             linked: link.then_some(false),
         })
     }
+}
+
+/// Gives a file of the host a name in the jail, by way of another one where something has that name. Whether it could.
+fn linked(
+    from: &Dir,
+    name: &std::ffi::OsStr,
+    to: &Dir,
+    fresh: Option<&std::ffi::OsString>,
+) -> bool {
+    let Some(fresh) = fresh else {
+        return from.hard_link_to(name, to, name).is_ok();
+    };
+    if to.meta(fresh).is_ok_and(|meta| meta.kind == Kind::File) {
+        drop(to.unlink(fresh));
+    }
+    if from.hard_link_to(name, to, fresh).is_err() {
+        return false;
+    }
+    // rename(2) of two names of one file does nothing.
+    let renamed = to.rename(fresh, to, name).is_ok();
+    drop(to.unlink(fresh));
+    renamed
 }
 
 /// Copies and hashes in one go.
@@ -510,8 +570,4 @@ fn copy_hashed(
         }
         at = at.saturating_add(read as u64);
     }
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

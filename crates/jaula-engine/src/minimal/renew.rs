@@ -1,13 +1,16 @@
 //! A jail's content made anew from what the host has now: beside the old one, tested, then exchanged with it.
 
+mod exchange;
+mod layer;
+
 use super::host::{self, Host};
 use super::inspect::{CheckTarget, in_use, trees, unloadable};
 use super::kept::{self, origin};
 use super::tree::{TreePlan, TreeSpec};
 use super::within::inside;
-use super::{MinimalImageError, MinimalPlan, Wanted, place};
+use super::{MinimalImageError, MinimalPlan, Wanted};
 use crate::engine::Engine;
-use crate::error::{At, EngineError, PathError};
+use crate::error::{At, EngineError};
 use crate::event::{Event, Observer};
 use crate::named;
 use crate::plan::Preview;
@@ -16,17 +19,15 @@ use jaula_plan::minimal::{
     Content, ItemKind, Placing, Record, Recorded, RecordedKind, Rules, gather,
 };
 use jaula_sys::dir::Dir as Beneath;
-use jaula_sys::tree::{self, Dir, Kind};
+use jaula_sys::dir::Kind;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::{CString, OsString};
 use std::fmt;
-use std::io;
-use std::os::unix::ffi::OsStrExt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
-/// Directories within each other.
-const MOST_DEPTH: usize = 128;
+pub(in crate::minimal) use exchange::resume;
+pub(crate) use exchange::{interrupted, resume_one};
 
 /// What becomes of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -42,12 +43,22 @@ pub enum Change {
     Kept,
 }
 
+impl Change {
+    /// Whether the jail gets or loses what is there.
+    fn is_taken(&self) -> bool {
+        matches!(self, Self::Added | Self::Replaced | Self::Removed)
+    }
+}
+
 /// What an update takes.
 #[derive(Debug)]
 pub struct UpdatePlan {
     target: CheckTarget,
     changes: BTreeMap<PathBuf, Change>,
     way: Way,
+    spec: UpdateSpec,
+    /// Nobody else fills, updates or starts the jail until this is done.
+    _lock: File,
 }
 
 #[derive(Debug)]
@@ -55,7 +66,7 @@ enum Way {
     /// Another image for a named jail.
     Image(Box<named::Record>, Box<MinimalPlan>),
     /// Another tree for a directory.
-    Tree(Box<TreePlan>, Box<Record>),
+    Tree(Box<TreePlan>, Box<Record>, Box<exchange::Held>),
 }
 
 /// How an update is meant.
@@ -74,6 +85,15 @@ impl Engine {
         target: &CheckTarget,
         spec: UpdateSpec,
     ) -> Result<UpdatePlan, EngineError> {
+        // First: what is looked at is what is changed.
+        let (lock, held) = match target {
+            CheckTarget::Named(name) => (named::lock(self.store(), name)?, None),
+            CheckTarget::Directory(dir) => {
+                let lock = kept::lock(self.store(), dir)?;
+                resume(self.store(), dir)?;
+                (lock, Some(exchange::Held::open(dir)?))
+            }
+        };
         let trees = trees(self, target)?;
         let Some(before) = trees.record else {
             return Err(MinimalImageError::NoRecord {
@@ -82,8 +102,8 @@ impl Engine {
             .into());
         };
         let content = content_of(&before);
-        match target {
-            CheckTarget::Named(name) => {
+        let (changes, way) = match (target, held) {
+            (CheckTarget::Named(name), _) => {
                 let jail = named::record(self.store(), name)?;
                 if let Some(running) = named::running(self.store(), name) {
                     return Err(named::NamedError::Running {
@@ -97,31 +117,36 @@ impl Engine {
                 let fresh = plan.record().map(|record| &record.entries);
                 let mut changes = compared(&before.entries, fresh.unwrap_or(&BTreeMap::new()));
                 if let [upper, _] = trees.layers.as_slice() {
-                    let upper = Beneath::open(upper).at("open", upper)?;
-                    for (path, change) in &mut changes {
-                        if upper.meta_beneath(path) {
-                            *change = Change::Kept;
-                        }
-                    }
+                    // The jail's own accounts are among what is made for it, and are never taken away.
+                    let made = |path: &Path| {
+                        let entry = before.entries.get(path);
+                        entry.is_some_and(|is| matches!(is.kind, RecordedKind::Made { .. }))
+                    };
+                    layer::keep(upper, &mut changes, &|path| spec.force && !made(path))?;
                 }
-                let way = Way::Image(Box::new(jail), Box::new(plan));
-                Ok(UpdatePlan {
-                    target: target.clone(),
-                    changes,
-                    way,
-                })
+                (changes, Way::Image(Box::new(jail), Box::new(plan)))
             }
-            CheckTarget::Directory(dir) => {
-                if let Some(found) = in_use(dir, spec.in_use)? {
+            (CheckTarget::Directory(dir), Some(held)) => {
+                if let Some(found) = in_use(dir, &held.jail, spec.in_use)? {
                     return Err(MinimalImageError::InUse {
                         path: dir.clone(),
                         by: found,
                     }
                     .into());
                 }
-                Ok(plan_tree(dir, before, content, spec)?)
+                let (changes, plan) = plan_tree(dir, &held.jail, &before, content, spec)?;
+                let way = Way::Tree(Box::new(plan), Box::new(before), Box::new(held));
+                (changes, way)
             }
-        }
+            (CheckTarget::Directory(_), None) => return Err(MinimalImageError::Host.into()),
+        };
+        Ok(UpdatePlan {
+            target: target.clone(),
+            changes,
+            way,
+            spec,
+            _lock: lock,
+        })
     }
 
     /// Does it. On any failure the jail is as it was.
@@ -135,18 +160,28 @@ impl Engine {
                 let _held = image.hold()?;
                 let record = fresh.record().cloned();
                 if let Some(record) = record.filter(|record| record.placing != Placing::Live) {
-                    tested(image.root(), &record)?;
+                    let root = Beneath::open(image.root()).at("open", image.root());
+                    tested(root.map_err(MinimalImageError::Io)?, image.root(), &record)?;
                 }
                 let mut jail = named::Record::clone(jail);
                 jail.image = Some(*image.digest());
-                named::rewrite(self.store(), &jail)?;
+                let dropped = plan.changes.iter().filter(|(_, change)| change.is_taken());
+                let dropped: Vec<&Path> = dropped.map(|(path, _)| path.as_path()).collect();
+                // Without force nothing that the layer has is among them.
+                layer::rewritten(self.store(), &jail, &dropped)?;
                 observer.event(Event::Made {
                     what: "jail",
                     path: named::jail_dir(self.store(), &jail.name),
                 });
             }
-            Way::Tree(fresh, before) => {
-                exchange(self, fresh, before, &plan.changes)?;
+            Way::Tree(fresh, before, held) => {
+                let gone = plan
+                    .changes
+                    .iter()
+                    .filter(|(_, is)| **is == Change::Removed);
+                let gone: Vec<PathBuf> = gone.map(|(path, _)| path.clone()).collect();
+                let in_use = plan.spec.in_use;
+                exchange::exchange(self.store(), held, fresh, before, &gone, in_use)?;
                 observer.event(Event::Made {
                     what: "directory",
                     path: fresh.spec.dir.clone(),
@@ -163,11 +198,7 @@ trait MetaBeneath {
 
 impl MetaBeneath for Beneath {
     fn meta_beneath(&self, path: &Path) -> bool {
-        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-            return false;
-        };
-        self.open_dir(inside(parent))
-            .is_ok_and(|dir| dir.meta(name).is_ok())
+        kind_of(self, path).is_some()
     }
 }
 
@@ -236,71 +267,94 @@ fn compared(
 
 fn plan_tree(
     dir: &Path,
-    before: Record,
+    jail: &Beneath,
+    before: &Record,
     content: Content,
     spec: UpdateSpec,
-) -> Result<UpdatePlan, MinimalImageError> {
+) -> Result<(BTreeMap<PathBuf, Change>, TreePlan), MinimalImageError> {
     let mut host = Host::open()?;
     let native = host::native()?;
     let mut found = gather(&mut host, &content, native)?;
-    let jail = Beneath::open(dir).at("open", dir)?;
     let mut changes = BTreeMap::new();
-    let mut unchanged = Vec::new();
+    let mut unchanged = BTreeSet::new();
+    let own = |changed: bool| match changed && !spec.force {
+        true => Change::Kept,
+        false => Change::Replaced,
+    };
     for (path, item) in &found.items {
-        let ItemKind::File { .. } = item.kind else {
-            if !before.entries.contains_key(path) && !jail.meta_beneath(path) {
-                changes.insert(path.clone(), Change::Added);
-            }
-            continue;
-        };
-        let old = match before.entries.get(path).map(|entry| &entry.kind) {
-            Some(RecordedKind::File { sha256, origin, .. }) => Some((sha256, origin)),
-            _ => None,
-        };
+        let was = before.entries.get(path).map(|entry| &entry.kind);
         let there = jail.meta_beneath(path);
-        let Some((sha256, was)) = old else {
-            match there {
-                true => unchanged.push(path.clone()),
-                false => drop(changes.insert(path.clone(), Change::Added)),
+        let change = match (&item.kind, was) {
+            (ItemKind::File { .. }, _) if !there => Some(Change::Added),
+            (
+                ItemKind::File { .. },
+                Some(RecordedKind::File {
+                    sha256,
+                    origin: was,
+                    ..
+                }),
+            ) => {
+                let file = host.file(path)?;
+                let now = origin(&file.metadata().at("look at", path)?);
+                let same = now == *was
+                    || sha256.is_some() && *sha256 == Some(super::inspect::hash(file, path)?);
+                match same {
+                    true => None,
+                    false => Some(own(changed_inside(jail, path, sha256.as_deref())?)),
+                }
             }
-            continue;
+            (ItemKind::File { .. }, Some(RecordedKind::Link { target })) => {
+                Some(own(link_of(jail, path).as_ref() != Some(target)))
+            }
+            (ItemKind::File { .. }, _) => None,
+            (ItemKind::Link { .. }, _) if !there => Some(Change::Added),
+            (ItemKind::Link { target }, was) => match link_of(jail, path) {
+                Some(is) if is == *target => None,
+                // What was a directory does not become a link.
+                None if matches!(kind_of(jail, path), Some(Kind::Directory)) => None,
+                is => {
+                    let placed = match was {
+                        Some(RecordedKind::Link { target: was }) => is.as_ref() == Some(was),
+                        Some(RecordedKind::File { sha256, .. }) => {
+                            !changed_inside(jail, path, sha256.as_deref())?
+                        }
+                        _ => false,
+                    };
+                    Some(own(!placed))
+                }
+            },
+            _ if !before.entries.contains_key(path) && !there => {
+                changes.insert(path.clone(), Change::Added);
+                continue;
+            }
+            _ => continue,
         };
-        if !there {
-            changes.insert(path.clone(), Change::Added);
-            continue;
+        match change {
+            Some(change) => {
+                changes.insert(path.clone(), change);
+            }
+            None => {
+                unchanged.insert(path.clone());
+            }
         }
-        let file = host.file(path)?;
-        let now = origin(&file.metadata().at("look at", path)?);
-        let same =
-            now == *was || sha256.is_some() && *sha256 == Some(super::inspect::hash(file, path)?);
-        if same {
-            unchanged.push(path.clone());
-            continue;
-        }
-        let own = changed_inside(&jail, path, sha256.as_deref())? && !spec.force;
-        let change = match own {
-            true => Change::Kept,
-            false => Change::Replaced,
-        };
-        changes.insert(path.clone(), change);
     }
     for (path, entry) in &before.entries {
         if found.items.contains_key(path) || !jail.meta_beneath(path) {
             continue;
         }
-        let change = match &entry.kind {
+        let changed = match &entry.kind {
             RecordedKind::Directory { .. } | RecordedKind::Made { .. } => continue,
-            RecordedKind::Link { .. } => Change::Removed,
-            RecordedKind::File { sha256, .. } => {
-                match changed_inside(&jail, path, sha256.as_deref())? && !spec.force {
-                    true => Change::Kept,
-                    false => Change::Removed,
-                }
-            }
+            RecordedKind::Link { target } => link_of(jail, path).as_ref() != Some(target),
+            RecordedKind::File { sha256, .. } => changed_inside(jail, path, sha256.as_deref())?,
+        };
+        // A directory of the user's is never removed.
+        let is_dir = kind_of(jail, path) == Some(Kind::Directory);
+        let change = match is_dir || changed && !spec.force {
+            true => Change::Kept,
+            false => Change::Removed,
         };
         changes.insert(path.clone(), change);
     }
-    let unchanged: BTreeSet<PathBuf> = unchanged.iter().cloned().collect();
     let kept =
         |path: &PathBuf| unchanged.contains(path) || changes.get(path) == Some(&Change::Kept);
     found.items.retain(|path, _| !kept(path));
@@ -314,13 +368,21 @@ fn plan_tree(
             hash: true,
         },
         found,
-        Some(before.clone()),
     );
-    Ok(UpdatePlan {
-        target: CheckTarget::Directory(dir.to_owned()),
-        changes,
-        way: Way::Tree(Box::new(plan), Box::new(before)),
-    })
+    Ok((changes, plan))
+}
+
+fn kind_of(jail: &Beneath, path: &Path) -> Option<Kind> {
+    let (parent, name) = (path.parent()?, path.file_name()?);
+    let dir = jail.open_dir(inside(parent)).ok()?;
+    Some(dir.meta(name).ok()?.kind)
+}
+
+/// Where a link of the jail leads.
+fn link_of(jail: &Beneath, path: &Path) -> Option<PathBuf> {
+    let (parent, name) = (path.parent()?, path.file_name()?);
+    let dir = jail.open_dir(inside(parent)).ok()?;
+    Some(dir.read_link(name).ok()?.into())
 }
 
 /// Whether a file of the jail is not what was placed.
@@ -339,158 +401,12 @@ fn changed_inside(
     }
 }
 
-fn tested(root: &Path, record: &Record) -> Result<(), MinimalImageError> {
-    let failed = unloadable(root, record)?;
+fn tested(root: Beneath, path: &Path, record: &Record) -> Result<(), MinimalImageError> {
+    let failed = unloadable(root, path, record)?;
     match failed.is_empty() {
         true => Ok(()),
         false => Err(MinimalImageError::SelfTest { failed }),
     }
-}
-
-/// The new tree beside the old one: every file that stays is the same inode, so nothing that jaula does not know is
-/// copied, and nothing is lost when it is written meanwhile.
-fn exchange(
-    engine: &Engine,
-    fresh: &TreePlan,
-    before: &Record,
-    changes: &BTreeMap<PathBuf, Change>,
-) -> Result<(), MinimalImageError> {
-    let dir = &fresh.spec.dir;
-    let (Some(parent), Some(name)) = (dir.parent(), dir.file_name()) else {
-        return Err(io::Error::from(io::ErrorKind::InvalidInput)).at("update", dir)?;
-    };
-    let mut beside = OsString::from(".");
-    beside.push(name);
-    beside.push(".jaula-update");
-    let beside_path = parent.join(&beside);
-    let marker = kept::place(engine.store(), dir).with_extension("updating");
-    let up = Beneath::open(parent).at("open", parent)?;
-    if beside_path.symlink_metadata().is_ok() {
-        // Only what an update that was killed has left is removed.
-        if !marker.is_file() {
-            return Err(MinimalImageError::Conflict {
-                path: beside_path,
-                wanted: "left by an update",
-            });
-        }
-        crate::remove::tree(&up, &beside).map_err(MinimalImageError::Remove)?;
-    }
-    engine.store().made("trees")?;
-    std::fs::write(&marker, b"").at("write", &marker)?;
-    let done = exchanged(engine, fresh, before, changes, &up, name, &beside);
-    if done.is_err() && beside_path.symlink_metadata().is_ok() {
-        crate::remove::tree(&up, &beside).map_err(MinimalImageError::Remove)?;
-    }
-    std::fs::remove_file(&marker).at("remove", &marker)?;
-    done
-}
-
-fn exchanged(
-    engine: &Engine,
-    fresh: &TreePlan,
-    before: &Record,
-    changes: &BTreeMap<PathBuf, Change>,
-    up: &Beneath,
-    name: &std::ffi::OsStr,
-    beside: &std::ffi::OsStr,
-) -> Result<(), MinimalImageError> {
-    let dir = &fresh.spec.dir;
-    let parent = dir.parent().unwrap_or(Path::new("/"));
-    let beside_path = parent.join(beside);
-    up.make_dir(beside, 0o700).at("make", &beside_path)?;
-    let upper = Dir::open(parent).at("open", parent)?;
-    let word = |name: &std::ffi::OsStr| CString::new(name.as_bytes()).map_err(io::Error::from);
-    let (one, other) = (
-        word(name).at("exchange", dir)?,
-        word(beside).at("exchange", dir)?,
-    );
-    let old = upper.dir(&one).at("open", dir)?;
-    let new = upper.dir(&other).at("open", &beside_path)?;
-    mirror(&old, &new, Path::new("/"), 0, &mut |_| true)?;
-    let gone: BTreeSet<&PathBuf> = changes
-        .iter()
-        .filter(|(_, change)| **change == Change::Removed)
-        .map(|(path, _)| path)
-        .collect();
-    let inner = up.open_dir(beside).at("open", &beside_path)?;
-    for path in &gone {
-        let (Some(above), Some(last)) = (path.parent(), path.file_name()) else {
-            continue;
-        };
-        let within = inner.open_dir(inside(above)).at("open", path)?;
-        within.unlink(last).at("remove", path)?;
-    }
-    let mut here = TreePlan::clone(fresh);
-    here.spec.dir = beside_path.clone();
-    let placed = place::fill(&here, &mut |_| {})?;
-    let mut record = Record::clone(before);
-    record.entries.retain(|path, _| !gone.contains(path));
-    record.entries.extend(placed);
-    tested(&beside_path, &record)?;
-    new.sync_fs().at("sync", &beside_path)?;
-    let exchange = || upper.exchange(&one, &upper, &other).at("exchange", dir);
-    exchange()?;
-    // What was made in the old one meanwhile comes along.
-    let rest = mirror(&old, &new, Path::new("/"), 0, &mut |path| {
-        !gone.contains(&path.to_owned())
-    });
-    let rest = rest.map_err(MinimalImageError::Io);
-    if let Err(error) = rest.and_then(|()| kept::write(engine.store(), dir, &record)) {
-        // The caller removes the new one; the record is still that of the old one.
-        exchange()?;
-        return Err(error);
-    }
-    crate::remove::tree(up, beside).map_err(MinimalImageError::Remove)
-}
-
-/// Gives everything in a tree a further name in another one, where that has not the name yet.
-fn mirror(
-    from: &Dir,
-    to: &Dir,
-    path: &Path,
-    depth: usize,
-    wanted: &mut dyn FnMut(&Path) -> bool,
-) -> Result<(), PathError> {
-    if depth > MOST_DEPTH {
-        return Err(io::Error::from_raw_os_error(40)).at("look at", path);
-    }
-    for entry in from.entries().at("list", path)? {
-        let here = path.join(std::ffi::OsStr::from_bytes(entry.name.to_bytes()));
-        let name = &entry.name;
-        let stat = match from.stat(name) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            stat => stat.at("look at", &here)?,
-        };
-        if stat.kind != Kind::Dir {
-            if wanted(&here) && to.stat(name).is_err() {
-                from.link(name, to, name).at("link", &here)?;
-            }
-            continue;
-        }
-        let inner = from.dir(name).at("open", &here)?;
-        let made = to.stat(name).is_err();
-        if made {
-            to.make_dir(name, 0o700).at("make", &here)?;
-        }
-        let Ok(other) = to.dir(name) else { continue };
-        mirror(&inner, &other, &here, depth.saturating_add(1), wanted)?;
-        if made {
-            same(&inner, &other).at("change", &here)?;
-        }
-    }
-    if depth == 0 {
-        same(from, to).at("change", path)?;
-    }
-    Ok(())
-}
-
-/// Owner, mode, times and attributes of a directory.
-fn same(from: &Dir, to: &Dir) -> io::Result<()> {
-    let stat = from.stat_self()?;
-    for (key, value) in tree::file_xattrs(from)? {
-        tree::set_xattr(to, &key, &value)?;
-    }
-    to.set_self(stat.uid, stat.gid, stat.mode, stat.mtime, stat.mtime_nsec)
 }
 
 impl UpdatePlan {
@@ -542,7 +458,7 @@ impl Preview for UpdatePlan {
         }
         match &self.way {
             Way::Image(_, plan) => plan.explain(),
-            Way::Tree(plan, _) => {
+            Way::Tree(plan, ..) => {
                 let dir = word(&plan.spec.dir);
                 let mut lines = vec![ExplainLine::new(
                     format!("cp --archive --link {dir} {dir}.new"),

@@ -1,7 +1,8 @@
 //! What is on the way to a jail's directory, and in it, as facts for the safety test.
 
+use super::MinimalImageError;
 use crate::error::{At, PathError};
-use jaula_plan::minimal::{PartKind, PathPart, TOP, Unsafe, reasons};
+use jaula_plan::minimal::{PartKind, PathPart, TOP, Unsafe, changeable, reasons};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,25 @@ pub(crate) fn unsafe_way(dir: &Path) -> Result<Vec<Unsafe>, PathError> {
     way.reverse();
     let way = way.iter().map(|path| part(path));
     Ok(reasons(&way.collect::<Result<Vec<_>, _>>()?, &[]))
+}
+
+/// Refuses a directory when others than root and the caller could exchange what leads to it or what its programs trust, while
+/// it is changed. `dir` has no link on the way.
+pub(super) fn refuse_changeable(dir: &Path) -> Result<(), MinimalImageError> {
+    let mut way: Vec<PathBuf> = dir.ancestors().map(Path::to_owned).collect();
+    way.reverse();
+    let way = way.iter().map(|path| part(path));
+    let way = way.collect::<Result<Vec<_>, _>>()?;
+    let top = TOP.iter().map(|name| part(&dir.join(name)));
+    let top = top.collect::<Result<Vec<_>, _>>()?;
+    let reasons = changeable(&way, &top, jaula_sys::dir::effective_uid());
+    match reasons.is_empty() {
+        true => Ok(()),
+        false => Err(MinimalImageError::Unsafe {
+            path: dir.to_owned(),
+            reasons,
+        }),
+    }
 }
 
 fn part(path: &Path) -> Result<PathPart, PathError> {

@@ -1,15 +1,17 @@
 //! A directory filled with files of the host, as jailkit does it: what is there stays, what is missing comes.
 
 use super::host::{self, Host};
+use super::renew::resume;
 use super::{MinimalImageError, kept, place};
 use crate::engine::Engine;
-use crate::error::EngineError;
+use crate::error::{At, EngineError};
 use crate::plan::Preview;
 use jaula_plan::explain::{ExplainLine, shown, word};
 use jaula_plan::minimal::{
     Content, Gathered, ItemKind, Note, Placing, RECORD_VERSION, Record, Rules, gather,
 };
 use jaula_plan::step::human;
+use jaula_sys::dir::Dir;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -35,8 +37,6 @@ pub struct TreeSpec {
 pub struct TreePlan {
     pub(super) spec: TreeSpec,
     pub(super) found: Gathered,
-    /// What was placed before.
-    pub(super) before: Option<Record>,
 }
 
 /// What is told while a directory is filled.
@@ -77,16 +77,24 @@ impl Engine {
         let mut host = Host::open()?;
         let native = host::native()?;
         let found = gather(&mut host, &spec.content, native).map_err(MinimalImageError::Plan)?;
-        let before = kept::read(&kept::place(self.store(), &spec.dir))?;
-        Ok(TreePlan::new(spec.clone(), found, before))
+        Ok(TreePlan::new(spec.clone(), found))
     }
 
     /// Fills it.
     pub fn fill(&self, plan: &TreePlan, tell: &mut Tell<'_>) -> Result<Record, EngineError> {
-        let placed = place::fill(plan, tell)?;
+        let dir = &plan.spec.dir;
+        if plan.spec.placing == Placing::Live {
+            return Err(MinimalImageError::LiveTree.into());
+        }
+        let _lock = kept::lock(self.store(), dir)?;
+        resume(self.store(), dir)?;
+        place::make_way(dir).map_err(MinimalImageError::Io)?;
+        let root = Dir::open(dir).at("open", dir);
+        let placed = place::fill(plan, root.map_err(MinimalImageError::Io)?, tell)?;
         let mut record = plan.record(placed);
-        record.joined(plan.before.as_ref());
-        kept::write(self.store(), &plan.spec.dir, &record)?;
+        let before = kept::read(&kept::place(self.store(), dir))?;
+        record.joined(before.as_ref());
+        kept::write(self.store(), dir, &record)?;
         Ok(record)
     }
 }
@@ -107,20 +115,19 @@ impl Joined for Record {
         with.extend(self.with.drain(..).filter(|new| !before.with.contains(new)));
         self.with = with;
         for (name, rule) in &before.rules {
-            let rule = rule.clone();
-            self.rules.entry(name.clone()).or_insert(rule);
+            match self.rules.get_mut(name) {
+                // What came by an earlier form of the rule is still there.
+                Some(new) => new.join(rule),
+                None => drop(self.rules.insert(name.clone(), rule.clone())),
+            }
         }
         self.packs |= before.packs;
     }
 }
 
 impl TreePlan {
-    pub(super) fn new(spec: TreeSpec, found: Gathered, before: Option<Record>) -> Self {
-        Self {
-            spec,
-            found,
-            before,
-        }
+    pub(super) fn new(spec: TreeSpec, found: Gathered) -> Self {
+        Self { spec, found }
     }
 
     /// Bytes of all its files.

@@ -1,6 +1,5 @@
 //! The files of a jail's tree as facts, read beneath its descriptor: what a jail has is hostile.
 
-use crate::error::{At, PathError};
 use jaula_plan::facts::elf::{Content, HostFiles, Seen, Unreadable};
 use jaula_sys::dir::{Dir, Kind};
 use std::ffi::OsString;
@@ -18,11 +17,12 @@ pub(super) struct Within {
 }
 
 impl Within {
-    pub(super) fn open(path: &Path) -> Result<Self, PathError> {
-        Ok(Self {
-            root: Dir::open(path).at("open", path)?,
+    /// The tree in an open directory, which is called so.
+    pub(super) fn of(root: Dir, path: &Path) -> Self {
+        Self {
+            root,
             path: path.to_owned(),
-        })
+        }
     }
 
     fn failed(&self, action: &'static str, path: &Path, source: io::Error) -> Unreadable {

@@ -99,6 +99,11 @@ pub fn create(store: &Store, record: &Record) -> Result<(), NamedError> {
 /// Writes the settings of a jail anew, whole or not at all. One that runs is left as it is.
 pub(crate) fn rewrite(store: &Store, record: &Record) -> Result<(), NamedError> {
     let _lock = lock(store, &record.name)?;
+    rewrite_held(store, record)
+}
+
+/// The same for a caller who holds its lock.
+pub(crate) fn rewrite_held(store: &Store, record: &Record) -> Result<(), NamedError> {
     if let Some(found) = running(store, &record.name) {
         return Err(NamedError::Running {
             name: record.name.clone(),
@@ -176,8 +181,8 @@ fn lock_file(store: &Store, name: &JailName) -> Result<(File, PathBuf), NamedErr
     Ok((file, path))
 }
 
-/// Holds a jail against being started, copied to or removed by others; waits for them.
-fn lock(store: &Store, name: &JailName) -> Result<File, NamedError> {
+/// Holds a jail against being started, copied to, updated or removed by others; waits for them.
+pub(crate) fn lock(store: &Store, name: &JailName) -> Result<File, NamedError> {
     let (file, path) = lock_file(store, name)?;
     file.lock().at("lock", &path)?;
     Ok(file)

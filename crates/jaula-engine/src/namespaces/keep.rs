@@ -320,7 +320,7 @@ fn make_base(path: &Path) -> Result<(), KeepError> {
 /// Whether the path itself is where something is mounted.
 fn is_mounted(path: &Path) -> Result<bool, KeepError> {
     let text = fs::read("/proc/self/mountinfo").at("read", "/proc/self/mountinfo")?;
-    Ok(super::mountinfo::targets(&text).any(|target| target == path))
+    Ok(super::mountinfo::mounts(&text).any(|(target, _)| target == path))
 }
 
 fn lock(store: &Store) -> Result<File, KeepError> {

@@ -11,4 +11,5 @@ pub use kept::{KeepError, Kept, Opened, all_kept, find_kept, kept};
 pub(crate) use kept::{holds_files_of, remove_mounts};
 pub use kind::{NsKind, UnknownKind};
 pub use mountinfo::NsMount;
+pub(crate) use mountinfo::mounts;
 pub use scan::{Found, Namespace, Process, SeenMount, Snapshot, Wanted, path_of, scan};

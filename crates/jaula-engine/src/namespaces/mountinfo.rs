@@ -20,12 +20,15 @@ pub fn ns_mounts(text: &[u8]) -> Vec<NsMount> {
     text.split(|byte| *byte == b'\n').filter_map(line).collect()
 }
 
-/// Where anything is mounted.
-pub fn targets(text: &[u8]) -> impl Iterator<Item = PathBuf> {
+/// Where anything is mounted, and the type of its file system, in the order of the text.
+pub fn mounts(text: &[u8]) -> impl Iterator<Item = (PathBuf, &[u8])> {
     let lines = text.split(|byte| *byte == b'\n');
     lines.filter_map(|line| {
-        let target = line.split(|byte| *byte == b' ').nth(4)?;
-        Some(PathBuf::from(OsString::from_vec(unescape(target))))
+        let mut fields = line.split(|byte| *byte == b' ');
+        let target = PathBuf::from(OsString::from_vec(unescape(fields.nth(4)?)));
+        // Optional fields end with a dash; behind it stands the type.
+        fields.find(|field| *field == b"-")?;
+        Some((target, fields.next()?))
     })
 }
 
@@ -86,6 +89,8 @@ mod tests {
             .iter()
             .map(|mount| (mount.kind.as_str(), mount.inode, mount.target.to_str()))
             .collect();
+        let types: Vec<&[u8]> = mounts(text).map(|(_, kind)| kind).collect();
+        assert_eq!(types, [&b"ext4"[..], b"nsfs", b"nsfs", b"nsfs", b"nsfs"]);
         assert_eq!(
             shown,
             [

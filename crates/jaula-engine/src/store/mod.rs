@@ -20,6 +20,8 @@
 //! leases/all.json             addresses of jails' cards; leases/lock is held while they are given
 //! content.lock               held by everyone who makes a tree, and by a collection of garbage alone
 //! detached/<name>.json, .log  a run in the background and what it wrote; .lock is held by its supervisor
+//! trees/<hash>.json          what was placed in the jail at a path; .lock is held while it is filled or updated, and
+//!                            .updating says how far an update is
 //! run/<name>.json            the first process of a running jail; run/<name>.lock is held by its sessions
 //! ```
 //!
@@ -267,10 +269,18 @@ impl Store {
         }
     }
 
+    /// A point between two effects, at which a test may strike.
+    pub(crate) fn point(&self) -> Result<(), StoreError> {
+        let faults = self.faults.as_ref();
+        Ok(faults
+            .map_or(Ok(()), |faults| faults.point())
+            .at("go on in", &self.root)?)
+    }
+
     /// A name that nobody else uses, for a stage and its journal.
     pub(crate) fn fresh_id(&self) -> Result<String, StoreError> {
         let bytes = jaula_sys::dir::random().at("name a stage in", &self.root)?;
-        Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(jaula_repo::hex::encode(&bytes))
     }
 
     /// Begins a change: heals what dead ones left, then opens a journal.

@@ -5,6 +5,7 @@ mod accounts;
 mod closure;
 mod error;
 mod gather;
+pub mod path_text;
 mod pattern;
 mod record;
 mod rule;
@@ -17,7 +18,7 @@ pub use error::MinimalError;
 pub use gather::{Content, Gathered, Note, gather};
 pub use record::{Origin, Placing, Record, Recorded, RecordedKind, VERSION as RECORD_VERSION};
 pub use rule::{Rule, RuleError, Rules};
-pub use safety::{PartKind, PathPart, TOP, Unsafe, UnsafePart, reasons};
+pub use safety::{PartKind, PathPart, TOP, Unsafe, UnsafePart, changeable, reasons};
 pub use with::With;
 pub(crate) use with::is_secret;
 

@@ -1,6 +1,6 @@
 //! What was placed in a jail and where it is from: what `check` compares with and `update` renews.
 
-use super::{Rule, With};
+use super::{Rule, With, path_text};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -29,6 +29,7 @@ pub struct Record {
     /// [`VERSION`].
     pub version: u32,
     /// The jail's directory, for one that lives at a path.
+    #[serde(default, with = "path_text::option")]
     pub at: Option<PathBuf>,
     /// What was asked for.
     pub with: Vec<With>,
@@ -39,9 +40,14 @@ pub struct Record {
     /// How.
     pub placing: Placing,
     /// Files and directories of the host that are bound at each start, of one that is live.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        with = "path_text::list"
+    )]
     pub live: Vec<PathBuf>,
     /// What is there, by its path in the jail.
+    #[serde(with = "path_text::map")]
     pub entries: BTreeMap<PathBuf, Recorded>,
 }
 
@@ -65,6 +71,7 @@ pub enum RecordedKind {
     /// A link.
     Link {
         /// Where it leads.
+        #[serde(with = "path_text")]
         target: PathBuf,
     },
     /// A file of the host.

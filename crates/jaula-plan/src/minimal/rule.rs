@@ -47,6 +47,34 @@ pub struct Rule {
     pub required: Vec<String>,
 }
 
+impl Rule {
+    /// Takes over what another one brings.
+    pub fn join(&mut self, other: &Self) {
+        for (own, more) in [
+            (&mut self.when, &other.when),
+            (&mut self.programs, &other.programs),
+            (&mut self.paths, &other.paths),
+            (&mut self.keep_owner, &other.keep_owner),
+            (&mut self.keep_setuid, &other.keep_setuid),
+            (&mut self.users, &other.users),
+            (&mut self.groups, &other.groups),
+            (&mut self.devices, &other.devices),
+            (&mut self.dirs, &other.dirs),
+            (&mut self.includes, &other.includes),
+        ] {
+            for one in more {
+                if !own.contains(one) {
+                    own.push(one.clone());
+                }
+            }
+        }
+        // What one of both wants is not left out, and what one needs not is not required.
+        self.without
+            .retain(|pattern| other.without.contains(pattern));
+        self.required.retain(|name| other.required.contains(name));
+    }
+}
+
 /// Rules by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rules {

@@ -140,6 +140,44 @@ pub fn reasons(way: &[PathPart], top: &[PathPart]) -> Vec<Unsafe> {
     reasons
 }
 
+/// The reasons for which others than root and this user could exchange something while he changes the jail. Where the
+/// caller is root of a user namespace, whoever `/` belongs to is the host's root; in a directory with the sticky bit
+/// nobody exchanges what is another one's; a group with a user's number is his own.
+pub fn changeable(way: &[PathPart], top: &[PathPart], user: u32) -> Vec<Unsafe> {
+    let host = way.first().map_or(0, |part| part.uid);
+    let mut parts: Vec<PathPart> = Vec::new();
+    let owned = |part: &PathPart| {
+        let mut part = part.clone();
+        if part.uid == user {
+            part.uid = 0;
+        }
+        if part.gid == user || part.gid == 0 {
+            part.mode &= !0o020;
+        }
+        part
+    };
+    let last = way.len().saturating_sub(1);
+    let mut shared = false;
+    for (index, part) in way.iter().enumerate() {
+        let mut part = owned(part);
+        if index < last {
+            // What stands in a shared directory may be anybody's whose number is not known here.
+            if part.uid == host && !shared {
+                part.uid = 0;
+            }
+            shared = part.mode & 0o1002 == 0o1002;
+            if part.mode & 0o1000 != 0 {
+                part.mode &= !0o022;
+            }
+        }
+        parts.push(part);
+    }
+    let top: Vec<PathPart> = top.iter().map(owned).collect();
+    let mut reasons = reasons(&parts, &top);
+    reasons.retain(|reason| !matches!(reason.what, UnsafePart::Group { .. }));
+    reasons
+}
+
 /// As a merged `/usr` has it: `bin -> usr/bin`, also written absolutely.
 fn into_usr(target: &Path) -> bool {
     let relative = target.strip_prefix("/").unwrap_or(target);
@@ -150,6 +188,45 @@ fn into_usr(target: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_others_can_exchange_is_told_from_what_they_cannot() {
+        let dir = |path, uid, gid, mode| part(path, PartKind::Directory, uid, gid, mode);
+        let said = |way: &[PathPart], top: &[PathPart]| {
+            let said = changeable(way, top, 0);
+            said.iter().map(Unsafe::to_string).collect::<Vec<_>>()
+        };
+        // A user's, as he sees it from his namespace.
+        let way = [
+            dir("/", 65534, 65534, 0o755),
+            dir("/tmp", 65534, 65534, 0o1777),
+            dir("/tmp/j", 0, 0, 0o775),
+        ];
+        assert_eq!(said(&way, &[]), [] as [&str; 0]);
+        // As root sees another one's.
+        let way = [
+            dir("/", 0, 0, 0o755),
+            dir("/srv", 0, 5, 0o775),
+            dir("/srv/j", 1000, 1000, 0o755),
+        ];
+        let top = [dir("/srv/j/usr", 0, 0, 0o757)];
+        assert_eq!(
+            said(&way, &top),
+            [
+                "/srv can be written by its group (mode 0775)",
+                "/srv/j belongs to user 1000, not to root",
+                "/srv/j/usr can be written by everybody (mode 0757)",
+            ]
+        );
+        // As that user, and as another one.
+        let way = [
+            dir("/", 0, 0, 0o755),
+            dir("/home", 0, 0, 0o775),
+            dir("/home/j", 1000, 1000, 0o775),
+        ];
+        assert_eq!(changeable(&way, &[], 1000), []);
+        assert_eq!(changeable(&way, &[], 1001).len(), 2);
+    }
 
     fn part(path: &str, kind: PartKind, uid: u32, gid: u32, mode: u32) -> PathPart {
         PathPart {

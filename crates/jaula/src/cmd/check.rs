@@ -21,7 +21,7 @@ pub fn command(command: Command) -> Command {
             "Look at the content of the named jail REF, or of the jail in the directory REF: set-id files and file \
              capabilities, places that others can write, devices, files that are not what was placed, that are missing or \
              that the host has otherwise now, programs that do not find their libraries, accounts that are not the \
-             host's, ways out to the host. One line a fault; the exit code is 1 when there is one. With --from-inside \
+             host's, ways out to the host, and what could not be looked at. One line a fault; the exit code is 1 when there is one. With --from-inside \
              start a jail as `jaula run` would with the same options, or join the named jail REF, and try inside, without \
              doing harm, what hostile programs try: one line a probe, held, OPEN, or - where it cannot be tried; the exit \
              code is 1 when anything is open.",
@@ -131,6 +131,7 @@ fn content(matches: &ArgMatches, context: &Context) -> Done {
         || {
             json!({
                 "faults": check.faults,
+                "unlisted": check.unlisted,
                 "looked": check.looked,
                 "recorded": check.recorded,
                 "fixed": fixed,
@@ -156,7 +157,11 @@ fn lines(check: &ContentCheck, fixed: usize) -> String {
             "note: there is no record of what was placed, so nothing is compared with it\n",
         );
     }
-    let (faults, looked) = (check.faults.len(), check.looked);
+    if check.unlisted > 0 {
+        text.push_str(&format!("{} more are not listed\n", check.unlisted));
+    }
+    let listed = u64::try_from(check.faults.len()).unwrap_or(u64::MAX);
+    let (faults, looked) = (listed.saturating_add(check.unlisted), check.looked);
     text.push_str(&match faults {
         0 => format!("nothing is wrong: {looked} files and directories\n"),
         1 => "1 fault\n".to_owned(),

@@ -9,8 +9,9 @@ use jaula_engine::minimal::{CheckTarget, Fault, FaultKind};
 use jaula_plan::explain::shown;
 use jaula_plan::jailkit::{Ini, IniSection};
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -89,7 +90,7 @@ fn act(words: &[OsString]) -> Result<u8, End> {
         .map(|word| absolute(word))
         .collect();
     if asked.is_empty() {
-        for jail in homes() {
+        for jail in homes()? {
             jails.entry(jail).or_insert(None);
         }
     } else {
@@ -110,15 +111,29 @@ fn act(words: &[OsString]) -> Result<u8, End> {
             say(&format!("checking {}", shown(jail)));
         }
         let target = CheckTarget::Directory(jail.clone());
-        let check = engine
-            .check_content(&target)
-            .map_err(|failed| error(2, making::line(&failed)))?;
+        let check = match engine.check_content(&target) {
+            Ok(check) => check,
+            // The others are checked all the same.
+            Err(failed) => {
+                let text = making::line(&failed);
+                say(&format!("ERROR: cannot check {}: {text}", shown(jail)));
+                code = 2;
+                continue;
+            }
+        };
         for fault in check
             .faults
             .iter()
             .filter(|fault| !ignored(fault, jail, *section))
         {
             say(&line(fault, jail));
+            code = code.max(1);
+        }
+        if check.unlisted > 0 {
+            let (more, jail) = (check.unlisted, shown(jail));
+            say(&format!(
+                "ERROR: {jail} has {more} faults more, which are not listed"
+            ));
             code = code.max(1);
         }
     }
@@ -168,19 +183,26 @@ fn settings(file: &Path, typed: bool) -> Result<Ini, End> {
 }
 
 /// The jails in which accounts of the host have their homes.
-fn homes() -> Vec<PathBuf> {
-    let mut text = String::new();
-    let read = std::fs::File::open("/etc/passwd")
-        .and_then(|file| file.take(8 << 20).read_to_string(&mut text));
-    if read.is_err() {
-        return Vec::new();
-    }
-    let home = |line: &str| {
-        let home = line.split(':').nth(5)?;
-        let (jail, _) = home.rsplit_once("/./")?;
-        Some(PathBuf::from(jail))
+fn homes() -> Result<Vec<PathBuf>, End> {
+    // One name that is not UTF-8 does not hide the others.
+    let mut text = Vec::new();
+    let read = std::fs::File::open("/etc/passwd").and_then(|file| {
+        let whole = file.take((8 << 20) + 1).read_to_end(&mut text)?;
+        match whole > 8 << 20 {
+            true => Err(std::io::ErrorKind::FileTooLarge.into()),
+            false => Ok(()),
+        }
+    });
+    let found = read.map_err(|failed| {
+        let reason = making::reason(&failed);
+        error(2, format_args!("cannot read /etc/passwd: {reason}"))
+    });
+    let home = |line: &[u8]| {
+        let home = line.split(|byte| *byte == b':').nth(5)?;
+        let end = home.windows(3).rposition(|part| part == b"/./")?;
+        Some(PathBuf::from(OsStr::from_bytes(home.get(..end)?)))
     };
-    text.lines().filter_map(home).collect()
+    found.map(|()| text.split(|byte| *byte == b'\n').filter_map(home).collect())
 }
 
 /// Whether the ini file says that this is no fault.

@@ -5,7 +5,7 @@ use super::getopt::{Opt, Order, Reader, Takes, both};
 use super::jk_tree::{End, absolute, ended, engine, error, fill, safe};
 use super::{making, tool};
 use crate::output::{clean, write_stdout};
-use jaula_engine::minimal::TreeSpec;
+use jaula_engine::minimal::{Looked, TreeSpec, outdated};
 use jaula_plan::explain::shown;
 use jaula_plan::jailkit::Ini;
 use jaula_plan::minimal::{Content, Placing, Rule, Rules, With};
@@ -24,8 +24,6 @@ pub const FACE: Face = Face {
 
 const INI: &str = "/etc/jailkit/jk_update.ini";
 const MOST_BYTES: u64 = 1 << 20;
-/// Directories within each other.
-const MOST_DEPTH: usize = 64;
 /// The name of the rule that the files become.
 const RULE: &str = "jk_update";
 
@@ -177,17 +175,17 @@ fn say(line: &str) {
 
 fn act(asked: &Asked) -> Result<(), End> {
     safe(&asked.jail, 1)?;
-    let mut outdated = Vec::new();
-    for dir in &asked.dirs {
-        let there = asked.jail.join(dir.strip_prefix("/").unwrap_or(dir));
-        match there.symlink_metadata() {
-            // What it leads to is looked at where it is.
-            Ok(meta) if meta.is_symlink() => {}
-            Ok(meta) if meta.is_dir() => scan(asked, dir, &mut outdated, 0)?,
-            _ if asked.verbose => say(&format!("{} is not there", shown(&there))),
-            _ => {}
-        }
-    }
+    let at = |path: &Path| shown(&asked.jail.join(path.strip_prefix("/").unwrap_or(path)));
+    let mut tell = |looked: Looked<'_>| match looked {
+        Looked::Scanning(path) if asked.verbose => say(&format!("scanning {}", at(path))),
+        Looked::Missing(path) if asked.verbose => say(&format!("{} is not there", at(path))),
+        Looked::Skipped(path) => say(&format!("skip {}", at(path))),
+        Looked::Unseen(path, _) if asked.dirs.iter().any(|dir| dir == path) && !asked.verbose => {}
+        Looked::Unseen(path, why) => say(&format!("{} is not looked at: {why}", at(path))),
+        Looked::Scanning(_) | Looked::Missing(_) => {}
+    };
+    let outdated = outdated(&asked.jail, &asked.dirs, &asked.skips, &mut tell);
+    let outdated = outdated.map_err(|failed| error(1, making::line(&failed)))?;
     if asked.dry {
         for file in &outdated {
             let at = asked.jail.join(file.trim_start_matches('/'));
@@ -222,74 +220,4 @@ fn act(asked: &Asked) -> Result<(), End> {
         hash: true,
     };
     fill(&engine(1)?, &spec, asked.verbose, 1)
-}
-
-/// Files of the jail that the host has newer and otherwise.
-fn scan(asked: &Asked, dir: &Path, found: &mut Vec<String>, depth: usize) -> Result<(), End> {
-    if depth > MOST_DEPTH || asked.skips.iter().any(|skip| skip == dir) {
-        return Ok(());
-    }
-    let here = asked.jail.join(dir.strip_prefix("/").unwrap_or(dir));
-    if asked.verbose {
-        say(&format!("scanning {}", shown(&here)));
-    }
-    let failed = |failed: &std::io::Error| {
-        error(
-            1,
-            format_args!("cannot list {}: {}", shown(&here), making::reason(failed)),
-        )
-    };
-    let entries = std::fs::read_dir(&here).map_err(|error| failed(&error))?;
-    let mut names: Vec<OsString> = Vec::new();
-    for entry in entries {
-        names.push(entry.map_err(|error| failed(&error))?.file_name());
-    }
-    names.sort();
-    for name in names {
-        let path = dir.join(&name);
-        if asked.skips.contains(&path) {
-            say(&format!("skip {}", shown(&here.join(&name))));
-            continue;
-        }
-        let Ok(meta) = here.join(&name).symlink_metadata() else {
-            continue;
-        };
-        if meta.is_dir() {
-            scan(asked, &path, found, depth.saturating_add(1))?;
-        } else if meta.is_file() && differs(&path, &here.join(&name)) {
-            match path.to_str() {
-                Some(path) => found.push(path.to_owned()),
-                None => say(&format!("{} has no UTF-8 name, and stays", shown(&path))),
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Whether the host has a regular file there with other bytes.
-fn differs(host: &Path, jail: &Path) -> bool {
-    let (Ok(one), Ok(other)) = (host.symlink_metadata(), jail.symlink_metadata()) else {
-        return false;
-    };
-    if !one.is_file() || !other.is_file() {
-        return false;
-    }
-    one.len() != other.len() || !same(host, jail).unwrap_or(true)
-}
-
-fn same(one: &Path, other: &Path) -> std::io::Result<bool> {
-    let (mut one, mut other) = (File::open(one)?, File::open(other)?);
-    let (mut a, mut b) = (vec![0; 64 << 10], vec![0; 64 << 10]);
-    loop {
-        let read = one.read(&mut a)?;
-        if read == 0 {
-            return Ok(other.read(&mut b)? == 0);
-        }
-        let Some(piece) = b.get_mut(..read) else {
-            return Ok(false);
-        };
-        if other.read_exact(piece).is_err() || a.get(..read) != b.get(..read) {
-            return Ok(false);
-        }
-    }
 }

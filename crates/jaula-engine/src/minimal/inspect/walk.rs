@@ -5,11 +5,11 @@ use crate::error::{At, PathError};
 use crate::minimal::MinimalImageError;
 use crate::minimal::host::Host;
 use crate::minimal::kept::origin;
-use crate::minimal::place::hex;
 use crate::minimal::within::inside;
 use crate::unpack::HashReader;
 use jaula_plan::explain::shown;
 use jaula_plan::minimal::{Record, RecordedKind};
+use jaula_repo::hex;
 use jaula_sys::dir::{Dir as Beneath, Kind as Found, set_mode};
 use jaula_sys::tree::{Dir, Kind, Stat, file_xattrs, remove_xattr};
 use std::collections::BTreeSet;
@@ -73,6 +73,8 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn dir(&mut self, dir: &Dir, path: &Path, depth: usize) -> Result<(), MinimalImageError> {
         if depth > MOST_DEPTH {
+            let why = format!("more than {MOST_DEPTH} directories are within each other");
+            self.found.unseen(path, why);
             return Ok(());
         }
         let mut entries = dir.entries().at("list", path)?;
@@ -254,11 +256,17 @@ pub(super) fn compare(
                 let placed = match sha256 {
                     Some(sha256) => Some(sha256.clone()),
                     // Never hashed: the host's file tells, as long as it is the one of then.
-                    None if now == Some(*was) => host
-                        .file(path)
-                        .ok()
-                        .map(|file| hash(file, path))
-                        .transpose()?,
+                    None if same_inode => None,
+                    None if now == Some(*was) => match host.file(path) {
+                        Ok(file) => Some(hash(file, path)?),
+                        Err(error) => {
+                            found.unseen(
+                                path,
+                                format_args!("the host's cannot be read: {}", error.source),
+                            );
+                            continue;
+                        }
+                    },
                     None => None,
                 };
                 if let (Some(in_jail), Some(placed)) = (&in_jail, &placed)
@@ -272,11 +280,17 @@ pub(super) fn compare(
                     );
                 }
                 if now != Some(*was) && !same_inode {
-                    let on_host = host
-                        .file(path)
-                        .ok()
-                        .map(|file| hash(file, path))
-                        .transpose()?;
+                    let on_host = match host.file(path) {
+                        Ok(file) => Some(hash(file, path)?),
+                        Err(_) if now.is_none() => None,
+                        Err(error) => {
+                            found.unseen(
+                                path,
+                                format_args!("the host's cannot be read: {}", error.source),
+                            );
+                            continue;
+                        }
+                    };
                     match on_host {
                         None => {
                             found.add(FaultKind::Stale, path, "is not on the host any more", None)
@@ -303,7 +317,7 @@ pub(super) fn compare(
 
 pub(in crate::minimal) fn hash(file: std::fs::File, path: &Path) -> Result<String, PathError> {
     let (_, digest) = HashReader::new(file).finish().at("read", path)?;
-    Ok(hex(&digest))
+    Ok(hex::encode(&digest))
 }
 
 /// What a loader or the kernel reads of what was placed.
