@@ -385,6 +385,7 @@ mod tests {
         let plan = JailPlan {
             ops: Vec::new(),
             notes: Vec::new(),
+            as_pid_1: false,
             fault: None,
         };
         let entered = jail::enter_process(&running, &plan, Io::Inherit);

@@ -315,6 +315,7 @@ fn supervised(
         last: &lowered.last,
         payload,
         announce: started.is_some(),
+        as_pid_1: plan.as_pid_1,
     };
     let cards = match &join {
         None => Cards::reserve(plan)?,

@@ -150,6 +150,7 @@ pub fn plan_enter(spec: &EnterSpec, target: &TargetFacts) -> Result<JailPlan, En
     Ok(JailPlan {
         ops,
         notes: Vec::new(),
+        as_pid_1: false,
         fault: None,
     })
 }

@@ -263,6 +263,8 @@ pub struct JailPlan {
     pub ops: Vec<SetupOp>,
     /// What the caller is told before: protections that are off, and what was left out.
     pub notes: Vec<String>,
+    /// Whether the program itself is PID 1, which nobody reaps for.
+    pub as_pid_1: bool,
     #[doc(hidden)]
     pub fault: Option<Fault>,
 }
@@ -394,6 +396,7 @@ pub fn plan_jail(spec: &JailSpec, facts: &HostFacts) -> Result<JailPlan, JailPla
     Ok(JailPlan {
         ops,
         notes,
+        as_pid_1: spec.as_pid_1 && namespaces.pid,
         fault: None,
     })
 }

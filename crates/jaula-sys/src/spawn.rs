@@ -47,6 +47,8 @@ pub struct Spawn<'a> {
     pub last: &'a [Op],
     /// What then runs.
     pub payload: Payload<'a>,
+    /// Whether a program that is executed is PID 1 itself, where nothing reaps what others leave to it or hands signals on.
+    pub as_pid_1: bool,
     /// Whether the program's process tells who it is, for others to join it: see [`Child::announced`].
     pub announce: bool,
 }
@@ -82,6 +84,8 @@ struct Report {
     op: AtomicU32,
     value: AtomicI32,
     program: AtomicI32,
+    /// Whether the program is PID 1 itself, whose end is its own.
+    alone: AtomicU32,
     absent: [AtomicU64; NOTED / 64],
     /// [`Found`], as words; the first tells whether it is there.
     found: [AtomicU64; 5],
@@ -109,6 +113,8 @@ pub struct Child {
     socket: OwnedFd,
     page: Page<Report>,
     reaped: bool,
+    /// Of wait(2), once it is reaped.
+    status: i32,
 }
 
 #[repr(C)]
@@ -199,6 +205,7 @@ impl Spawn<'_> {
                     socket,
                     page,
                     reaped: false,
+                    status: 0,
                 })
             }
             _ => Err(SysError::last("clone3", "new namespaces")),
@@ -238,6 +245,11 @@ fn first_process(
         env,
     };
     let program = match &mut spawn.payload {
+        Payload::Exec { paths, .. } if spawn.as_pid_1 => {
+            last.paths = paths;
+            report.alone.store(1, Ordering::Relaxed);
+            return become_program(&mut last);
+        }
         Payload::Exec { paths, .. } => {
             last.paths = paths;
             let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
@@ -383,7 +395,11 @@ impl Last<'_> {
 
 extern "C" fn last_process(last: *mut libc::c_void) -> libc::c_int {
     // SAFETY: `first_process` gives a Last and sleeps until this process has execed or ended.
-    let last = unsafe { &mut *last.cast::<Last<'_>>() };
+    become_program(unsafe { &mut *last.cast::<Last<'_>>() })
+}
+
+/// Prepares and executes; comes back with the exit code when it cannot.
+fn become_program(last: &mut Last<'_>) -> i32 {
     if !last.prepare() {
         return 125;
     }
@@ -558,6 +574,11 @@ impl Child {
     pub fn wait(&mut self) -> Result<Progress, SysError> {
         self.reap()?;
         let report = self.page.report();
+        if report.state.load(Ordering::Acquire) == RUNNING
+            && report.alone.load(Ordering::Relaxed) == 1
+        {
+            return Ok(Progress::Ended(self.status));
+        }
         let value = report.value.load(Ordering::Acquire);
         Ok(match report.state.load(Ordering::Acquire) {
             SETTING_UP => Progress::Unfinished,
@@ -600,12 +621,20 @@ impl Child {
             // SAFETY: zero is a valid value of every field, and the structure is written only.
             let done = unsafe {
                 let mut info: libc::siginfo_t = std::mem::zeroed();
-                libc::waitid(
+                let done = libc::waitid(
                     libc::P_PIDFD,
                     self.pidfd.as_raw_fd() as u32,
                     &raw mut info,
                     libc::WEXITED | libc::__WALL,
-                )
+                );
+                if done == 0 {
+                    self.status = match info.si_code {
+                        libc::CLD_EXITED => (info.si_status() & 0xff) << 8,
+                        libc::CLD_DUMPED => info.si_status() | 0x80,
+                        _ => info.si_status(),
+                    };
+                }
+                done
             };
             self.reaped = done == 0;
             if done < 0 && Errno::last().0 != libc::EINTR {

@@ -125,6 +125,7 @@ fn spec(root: &Path, epoch: u64, command: Vec<OsString>) -> JailSpec {
         devices: Vec::new(),
         keep_fds: Vec::new(),
         die_with_parent: true,
+        as_pid_1: false,
         best_effort: false,
         limits: Limits::default(),
         terminal: Terminal::Captured,

@@ -165,6 +165,7 @@ fn trial_with(
         last: &last,
         payload: Payload::Call(function),
         announce: false,
+        as_pid_1: false,
     };
     let mut child = spawn.start().map_err(say)?;
     let (uid, gid) = process::effective_ids();
@@ -332,6 +333,7 @@ fn id_mapped(store: &Path, caller: &Caller) -> Found {
         last: &[],
         payload,
         announce: false,
+        as_pid_1: false,
     }
     .start()
     .map_err(say)?;

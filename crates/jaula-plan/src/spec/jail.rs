@@ -241,6 +241,8 @@ pub struct JailSpec {
     pub keep_fds: Vec<u32>,
     /// Whether the jail ends when its supervisor is killed.
     pub die_with_parent: bool,
+    /// Whether the program itself is the first process of its PID namespace.
+    pub as_pid_1: bool,
     /// Leave out what this kernel cannot hold, aloud, instead of refusing.
     pub best_effort: bool,
     /// What it may use at most.
@@ -288,6 +290,7 @@ impl JailSpec {
             devices: Vec::new(),
             keep_fds: Vec::new(),
             die_with_parent: true,
+            as_pid_1: false,
             best_effort: false,
             limits: Limits::default(),
             terminal: Terminal::default(),

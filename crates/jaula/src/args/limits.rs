@@ -40,6 +40,7 @@ pub fn detach(command: Command) -> Command {
             .long("detach")
             .short('d')
             .action(ArgAction::SetTrue)
+            .conflicts_with("as-pid-1")
             .help("Go on in the background, without input; print the name of the run"),
         Arg::new("name")
             .long("name")

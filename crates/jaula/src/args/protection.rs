@@ -66,6 +66,10 @@ pub fn jail(command: Command) -> Command {
             "die-with-parent",
             "Whether the jail ends when jaula is killed: off lets it go on [default: on]",
         ),
+        Arg::new("as-pid-1")
+            .long("as-pid-1")
+            .action(ArgAction::SetTrue)
+            .help("Make the program the first process, which reaps for itself and sees only signals it handles"),
     ])
 }
 
@@ -78,6 +82,8 @@ pub struct Protection {
     pub devices: Vec<DeviceSpec>,
     /// `--die-with-parent`
     pub die_with_parent: bool,
+    /// `--as-pid-1`
+    pub as_pid_1: bool,
 }
 
 impl Protection {
@@ -106,6 +112,7 @@ impl Protection {
             },
             devices: words(matches, "device", |word| low::parse("--device", word))?,
             die_with_parent: is_on("die-with-parent"),
+            as_pid_1: matches!(matches.try_get_one("as-pid-1"), Ok(Some(true))),
         })
     }
 
@@ -114,6 +121,7 @@ impl Protection {
         self.guards.apply(jail);
         jail.devices = self.devices;
         jail.die_with_parent = self.die_with_parent;
+        jail.as_pid_1 = self.as_pid_1;
     }
 }
 
