@@ -13,6 +13,7 @@ pub mod diff;
 pub mod direct;
 mod disk;
 pub mod dns;
+pub mod emperor;
 pub mod engine;
 pub mod enter;
 pub mod error;

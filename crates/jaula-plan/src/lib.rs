@@ -8,6 +8,7 @@ pub mod bwrap;
 pub mod device;
 pub mod direct;
 pub mod disk;
+pub mod emperor;
 pub mod enter;
 pub mod explain;
 pub mod facts;

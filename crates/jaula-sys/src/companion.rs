@@ -30,6 +30,27 @@ pub enum Absent {
     NotReady(String),
 }
 
+/// What this command starts has no descriptor of this process's but 0, 1 and 2, and is killed when the thread that
+/// starts it ends (prctl(2), PR_SET_PDEATHSIG).
+pub fn bound(command: &mut Command) {
+    let parent = std::process::id();
+    // SAFETY: system calls that take numbers only, which any process may do between fork(2) and execve(2).
+    unsafe {
+        command.pre_exec(move || {
+            // Whoever started this process may have left some open.
+            let (first, last) = (3u32, u32::MAX);
+            if libc::syscall(libc::SYS_close_range, first, last, CLOSE_ON_EXEC) < 0 {
+                return Err(std::io::Error::last_os_error());
+            }
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
+            match u32::try_from(libc::getppid()) == Ok(parent) {
+                true => Ok(()),
+                false => Err(std::io::ErrorKind::NotFound.into()),
+            }
+        });
+    }
+}
+
 impl Companion {
     /// Starts a program in a directory and waits until it is ready: until it writes to its descriptor 0, which is no
     /// input but a pipe.
@@ -61,22 +82,7 @@ impl Companion {
             .stdout(Stdio::null())
             .stderr(Stdio::from(OwnedFd::from(say)))
             .process_group(0);
-        let parent = std::process::id();
-        // SAFETY: system calls that take numbers only, in a process of one thread.
-        unsafe {
-            command.pre_exec(move || {
-                // Whoever started this process may have left some open.
-                let (first, last) = (3u32, u32::MAX);
-                if libc::syscall(libc::SYS_close_range, first, last, CLOSE_ON_EXEC) < 0 {
-                    return Err(std::io::Error::last_os_error());
-                }
-                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
-                match u32::try_from(libc::getppid()) == Ok(parent) {
-                    true => Ok(()),
-                    false => Err(std::io::ErrorKind::NotFound.into()),
-                }
-            });
-        }
+        bound(&mut command);
         let child = command.spawn().map_err(|error| failed("execve", error))?;
         // It holds the other ends of both pipes, and they are to be nobody's when it ends.
         drop(command);

@@ -6,6 +6,7 @@ pub mod compat;
 pub mod completions;
 pub mod cp;
 pub mod doctor;
+pub mod emperor;
 pub mod enter;
 pub mod exec;
 pub mod finish;

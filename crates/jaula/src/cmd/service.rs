@@ -206,7 +206,11 @@ fn paths(matches: &ArgMatches, option: &str) -> Result<Vec<PathBuf>, CommandErro
     Ok(paths)
 }
 
-fn log(matches: &ArgMatches) -> Result<To, CommandError> {
+/// `--log`
+///
+/// # Errors
+/// When it is none of the places.
+pub fn log(matches: &ArgMatches) -> Result<To, CommandError> {
     match low::text(matches, "log").unwrap_or("stdout") {
         "stdout" => Ok(To::Output),
         "plain" => Ok(To::Plain),

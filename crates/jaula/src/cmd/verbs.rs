@@ -1,9 +1,9 @@
 //! The table of verbs.
 
 use super::{
-    Verb, build, check, compat, completions, cp, doctor, enter, exec, finish, gc, help, image,
-    kill, lab, locale, lock, logs, ls, man, net, new, ns, outputs, pkg, profiles, ps, recover, rm,
-    run, service, sh, show, stats, stop, trace, update, user, wait,
+    Verb, build, check, compat, completions, cp, doctor, emperor, enter, exec, finish, gc, help,
+    image, kill, lab, locale, lock, logs, ls, man, net, new, ns, outputs, pkg, profiles, ps,
+    recover, rm, run, service, sh, show, stats, stop, trace, update, user, wait,
 };
 
 /// Every verb, in the order of the help text.
@@ -27,6 +27,11 @@ pub const VERBS: &[Verb] = &[
         name: "new",
         command: new::command,
         run: new::run,
+    },
+    Verb {
+        name: "emperor",
+        command: emperor::command,
+        run: emperor::run,
     },
     Verb {
         name: "trace",

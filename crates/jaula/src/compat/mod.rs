@@ -33,6 +33,7 @@ pub mod tool;
 mod unshare;
 mod useradd;
 pub mod util_linux;
+mod uwsgi;
 
 use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
@@ -81,6 +82,7 @@ pub const FACES: &[Face] = &[
     multistrap::FACE,
     nsenter::FACE,
     unshare::FACE,
+    uwsgi::FACE,
 ];
 
 /// Names of jaula's own that other programs start it by; they are no old tool's.
