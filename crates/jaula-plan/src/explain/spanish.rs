@@ -233,6 +233,10 @@ const REASONS: &[(&str, &str)] = &[
         "configura lo que solo se desempaquetó; jaula ejecuta antes los preinst, en el orden en que desempaquetó los paquetes, y todo en una jaula",
     ),
     (
+        "started again when it ends, and ended with its file",
+        "se inicia de nuevo cuando termina, y termina con su fichero",
+    ),
+    (
         "done by --kill-child above",
         "lo hace el --kill-child de arriba",
     ),
