@@ -68,14 +68,39 @@ pub fn confine(kept: &Kept) -> Result<(), SysError> {
     files(kept).map_err(failed("landlock_restrict_self"))?;
     let keep = caps::found().map_or(0, |found| found.permitted) & kept.capabilities;
     match set_ids(Some(&[]), NOBODY, NOBODY) {
-        // In a user namespace that has no such user root is nobody already.
-        Ok(()) | Err(Errno(libc::EINVAL | libc::EPERM)) => {}
+        Ok(()) => {}
+        Err(Errno(libc::EINVAL | libc::EPERM)) if is_nobody_already() => {}
         Err(errno) => return Err(failed("setresuid")(errno)),
     }
     caps::set(keep).map_err(failed("capset"))?;
     // SAFETY: takes numbers only.
     unsafe { number("prctl", libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0))? };
     allow(CALLS).map_err(failed("seccomp"))
+}
+
+/// Whether becoming nobody is neither possible nor needed: in a user namespace that has no such user, whose root is
+/// nobody outside, and for who is not root and may not change who he is. What cannot be told is not so.
+fn is_nobody_already() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let bits = caps::found().map_or(u64::MAX, |found| found.permitted | found.effective);
+    stays_as_it_is(&map, crate::process::real_ids().0, bits)
+}
+
+/// CAP_SETGID and CAP_SETUID of capabilities(7).
+const BECOME: u64 = 1 << 6 | 1 << 7;
+
+/// `map` is a uid_map (user_namespaces(7)), `capabilities` are what the process has.
+fn stays_as_it_is(map: &str, user: u32, capabilities: u64) -> bool {
+    let mut ranges = map.lines().map(|line| {
+        let mut numbers = line.split_whitespace();
+        let mut number = || numbers.next()?.parse::<u64>().ok();
+        let (first, _, count) = (number()?, number()?, number()?);
+        Some(first..first.saturating_add(count))
+    });
+    let nobody = u64::from(NOBODY);
+    let absent = !map.is_empty()
+        && ranges.all(|range| range.is_some_and(|range| !range.contains(&nobody)));
+    absent || user != 0 && capabilities & BECOME == 0
 }
 
 fn files(kept: &Kept) -> Result<(), Errno> {
@@ -180,3 +205,61 @@ const CALLS: &[libc::c_long] = &[
     #[cfg(target_arch = "x86_64")]
     libc::SYS_accept,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seccomp::Filter;
+    use crate::seccomp::program::{Answer, Entry, Flags, Rule, Table};
+
+    #[test]
+    fn only_where_there_is_no_nobody_somebody_stays_who_he_is() {
+        let whole = "         0          0 4294967295\n";
+        let one = "         0       1000          1\n";
+        let many = "0 1000 1\n1 100000 65536\n";
+        assert!(!stays_as_it_is(whole, 0, u64::MAX));
+        assert!(!stays_as_it_is(many, 0, u64::MAX));
+        assert!(stays_as_it_is(one, 0, u64::MAX));
+        // An ordinary user, with and without the means.
+        assert!(stays_as_it_is(whole, 1000, 0));
+        assert!(!stays_as_it_is(whole, 1000, 1 << 7));
+        assert!(!stays_as_it_is(whole, 0, 0));
+        for unclear in ["", "0 1000\n", "x y z\n"] {
+            assert!(!stays_as_it_is(unclear, 0, u64::MAX), "{unclear:?}");
+        }
+    }
+
+    /// In a process of its own, for it gives up everything.
+    #[test]
+    fn who_is_refused_to_become_nobody_serves_nobody() {
+        if crate::process::real_ids().0 != 0 {
+            eprintln!("skipped: nobody but root can become nobody");
+            return;
+        }
+        let entry = if cfg!(target_arch = "x86_64") {
+            Entry::X86_64
+        } else {
+            Entry::Aarch64
+        };
+        let refuse = Rule {
+            conditions: Vec::new(),
+            answer: Answer::Errno(libc::EPERM as u16),
+        };
+        let table = Table {
+            entry,
+            calls: vec![(libc::SYS_setresuid as u32, vec![refuse])],
+            default: Answer::Allow,
+            newer: None,
+        };
+        let filter = Filter::from_rules(&[table], Flags::default()).expect("a filter");
+        let mut serves = || {
+            if filter.load().is_err() {
+                return 3;
+            }
+            u8::from(confine(&Kept::default()).is_ok())
+        };
+        let child = crate::userns::fork(&mut serves).expect("a process");
+        let code = child.wait_passing_signals().expect("its end");
+        assert_eq!(code, Some(0), "it went on as root");
+    }
+}
