@@ -68,6 +68,8 @@ fn sockets_get_a_unit_of_their_own() {
 #[test]
 fn where_nothing_can_listen_is_refused() {
     for word in [
+        "/run/x\\",
+        "/run/\\x2d",
         "",
         "0",
         "65536",

@@ -2,7 +2,7 @@
 
 use crate::names::JailName;
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The first line of every unit that is ours: what does not begin so is left alone.
 pub const MARK: &str = "# Written by jaula service add; jaula service rm removes it.";
@@ -41,9 +41,10 @@ impl std::str::FromStr for Listen {
             text.parse::<u16>().is_ok_and(|port| port > 0)
                 && text.bytes().all(|b| b.is_ascii_digit())
         };
+        // A specifier, and what ends a line without ending it (systemd.syntax(7)).
         let plain = !address
             .chars()
-            .any(|c| c.is_control() || c.is_whitespace() || c == '%');
+            .any(|c| c.is_control() || c.is_whitespace() || "%\\".contains(c));
         let path = address.starts_with('/') && !address.ends_with('/');
         let with_port = address.rsplit_once(':').is_some_and(|(host, last)| {
             let host = host
@@ -147,10 +148,14 @@ pub fn quoted(word: &str) -> Result<String, UnitError> {
 /// When a word cannot be in a unit.
 pub fn units(spec: &UnitSpec) -> Result<Vec<Unit>, UnitError> {
     let jail = &spec.jail;
-    let mut line = vec![quoted(&spec.program.to_string_lossy())?];
+    let text = |path: &Path| match path.to_str() {
+        Some(text) => quoted(text),
+        None => Err(UnitError::Word(path.to_string_lossy().into_owned())),
+    };
+    let mut line = vec![text(&spec.program)?];
     if let Some(store) = &spec.store {
         line.push("--store".to_owned());
-        line.push(quoted(&store.to_string_lossy())?);
+        line.push(text(store)?);
     }
     line.extend(["service".to_owned(), "run".to_owned()]);
     for word in &spec.words {

@@ -292,6 +292,11 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
     Ok(code)
 }
 
+/// The option of a word that holds its value too.
+fn option(word: &str) -> &str {
+    word.split_once('=').map_or(word, |(option, _)| option)
+}
+
 /// The words of `run` that were typed for `add`, each option with its value in one word.
 fn words(matches: &ArgMatches) -> Result<Vec<String>, CommandError> {
     const OWN: [&str; 7] = [
@@ -320,7 +325,8 @@ fn words(matches: &ArgMatches) -> Result<Vec<String>, CommandError> {
             words.push(format!("--{id}={}", text(value)?));
         }
     }
-    words.sort();
+    // In an order that does not hang on how they were typed, but what is given often keeps its own: the last counts.
+    words.sort_by(|a: &String, b: &String| option(a).cmp(option(b)));
     words.insert(0, low::text(matches, "name").unwrap_or_default().to_owned());
     let command = low::words(matches, "command");
     if !command.is_empty() {
