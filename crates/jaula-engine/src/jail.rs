@@ -33,6 +33,7 @@ use jaula_sys::joining::{self, Held};
 use jaula_sys::namespace::in_network;
 use jaula_sys::signal::Blocked;
 use jaula_sys::spawn::{Child, Payload, Progress, Spawn, ns};
+pub(crate) use lower::guard::{default_filter, landlock_ruleset, profile_filter};
 use lower::{Lowered, Stdio};
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};

@@ -6,6 +6,7 @@ pub mod accounts;
 pub mod cgroup;
 pub mod check;
 pub mod configure;
+mod descendants;
 pub mod detached;
 pub mod devices;
 pub mod dhcp;

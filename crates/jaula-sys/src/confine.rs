@@ -98,8 +98,8 @@ fn stays_as_it_is(map: &str, user: u32, capabilities: u64) -> bool {
         Some(first..first.saturating_add(count))
     });
     let nobody = u64::from(NOBODY);
-    let absent = !map.is_empty()
-        && ranges.all(|range| range.is_some_and(|range| !range.contains(&nobody)));
+    let absent =
+        !map.is_empty() && ranges.all(|range| range.is_some_and(|range| !range.contains(&nobody)));
     absent || user != 0 && capabilities & BECOME == 0
 }
 

@@ -64,15 +64,15 @@ pub struct Call {
 #[derive(Debug)]
 pub struct Listener(OwnedFd);
 
-/// What [`Listener::take`] finds.
-#[derive(Debug)]
-pub enum Taken {
-    /// A call.
-    Call(Call),
-    /// Whoever made one is gone, or there is none yet.
-    Missed,
+/// What [`Listener::wait_beside`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ready {
+    /// A call waits.
+    pub call: bool,
     /// Nobody is left who could make one.
-    End,
+    pub end: bool,
+    /// The other descriptor is readable.
+    pub other: bool,
 }
 
 impl AsFd for Listener {
@@ -256,7 +256,7 @@ impl Call {
         while text.len() < libc::PATH_MAX as usize {
             // Up to the end of a page: the next may not be there.
             let step = 4096 - (at % 4096) as usize;
-            let mut part = [0u8; 4096];
+            let mut part = [0u8; 256];
             let part = part.get_mut(..step.min(256)).unwrap_or_default();
             let (local, remote) = (
                 libc::iovec {
@@ -405,28 +405,33 @@ impl Listener {
         }
     }
 
-    /// The next call, when the descriptor is readable: without waiting first.
-    ///
-    /// # Errors
-    /// ioctl(2).
-    pub fn take(&self) -> Result<Taken, SysError> {
-        let mut poll = libc::pollfd {
-            fd: self.raw(),
+    /// Waits for a call or for another descriptor, or for `millis` (-1: without end).
+    pub fn wait_beside(&self, other: BorrowedFd<'_>, millis: i32) -> Ready {
+        let poll = |fd| libc::pollfd {
+            fd,
             events: libc::POLLIN,
             revents: 0,
         };
-        // SAFETY: one structure, as said.
-        unsafe { libc::poll(&raw mut poll, 1, 0) };
-        if poll.revents & libc::POLLIN == 0 {
-            return Ok(match poll.revents & libc::POLLHUP {
-                0 => Taken::Missed,
-                _ => Taken::End,
-            });
+        let mut polls = [poll(self.raw()), poll(other.as_raw_fd())];
+        // SAFETY: as many structures as said.
+        let done = unsafe { libc::poll(polls.as_mut_ptr(), 2, millis) };
+        let [own, other] = polls.map(|poll| if done > 0 { poll.revents } else { 0 });
+        Ready {
+            call: own & libc::POLLIN != 0,
+            end: own & libc::POLLIN == 0 && own & libc::POLLHUP != 0,
+            other: other != 0,
         }
+    }
+
+    /// The call that waits; none when whoever made it is gone.
+    ///
+    /// # Errors
+    /// ioctl(2).
+    pub fn take(&self) -> Result<Option<Call>, SysError> {
         let mut asked = Notification::default();
         // SAFETY: the structure is as large as the request says, and zero, as the kernel wants it.
         if unsafe { libc::ioctl(self.raw(), RECV as _, &raw mut asked) } == 0 {
-            return Ok(Taken::Call(Call {
+            return Ok(Some(Call {
                 id: asked.id,
                 pid: asked.pid,
                 number: asked.number.into(),
@@ -435,7 +440,7 @@ impl Listener {
         }
         let error = SysError::last("ioctl", "a system call to be answered");
         match error.errno.0 {
-            libc::ENOENT | libc::EINTR => Ok(Taken::Missed),
+            libc::ENOENT | libc::EINTR => Ok(None),
             _ => Err(error),
         }
     }

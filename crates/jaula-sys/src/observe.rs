@@ -2,6 +2,7 @@
 
 use crate::direct;
 use crate::error::Errno;
+use crate::landlock::{self, Ruleset};
 use crate::notify::Listener;
 use crate::seccomp::Filter;
 use crate::spawn::{DESCRIPTORS, pair, receive, send_fd};
@@ -36,6 +37,15 @@ pub struct Ended {
     pub code: u8,
 }
 
+/// What holds the program besides being observed.
+#[derive(Debug, Default)]
+pub struct Held {
+    /// Filters of system calls. What they refuse nobody is asked about.
+    pub filters: Vec<Filter>,
+    /// What may be touched.
+    pub landlock: Option<Ruleset>,
+}
+
 /// Starts a program under a filter that asks. The caller has one thread and all signals blocked
 /// ([`crate::signal::Blocked`]), and from here on adopts what its descendants leave behind (PR_SET_CHILD_SUBREAPER).
 ///
@@ -43,16 +53,16 @@ pub struct Ended {
 /// When it cannot be observed. That it cannot be executed is told by [`Observed::not_executed`].
 pub fn start(
     filter: &Filter,
+    held: &Held,
     paths: &[CString],
     args: &[CString],
     env: Option<&[CString]>,
 ) -> Result<Observed, NotObserved> {
     let (socket, other) = pair().map_err(|error| NotObserved::Start(error.errno))?;
-    // SAFETY: takes numbers only.
-    unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
+    adopt();
     match direct::fork().map_err(NotObserved::Start)? {
         direct::Side::Child => {
-            let errno = child(filter, other.as_raw_fd(), paths, args, env);
+            let errno = child(filter, held, other.as_raw_fd(), paths, args, env);
             tell(other.as_raw_fd(), errno);
             let code = if errno.0 == libc::ENOENT { 127 } else { 126 };
             direct::exit(code)
@@ -84,6 +94,7 @@ pub fn start(
 
 fn child(
     filter: &Filter,
+    held: &Held,
     socket: i32,
     paths: &[CString],
     args: &[CString],
@@ -95,6 +106,11 @@ fn child(
         if unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } < 0 {
             return Err(Errno::last());
         }
+        // Before the first call is asked about: who answers waits for this process until then.
+        if let Some(set) = &held.landlock {
+            landlock::restrict(set)?;
+        }
+        held.filters.iter().try_for_each(Filter::load)?;
         filter.listen()
     })();
     match listener {
@@ -136,6 +152,12 @@ impl Observed {
     pub fn not_executed(&self) -> Option<Errno> {
         told(&self.socket)
     }
+}
+
+/// From here on this process adopts what its descendants leave behind (PR_SET_CHILD_SUBREAPER).
+pub fn adopt() {
+    // SAFETY: takes numbers only. It cannot fail.
+    unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
 }
 
 /// The next child that has ended, its own or adopted; none when none has. `left` is false when there is no child at all.

@@ -213,6 +213,20 @@ fn a_program_that_goes_on_is_told_to_end_in_time() {
     });
 }
 
+/// Whether nothing could be watched inside: counted, and only so where files' owners are on record.
+fn unwatched(user: &User, ran: &jaula_testkit::Ran) -> bool {
+    let not = ran.stderr.contains("only one can listen");
+    if not {
+        assert_ne!(user.who, Who::Root, "{}", ran.stderr);
+        let test = std::thread::current();
+        jaula_testkit::skip::note(
+            test.name().unwrap_or_default(),
+            "somebody listens already in a jail with one identifier",
+        );
+    }
+    not
+}
+
 /// The host's own programs only, wherever the tests' caller looks first.
 fn plainly(user: &User, words: &[&str]) -> jaula_testkit::Ran {
     let mut command = user.place.command(words);
@@ -231,7 +245,8 @@ fn a_jail_of_what_was_seen_runs_the_program_and_misses_nothing() {
     if !Path::new("/usr/bin/python3").exists() {
         skip!("no python3");
     }
-    let program = "import http.server, threading, urllib.request\n\
+    // What is listed has to be a place that the jail has too.
+    let program = "import http.server, os, threading, urllib.request\nos.chdir(os.path.dirname(os.__file__) + '/json')\n\
         server = http.server.HTTPServer(('127.0.0.1', 0), http.server.SimpleHTTPRequestHandler)\n\
         threading.Thread(target=server.handle_request).start()\n\
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))\n\
@@ -250,7 +265,7 @@ fn a_jail_of_what_was_seen_runs_the_program_and_misses_nothing() {
         ];
         let ran = plainly(user, &words);
         // Where files' owners are on record, somebody listens already.
-        if !ran.stderr.contains("only one can listen") {
+        if !unwatched(user, &ran) {
             assert!(
                 ran.stderr.contains("jail t: nothing is missing"),
                 "{}",
@@ -327,7 +342,7 @@ fn what_a_jail_lacks_is_named_with_who_asked_for_it() {
         ];
         let ran = plainly(user, &words);
         assert_eq!(ran.code, 1, "{}", ran.stderr);
-        if !ran.stderr.contains("only one can listen") {
+        if !unwatched(user, &ran) {
             let told = ran
                 .stderr
                 .lines()
@@ -443,7 +458,7 @@ fn git_in_a_jail_of_what_was_seen_clones_again() {
             ran.stdout,
             ran.stderr
         );
-        if user.who == Who::Root {
+        if !unwatched(user, &ran) {
             assert!(
                 ran.stderr.contains("jail g: nothing is missing"),
                 "{}",
@@ -457,5 +472,75 @@ fn git_in_a_jail_of_what_was_seen_clones_again() {
             "{}",
             ran.stderr
         );
+    });
+}
+
+/// A jail of /bin/sh and some programs.
+fn tools(user: &User, name: &str) {
+    let files = "/bin/sh,/bin/mkdir,/usr/bin/unshare,/bin/true";
+    let words = ["new", name, "--empty", "--with-files", files];
+    plainly(user, &words).expect(0);
+}
+
+#[test]
+fn a_program_watched_in_a_jail_is_refused_what_every_program_there_is() {
+    everyone(|user| {
+        tools(user, "f");
+        let words = [
+            "trace",
+            "--in",
+            "f",
+            "--",
+            "/usr/bin/unshare",
+            "--user",
+            "true",
+        ];
+        let ran = plainly(user, &words);
+        if unwatched(user, &ran) {
+            return;
+        }
+        assert_eq!(ran.code, 1, "{}", ran.stderr);
+        assert!(ran.stderr.contains("unshare failed"), "{}", ran.stderr);
+    });
+}
+
+#[test]
+fn the_protections_of_a_trace_are_tried_where_its_jail_is() {
+    everyone(|user| {
+        let mark = file(user, "mark", "", 0o644);
+        // Inside there is no such mark, and the program does what was not seen.
+        let script = format!(
+            "mkdir --version > /dev/null; if [ -e {mark} ]; then rm {mark}; else mkdir /tmp/more; fi"
+        );
+        let words = ["new", "p", "--trace", "--", "/bin/sh", "-c", &script];
+        let ran = plainly(user, &words);
+        if unwatched(user, &ran) {
+            return;
+        }
+        let told = ran
+            .stderr
+            .lines()
+            .find(|line| line.contains("refused in jail p"));
+        assert!(
+            told.is_some_and(|line| line.contains("mkdir")),
+            "{}",
+            ran.stderr
+        );
+    });
+}
+
+#[test]
+fn steps_of_a_walk_are_noted_when_each_look_is_wanted() {
+    let walk = ["find", "d", "-newer", "d/b"];
+    everyone(|user| {
+        fs::create_dir(user.place.work().join("d")).expect("a directory");
+        let a = file(user, "d/a", "a\n", 0o644);
+        file(user, "d/b", "b\n", 0o644);
+        let noted = |more: &[&str]| {
+            let words = [&["trace", "-o", "-"][..], more, &["--"], &walk].concat();
+            list(&plainly(user, &words).expect(0).stdout, "looked").contains(&a)
+        };
+        assert!(!noted(&[]));
+        assert!(noted(&["--each-look"]));
     });
 }

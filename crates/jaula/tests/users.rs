@@ -674,6 +674,47 @@ fn git_goes_over_ssh_and_ports_only_on_request() {
 }
 
 #[test]
+fn git_over_ssh_is_traced_and_clones_again_in_a_jail_of_what_was_seen() {
+    kernel_test!(Root);
+    let host = host!("sshd", "git");
+    host.jail("/srv/golden");
+    sh(
+        "jaula compat jk_cp -j /srv/golden /usr/bin/git /usr/bin/git-upload-pack /usr/lib/git-core; jaula user add /srv/golden ana --only git",
+    );
+    host.key("/srv/golden/home/ana", "ana");
+    host.sshd();
+    sh(
+        "git init -q -b main /run/r; cd /run/r; git config user.email a@b; git config user.name a; echo x >x; git add x; git commit -qm x; \
+        git clone -q --bare /run/r /srv/golden/home/ana/it.git; chown -R ana: /srv/golden/home/ana/it.git",
+    );
+    let ssh = host.ssh_command("-T", "", "");
+    let ssh = ssh.trim_end_matches(" @localhost ");
+    let clone = "rm -rf /tmp/c; git clone -q ana@localhost:it.git /tmp/c; cat /tmp/c/x";
+    // The key lies in no place of secrets, so it is evidence as any other file.
+    let new = format!(
+        "export GIT_SSH_COMMAND='{ssh}'; jaula new gs --net host --trace -o /run/gs.toml -- /bin/sh -ec '{clone}'"
+    );
+    let (code, text) = said(&new);
+    assert!(
+        text.contains("jail gs: nothing is missing"),
+        "{code} {text}"
+    );
+    assert_eq!(code, 0, "{text}");
+    assert_eq!(text.matches("x\n").count(), 2, "{text}");
+    let trace = std::fs::read_to_string("/run/gs.toml").expect("a trace");
+    assert!(
+        trace.contains("/ssh\"") && trace.contains("tcp 127.0.0.1:22"),
+        "{trace}"
+    );
+    let again = format!(
+        "jaula exec gs --seccomp /run/gs.toml --env \"GIT_SSH_COMMAND={ssh}\" -- /bin/sh -ec '{clone}'"
+    );
+    assert_eq!(sh(&again), "x\n");
+    // And nothing but that.
+    assert_eq!(said("jaula exec gs -- /usr/bin/python3 -c 1").0, 127);
+}
+
+#[test]
 fn a_jailed_user_who_attacks_finds_nothing() {
     kernel_test!(Root);
     let host = host!("setpriv", "su");

@@ -9,7 +9,6 @@ use jaula_plan::spec::jail::{Changes, Namespaces};
 use jaula_sys::beneath::Links;
 use jaula_sys::child::{Op, SelfOp, Slot};
 use jaula_sys::mount::attr;
-use jaula_sys::seccomp::{Filter, Options};
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::os::fd::RawFd;
@@ -19,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 pub(in crate::jail) mod bwrap;
 mod disk;
-mod guard;
+pub(super) mod guard;
 mod limits;
 mod mounts;
 mod parts;
@@ -486,10 +485,7 @@ impl Lowering<'_> {
             SetupOp::SeccompProfile { name, rules } => self.profile(name, rules)?,
             SetupOp::Landlock(set) => self.landlock(set)?,
             SetupOp::Seccomp(plan) => {
-                self.last(Op::Seccomp(Filter::new(Options {
-                    no_sync: plan.no_sync,
-                    mounts: plan.mounts,
-                })));
+                self.last(Op::Seccomp(guard::default_filter(plan)));
             }
             SetupOp::Personality(kind) => {
                 self.last(Op::Itself(SelfOp::Personality(kind.number())));

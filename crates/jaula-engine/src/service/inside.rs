@@ -2,9 +2,11 @@
 //! and passes its lines out, those of its log files and of the jail's `/dev/log` too.
 
 use super::ServiceSpec;
+use crate::descendants;
 use jaula_plan::service::{Bucket, Flow, Known, known};
 use jaula_sys::dir::{Dir, Kind};
-use jaula_sys::direct::{self, Change};
+use jaula_sys::direct;
+use jaula_sys::observe;
 use jaula_sys::process::{self, readable};
 use jaula_sys::signal::{self, Blocked};
 use std::ffi::{CString, OsStr, OsString};
@@ -14,6 +16,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::parent_id;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -38,6 +41,10 @@ const SIGKILL: i32 = 9;
 const SIGUSR1: i32 = 10;
 const SIGUSR2: i32 = 12;
 const SIGTERM: i32 = 15;
+/// What this process gets when the one that started it ends: nobody else sends it.
+const SIGPWR: i32 = 30;
+/// How long the end of what a service has left is waited for: what is killed is gone at once, but in a full jail.
+const GONE: Duration = Duration::from_secs(5);
 
 /// A log file of the service's that is a pipe.
 struct Log {
@@ -54,6 +61,13 @@ pub(super) fn serve(spec: &ServiceSpec, told: &mut dyn FnMut(), output: &mut dyn
     let Ok(signals) = blocked.descriptor() else {
         return 125;
     };
+    // The jail may go on for others: all that the service starts has to end with it, and with who watches over it.
+    observe::adopt();
+    // Its number is 0 when it is outside of the jail, and 1 when the jail's first process has taken its place.
+    let parent = parent_id();
+    if direct::on_parents_death(SIGPWR).is_err() || parent_id() != parent || parent == 1 {
+        return 125;
+    }
     let spec = &completed(spec);
     if spec.command.is_empty() {
         say(
@@ -74,6 +88,7 @@ pub(super) fn serve(spec: &ServiceSpec, told: &mut dyn FnMut(), output: &mut dyn
         .collect();
     let socket = spec.relay.then(relay).flatten();
     let code = watched(spec, &signals, socket.as_ref(), &mut logs, told, output);
+    descendants::end(GONE);
     if socket.is_some() {
         fs::remove_file(DEV_LOG).ok();
     }
@@ -103,6 +118,7 @@ fn watched(
         began,
         kill: None,
         quiet_until: None,
+        code: None,
     };
     loop {
         let mut fds: Vec<BorrowedFd<'_>> = vec![signals.as_fd()];
@@ -123,11 +139,16 @@ fn watched(
         }
         if ready & 1 != 0 {
             while let Some(signal) = signal::next(signals) {
+                if signal == SIGPWR {
+                    // Nobody is left who would be told how it ends, or read its lines.
+                    return 128 + 9;
+                }
                 watch.signal(signal, told);
             }
         }
         watch.late();
         if let Some(code) = watch.ended() {
+            descendants::end(GONE);
             if let Some(socket) = socket {
                 watch.datagrams(socket, output);
             }
@@ -247,6 +268,7 @@ fn start(spec: &ServiceSpec) -> Result<(i32, Log), u8> {
         file: File::from(OwnedFd::from(output)),
         rest: Vec::new(),
     };
+    let parent = std::process::id();
     match direct::fork() {
         Ok(direct::Side::Parent(pid)) => Ok((pid, log)),
         Ok(direct::Side::Child) => {
@@ -268,7 +290,9 @@ fn start(spec: &ServiceSpec) -> Result<(i32, Log), u8> {
             let last = 2u32.saturating_add(spec.sockets.unwrap_or(0));
             let code = match strings(&env) {
                 Some(env)
-                    if process::apart_with_output(input.as_fd()).is_ok()
+                    if direct::on_parents_death(SIGKILL).is_ok()
+                        && parent_id() == parent
+                        && process::apart_with_output(input.as_fd()).is_ok()
                         && process::only_up_to(last).is_ok() =>
                 {
                     let errno = signal::as_a_program_expects().err();
@@ -299,6 +323,8 @@ struct Watch<'a> {
     kill: Option<Instant>,
     /// Until when nothing is passed on: too much came.
     quiet_until: Option<Instant>,
+    /// The exit code, once it has ended.
+    code: Option<u8>,
 }
 
 impl Watch<'_> {
@@ -334,15 +360,15 @@ impl Watch<'_> {
         }
     }
 
-    /// The exit code, once it has ended.
-    fn ended(&self) -> Option<u8> {
-        match direct::look(self.child) {
-            Ok(Some(Change::Exited(code))) => Some(code),
-            Ok(Some(Change::Killed(signal))) => {
-                Some(u8::try_from(signal).map_or(255, |n| n.saturating_add(128)))
+    /// The exit code, once it has ended. What it has left is reaped meanwhile.
+    fn ended(&mut self) -> Option<u8> {
+        loop {
+            match observe::ended() {
+                (Some(ended), _) if ended.pid == self.child => self.code = Some(ended.code),
+                (Some(_), _) => {}
+                (None, true) => return self.code,
+                (None, false) => return Some(self.code.unwrap_or(125)),
             }
-            Ok(_) => None,
-            Err(_) => Some(125),
         }
     }
 

@@ -4,7 +4,8 @@ use super::watch::by_number;
 use jaula_plan::trace::{Trace, Used, Was, capability_of};
 use jaula_sys::notify::{About, Address, Call, Place, Touch, Use, sends_datagrams};
 use jaula_sys::{direct, process};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -14,8 +15,11 @@ use std::rc::Rc;
 
 /// Different uses that are remembered, so that each is looked at once.
 const REMEMBERED: usize = 400_000;
-/// Threads whose programs are remembered.
+/// Threads whose programs and working directories are remembered.
 const PROGRAMS: usize = 4096;
+/// Addresses, users and groups that are written down, of each kind: a program that asks for random ones shall not fill
+/// memory and file.
+const DIFFERENT: usize = 10_000;
 /// The last of the ports that only root may bind (ip(7)).
 const LOW_PORT: u16 = 1023;
 
@@ -23,14 +27,21 @@ pub(super) struct Eyes {
     trace: Trace,
     names: BTreeMap<u32, &'static str>,
     calls: HashSet<u32>,
-    uses: HashSet<(PathBuf, u8)>,
+    /// One bit for each use of a path.
+    uses: HashMap<PathBuf, u8>,
     /// Whether somebody has changed its root.
     rooted: bool,
     unread: u64,
+    /// Uses past what is remembered.
+    left_out: u64,
     /// This program's own file: until the first execve(2), the process that is watched is it too.
     own: PathBuf,
     /// What each thread runs, until it executes something else.
     programs: HashMap<u32, Rc<str>>,
+    /// Where each thread works, until one of them moves.
+    places: HashMap<u32, PathBuf>,
+    /// Threads whose last call moves something when it is done.
+    moving: HashSet<u32>,
 }
 
 impl Eyes {
@@ -39,19 +50,33 @@ impl Eyes {
             trace: Trace::default(),
             names: by_number(),
             calls: HashSet::new(),
-            uses: HashSet::new(),
+            uses: HashMap::new(),
             rooted: false,
             unread: 0,
+            left_out: 0,
             own: std::fs::read_link("/proc/self/exe").unwrap_or_default(),
             programs: HashMap::new(),
+            places: HashMap::new(),
+            moving: HashSet::new(),
         }
     }
 
-    pub(super) fn done(self) -> (Trace, u64) {
-        (self.trace, self.unread)
+    /// What was seen, calls that could not be read, and uses that were left out.
+    pub(super) fn done(self) -> (Trace, u64, u64) {
+        (self.trace, self.unread, self.left_out)
     }
 
     pub(super) fn see(&mut self, call: &Call) {
+        // What it did last is done now.
+        if self.moving.remove(&call.pid) {
+            self.places.clear();
+        }
+        if call.moves() {
+            self.places.clear();
+            if self.moving.len() < PROGRAMS {
+                self.moving.insert(call.pid);
+            }
+        }
         if self.calls.insert(call.number())
             && let Some(name) = self.names.get(&call.number())
         {
@@ -75,9 +100,17 @@ impl Eyes {
         let Some(path) = self.path(call, &touch.place) else {
             return;
         };
-        let kind = touch.used as u8;
-        if self.uses.len() >= REMEMBERED || !self.uses.insert((path.clone(), kind)) {
-            return;
+        let kind = 1u8 << touch.used as u8;
+        match self.uses.get_mut(&path) {
+            Some(known) if *known & kind != 0 => return,
+            Some(known) => *known |= kind,
+            None => {
+                if self.uses.len() >= REMEMBERED {
+                    self.left_out = self.left_out.saturating_add(1);
+                    return;
+                }
+                self.uses.insert(path.clone(), kind);
+            }
         }
         let by = self.program(call.pid);
         // Its own search for the program is nothing of the program's.
@@ -130,10 +163,13 @@ impl Eyes {
         used: Used,
         found: Option<std::fs::Metadata>,
     ) {
+        if used == Used::Look {
+            return;
+        }
         let Ok(caller) = std::fs::metadata(format!("/proc/{}", call.pid)) else {
             return;
         };
-        if caller.uid() != 0 || used == Used::Look {
+        if caller.uid() != 0 {
             return;
         }
         let write = matches!(used, Used::Write | Used::Update);
@@ -168,17 +204,9 @@ impl Eyes {
         let process = format!("/proc/{}", call.pid);
         let mut path = match text.is_absolute() {
             true => text.to_owned(),
-            false => {
-                let from = match place.dir {
-                    // AT_FDCWD
-                    -100 => format!("{process}/cwd"),
-                    number => format!("{process}/fd/{number}"),
-                };
-                let from = std::fs::read_link(from)
-                    .ok()
-                    .filter(|from| from.is_absolute())?;
-                from.join(text)
-            }
+            // AT_FDCWD
+            false if place.dir == -100 => self.working_directory(call.pid)?.join(text),
+            false => absolute_link(format!("{process}/fd/{}", place.dir))?.join(text),
         };
         let bytes = path.as_os_str().as_bytes();
         if bytes.windows(3).any(|three| three == b"/..")
@@ -201,11 +229,26 @@ impl Eyes {
         })
     }
 
+    /// Where a thread works; none where that is nowhere any more.
+    fn working_directory(&mut self, thread: u32) -> Option<&Path> {
+        if self.places.len() >= PROGRAMS {
+            self.places.clear();
+        }
+        match self.places.entry(thread) {
+            Entry::Occupied(known) => Some(known.into_mut()),
+            Entry::Vacant(new) => {
+                let found = absolute_link(format!("/proc/{thread}/cwd"))?;
+                Some(new.insert(found))
+            }
+        }
+    }
+
     fn about(&mut self, call: &Call) {
         match call.about() {
             About::Connect(fd, at, length) => {
                 if let Some(address) = self.address(call, fd, at, length) {
-                    self.trace.connects.insert(address);
+                    let more = put(&mut self.trace.connects, [address]);
+                    self.left_out = self.left_out.saturating_add(more);
                 }
             }
             About::Bind(fd, at, length) => {
@@ -215,25 +258,26 @@ impl Eyes {
                     self.trace.capabilities.insert("NET_BIND_SERVICE".into());
                 }
                 if let Some(address) = self.address(call, fd, at, length) {
-                    self.trace.binds.insert(address);
+                    let more = put(&mut self.trace.binds, [address]);
+                    self.left_out = self.left_out.saturating_add(more);
                 }
             }
             About::Users(ids) => {
-                self.trace
-                    .users
-                    .extend(ids.iter().filter(|id| **id != u32::MAX));
+                let ids = ids.into_iter().filter(|id| *id != u32::MAX);
+                let more = put(&mut self.trace.users, ids);
+                self.left_out = self.left_out.saturating_add(more);
                 self.trace.capabilities.insert("SETUID".into());
             }
             About::Groups(ids) => {
-                self.trace
-                    .groups
-                    .extend(ids.iter().filter(|id| **id != u32::MAX));
+                let ids = ids.into_iter().filter(|id| *id != u32::MAX);
+                let more = put(&mut self.trace.groups, ids);
+                self.left_out = self.left_out.saturating_add(more);
                 self.trace.capabilities.insert("SETGID".into());
             }
             About::GroupList(count, at) => {
-                self.trace
-                    .groups
-                    .extend(call.groups(count, at).unwrap_or_default());
+                let groups = call.groups(count, at).unwrap_or_default();
+                let more = put(&mut self.trace.groups, groups);
+                self.left_out = self.left_out.saturating_add(more);
                 self.trace.capabilities.insert("SETGID".into());
             }
             About::Signal(pid) if pid > 0 => {
@@ -288,6 +332,24 @@ impl Eyes {
     }
 }
 
+/// Where a link of proc(5) leads; none where that is no path.
+fn absolute_link(link: String) -> Option<PathBuf> {
+    std::fs::read_link(link).ok().filter(|to| to.is_absolute())
+}
+
+/// Puts what is new into a set that has a bound; how much did not fit.
+fn put<T: Ord>(set: &mut BTreeSet<T>, new: impl IntoIterator<Item = T>) -> u64 {
+    let mut left_out = 0u64;
+    for entry in new {
+        if set.len() < DIFFERENT {
+            set.insert(entry);
+        } else if !set.contains(&entry) {
+            left_out = left_out.saturating_add(1);
+        }
+    }
+    left_out
+}
+
 /// The process that a thread is of.
 fn leader(thread: u32) -> u32 {
     let status = std::fs::read_to_string(format!("/proc/{thread}/status")).unwrap_or_default();
@@ -316,4 +378,18 @@ fn upward(path: &Path) -> PathBuf {
         }
     }
     plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_counted() {
+        let mut set = BTreeSet::new();
+        let most = u32::try_from(DIFFERENT).expect("a number");
+        assert_eq!(put(&mut set, 0..most), 0);
+        assert_eq!(put(&mut set, [0, 1, most, most + 1]), 2);
+        assert_eq!(set.len(), DIFFERENT);
+    }
 }

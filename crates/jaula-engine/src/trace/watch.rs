@@ -5,9 +5,10 @@ use super::{TraceSpec, WatchError, Watched, run};
 use crate::outcome::Status;
 use jaula_plan::seccomp::{Abi, names, number};
 use jaula_plan::trace::UNASKED;
+use jaula_sys::direct::{self, Change};
 use jaula_sys::notify;
-use jaula_sys::observe::{self, NotObserved, Observed};
-use jaula_sys::process;
+use jaula_sys::observe::{self, Held, NotObserved, Observed};
+use jaula_sys::seccomp::Filter;
 use jaula_sys::signal::{self, Blocked};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CString, OsStr, OsString};
@@ -49,6 +50,15 @@ pub(super) fn by_number() -> BTreeMap<u32, &'static str> {
 /// # Errors
 /// When it cannot be watched or executed.
 pub fn watch(spec: &TraceSpec) -> Result<Watched, WatchError> {
+    watch_held(spec, &Held::default(), None)
+}
+
+/// The same with a program that is held by more than being watched. `profile` is tried: what it refuses fails and is noted.
+pub(super) fn watch_held(
+    spec: &TraceSpec,
+    held: &Held,
+    profile: Option<&Filter>,
+) -> Result<Watched, WatchError> {
     let (Some(program), Ok(args)) = (spec.command.first(), strings(&spec.command)) else {
         return Err(WatchError::Nothing);
     };
@@ -68,33 +78,38 @@ pub fn watch(spec: &TraceSpec) -> Result<Watched, WatchError> {
         .iter()
         .filter_map(|name| number(name, ABI))
         .collect();
-    let filter = notify::watch(&unasked).ok_or(WatchError::Refused { errno: 0 })?;
+    let filter = notify::watch(&unasked, spec.each_look).ok_or(WatchError::Refused { errno: 0 })?;
     let blocked = Blocked::new()?;
     let signals = blocked.descriptor()?;
-    let observed = observe::start(&filter, &paths, &args, Some(&env)).map_err(|why| match why {
-        NotObserved::Filter(errno) | NotObserved::Start(errno) => {
-            WatchError::Refused { errno: errno.0 }
-        }
-    })?;
+    let observed =
+        observe::start(&filter, held, &paths, &args, Some(&env)).map_err(|why| match why {
+            NotObserved::Filter(errno) | NotObserved::Start(errno) => {
+                WatchError::Refused { errno: errno.0 }
+            }
+        })?;
     let mut watching = Watching {
         eyes: Eyes::new(),
         main: Some(observed.pid),
         code: None,
-        seen: BTreeSet::new(),
+        profile,
+        names: by_number(),
+        refused: BTreeSet::new(),
         told: 0,
         deadline: spec.time.map(|time| Instant::now() + time),
     };
     observed.listener.prefer_this_processor();
     loop {
         let wait = watching.wait();
-        let ready = process::readable(&[observed.listener.as_fd(), signals.as_fd()], wait);
-        if ready & 2 != 0 {
+        let ready = observed.listener.wait_beside(signals.as_fd(), wait);
+        if ready.other {
             while let Some(signal) = signal::next(&signals) {
                 watching.signal(signal);
             }
             watching.reap();
         }
-        if ready & 1 != 0 && !watching.call(&observed)? {
+        if ready.call {
+            watching.call(&observed)?;
+        } else if ready.end {
             break;
         }
         watching.late();
@@ -111,12 +126,15 @@ pub fn watch(spec: &TraceSpec) -> Result<Watched, WatchError> {
             source: std::io::Error::from_raw_os_error(errno.0),
         });
     }
-    let (mut trace, unread) = watching.eyes.done();
+    let refused = watching.refused;
+    let (mut trace, unread, left_out) = watching.eyes.done();
     trace.runs.insert(run(spec));
     Ok(Watched {
         trace,
         status: Status::Exited(watching.code.unwrap_or(125)),
         unread,
+        left_out,
+        refused,
     })
 }
 
@@ -146,19 +164,22 @@ fn candidates(program: &OsStr, env: &[(OsString, OsString)]) -> Vec<CString> {
         .collect()
 }
 
-struct Watching {
+struct Watching<'a> {
     eyes: Eyes,
     /// The program, until it has ended.
     main: Option<i32>,
     code: Option<u8>,
-    /// Every process that made a call, for those that outlive the program.
-    seen: BTreeSet<u32>,
+    /// The profile that is tried.
+    profile: Option<&'a Filter>,
+    names: BTreeMap<u32, &'static str>,
+    /// The calls that it refused.
+    refused: BTreeSet<String>,
     /// How often it was told to end.
     told: u32,
     deadline: Option<Instant>,
 }
 
-impl Watching {
+impl Watching<'_> {
     /// Milliseconds until something has to be done.
     fn wait(&self) -> i32 {
         self.deadline.map_or(-1, |deadline| {
@@ -169,18 +190,22 @@ impl Watching {
         })
     }
 
-    /// One call; false when nobody is left.
-    fn call(&mut self, observed: &Observed) -> Result<bool, WatchError> {
-        match observed.listener.take()? {
-            notify::Taken::Call(call) => {
-                self.seen.insert(call.pid);
-                self.eyes.see(&call);
-                observed.listener.proceed(&call);
-                Ok(true)
+    fn call(&mut self, observed: &Observed) -> Result<(), WatchError> {
+        let Some(call) = observed.listener.take()? else {
+            return Ok(());
+        };
+        self.eyes.see(&call);
+        match self.profile.and_then(|profile| call.refused_by(profile)) {
+            Some(errno) => {
+                let number = call.number();
+                let name = self.names.get(&number);
+                let name = name.map_or_else(|| number.to_string(), |name| (*name).to_owned());
+                self.refused.insert(name);
+                observed.listener.answer(&call, Err(errno));
             }
-            notify::Taken::Missed => Ok(true),
-            notify::Taken::End => Ok(false),
+            None => observed.listener.proceed(&call),
         }
+        Ok(())
     }
 
     fn reap(&mut self) {
@@ -193,11 +218,14 @@ impl Watching {
     }
 
     fn wait_for_main(&mut self) {
-        if let Some(pid) = self.main
-            && let Ok(jaula_sys::direct::Change::Exited(code)) = jaula_sys::direct::wait(pid, false)
-        {
-            self.code = Some(code);
-        }
+        let ended = self.main.map(|pid| direct::wait(pid, false));
+        self.code = match ended {
+            Some(Ok(Change::Exited(code))) => Some(code),
+            Some(Ok(Change::Killed(signal))) => {
+                Some(u8::try_from(signal).map_or(255, |n| n.saturating_add(128)))
+            }
+            _ => None,
+        };
     }
 
     fn signal(&mut self, signal: i32) {
@@ -216,19 +244,8 @@ impl Watching {
     /// To the program; once it has ended, to what it has left.
     fn send(&self, signal: i32) {
         match self.main {
-            Some(pid) if signal != SIGKILL => drop(jaula_sys::direct::kill(pid, signal)),
-            _ => {
-                let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-                let number = |entry: std::fs::DirEntry| entry.file_name().to_str()?.parse().ok();
-                for pid in entries.filter_map(number) {
-                    // Held first: a number may be another process's a moment later.
-                    if let Ok(process) = process::pidfd(pid)
-                        && descends(pid)
-                    {
-                        drop(process::signal(&process, signal));
-                    }
-                }
-            }
+            Some(pid) if signal != SIGKILL => drop(direct::kill(pid, signal)),
+            _ => crate::descendants::tell(signal),
         }
     }
 
@@ -243,24 +260,4 @@ impl Watching {
             self.deadline = Some(Instant::now() + PATIENCE);
         }
     }
-}
-
-/// Whether a process is a descendant of this one.
-fn descends(pid: u32) -> bool {
-    let own = std::process::id();
-    let mut at = pid;
-    for _ in 0..64 {
-        let Ok(stat) = std::fs::read_to_string(format!("/proc/{at}/stat")) else {
-            return false;
-        };
-        let parent = stat
-            .rsplit_once(") ")
-            .and_then(|(_, fields)| fields.split(' ').nth(1)?.parse().ok());
-        match parent {
-            Some(parent) if parent == own => return true,
-            Some(parent) if parent > 1 => at = parent,
-            _ => return false,
-        }
-    }
-    false
 }

@@ -18,6 +18,8 @@ pub struct Missing {
 pub struct Difference {
     /// Asked for inside, not there, and there outside.
     pub missing: Vec<Missing>,
+    /// Calls that the profile of the trace refused inside.
+    pub refused: Vec<String>,
     /// Calls made inside only.
     pub calls: Vec<String>,
     /// Addresses connected to or bound inside only.
@@ -54,6 +56,7 @@ pub fn compare(
     addresses.extend(more(&inside.binds, &outside.binds));
     Difference {
         missing,
+        refused: Vec::new(),
         calls: more(&inside.calls, &outside.calls),
         addresses,
     }

@@ -10,6 +10,7 @@ mod text;
 pub use compare::{Difference, Missing, compare};
 pub use rules::{UNASKED, capability_of, profile_text};
 
+use crate::landlock::LandlockRule;
 use crate::minimal::is_secret;
 use crate::seccomp::{Profile, ProfileError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -269,6 +270,13 @@ impl Trace {
             None => path.parent().map(Path::to_owned),
         });
         self.listed.keys().cloned().chain(written).collect()
+    }
+
+    /// What a program that does this and no more may touch.
+    pub fn landlock(&self) -> Vec<LandlockRule> {
+        // What cannot be written as a rule is none that a file of a trace lists.
+        let rules = rules::landlock(self);
+        rules.iter().filter_map(|rule| rule.parse().ok()).collect()
     }
 
     /// The system calls that a jail for this needs, as a profile.

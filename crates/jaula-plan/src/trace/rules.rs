@@ -143,6 +143,9 @@ pub const UNASKED: &[&str] = &[
     "writev",
 ];
 
+/// Calls of which a trace asks about some only: looks at what is open already, and steps of a walk through directories.
+const PARTLY: &[&str] = &["newfstatat", "statx"];
+
 /// Calls that jaula itself makes in a jail between loading the profile and the program's first instruction.
 const OWN: &[&str] = &["execve", "execveat", "seccomp", "prctl"];
 
@@ -165,7 +168,7 @@ pub fn capability_of(call: &str) -> Option<&'static str> {
 
 /// A profile in the form of the OCI runtime specification: what was seen is allowed, all else fails.
 pub fn profile_text(trace: &Trace) -> String {
-    let mut names: BTreeSet<&str> = UNASKED.iter().chain(OWN).copied().collect();
+    let mut names: BTreeSet<&str> = UNASKED.iter().chain(PARTLY).chain(OWN).copied().collect();
     names.extend(trace.calls.iter().map(String::as_str));
     // The built-in list, which cannot look at what clone3(2) is given, says that there is none: programs then take this.
     if names.contains("clone3") {
@@ -182,6 +185,9 @@ pub fn profile_text(trace: &Trace) -> String {
 
 /// Directories whose files in a jail are only those that were put there, so that one rule stands for all of them.
 const WHOLE: [&str; 7] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc"];
+
+/// The first port that kernels choose themselves (ip(7), ip_local_port_range).
+const EPHEMERAL: u16 = 32768;
 
 /// Landlock's rules, as `--landlock` takes them.
 pub(super) fn landlock(trace: &Trace) -> Vec<String> {
@@ -230,9 +236,13 @@ pub(super) fn landlock(trace: &Trace) -> Vec<String> {
         let (_, port) = address.rsplit_once(':')?;
         port.parse::<u16>().ok()
     };
+    // Whoever binds port 0 is given another one each time, and its own clients connect to that.
+    let any = trace.binds.iter().any(|address| port(address) == Some(0))
+        && trace.connects.iter().any(|a| port(a) >= Some(EPHEMERAL));
     let ports = |kind: &str, addresses: &BTreeSet<String>| {
         let ports: BTreeSet<u16> = addresses.iter().filter_map(|a| port(a)).collect();
         match ports.is_empty() {
+            _ if any && kind == "connect" => Vec::new(),
             true => vec![format!("{kind}:none")],
             false => ports.iter().map(|port| format!("{kind}:{port}")).collect(),
         }

@@ -166,3 +166,20 @@ fn what_is_missing_inside_is_told_with_who_asked() {
     };
     assert_eq!(found.missing, [missing]);
 }
+
+#[test]
+fn whose_port_the_kernel_chooses_may_be_connected_to_wherever_it_is() {
+    let mut trace = example();
+    let ports = |trace: &Trace| {
+        let rules = trace.landlock();
+        let connects = rules
+            .iter()
+            .filter(|rule| matches!(rule, LandlockRule::Connect(_)));
+        connects.cloned().collect::<Vec<_>>()
+    };
+    trace.connects.insert("tcp 127.0.0.1:40123".into());
+    assert_eq!(ports(&trace), [LandlockRule::Connect(Some(40123))]);
+    // The next time it is another one.
+    trace.binds.insert("tcp 127.0.0.1:0".into());
+    assert_eq!(ports(&trace), []);
+}

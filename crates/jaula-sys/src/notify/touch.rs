@@ -71,9 +71,26 @@ const ADDRESS: usize = 128;
 /// The most groups of a process that are read.
 const GROUPS: usize = 64;
 
+/// Looks that nobody asks about, unless each of them is wanted: of what is open already, and of a name in a directory that
+/// is open, where a link is not followed. Those are steps of a walk: the directory was opened, which was asked, and what
+/// is used of what is in it is opened too. Programs that walk make thousands of them, each as quick as ten others.
+fn walking(flags: u8) -> Vec<Rule> {
+    let open_already = vec![(flags, Compare::Eq(libc::AT_EMPTY_PATH as u64))];
+    // No number of a descriptor has these bits, and AT_FDCWD has them all.
+    let in_directory = vec![
+        (0, Compare::Masked(0xffff_0000, 0)),
+        (flags, Compare::Eq(libc::AT_SYMLINK_NOFOLLOW as u64)),
+    ];
+    let rule = |conditions| Rule {
+        conditions,
+        answer: Answer::Allow,
+    };
+    vec![rule(open_already), rule(in_directory)]
+}
+
 /// The filter that asks about every call but those that are not worth it, and lets calls of a 32-bit program pass.
-/// `unasked` are numbers.
-pub fn watch(unasked: &[u32]) -> Option<Filter> {
+/// `unasked` are numbers. With `each_look` steps of a walk are asked about too.
+pub fn watch(unasked: &[u32], each_look: bool) -> Option<Filter> {
     let rule = |conditions| {
         vec![Rule {
             conditions,
@@ -88,6 +105,10 @@ pub fn watch(unasked: &[u32]) -> Option<Filter> {
         .collect();
     // Without an address it is a plain write.
     calls.push((sendto, rule(vec![(4, Compare::Eq(0))])));
+    if !each_look {
+        calls.push((number(libc::SYS_newfstatat), walking(3)));
+        calls.push((number(libc::SYS_statx), walking(2)));
+    }
     calls.sort_unstable_by_key(|(call, _)| *call);
     calls.dedup_by_key(|(call, _)| *call);
     let table = |entry, calls, default| Table {
@@ -111,6 +132,46 @@ impl Call {
     /// Its number at the native entry.
     pub fn number(&self) -> u32 {
         u32::try_from(self.number).unwrap_or(u32::MAX)
+    }
+
+    /// Whether it may change what a path means to some thread: another working directory or root, or another thread.
+    pub fn moves(&self) -> bool {
+        match self.number {
+            libc::SYS_chdir
+            | libc::SYS_fchdir
+            | libc::SYS_chroot
+            | libc::SYS_pivot_root
+            | libc::SYS_clone
+            | libc::SYS_clone3
+            | libc::SYS_unshare
+            | libc::SYS_setns
+            | libc::SYS_renameat
+            | libc::SYS_renameat2
+            | libc::SYS_mount
+            | libc::SYS_umount2 => true,
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_fork | libc::SYS_vfork | libc::SYS_rename => true,
+            _ => self.executes(),
+        }
+    }
+
+    /// With which error a filter refuses it; none when it lets it pass.
+    pub fn refused_by(&self, filter: &Filter) -> Option<Errno> {
+        let entry = if cfg!(target_arch = "x86_64") {
+            Entry::X86_64
+        } else {
+            Entry::Aarch64
+        };
+        let answer = filter.answer(entry.audit(), self.number(), self.args);
+        let (allow, log) = (Answer::Allow.code(), Answer::Log.code());
+        match answer {
+            Some(code) if code == allow || code == log => None,
+            Some(code) if code & 0xffff_0000 == Answer::Errno(0).code() => {
+                Some(Errno((code & 0xffff) as i32))
+            }
+            // What would end the program is an error here: it goes on and shows what else it needs.
+            _ => Some(Errno(libc::EPERM)),
+        }
     }
 
     /// Whether it is execve(2) or execveat(2).
@@ -371,7 +432,7 @@ mod tests {
 
     #[test]
     fn what_is_worth_it_is_asked_and_the_rest_is_not() {
-        let filter = watch(&[0, 1, libc::SYS_sendto as u32]).expect("a filter");
+        let filter = watch(&[0, 1, libc::SYS_sendto as u32], false).expect("a filter");
         let native = if cfg!(target_arch = "x86_64") {
             0xc000_003e
         } else {
@@ -383,5 +444,61 @@ mod tests {
         assert_eq!(answer(libc::SYS_openat, [0; 6]), Some(notify));
         assert_eq!(answer(libc::SYS_sendto, [0; 6]), Some(allow));
         assert_eq!(answer(libc::SYS_sendto, [3, 0, 0, 0, 77, 16]), Some(notify));
+    }
+
+    #[test]
+    fn a_step_of_a_walk_is_asked_about_only_when_each_look_is_wanted() {
+        let native = if cfg!(target_arch = "x86_64") {
+            0xc000_003e
+        } else {
+            0xc000_00b7
+        };
+        let (allow, notify) = (Some(Answer::Allow.code()), Some(Answer::Notify.code()));
+        let (cwd, cwd_32) = (CWD as u64, u64::from(CWD as u32));
+        for each_look in [false, true] {
+            let filter = watch(&[0, 1], each_look).expect("a filter");
+            let step = if each_look { notify } else { allow };
+            let fstatat = |dir, flags| {
+                let args = [dir, 0x1000, 0x2000, flags, 0, 0];
+                filter.answer(native, libc::SYS_newfstatat as u32, args)
+            };
+            let statx = |dir, flags| {
+                let args = [dir, 0x1000, flags, 0xfff, 0x2000, 0];
+                filter.answer(native, libc::SYS_statx as u32, args)
+            };
+            for (dir, flags, meant) in [
+                (3, 0x100, step),
+                (3, 0x1000, step),
+                (3, 0, notify),
+                (3, 0x1100, notify),
+                (cwd, 0x100, notify),
+                (cwd_32, 0x100, notify),
+                (cwd, 0, notify),
+            ] {
+                assert_eq!(fstatat(dir, flags), meant, "{each_look} {dir:x} {flags:x}");
+                assert_eq!(statx(dir, flags), meant, "{each_look} {dir:x} {flags:x}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_filter_refuses_is_known_without_the_kernel() {
+        let filter = watch(&[libc::SYS_read as u32], false).expect("a filter");
+        let call = |number: libc::c_long| Call {
+            id: 0,
+            pid: 0,
+            number: number.into(),
+            args: [0; 6],
+        };
+        assert_eq!(call(libc::SYS_read).refused_by(&filter), None);
+        // It would be asked about, and nobody answers.
+        let mkdir = call(libc::SYS_mkdirat).refused_by(&filter);
+        assert_eq!(mkdir, Some(Errno(libc::EPERM)));
+        let list = Filter::new(crate::seccomp::Options {
+            no_sync: false,
+            mounts: false,
+        });
+        assert_eq!(call(libc::SYS_openat).refused_by(&list), None);
+        assert!(call(libc::SYS_bpf).refused_by(&list).is_some());
     }
 }

@@ -7,7 +7,7 @@ use crate::cmd::{Context, failed};
 use crate::error::{CommandError, Kind};
 use crate::output::{Done, clean, write_stderr};
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
-use jaula_engine::trace::{self, TracePlan, TraceSpec, WatchError, Watched};
+use jaula_engine::trace::{self, TracePlan, TraceSpec, Tried, WatchError, Watched};
 use jaula_engine::{EngineError, ExecSpec, Status};
 use jaula_plan::names::JailName;
 use jaula_plan::spec::limits::Limits;
@@ -49,10 +49,14 @@ pub fn command(command: Command) -> Command {
                 .value_hint(ValueHint::FilePath)
                 .help("Add what an earlier trace has, if it is there"),
             duration(),
+            Arg::new("each-look")
+                .long("each-look")
+                .action(ArgAction::SetTrue)
+                .help("Note each file that a walk through directories looks at, too: this takes some times as long"),
             Arg::new("in")
                 .long("in")
                 .value_name("NAME")
-                .help("Run it in this jail, as jaula exec does, but without a filter of system calls"),
+                .help("Run it in this jail, as jaula exec does"),
             Arg::new("against")
                 .long("against")
                 .value_name("FILE")
@@ -122,8 +126,10 @@ pub fn outside(
     context: &Context,
     command: Vec<OsString>,
     time: Option<Duration>,
+    each_look: bool,
 ) -> Result<Watched, CommandError> {
-    let spec = spec(context, command, time);
+    let mut spec = spec(context, command, time);
+    spec.each_look = each_look;
     let attempt = format!(
         "cannot watch {}",
         spec.command
@@ -140,6 +146,7 @@ fn spec(context: &Context, command: Vec<OsString>, time: Option<Duration>) -> Tr
         env: high::own_environment(),
         directory: context.around.cwd.clone().unwrap_or_else(|| "/".into()),
         time,
+        each_look: false,
     }
 }
 
@@ -153,6 +160,7 @@ pub fn inside(
     command: Vec<OsString>,
     time: Option<Duration>,
     env: Vec<(OsString, OsString)>,
+    tried: &Tried,
 ) -> Result<Watched, CommandError> {
     let attempt = format!("cannot watch a program in jail {name}");
     let engine = context.engine(None, false)?;
@@ -163,7 +171,7 @@ pub fn inside(
         ..ExecSpec::default()
     };
     engine
-        .trace_in_jail(name, &exec, time, &context.progress)
+        .trace_in_jail(name, &exec, time, tried, &context.progress)
         .map_err(|error| unwatched(attempt, error))
 }
 
@@ -171,6 +179,28 @@ pub fn inside(
 pub fn tell(context: &Context, line: &str) {
     if !context.global.quiet {
         write_stderr(&format!("jaula: {}\n", clean(line)));
+    }
+}
+
+/// Tells what the trace does not hold.
+pub fn tell_unseen(context: &Context, watched: &Watched) {
+    if watched.unread > 0 {
+        tell(
+            context,
+            &format!(
+                "{} calls could not be read: they are of programs that nobody may look into",
+                watched.unread
+            ),
+        );
+    }
+    if watched.left_out > 0 {
+        tell(
+            context,
+            &format!(
+                "{} uses are left out: there are more different ones than a trace holds",
+                watched.left_out
+            ),
+        );
     }
 }
 
@@ -191,6 +221,15 @@ pub fn tell_difference(context: &Context, name: &JailName, found: &Difference) {
         tell(
             context,
             &format!("missing in jail {name}: {}{by}", missing.path.display()),
+        );
+    }
+    if !found.refused.is_empty() {
+        let calls = found.refused.join(" ");
+        tell(
+            context,
+            &format!(
+                "refused in jail {name} by the profile of what was seen: {calls}; add what it needs to calls in the file of the trace"
+            ),
         );
     }
     match found.is_empty() {
@@ -257,19 +296,14 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
         }
     }
     let watched = match &jail {
-        Some(name) => inside(context, name, command, time, high::jail_environment())?,
-        None => outside(context, command, time)?,
+        Some(name) => {
+            let env = high::jail_environment();
+            inside(context, name, command, time, env, &Tried::default())?
+        }
+        None => outside(context, command, time, matches.get_flag("each-look"))?,
     };
     context.progress.clear();
-    if watched.unread > 0 {
-        tell(
-            context,
-            &format!(
-                "{} calls could not be read: they are of programs that nobody may look into",
-                watched.unread
-            ),
-        );
-    }
+    tell_unseen(context, &watched);
     let mut all = watched.trace.clone();
     for trace in earlier {
         all.merge(trace);

@@ -4,21 +4,18 @@ use super::{ANY, DEV, JailError, Lowering, PROC, text};
 use jaula_plan::binfmt::Interpreter;
 use jaula_plan::landlock;
 use jaula_plan::seccomp::{Abi, Action, Clause, Rules, Test};
+use jaula_plan::setup_op::FilterPlan;
 use jaula_sys::beneath::Links;
 use jaula_sys::child::{Op, PlaceKind};
 use jaula_sys::landlock::Ruleset;
 use jaula_sys::mount::attr;
-use jaula_sys::seccomp::Filter;
 use jaula_sys::seccomp::program::{self, Answer, Compare, Entry, Flags, Rule, Unfit};
+use jaula_sys::seccomp::{Filter, Options};
 use std::path::Path;
 
 impl Lowering<'_> {
     pub(super) fn profile(&mut self, name: &str, rules: &Rules) -> Result<(), JailError> {
-        let filter = filter(rules).map_err(|source| JailError::Filter {
-            name: name.to_owned(),
-            source,
-        })?;
-        self.last(Op::Seccomp(filter));
+        self.last(Op::Seccomp(profile_filter(name, rules)?));
         Ok(())
     }
 
@@ -41,16 +38,7 @@ impl Lowering<'_> {
     }
 
     pub(super) fn landlock(&mut self, set: &landlock::Ruleset) -> Result<(), JailError> {
-        let path =
-            |(path, rights): &(std::path::PathBuf, u64)| Ok::<_, JailError>((text(path)?, *rights));
-        let set = Ruleset {
-            handled_files: set.handled_files,
-            handled_net: set.handled_net,
-            scoped: set.scoped,
-            paths: set.paths.iter().map(path).collect::<Result<_, _>>()?,
-            ports: set.ports.clone(),
-        };
-        self.last(Op::Landlock(set));
+        self.last(Op::Landlock(landlock_ruleset(set)?));
         Ok(())
     }
 
@@ -91,6 +79,35 @@ impl Lowering<'_> {
         });
         Ok(())
     }
+}
+
+/// The default list as a filter.
+pub(crate) fn default_filter(plan: &FilterPlan) -> Filter {
+    Filter::new(Options {
+        no_sync: plan.no_sync,
+        mounts: plan.mounts,
+    })
+}
+
+/// A profile as a filter.
+pub(crate) fn profile_filter(name: &str, rules: &Rules) -> Result<Filter, JailError> {
+    filter(rules).map_err(|source| JailError::Filter {
+        name: name.to_owned(),
+        source,
+    })
+}
+
+/// What the kernel is told of Landlock's rules.
+pub(crate) fn landlock_ruleset(set: &landlock::Ruleset) -> Result<Ruleset, JailError> {
+    let path =
+        |(path, rights): &(std::path::PathBuf, u64)| Ok::<_, JailError>((text(path)?, *rights));
+    Ok(Ruleset {
+        handled_files: set.handled_files,
+        handled_net: set.handled_net,
+        scoped: set.scoped,
+        paths: set.paths.iter().map(path).collect::<Result<_, _>>()?,
+        ports: set.ports.clone(),
+    })
 }
 
 /// The program of rules.

@@ -1,12 +1,12 @@
 //! `jaula new --from-trace` and `jaula new --trace`: jails of what a program was seen to use.
 
 use crate::args::{high, low, options};
-use crate::cmd::trace::{code, inside, outside, read, tell, tell_difference, time};
+use crate::cmd::trace::{code, inside, outside, read, tell, tell_difference, tell_unseen, time};
 use crate::cmd::{Context, trace};
 use crate::error::CommandError;
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 use jaula_engine::minimal::Wanted;
-use jaula_engine::trace::{difference, wanted, write_file};
+use jaula_engine::trace::{Tried, Watched, difference, wanted, write_file};
 use jaula_plan::names::JailName;
 use jaula_plan::trace::Trace;
 use std::ffi::OsString;
@@ -53,6 +53,8 @@ pub struct Seen {
     /// What is wanted of the host.
     pub wanted: Wanted,
     trace: Trace,
+    /// The exit code of the program outside.
+    code: u8,
     /// Whether the program is run in the jail too.
     pub again: bool,
 }
@@ -72,17 +74,22 @@ pub fn seen(matches: &ArgMatches, context: &Context) -> Result<Option<Seen>, Com
     }
     crate::cmd::run::only_for_distros(matches, None)?;
     let mut all = Trace::default();
+    let mut ended = 0;
     for file in &files {
         all.merge(read(file)?);
     }
     if again {
-        let watched = outside(context, low::words(matches, "command"), time(matches)?)?;
+        let watched = outside(
+            context,
+            low::words(matches, "command"),
+            time(matches)?,
+            false,
+        )?;
         context.progress.clear();
-        if code(watched.status) != 0 {
-            tell(
-                context,
-                &format!("the program ended with {}", code(watched.status)),
-            );
+        tell_unseen(context, &watched);
+        ended = code(watched.status);
+        if ended != 0 {
+            tell(context, &format!("the program ended with {ended}"));
         }
         all.merge(watched.trace);
         if let Some(file) = matches.get_one::<OsString>("output") {
@@ -104,11 +111,13 @@ pub fn seen(matches: &ArgMatches, context: &Context) -> Result<Option<Seen>, Com
     Ok(Some(Seen {
         wanted,
         trace: all,
+        code: ended,
         again,
     }))
 }
 
-/// Runs the program in the jail, and tells what it missed there; whether it missed nothing.
+/// Runs the program in the jail under the protections that the trace proposes, and tells what it missed and what was refused
+/// to it there; whether that changed nothing.
 ///
 /// # Errors
 /// When it cannot be watched there.
@@ -118,21 +127,41 @@ pub fn tried(
     name: &JailName,
     seen: &Seen,
 ) -> Result<bool, CommandError> {
-    let watched = inside(
-        context,
-        name,
-        low::words(matches, "command"),
-        time(matches)?,
-        high::own_environment(),
-    )?;
-    let found = difference(&seen.trace, &watched.trace);
+    let profile = seen.trace.profile("what was seen").map_err(|error| {
+        CommandError::failed("cannot make a profile of what was seen").because(error)
+    })?;
+    let protected = Tried {
+        profile: Some(profile),
+        landlock: seen.trace.landlock(),
+    };
+    let run = |tried: &Tried| -> Result<Watched, CommandError> {
+        let command = low::words(matches, "command");
+        let env = high::own_environment();
+        inside(context, name, command, time(matches)?, env, tried)
+    };
+    let watched = run(&protected)?;
+    let mut found = difference(&seen.trace, &watched.trace);
+    found.refused = watched.refused.into_iter().collect();
     tell_difference(context, name, &found);
-    let code = code(watched.status);
-    if code != 0 {
+    let ended = code(watched.status);
+    if ended != 0 {
         tell(
             context,
-            &format!("in jail {name} the program ended with {code}"),
+            &format!("in jail {name} the program ended with {ended}"),
         );
     }
-    Ok(found.is_empty())
+    if !found.is_empty() || ended == seen.code {
+        return Ok(found.is_empty());
+    }
+    // Nothing is missing, and yet it ended otherwise: it may be what it was not allowed.
+    let free = code(run(&Tried::default())?.status);
+    if free == seen.code {
+        tell(
+            context,
+            &format!(
+                "without the calls and the landlock rules that the trace lists it ended with {free}: they are too few"
+            ),
+        );
+    }
+    Ok(false)
 }
