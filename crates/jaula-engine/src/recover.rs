@@ -19,6 +19,7 @@ pub fn leftovers(store: &Store) -> Result<Vec<PathBuf>, StoreError> {
     found.extend(orphans(store)?);
     found.extend(crate::named::stale_runs(store)?);
     found.extend(crate::lab::stale(store)?.paths);
+    found.extend(crate::emperor::stale(store, false)?);
     let updates = crate::minimal::interrupted(store)?;
     found.extend(updates.into_iter().map(|(_, marker)| marker));
     Ok(found)
@@ -62,6 +63,7 @@ pub fn recover(store: &Store) -> Result<(Vec<PathBuf>, Vec<UndoError>), StoreErr
             Err(error) => errors.push(error),
         }
     }
+    removed.extend(crate::emperor::stale(store, true)?);
     for (dir, marker) in crate::minimal::interrupted(store)? {
         match crate::minimal::resume_one(store, &dir) {
             Ok(true) => removed.push(marker),

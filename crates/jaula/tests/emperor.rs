@@ -37,13 +37,15 @@ fn until<T>(what: &str, mut there: impl FnMut() -> Option<T>) -> T {
 struct Emperor<'a> {
     user: &'a User,
     child: Child,
-    /// Where it tells everybody.
-    stats: String,
     said: Arc<Mutex<Vec<String>>>,
 }
 
 impl<'a> Emperor<'a> {
     fn start(user: &'a User) -> Self {
+        Self::with(user, &[])
+    }
+
+    fn with(user: &'a User, options: &[&str]) -> Self {
         let dir = user.place.work().join("v");
         if !dir.exists() {
             assert!(
@@ -53,13 +55,10 @@ impl<'a> Emperor<'a> {
                     .success()
             );
         }
-        // A port that is free now.
-        let free = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let stats = free.local_addr().expect("an address").to_string();
-        drop(free);
         let mut child = user
             .place
-            .command(&["emperor", "v", "--freq", "200ms", "--stats", &stats])
+            .command(&["emperor", "v", "--freq", "200ms"])
+            .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -69,13 +68,16 @@ impl<'a> Emperor<'a> {
         let (output, errors) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
         listen(output, &said);
         listen(errors, &said);
-        let this = Self {
-            user,
-            child,
-            stats,
-            said,
-        };
-        until("a reign", || this.status());
+        let this = Self { user, child, said };
+        until("a reign", || {
+            let said = this.said.lock().unwrap();
+            assert!(
+                !said.iter().any(|line| line.starts_with("error")),
+                "{said:?}"
+            );
+            drop(said);
+            this.status()
+        });
         this
     }
 
@@ -207,7 +209,6 @@ fn ini(app: &Path, name: &str, tag: &str) -> String {
 fn vassals_come_change_go_and_come_back() {
     if !uwsgi() {
         skip!("no uWSGI with Python, or no curl");
-        return;
     }
     everyone(|user| {
         let app = user.place.work().join("app");
@@ -281,7 +282,12 @@ fn vassals_come_change_go_and_come_back() {
         emperor.child.kill().expect("a kill");
         emperor.child.wait().expect("an end");
         until("the end of all", || (!alive(master)).then_some(()));
-        // What he left is no matter.
+        // What he left is no matter, and recover finds it.
+        let found = user.place.run(&["recover", "--plan"]).expect(0).stdout;
+        assert!(found.contains("run/emperors/"), "{found}");
+        user.place.run(&["recover"]).expect(0);
+        let found = user.place.run(&["recover", "--plan"]).expect(0).stdout;
+        assert!(!found.contains("run/emperors/"), "{found}");
         assert_eq!(Emperor::start(user).end(), Some(0));
         assert!(!Path::new("/run/jaula-apps").exists());
     });
@@ -291,7 +297,6 @@ fn vassals_come_change_go_and_come_back() {
 fn an_app_in_a_namespace_has_its_name_and_keeps_it() {
     if !uwsgi() {
         skip!("no uWSGI with Python, or no curl");
-        return;
     }
     everyone(|user| {
         let words = ["build", "--with", "uwsgi", "-o", "jail"];
@@ -358,7 +363,11 @@ fn an_app_in_a_namespace_has_its_name_and_keeps_it() {
 #[test]
 fn apps_of_ones_own_are_kept_running_and_what_is_wrong_is_said() {
     everyone(|user| {
-        let emperor = Emperor::start(user);
+        // A port that is free now.
+        let free = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let stats = free.local_addr().expect("an address").to_string();
+        drop(free);
+        let emperor = Emperor::with(user, &["--stats", &stats]);
         emperor.app(
             "uno.toml",
             "command = [\"sh\", \"-c\", \"hostname; id -u; exec sleep 1000\"]\nenv = [\"X=1\"]\n",
@@ -394,7 +403,7 @@ fn apps_of_ones_own_are_kept_running_and_what_is_wrong_is_said() {
         );
         assert!(ran.contains("mal.toml is not started"), "{ran}");
         let mut told = String::new();
-        let mut socket = TcpStream::connect(&emperor.stats).expect("a connection");
+        let mut socket = TcpStream::connect(&stats).expect("a connection");
         socket.read_to_string(&mut told).expect("text");
         let told: Value = serde_json::from_str(&told).expect("JSON");
         assert_eq!(told["vassals"].as_array().map(Vec::len), Some(4), "{told}");

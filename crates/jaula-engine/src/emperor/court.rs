@@ -4,7 +4,7 @@ use super::{EmperorError, EmperorSpec, Place, look};
 use crate::error::{At, PathError};
 use crate::event::{Event, Observer};
 use crate::service::{Sink, To};
-use jaula_plan::emperor::{App, CONFIG_DIR, Order, Reign, State};
+use jaula_plan::emperor::{App, CONFIG_DIR, Order, Reign, Stamp, State};
 use jaula_plan::service::Known;
 use jaula_sys::companion::bound;
 use jaula_sys::process::{self, readable};
@@ -27,7 +27,9 @@ const SIGUSR1: i32 = 10;
 const SIGTERM: i32 = 15;
 
 /// How long one who asks is waited for.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_millis(200);
+/// So many are answered before the apps have their turn again.
+const AT_ONCE: usize = 8;
 
 struct Subject {
     child: Child,
@@ -44,6 +46,8 @@ pub struct Court<'a> {
     since: u64,
     subjects: BTreeMap<String, Subject>,
     listener: Option<TcpListener>,
+    /// Whether the directory could not be read.
+    blind: bool,
 }
 
 impl<'a> Court<'a> {
@@ -72,6 +76,7 @@ impl<'a> Court<'a> {
                 .as_secs(),
             subjects: BTreeMap::new(),
             listener: listener.transpose().map_err(failed)?,
+            blind: false,
         })
     }
 
@@ -91,8 +96,7 @@ impl<'a> Court<'a> {
             let now = self.now();
             let mut orders = Vec::new();
             if now >= look_at {
-                // A directory that is gone has no files: its apps end, until it is back.
-                let files = look::files(&self.place.dir).unwrap_or_default();
+                let files = self.files();
                 orders = self.reign.files(now, &files);
                 look_at = now + self.spec.freq;
             }
@@ -125,6 +129,22 @@ impl<'a> Court<'a> {
                 self.obey(orders);
             }
             self.reap();
+        }
+    }
+
+    /// A directory that is gone, or is not safe any more, has no files: its apps end, until it is as it was.
+    fn files(&mut self) -> BTreeMap<String, Stamp> {
+        match look::files(&self.place.dir) {
+            Ok(files) => {
+                self.blind = false;
+                files
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.blind, true) {
+                    self.note(format!("all apps are ended: {}", look::whole(&error)));
+                }
+                BTreeMap::new()
+            }
         }
     }
 
@@ -352,7 +372,10 @@ impl<'a> Court<'a> {
             return;
         };
         let text = self.status().to_string();
-        while let Ok((mut caller, _)) = listener.accept() {
+        for _ in 0..AT_ONCE {
+            let Ok((mut caller, _)) = listener.accept() else {
+                return;
+            };
             // One who does not read is left.
             if caller.set_nonblocking(false).is_ok()
                 && caller.set_write_timeout(Some(PATIENCE)).is_ok()

@@ -47,6 +47,7 @@ pub fn check_dir(dir: &Path) -> Result<(), EmperorError> {
 
 /// The apps' files that are there now.
 pub fn files(dir: &Path) -> Result<BTreeMap<String, Stamp>, EmperorError> {
+    check_dir(dir)?;
     let mut found = BTreeMap::new();
     for entry in std::fs::read_dir(dir).at("read", dir)? {
         let name = entry.at("read", dir)?.file_name();
@@ -88,7 +89,7 @@ pub fn app(dir: &Path, name: &str) -> Result<App, String> {
 }
 
 /// An error with its causes.
-fn whole(error: &dyn std::error::Error) -> String {
+pub fn whole(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     let causes: Vec<String> = causes.map(ToString::to_string).collect();
     causes.join(": ")

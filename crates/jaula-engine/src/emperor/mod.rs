@@ -9,6 +9,7 @@ use crate::error::{At, PathError};
 use crate::event::Observer;
 use crate::plan::Preview;
 use crate::service::To;
+use crate::store::{Store, StoreError};
 use jaula_plan::emperor::App;
 use jaula_plan::explain::{ExplainLine, word};
 use jaula_sys::SysError;
@@ -50,7 +51,7 @@ pub enum EmperorError {
     Path(#[from] PathError),
     /// The store.
     #[error(transparent)]
-    Store(#[from] crate::store::StoreError),
+    Store(#[from] StoreError),
     /// Others could have programs run.
     #[error("{} is not only the caller's to write: {why}", jaula_plan::explain::shown(.path))]
     Unsafe {
@@ -179,6 +180,13 @@ impl Place {
         }
     }
 
+    /// Where an interrupted reign left its apps' configuration.
+    fn left_public(&self) -> Option<PathBuf> {
+        let public = std::fs::read(self.path.join("public")).ok()?;
+        let public = PathBuf::from(OsStr::from_bytes(&public));
+        (public.parent() == Some(Path::new(PUBLIC))).then_some(public)
+    }
+
     /// Makes the directories, after what one that was killed left is gone.
     fn make(&mut self) -> Result<(), EmperorError> {
         self.remove();
@@ -208,13 +216,10 @@ impl Place {
     }
 
     fn remove(&self) {
-        if let Ok(public) = std::fs::read(self.path.join("public")) {
-            let public = Path::new(OsStr::from_bytes(&public));
-            if public.parent() == Some(Path::new(PUBLIC)) {
-                drop(std::fs::remove_dir_all(public));
-                // Where somebody else reigns, it is not empty.
-                drop(std::fs::remove_dir(PUBLIC));
-            }
+        if let Some(public) = self.left_public() {
+            drop(std::fs::remove_dir_all(public));
+            // Where somebody else reigns, it is not empty.
+            drop(std::fs::remove_dir(PUBLIC));
         }
         drop(std::fs::remove_dir_all(&self.path));
     }
@@ -222,6 +227,31 @@ impl Place {
     fn status(&self) -> PathBuf {
         self.path.join("status.json")
     }
+}
+
+/// What reigns left that were killed; it is removed if that is asked for.
+pub(crate) fn stale(store: &Store, remove: bool) -> Result<Vec<PathBuf>, StoreError> {
+    let mut found = Vec::new();
+    for path in store.paths_in("run/emperors")? {
+        if !path.is_dir() {
+            continue;
+        }
+        let place = Place {
+            dir: path.clone(),
+            public: path.join("apps"),
+            path,
+        };
+        // Held until it is gone: nobody begins meanwhile.
+        let Ok(_lock) = place.lock(false) else {
+            continue;
+        };
+        found.extend(place.left_public().filter(|public| public.exists()));
+        found.push(place.path.clone());
+        if remove {
+            place.remove();
+        }
+    }
+    Ok(found)
 }
 
 impl Engine {
