@@ -78,6 +78,30 @@ impl Capture {
         self.socket.as_fd()
     }
 
+    /// How many frames there was no room for, since it was opened or since this was asked last.
+    ///
+    /// # Errors
+    /// Those of getsockopt(2).
+    pub fn lost(&self) -> Result<u64, SysError> {
+        // `struct tpacket_stats` of linux/if_packet.h: all, and what there was no room for.
+        let mut counts = [0u32; 2];
+        let mut size = size_of_val(&counts) as libc::socklen_t;
+        // SAFETY: the two numbers are as long as said.
+        let got = unsafe {
+            libc::getsockopt(
+                self.socket.as_raw_fd(),
+                libc::SOL_PACKET,
+                libc::PACKET_STATISTICS,
+                counts.as_mut_ptr().cast(),
+                &raw mut size,
+            )
+        };
+        match got {
+            0 => Ok(counts[1].into()),
+            _ => Err(SysError::last("getsockopt", "packet socket")),
+        }
+    }
+
     /// The next frame, if one waits; what does not fit the buffer is cut off.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use jaula_testkit::{Ran, skip};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use who::{User, Who, everyone_and_ana};
 
@@ -409,6 +409,38 @@ fn a_capture_holds_the_packets_that_pass() {
                 "{text}"
             );
         }
+    });
+}
+
+#[test]
+fn what_a_capture_cannot_hold_is_counted_and_told() {
+    each(|lab| {
+        lab.up(TWO).expect(0);
+        let file = lab.user.place.work().join("burst.pcapng");
+        let name = file.to_str().expect("a path");
+        let words = ["--json", "net", "lab", "pcap", "r1/eth1", "-o", name];
+        let mut command = lab.user.place.command(&words);
+        let capture = command.stdout(Stdio::piped()).spawn().expect("jaula");
+        wait_until("the capture begins", || {
+            fs::metadata(&file).is_ok_and(|meta| meta.len() > 0)
+        });
+        // It reads nothing while more passes than may wait for it.
+        let signal = |word: &str| {
+            let pid = capture.id().to_string();
+            let sent = Command::new("kill").args([word, &pid]).status();
+            assert!(sent.expect("kill").success());
+        };
+        signal("-STOP");
+        lab.sh("ana", "ping -4 -q -f -s 1400 -c 8000 bob");
+        signal("-CONT");
+        signal("-TERM");
+        let ended = capture.wait_with_output().expect("an end");
+        assert!(ended.status.success(), "{}", ended.status);
+        let told: serde_json::Value = serde_json::from_slice(&ended.stdout).expect("JSON");
+        let count = |key: &str| told[key].as_u64().expect(key);
+        // There and back, and what nodes ask each other besides.
+        assert!(count("lost") > 0, "{told}");
+        assert!(count("frames") + count("lost") >= 16_000, "{told}");
     });
 }
 

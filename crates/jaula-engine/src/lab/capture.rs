@@ -35,6 +35,8 @@ pub struct Captured {
     pub frames: u64,
     /// The file's length.
     pub bytes: u64,
+    /// How many more passed that the kernel had no room for: they came faster than the file is written.
+    pub lost: u64,
 }
 
 /// Writes what passes a node's interface, or all of them, until a bound is reached or a signal that ends a program
@@ -135,6 +137,7 @@ pub fn capture(
         }
     }
     out.flush().at("write", file)?;
+    captured.lost = socket.lost().map_err(made("the capture"))?;
     Ok(captured)
 }
 

@@ -258,7 +258,13 @@ pub fn pcap(matches: &ArgMatches, context: &Context) -> Done {
     let captured = captured.map_err(|error| failed(attempt, error))?;
     context.out.did(
         "captured",
-        || json!({ "file": file, "frames": captured.frames, "bytes": captured.bytes }),
-        || format!("{} frames, {} bytes", captured.frames, captured.bytes),
+        || json!({ "file": file, "frames": captured.frames, "bytes": captured.bytes, "lost": captured.lost }),
+        || {
+            let lost = match captured.lost {
+                0 => String::new(),
+                lost => format!("; {lost} more came faster than they could be written, and are lost"),
+            };
+            format!("{} frames, {} bytes{lost}", captured.frames, captured.bytes)
+        },
     )
 }
