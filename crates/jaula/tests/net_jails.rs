@@ -124,8 +124,14 @@ struct Guest(Child);
 impl Guest {
     /// With the words of its network; tells what `ip -brief address` shows inside.
     fn start(host: &Host, place: &Hermetic, words: &[&str]) -> (Self, String) {
-        let script = "ip -brief address; ip route; ip -6 route show default; echo ready; exec cat";
-        let words = [&["run"], words, &["--", "sh", "-c", script]].concat();
+        let script = "ip -brief address; ip route; ip -6 route show default";
+        Self::with(host, place, words, script)
+    }
+
+    /// With a script of its own to be run before.
+    fn with(host: &Host, place: &Hermetic, words: &[&str], script: &str) -> (Self, String) {
+        let script = format!("{script}; ip -brief link show eth0; echo ready; exec cat");
+        let words = [&["run"], words, &["--", "sh", "-c", &script]].concat();
         let mut child = host
             .jaula(place, &words)
             .stdin(Stdio::piped())
@@ -192,20 +198,31 @@ fn two_jails_on_a_bridge_reach_each_other_and_the_bridge() {
          ping -c1 -w5 10.9.0.1 >/dev/null && ping -c1 -w5 fd00:9::1 >/dev/null && echo all"
     );
     let caps = ["--cap-add", "NET_RAW"];
-    let words = [&["run"], &net[..], &caps, &["--", "sh", "-c", &script]].concat();
-    let said = host.run(&place, &words);
-    assert!(said.ends_with("all\n"), "{said}");
+    let own = |said: &str| {
+        let mut words = said.split_whitespace();
+        let mac = words.find(|word| word.starts_with("0a:") && word.len() == 17);
+        mac.expect(said).to_owned()
+    };
+    let first = own(&said);
+    let (two, said) = Guest::with(&host, &place, &[&net[..], &caps].concat(), &script);
+    assert!(said.contains("\nall\n"), "{said}");
     assert_ne!(address(&said, "10.9.0."), four);
+    let mut wanted = vec![first, own(&said)];
+    wanted.sort();
     let macs = host.run(&place, &["net", "macs", "alcantara", "--json"]);
     let macs: Value = serde_json::from_str(&macs).expect("JSON");
     let guests = macs["stations"].as_array().expect("a list").iter();
-    let guests = guests.filter(|station| {
-        station["local"] == false
-            && station["mac"]
-                .as_str()
-                .is_some_and(|mac| mac.starts_with("0a:"))
-    });
-    assert!(guests.count() >= 1, "{macs}");
+    let guests = guests.filter(|station| station["local"] == false);
+    let guests = guests.map(|station| station["mac"].as_str().expect("a card").to_owned());
+    assert_eq!(guests.collect::<Vec<_>>(), wanted, "{macs}");
+    // Whoever types the old name sees the same.
+    let link = place.work().join("brctl");
+    std::os::unix::fs::symlink(place.command(&["x"]).get_program(), &link).expect("a link");
+    let shown = host.sh(&format!("{} showmacs alcantara", link.display()));
+    for mac in &wanted {
+        assert!(shown.contains(&format!("\t{mac}\tno\t")), "{shown}");
+    }
+    two.end();
     one.end();
     host.wait_for_ends(0);
     // The address of the one that is over is free.
