@@ -45,6 +45,11 @@ impl<'a> Arrivals<'a> {
         })
     }
 
+    /// The network, with what the sources' servers want to know.
+    pub fn client(&self) -> Client {
+        self.client.with_logins(&self.plan.sources.entries)
+    }
+
     /// Fetches everything.
     pub fn fetch(&self) -> Result<(), BuildError> {
         let wanted = self.wanted.take();

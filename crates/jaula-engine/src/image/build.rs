@@ -8,6 +8,7 @@ use super::hooks;
 use super::layer::Layers;
 use super::layout::Tree;
 use super::leave::finish;
+use super::lists;
 use super::plan::{ImagePlan, millis};
 use super::settings;
 use super::unfinished::{self, Unfinished};
@@ -179,7 +180,8 @@ pub(super) struct Site<'a> {
     /// What is there of the packages' content.
     pub keeping: &'a Keeping<'a>,
     /// What is yet to be fetched.
-    arrivals: &'a Arrivals<'a>,
+    pub arrivals: &'a Arrivals<'a>,
+    pub store: &'a Store,
     /// The tree's place, for messages and jails.
     pub shown: &'a Path,
     pub root: &'a Dir,
@@ -244,6 +246,7 @@ fn make(
         stage,
         keeping: &keeping,
         arrivals,
+        store,
         shown,
         root: &root,
         tree: &tree,
@@ -278,6 +281,7 @@ fn make(
     settings::apply(&site, layered)?;
     hooks::run(&site, HookStage::Customize, layered)?;
     stage.point()?;
+    lists::clean(&site)?;
     guards.remove(&tree)?;
     settings::leave(&site)?;
     finish(plan, &tree)?;
@@ -423,6 +427,7 @@ impl Site<'_> {
             archs::write(plan, self.tree)?;
             settings::setup(self)?;
             hooks::run(self, HookStage::Setup, runner)?;
+            lists::place(self)?;
         } else {
             rules(self.tree, unpacker)?;
         }

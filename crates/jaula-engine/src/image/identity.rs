@@ -5,7 +5,7 @@ use crate::store::local;
 use jaula_plan::explain::shown;
 use jaula_plan::names::Digest;
 use jaula_plan::spec::hook::HookStage;
-use jaula_plan::spec::rootfs::ImageOptions;
+use jaula_plan::spec::rootfs::{AptTraces, ImageOptions};
 use jaula_plan::spec::source::SourceOptions;
 use sha2::{Digest as _, Sha256};
 use std::hash::{BuildHasher, RandomState};
@@ -33,6 +33,7 @@ impl Identity {
             },
             unpack_only: options.unpack_only,
             unguarded: options.unguarded.clone(),
+            apt_traces: options.apt_traces,
             ..ImageOptions::default()
         };
         if plain == ImageOptions::default() {
@@ -59,6 +60,9 @@ impl Identity {
         }
         for guard in &plain.unguarded {
             text.push_str(&format!("without {guard:?}\n"));
+        }
+        if plain.apt_traces != AptTraces::default() {
+            text.push_str(&format!("{:?}\n", plain.apt_traces));
         }
         if let Some(merged) = other_usr {
             text.push_str(&format!("merged-usr {merged}\n"));
@@ -173,6 +177,16 @@ mod tests {
             paths: vec![PathRule::Exclude("/usr/share/doc/*".into())],
             ..ImageOptions::default()
         });
+        for (lent, lists, cache) in [
+            (true, false, false),
+            (true, true, false),
+            (true, false, true),
+        ] {
+            all.push(ImageOptions {
+                apt_traces: AptTraces { lent, lists, cache },
+                ..ImageOptions::default()
+            });
+        }
         all.push(ImageOptions {
             foreign_archs: vec!["i386".parse().unwrap()],
             ..ImageOptions::default()

@@ -3,12 +3,13 @@
 mod pieces;
 
 use super::error::BuildError;
+use super::lists::{self, AptList};
 use super::mismatch::Mismatch;
 use super::plan::Host;
 use super::release::release_text;
 use crate::engine::Dry;
 use crate::error::At;
-use crate::fetch::{FetchError, Small};
+use crate::fetch::{Client, FetchError, Small};
 use crate::store::Store;
 use jaula_plan::names::Arch;
 use jaula_plan::rootfs::{Source, Sources};
@@ -36,6 +37,8 @@ pub struct Suite {
     pub components: Vec<String>,
     /// The architecture of each of `indices`, `all` too; the image's own for a flat repository.
     pub archs: Vec<String>,
+    /// The same as apt keeps it.
+    pub lists: Vec<AptList>,
 }
 
 /// What pins ask of a Release file (apt_preferences(5)): `o=`, `l=`, `a=`, `n=`, `v=`, and the host for `origin`.
@@ -76,6 +79,7 @@ struct Opened<'s> {
     release: Option<Release>,
     signers: Vec<String>,
     sha256: [u8; 32],
+    lists: Vec<AptList>,
 }
 
 /// An index that is to be read.
@@ -86,6 +90,8 @@ struct Part {
     path: String,
     /// What the Release file says of it.
     file: Option<ReleaseFile>,
+    /// The same as apt keeps it.
+    list: Option<AptList>,
 }
 
 /// Does something with each, all at once.
@@ -149,6 +155,7 @@ pub fn read_all(
         if !part.component.is_empty() && !suite.source.components.contains(&part.component) {
             suite.source.components.push(part.component.clone());
         }
+        suite.lists.extend(part.list);
         let Some((index, sha256)) = index else {
             continue;
         };
@@ -206,6 +213,7 @@ impl Suite {
             indices: Vec::new(),
             components: Vec::new(),
             archs: Vec::new(),
+            lists: opened.lists,
         }
     }
 }
@@ -219,7 +227,7 @@ fn open<'s>(
     dry: Dry,
 ) -> Result<Opened<'s>, BuildError> {
     let base = source.base();
-    let (url, verified) = release_text(source, &base, store, host, dry)?;
+    let (url, verified, kept) = release_text(source, &base, store, host, dry)?;
     let mut opened = Opened {
         source,
         url,
@@ -227,6 +235,9 @@ fn open<'s>(
         release: None,
         signers: Vec::new(),
         sha256: [0; 32],
+        lists: kept
+            .map(|kept| lists::of_release(source, kept))
+            .unwrap_or_default(),
     };
     if let Some(verified) = verified {
         let broken = |error| BuildError::Release {
@@ -267,12 +278,27 @@ fn parts_of(
     foreign: &[Arch],
 ) -> Result<Vec<Part>, BuildError> {
     let arch = sources.arch.as_str();
-    let part = |component: &str, arch: &str, path: String, file| Part {
-        suite: number,
-        component: component.to_owned(),
-        arch: arch.to_owned(),
-        path,
-        file,
+    let by_hash = suite
+        .release
+        .as_ref()
+        .is_some_and(|release| release.acquire_by_hash);
+    let part = |component: &str, arch: &str, path: String, file: Option<ReleaseFile>| {
+        let list = |file| {
+            lists::of_index(
+                suite.source,
+                &path,
+                urls(&suite.base, &path, &file, by_hash),
+                file,
+            )
+        };
+        Part {
+            suite: number,
+            component: component.to_owned(),
+            arch: arch.to_owned(),
+            list: file.map(list),
+            path,
+            file,
+        }
     };
     let Some(release) = &suite.release else {
         return Ok(vec![part("", arch, "Packages".to_owned(), None)]);
@@ -445,6 +471,41 @@ fn check_names(source: &Source, release: &Release, url: &str) -> Result<(), Buil
     })
 }
 
+/// Where an index may be, the likeliest first; the last is the one that errors name.
+fn urls(base: &str, path: &str, file: &ReleaseFile, by_hash: bool) -> Vec<String> {
+    let by_hash = by_hash.then(|| format!("{base}/{}", Release::by_hash_path(path, file)));
+    by_hash
+        .into_iter()
+        .chain([format!("{base}/{path}")])
+        .collect()
+}
+
+/// The bytes of an index, as many as its Release file says; its hash is not looked at here.
+pub(super) fn fetched(
+    urls: &[String],
+    file: &ReleaseFile,
+    client: &Client,
+) -> Result<Vec<u8>, BuildError> {
+    let url = urls.last().cloned().unwrap_or_default();
+    let limit = file.size.min(INDEX_LIMIT);
+    let mut outcome = Err(FetchError::NotFound { url: url.clone() });
+    for url in urls {
+        outcome = client.small(url, limit, None, None);
+        if !matches!(outcome, Err(FetchError::NotFound { .. })) {
+            break;
+        }
+    }
+    let bytes = match outcome? {
+        Small::Fresh { bytes, .. } => bytes,
+        Small::Unchanged => Vec::new(),
+    };
+    let (got, expected) = (bytes.len() as u64, file.size);
+    if got != expected {
+        return Err(FetchError::Truncated { url, got, expected }.into());
+    }
+    Ok(bytes)
+}
+
 /// One index: from the store where it was parsed before, else fetched by hash, checked, and parsed as it decompresses.
 fn read_index(
     base: &str,
@@ -463,31 +524,7 @@ fn read_index(
         return Ok(index);
     }
     let plain = format!("{base}/{path}");
-    let mut urls = vec![plain.clone()];
-    if by_hash {
-        urls.insert(0, format!("{base}/{}", Release::by_hash_path(path, file)));
-    }
-    let limit = file.size.min(INDEX_LIMIT);
-    let mut outcome = Err(FetchError::NotFound { url: plain.clone() });
-    for url in &urls {
-        outcome = host.client.small(url, limit, None, None);
-        if !matches!(outcome, Err(FetchError::NotFound { .. })) {
-            break;
-        }
-    }
-    let bytes = match outcome? {
-        Small::Fresh { bytes, .. } => bytes,
-        Small::Unchanged => Vec::new(),
-    };
-    let (got, expected) = (bytes.len() as u64, file.size);
-    if got != expected {
-        return Err(FetchError::Truncated {
-            url: plain,
-            got,
-            expected,
-        }
-        .into());
-    }
+    let bytes = fetched(&urls(base, path, file, by_hash), file, host.client)?;
     let (parsed, sha256) = pieces::parse(&bytes).at("decompress", Path::new(path))?;
     if sha256 != file.sha256 {
         let (expected, got) = (hex::encode(&file.sha256), hex::encode(&sha256));

@@ -29,6 +29,7 @@ mod indices;
 mod layer;
 mod layout;
 mod leave;
+mod lists;
 mod locked;
 mod mismatch;
 mod normalise;

@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// Files that tell of the run: mmdebstrap(1) removes most of these too.
-const FILES: [&str; 10] = [
+const FILES: [&str; 11] = [
     "var/cache/debconf/config.dat-old",
     "var/cache/debconf/templates.dat-old",
     "var/cache/ldconfig/aux-cache",
@@ -20,6 +20,7 @@ const FILES: [&str; 10] = [
     "var/lib/dpkg/available-old",
     "var/lib/dpkg/status-old",
     "var/log/alternatives.log",
+    "var/log/apt/eipp.log.xz",
     "var/log/apt/history.log",
     "var/log/apt/term.log",
     "var/log/dpkg.log",

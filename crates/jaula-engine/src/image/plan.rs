@@ -4,6 +4,7 @@ use super::apt_files::AptFiles;
 use super::error::BuildError;
 use super::hold::Hold;
 use super::identity::{self, Identity};
+use super::lists::AptList;
 use super::settings;
 use super::{base, debs, hooks, indices, solve, solved, unfinished};
 use crate::engine::Dry;
@@ -91,6 +92,8 @@ pub struct ImagePlan {
     pub(super) share: Option<Share>,
     /// Made by a lock: where else its packages may be.
     pub(super) mirrors: Option<Vec<String>>,
+    /// What apt knows of the sources, where hooks' programs of apt are to find it.
+    pub(super) lists: Vec<AptList>,
 }
 
 impl ImagePlan {
@@ -505,14 +508,18 @@ pub fn plan(
             answer
         }
     };
-    drop(suites);
+    let lists = match spec.options.apt_traces.lent {
+        true => suites.into_iter().flat_map(|suite| suite.lists).collect(),
+        false => Vec::new(),
+    };
     observer.event(Event::Finished {
         phase: Phase::Solve,
         items: packages.len() as u64,
         bytes: lock.download_size(),
         millis: millis(started),
     });
-    assemble(spec, sources, (lock, packages), store, way)
+    let plan = assemble(spec, sources, (lock, packages), store, way)?;
+    Ok(ImagePlan { lists, ..plan })
 }
 
 /// What can be refused before anything is read.
@@ -571,6 +578,7 @@ pub(super) fn assemble(
         stage,
         share: store.last_share(),
         mirrors: None,
+        lists: Vec::new(),
     };
     if plan.ready.is_none() && way == Way::Reuse && identity::may_go_on(&spec.options) {
         base::choose(&mut plan, store)?;

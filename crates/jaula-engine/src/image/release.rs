@@ -81,15 +81,24 @@ fn keyring(sources: &[KeyringAt]) -> Result<(Keyring, Vec<String>), BuildError> 
 
 /// What is kept of a Release file between runs. It is verified anew each time.
 #[derive(serde::Serialize, serde::Deserialize)]
-struct Kept {
+pub struct Kept {
     url: String,
     etag: Option<String>,
     modified: Option<String>,
-    text: String,
+    /// As it came: with its signature, where that is not a file of its own.
+    pub text: String,
+    /// The bytes of `Release.gpg`, in hexadecimal digits.
     signature: Option<String>,
 }
 
-/// The verified text of `InRelease`, or of `Release` with `Release.gpg` where there is none. None at all only where
+impl Kept {
+    /// The bytes of `Release.gpg`, where there is one.
+    pub fn signature(&self) -> Option<Vec<u8>> {
+        self.signature.as_deref().map(unhex)
+    }
+}
+
+/// The verified text of `InRelease`, or of `Release` with `Release.gpg` where there is none, and what came. None at all only where
 /// nobody asks for signatures.
 pub fn release_text(
     source: &Source,
@@ -97,7 +106,7 @@ pub fn release_text(
     store: &Store,
     host: &Host<'_>,
     dry: Dry,
-) -> Result<(String, Option<Verified>), BuildError> {
+) -> Result<(String, Option<Verified>, Option<Kept>), BuildError> {
     let signed = source.trust == Trust::Signed;
     let (keys, names) = keyring(&source.keyrings)?;
     let url = format!("{base}/InRelease");
@@ -145,7 +154,7 @@ pub fn release_text(
                     signature: Some(signature),
                 })
             }
-            None if !signed && source.flat() => return Ok((url, None)),
+            None if !signed && source.flat() => return Ok((url, None, None)),
             None => {
                 let what = Mismatch::Absent {
                     suite: source.suite.clone(),
@@ -197,7 +206,7 @@ pub fn release_text(
             .at("write", &path)?;
         replace(&path, &text)?;
     }
-    Ok((url, Some(verified)))
+    Ok((url, Some(verified), Some(kept)))
 }
 
 fn unhex(text: &str) -> Vec<u8> {

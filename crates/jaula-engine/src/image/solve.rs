@@ -184,11 +184,12 @@ pub fn solve(
         let role = match name {
             _ if foreign && requested.contains(name) && chosen.manual => Role::Requested,
             _ if foreign => Role::Dependency,
-            _ if essential.contains(name) => Role::Essential,
+            // Everything that the essential packages need counts as they do: it is configured with them.
+            _ if chosen.base => Role::Essential,
             _ if requested.contains(name) => Role::Requested,
             _ if roots.contains(name) => Role::Variant,
-            // Everything that the essential packages need counts as they do.
-            _ if chosen.manual => Role::Essential,
+            // It provides what was asked for.
+            _ if chosen.manual => Role::Requested,
             _ => Role::Dependency,
         };
         let source = of_index.get(chosen.package.source).copied().unwrap_or(0);

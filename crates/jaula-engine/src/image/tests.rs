@@ -16,7 +16,7 @@ use crate::view::Image;
 use jaula_plan::facts::archive::AptFacts;
 use jaula_plan::rootfs::Table;
 use jaula_plan::spec::jail::{JailSpec, RootSpec};
-use jaula_plan::spec::rootfs::{ImageOptions, ImageSpec, Variant, Want};
+use jaula_plan::spec::rootfs::{AptTraces, ImageOptions, ImageSpec, Variant, Want};
 use jaula_plan::spec::source::SourceOptions;
 use jaula_testkit::{Deb, DebBuilder, Fault, RepoBuilder, Server, TestKey};
 use std::collections::{BTreeMap, BTreeSet};

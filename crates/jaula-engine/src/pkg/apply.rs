@@ -50,13 +50,26 @@ stand_in() {
             *" $one "*) ;;
             *) if [ -e "$one.REAL" ] || [ -L "$one.REAL" ]; then continue; fi ;;
         esac
-        mv -f "$one" "$one.REAL" && aside="$aside $one" || exit 98
-        printf '%s\n' "$stand_in" >"$one" && chmod 755 "$one" || exit 98
+        # At each moment there is one of the two by its name, whole, and what is to be taken back is known before.
+        printf '%s\n' "$stand_in" >"$one.jaula" && chmod 755 "$one.jaula" || exit 98
+        aside="$aside $one"
+        ln -f "$one" "$one.REAL" || exit 98
+        mv -f "$one.jaula" "$one" || exit 98
+    done
+}
+# What one that was killed left: both names of the program, or, of older ones, its other name alone or beside an empty file.
+restore() {
+    for one in $starters; do
+        rm -f "$one.jaula"
+        if [ -L "$one" ] || [ -L "$one.REAL" ] || [ ! -s "$one.REAL" ]; then continue; fi
+        if [ ! -s "$one" ]; then mv -f "$one.REAL" "$one" || exit 98; fi
+        if [ "$one" -ef "$one.REAL" ]; then rm -f "$one.REAL"; fi
     done
 }
 end() {
     if [ "$mine" = yes ]; then rm -f "$guard"; mine=no; fi
     for one in $aside; do
+        rm -f "$one.jaula"
         if [ ! -f "$one.REAL" ]; then continue; fi
         if [ ! -e "$one" ] || is_stand_in "$one"; then mv -f "$one.REAL" "$one"; else rm -f "$one.REAL"; fi
     done
@@ -75,6 +88,7 @@ if [ -d /usr/sbin ] && [ ! -e "$guard" ] && [ ! -L "$guard" ]; then
     mine=yes
     printf '#!/bin/sh\n# while jaula changes packages\nexit 101\n' >"$guard" && chmod 755 "$guard" || exit 98
 fi
+restore
 while [ "$#" -gt 0 ]; do
     stand_in
     verb=$1
@@ -462,7 +476,7 @@ fn boxed(error: EngineError) -> PkgError {
 
 #[cfg(test)]
 mod tests {
-    use super::DRIVER;
+    use super::*;
     use crate::image::{ASIDE, NO_STARTER, STARTERS};
 
     #[test]
@@ -471,5 +485,104 @@ mod tests {
         assert!(DRIVER.contains(&format!("starters='/{first} /{second}'\n")));
         assert!(DRIVER.contains(&format!("stand_in='{}'\n", NO_STARTER.trim_end())));
         assert!(DRIVER.contains(&format!("\"$one{ASIDE}\"")));
+    }
+
+    /// The driver in a directory that plays the root, with programs that end it at their `at`th call, before they do
+    /// their work or after. Whether it was ended.
+    fn driven(dir: &Path, at: Option<(usize, bool)>) -> bool {
+        let shown = dir.display();
+        let tools = dir.join("tools");
+        drop(std::fs::remove_dir_all(&tools));
+        std::fs::create_dir(&tools).unwrap();
+        let (number, early) = at.unwrap_or((0, false));
+        for tool in ["mv", "ln", "chmod", "rm"] {
+            let text = format!(
+                "#!/bin/sh\necho >>{shown}/tools/calls\ncalls=$(wc -l <{shown}/tools/calls)\n\
+                 if [ $calls = {number} ] && {early}; then kill -KILL $PPID; exit; fi\n\
+                 /bin/{tool} \"$@\"\ncode=$?\nif [ $calls = {number} ]; then kill -KILL $PPID; fi\nexit $code\n"
+            );
+            std::fs::write(tools.join(tool), text).unwrap();
+        }
+        let dpkg = format!("#!/bin/sh\ncat {shown}/starter >{shown}/seen\n");
+        std::fs::write(tools.join("dpkg"), dpkg).unwrap();
+        for entry in std::fs::read_dir(&tools).unwrap() {
+            let mode = Permissions::from_mode(0o755);
+            std::fs::set_permissions(entry.unwrap().path(), mode).unwrap();
+        }
+        let driver = DRIVER
+            .replace(
+                "'/usr/sbin/start-stop-daemon /sbin/start-stop-daemon'",
+                &format!("{shown}/starter"),
+            )
+            .replace("/usr/sbin", &shown.to_string());
+        assert!(!driver.contains("sbin"));
+        let status = std::process::Command::new("/bin/sh")
+            .args(["-c", &driver, "jaula", "pending"])
+            .env("PATH", format!("{shown}/tools:/bin:/usr/bin"))
+            .status()
+            .unwrap();
+        assert!(at.is_some() || status.success(), "{status}");
+        !status.success()
+    }
+
+    const REAL: &str = "#!/bin/sh\necho the program\n";
+
+    fn put(path: &Path, text: &str) {
+        std::fs::write(path, text).unwrap();
+        std::fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// The driver, not ended: packages see the one that does nothing, and what is there in the end is the program alone.
+    fn mends(dir: &Path, what: &str) {
+        driven(dir, None);
+        let seen = std::fs::read_to_string(dir.join("seen")).unwrap();
+        assert_eq!(seen, NO_STARTER, "{what}");
+        let starter = dir.join("starter");
+        assert_eq!(std::fs::read_to_string(&starter).unwrap(), REAL, "{what}");
+        let mode = std::fs::metadata(&starter).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o755, "{what}");
+        let names = std::fs::read_dir(dir).unwrap();
+        let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["seen", "starter", "tools"], "{what}");
+    }
+
+    #[test]
+    fn killed_at_any_point_the_starter_is_there_and_the_next_run_mends_the_rest() {
+        let mut ended = 0;
+        for number in 1.. {
+            for early in [true, false] {
+                let dir = tempfile::tempdir().unwrap();
+                put(&dir.path().join("starter"), REAL);
+                if !driven(dir.path(), Some((number, early))) {
+                    // It has fewer calls.
+                    assert!(ended > 10, "{ended}");
+                    return;
+                }
+                ended += 1;
+                let what = format!("ended at {number}, early: {early}");
+                // By its own name or by the other one, whole.
+                let texts = ["starter", "starter.REAL"]
+                    .map(|name| std::fs::read_to_string(dir.path().join(name)).unwrap_or_default());
+                assert!(
+                    texts[0] == REAL || texts[0] == NO_STARTER && texts[1] == REAL,
+                    "{what}: {texts:?}"
+                );
+                mends(dir.path(), &what);
+            }
+        }
+    }
+
+    #[test]
+    fn what_older_ones_left_when_they_were_killed_is_mended() {
+        for beside in [None, Some(""), Some(NO_STARTER)] {
+            let dir = tempfile::tempdir().unwrap();
+            put(&dir.path().join("starter.REAL"), REAL);
+            if let Some(text) = beside {
+                put(&dir.path().join("starter"), text);
+            }
+            put(&dir.path().join("starter.jaula"), "");
+            mends(dir.path(), &format!("{beside:?}"));
+        }
     }
 }

@@ -403,8 +403,8 @@ impl Store {
         }
         for path in self.paths_in("indices")? {
             // Of a Release file that another has replaced.
-            let unneeded = !releases.contains(&name(&path));
-            items.push(Item::new(Sort::Index, path, unneeded)?);
+            let sha256 = name(&path.with_extension(""));
+            items.push(Item::new(Sort::Index, path, !releases.contains(&sha256))?);
         }
         Ok(items)
     }

@@ -4,7 +4,8 @@
 //! packages/sha256/ab/<hex>   packages as fetched, named by their own SHA-256 (resumable halves in packages/part/)
 //! unpacked/<hex>/            the same packages unpacked, by the same names: contents and an index
 //! share                      how files of those get into trees, as it was found the last time
-//! indices/<hex>              parsed package indices, named by the SHA-256 of the index they were parsed from
+//! indices/<hex>              parsed package indices, named by the SHA-256 of the index they were parsed from;
+//!                            indices/<hex>.raw is that one itself, where hooks wanted it
 //! solved/<hex>             packages that were chosen before, named by the hash of all that the choice depends on; the last 256
 //! releases/<hex>             the last verified InRelease of an archive, named by the SHA-256 of its URL
 //! images/<hex>/              a finished image, named by its digest; never written again

@@ -109,6 +109,17 @@ pub enum Guard {
     Starter,
 }
 
+/// What programs of apt(8) that are run by hooks find in the tree, and what of it stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct AptTraces {
+    /// The lists of packages are there from the setup hooks on, and what apt leaves in the tree goes at the end.
+    pub lent: bool,
+    /// Lists stay all the same.
+    pub lists: bool,
+    /// Package files and caches stay all the same.
+    pub cache: bool,
+}
+
 /// An image to be made from Debian-family packages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageSpec {
@@ -151,6 +162,8 @@ pub struct ImageOptions {
     pub unpack_only: bool,
     /// What does not keep packages' scripts from starting services.
     pub unguarded: Vec<Guard>,
+    /// What hooks' programs of apt(8) find, and what stays of them.
+    pub apt_traces: AptTraces,
     /// Files of packages that are left out.
     pub paths: Vec<PathRule>,
     /// What is set afterwards.

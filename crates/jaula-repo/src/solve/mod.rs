@@ -71,6 +71,8 @@ pub struct Chosen {
     /// latter into its `extended_states` file. The whole closure of [`Request::base`] counts as
     /// asked for, as it does after `mmdebstrap`, which installs it with dpkg alone.
     pub manual: bool,
+    /// Whether it is of the closure of [`Request::base`], also when it was asked for by name besides.
+    pub base: bool,
 }
 
 /// The packages that satisfy a [`Request`].
@@ -196,6 +198,7 @@ fn finish(pool: &mut Pool<'_>, outcome: walk::Outcome, found_by: FoundBy) -> Sol
         .map(|c| Chosen {
             package: pool.package_ref(*c),
             manual: outcome.manual.contains(c),
+            base: outcome.base.contains(c),
         })
         .collect();
     Solution {

@@ -260,6 +260,18 @@ fn manual_marks() {
         .map(|(p, m)| (p.name(), m))
         .collect();
     assert_eq!(marks, [("a", true), ("e", true), ("l", true), ("m", false)]);
+    // What is asked for is of the base all the same when the base needs it, however it was found.
+    for engine in [Engine::Both, Engine::SolverOnly] {
+        let selection = select(
+            &universe,
+            Variant::Essential,
+            &[Want::new("a"), Want::new("l")],
+            &[],
+        );
+        let solution = solve_with(&universe, &selection.request, engine).unwrap();
+        let base: Vec<bool> = solution.chosen.iter().map(|chosen| chosen.base).collect();
+        assert_eq!(base, [false, true, true, false], "{engine:?}");
+    }
 }
 
 #[test]

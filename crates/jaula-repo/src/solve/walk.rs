@@ -21,6 +21,8 @@ pub(super) struct Outcome {
     pub(super) picked: Vec<CandIx>,
     /// Those that were asked for.
     pub(super) manual: BTreeSet<CandIx>,
+    /// What is wanted first, and all that it needs.
+    pub(super) base: BTreeSet<CandIx>,
     /// Whether nothing is missing and nothing conflicts.
     pub(super) consistent: bool,
 }
@@ -77,6 +79,7 @@ pub(super) fn walk(
         outcome.consistent = is_consistent(pool, &picked, due);
         if stage == 0 {
             outcome.manual.extend(picked.iter().copied());
+            outcome.base.extend(picked.iter().copied());
         }
         outcome.manual.extend(wanted);
         there = picked.iter().map(|c| (pool.cand_name_ix(*c), *c)).collect();
@@ -111,6 +114,7 @@ pub(super) fn mark_manual(
             }
         }
     }
+    outcome.base.clone_from(&outcome.manual);
     for group in roots {
         let first = satisfying(pool, *group, &picked).first().copied();
         outcome.manual.extend(first);

@@ -527,3 +527,54 @@ fn nodes_of_devices_in_an_archive_are_refused_or_left_out() {
         assert!(tree.join("usr/bin/dpkg").is_file());
     });
 }
+
+#[test]
+fn apt_on_a_tree_finds_what_there_is_and_lists_stay_only_when_asked() {
+    let system = match system() {
+        Ok(system) => system,
+        Err(reason) => skip!("{reason}"),
+    };
+    let apt = std::path::Path::new("/usr/bin/apt-get").exists();
+    everyone(|user| {
+        let small = Small::of(user, system.clone());
+        // The host's apt works on the tree, where the host has one.
+        let hooks = [
+            "--extract-hook=ls \"$1/var/lib/apt/lists\" >lists",
+            "--customize-hook=touch \"$1/var/cache/apt/archives/x.deb\" \"$1/var/cache/apt/pkgcache.bin\"",
+            "--customize-hook=[ ! -x /usr/bin/apt-get ] || APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-get -s install cron >said",
+        ];
+        let words = [&["--variant=apt"], &hooks[..]].concat();
+        small.make(user, &words, "tree").expect(0);
+        let lists = file(user, "lists");
+        let is_there = |ending: &str| lists.lines().any(|line| line.ends_with(ending));
+        assert!(
+            is_there("_dists_bookworm_InRelease") && is_there("_main_binary-amd64_Packages.xz"),
+            "{lists}"
+        );
+        if apt {
+            let said = file(user, "said");
+            assert!(said.contains("\nInst cron (1.0 "), "{said}");
+            assert!(said.contains("\nInst libcron (1.0 "), "{said}");
+        }
+        let left = |tree: &str, dir: &str| -> Vec<String> {
+            let dir = user.place.work().join(tree).join("var").join(dir);
+            let entries = fs::read_dir(dir).expect("a directory").flatten();
+            let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+            let mut names: Vec<String> = names.collect();
+            names.sort();
+            names
+        };
+        assert_eq!(left("tree", "lib/apt/lists"), ["lock", "partial"]);
+        assert_eq!(left("tree", "cache/apt/archives"), ["lock", "partial"]);
+        assert_eq!(left("tree", "cache/apt"), ["archives"]);
+        let words = [&words[..], &["--skip=cleanup/apt/lists,cleanup/apt/cache"]].concat();
+        let ran = small.make(user, &words, "kept").expect(0);
+        assert!(!ran.stderr.contains("no effect"), "{}", ran.stderr);
+        assert_eq!(
+            left("kept", "lib/apt/lists").len(),
+            lists.lines().count() + 1
+        );
+        assert!(left("kept", "cache/apt/archives").contains(&"x.deb".to_owned()));
+        assert!(left("kept", "cache/apt").contains(&"pkgcache.bin".to_owned()));
+    });
+}

@@ -380,3 +380,157 @@ fn a_program_of_the_host_sees_the_tree_and_its_end_is_told() {
         assert!(text.contains(says), "{text}");
     }
 }
+
+/// A script of the host, with the tree as its argument.
+fn script(stage: HookStage, script: &str) -> Hook {
+    let action = HookAction::Outside {
+        command: ["/bin/sh", "-c", script, "sh"].map(str::to_owned).to_vec(),
+        after: Vec::new(),
+        env: Vec::new(),
+        apt_config: None,
+        mounts: Vec::new(),
+    };
+    Hook { stage, action }
+}
+
+/// The names in a directory.
+fn names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).unwrap_or_else(|error| panic!("{dir:?}: {error}"));
+    let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name();
+    let mut names: Vec<String> = entries
+        .map(|entry| name(entry).into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn apt_of_a_hook_finds_its_lists_and_what_it_leaves_goes() {
+    if needs_root("apt_of_a_hook_finds_its_lists_and_what_it_leaves_goes") {
+        return;
+    }
+    let (mut world, around) = (world(), Around::new());
+    let look = |at: &str| {
+        let to = around.at(at);
+        format!("mkdir {to:?}; cp -r \"$1/var/lib/apt/lists\" {to:?}\n")
+    };
+    let leave = "cd \"$1/var\"; mkdir lib/apt/lists/auxfiles; touch lib/apt/lists/auxfiles/x lib/apt/lists/partial/x\n\
+                 touch cache/apt/pkgcache.bin cache/apt/kept cache/apt/archives/x.deb cache/apt/archives/partial/x\n\
+                 touch log/apt/eipp.log.xz\n";
+    let url = world.server.url();
+    let place = url.trim_start_matches("http://").trim_end_matches('/');
+    let lists = ["main_binary-amd64_Packages.xz", "InRelease"]
+        .map(|name| format!("{place}_dists_bookworm_{name}"));
+    for (at, [lent, stay, cache]) in [
+        [false, false, false],
+        [true, false, false],
+        [true, true, false],
+        [true, false, true],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (early, late) = (format!("early{at}"), format!("late{at}"));
+        world.spec.options.apt_traces = AptTraces {
+            lent,
+            lists: stay,
+            cache,
+        };
+        world.spec.options.hooks = vec![
+            script(HookStage::Setup, &look(&early)),
+            script(HookStage::Extract, &format!("{}{leave}", look(&late))),
+        ];
+        let plan = world.plan().unwrap();
+        let image = apart(&world, &plan).unwrap();
+        // As with the tool: not before the setup hooks.
+        assert_eq!(names(&around.at(&format!("{early}/lists"))), ["partial"]);
+        let there = around.at(&format!("{late}/lists"));
+        let expected = lists.iter().filter(|_| lent).map(String::as_str);
+        let mut expected: Vec<&str> = expected.chain(["partial"]).collect();
+        expected.sort_unstable();
+        assert_eq!(names(&there), expected);
+        if lent {
+            // As they came.
+            for (list, path) in lists
+                .iter()
+                .zip(["main/binary-amd64/Packages.xz", "InRelease"])
+            {
+                let came =
+                    fs::read(world.dir.path().join("repo/dists/bookworm").join(path)).unwrap();
+                assert_eq!(fs::read(there.join(list)).unwrap(), came, "{list}");
+            }
+        }
+        let left = |path: &str| names(&image.root().join("var").join(path));
+        let has = |path: &str, name: &str| left(path).iter().any(|there| there == name);
+        let lists_stay = !lent || stay;
+        let cache_stays = !lent || cache;
+        assert_eq!(has("lib/apt/lists", "auxfiles"), lists_stay);
+        assert_eq!(has("lib/apt/lists/partial", "x"), lists_stay);
+        assert_eq!(has("lib/apt/lists", &lists[1]), lent && stay);
+        assert_eq!(has("cache/apt", "pkgcache.bin"), cache_stays);
+        assert_eq!(has("cache/apt/archives", "x.deb"), cache_stays);
+        assert_eq!(has("cache/apt/archives/partial", "x"), cache_stays);
+        assert!(has("cache/apt", "kept") && has("lib/apt/lists", "lock"));
+        assert!(!has("log/apt", "eipp.log.xz"));
+    }
+}
+
+#[test]
+fn an_index_that_changed_since_is_not_given_to_a_hook() {
+    if needs_root("an_index_that_changed_since_is_not_given_to_a_hook") {
+        return;
+    }
+    let (mut world, around) = (world(), Around::new());
+    world.spec.options.apt_traces.lent = true;
+    let ran = around.at("ran");
+    world.spec.options.hooks = vec![script(HookStage::Extract, &format!("touch {ran:?}"))];
+    let plan = world.plan().unwrap();
+    let index = world
+        .dir
+        .path()
+        .join("repo/dists/bookworm/main/binary-amd64");
+    for (path, (mode, .., mut bytes)) in tree(&index) {
+        if let Some(last) = bytes.last_mut().filter(|_| mode & 0o170_000 == 0o100_000) {
+            *last ^= 1;
+            fs::write(index.join(path), bytes).unwrap();
+        }
+    }
+    let error = apart(&world, &plan).unwrap_err();
+    let text = whole(&error);
+    assert!(text.contains("Packages.xz"), "{text}");
+    assert!(!ran.exists());
+    for place in ["images", "stages", "journal"] {
+        let left = fs::read_dir(world.store.root().join(place)).map_or(0, Iterator::count);
+        assert_eq!(left, 0, "{place}");
+    }
+}
+
+#[test]
+fn what_essential_packages_need_is_configured_with_them_also_when_it_is_asked_for() {
+    if needs_root("what_essential_packages_need_is_configured_with_them_also_when_it_is_asked_for")
+    {
+        return;
+    }
+    let needy = package("needy", |b| {
+        b.field("Essential", "yes").field("Depends", "library")
+    });
+    let repo = base().package(needy);
+    let (mut world, around) = (
+        world_of(repo, &TestKey::sound("archive").unwrap()),
+        Around::new(),
+    );
+    let seen = around.at("status");
+    let look = format!("cp \"$1/var/lib/dpkg/status\" {seen:?}");
+    world.spec.options.hooks = vec![script(HookStage::Essential, &look)];
+    world.spec.options.include = ["library", "extra"]
+        .map(|name| Want::any(name.parse().unwrap()))
+        .to_vec();
+    let plan = world.plan().unwrap();
+    apart(&world, &plan).unwrap();
+    let status = around.read("status");
+    let there: Vec<&str> = status
+        .lines()
+        .filter_map(|line| line.strip_prefix("Package: "))
+        .collect();
+    assert_eq!(there, ["library", "needy", "tool"]);
+}

@@ -12,7 +12,7 @@ pub(crate) mod tree;
 
 use crate::names::{DistroName, NameError, Tag};
 use crate::spec::hook::{Hook, HookAction, HookStage};
-use crate::spec::rootfs::{ImageOptions, ImageSpec};
+use crate::spec::rootfs::{AptTraces, ImageOptions, ImageSpec};
 use crate::spec::settings::{Account, Keyboard, Settings};
 use crate::spec::source::{
     Preferences, Repository, SignedBy, SourceOptions, TlsClient, Trust, Used,
@@ -251,6 +251,7 @@ impl Recipe {
             merged_usr: top.set("merged-usr"),
             unpack_only: top.set("unpack-only").unwrap_or_default(),
             unguarded: Vec::new(),
+            apt_traces: AptTraces::default(),
             paths: top.path_rules()?,
             settings: settings(&mut top, read)?,
             hooks: top

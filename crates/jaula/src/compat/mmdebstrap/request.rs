@@ -9,7 +9,8 @@ use crate::compat::making;
 use jaula_engine::ImagePlan;
 use jaula_plan::names::Arch;
 use jaula_plan::rootfs::Families;
-use jaula_plan::spec::rootfs::{Guard, ImageOptions, ImageSpec, Variant, Want};
+use jaula_plan::spec::hook::{Hook, HookAction, HookStage};
+use jaula_plan::spec::rootfs::{AptTraces, Guard, ImageOptions, ImageSpec, Variant, Want};
 use jaula_plan::spec::settings::{PathRule, Settings};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -117,6 +118,9 @@ pub fn read(asked: &Asked, voice: &Voice) -> Result<Request, String> {
             "check/empty",
             "check/qemu",
             "check/signed-by",
+            "cleanup/apt",
+            "cleanup/apt/cache",
+            "cleanup/apt/lists",
             "chroot/mount",
             "chroot/mount/dev",
             "chroot/mount/proc",
@@ -328,6 +332,7 @@ pub fn spec(
             .filter(|(word, _)| skips(word))
             .map(|(_, guard)| guard)
             .collect(),
+            apt_traces: apt_traces(asked, &hooks),
             paths: paths(&dpkg),
             settings: Settings {
                 apt_options: apt,
@@ -340,6 +345,27 @@ pub fn spec(
             ..ImageOptions::default()
         },
     })
+}
+
+/// Hooks run apt, on the tree or in it, and find the lists of what there is, as with the tool.
+fn apt_traces(asked: &Asked, hooks: &[Hook]) -> AptTraces {
+    let skips = |word: &str| asked.skip.iter().any(|skip| skip == word);
+    let stays = |word: &str| skips("cleanup/apt") || skips(word);
+    let (lists, cache) = (stays("cleanup/apt/lists"), stays("cleanup/apt/cache"));
+    let runs = |action: &HookAction| {
+        matches!(
+            action,
+            HookAction::Outside { .. } | HookAction::Inside { .. }
+        )
+    };
+    let late = hooks
+        .iter()
+        .any(|hook| hook.stage != HookStage::Setup && runs(&hook.action));
+    AptTraces {
+        lent: late || lists,
+        lists,
+        cache,
+    }
 }
 
 /// Whether `/bin` and its like are what the packages make of them: where nothing but the named packages is wanted, none of
