@@ -4,6 +4,7 @@
 //! is right of it the home inside (jk_chrootsh(8)).
 
 pub mod allow;
+pub mod entry;
 pub mod hours;
 pub mod jailkit;
 pub mod lines;
@@ -22,6 +23,9 @@ use std::path::{Path, PathBuf};
 
 /// The name under which jaula is a login shell.
 pub const LOGIN: &str = "jaula-login";
+
+/// The name under which it is one as jailkit's is.
+pub const JK_LOGIN: &str = "jk_chrootsh";
 
 /// Where that name is.
 pub const LOGIN_SHELL: &str = "/usr/sbin/jaula-login";

@@ -34,6 +34,7 @@ pub mod overlay;
 pub mod owner;
 pub mod packet;
 mod page;
+pub mod peer;
 mod place;
 pub mod process;
 pub mod procfs;

@@ -43,6 +43,11 @@ pub fn fork_bound(function: &mut dyn FnMut() -> u8) -> Result<Forked, SysError> 
 }
 
 impl Forked {
+    /// Its number.
+    pub fn pid(&self) -> i32 {
+        self.0
+    }
+
     /// As [`Self::wait`]; signals that were sent to this process alone are sent on. Those of a terminal's keys go to the
     /// child by themselves, for it is in the same group.
     pub fn wait_passing_signals(self) -> Result<Option<u8>, SysError> {

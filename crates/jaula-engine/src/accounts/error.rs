@@ -73,6 +73,9 @@ pub enum AccountsError {
     /// A login would be refused.
     #[error("a login would be refused: {0}")]
     Refused(#[from] jaula_plan::account::LoginRefusal),
+    /// Nobody can be let in by the service.
+    #[error(transparent)]
+    Entry(#[from] super::EntryError),
     /// Only root changes accounts.
     #[error("only root changes accounts")]
     NotRoot,
@@ -88,7 +91,7 @@ impl AccountsError {
             Self::Home { .. } => Kind::KernelRefused,
             Self::Locked { .. } | Self::Changed { .. } => Kind::User,
             Self::Refused(_) => Kind::User,
-            Self::Kernel(_) | Self::NotRoot => Kind::KernelRefused,
+            Self::Kernel(_) | Self::NotRoot | Self::Entry(_) => Kind::KernelRefused,
             Self::Step { source, .. } => source.kind(),
         }
     }
@@ -101,7 +104,9 @@ impl AccountsError {
                 vec!["wait until the other program has ended, and try again".to_owned()]
             }
             Self::Changed { .. } => vec!["try again".to_owned()],
-            Self::NotRoot => vec!["run it as root".to_owned()],
+            Self::NotRoot | Self::Entry(super::EntryError::NotRoot) => {
+                vec!["run it as root".to_owned()]
+            }
             Self::Step { source, undone, .. } => {
                 let mut hints = source.hints();
                 hints.push(undone.clone());

@@ -1,14 +1,16 @@
 //! A login: what is seen of the user and his jail, the decision, the session, and what the log is told of it.
 
 use super::log::{Log, Said};
-use super::look::{look, policy};
-use super::read;
+use super::look::{look, namespaces_refused, policy};
+use super::{entry, read};
+use crate::jail::JailError;
 use crate::outcome::Io;
 use jaula_plan::account::hours::Moment;
 use jaula_plan::account::login::{
     LoginFacts, LoginPlan, LoginRefusal, LoginRequest, Relax, plan_login,
 };
-use jaula_plan::account::{passwd, split_home};
+use jaula_plan::account::passwd::{self, PasswdLine};
+use jaula_plan::account::split_home;
 use jaula_plan::facts::host::HostFacts;
 use jaula_plan::jail::{JailPlan, plan_jail};
 use jaula_sys::{local_time, process};
@@ -24,6 +26,8 @@ pub enum Login {
     Refused(LoginRefusal),
     /// The jail could not be started; what the log was told.
     Failed(String),
+    /// The service for those without namespaces did not let him in; what he may know of the cause.
+    Told(Option<String>),
 }
 
 /// Lets the user of this process into his jail. `relax` is what the old settings say of him, by his name and group.
@@ -33,13 +37,12 @@ pub fn login(
     relax: &dyn Fn(&str, u32) -> Result<Relax, String>,
 ) -> Login {
     let log = Log::open(jaula_plan::account::LOGIN);
-    let facts = facts(relax);
     let uid = process::real_ids().0;
-    let user = match facts.accounts.as_slice() {
-        [account] => account.name.clone(),
-        _ => format!("#{uid}"),
-    };
-    let said = Said::new(&user, uid, request);
+    if uid != 0 && entry::stands_in() {
+        return entry::ask(request, io);
+    }
+    let facts = facts(relax);
+    let said = Said::new(&name(&facts), uid, request);
     let plan = match plan_login(&facts, request) {
         Ok(plan) => plan,
         Err(refusal) => {
@@ -48,7 +51,34 @@ pub fn login(
         }
     };
     drop(facts);
-    enter(&plan, io, &log, &said)
+    let terminal = matches!(io, Io::Pty);
+    match enter(&plan, io, &log, &said) {
+        Err(Failed { refused: true, .. }) if entry::is_there() => entry::ask(
+            request,
+            match terminal {
+                true => Io::Pty,
+                false => Io::Inherit,
+            },
+        ),
+        Err(failed) => Login::Failed(failed.text),
+        Ok(code) => Login::Ended(code),
+    }
+}
+
+/// A session that did not come to be.
+struct Failed {
+    /// What the log was told.
+    text: String,
+    /// Whether the kernel gave its user no namespace of his own.
+    refused: bool,
+}
+
+/// His name, for the log.
+pub(super) fn name(facts: &LoginFacts) -> String {
+    match facts.accounts.as_slice() {
+        [account] => account.name.clone(),
+        _ => format!("#{}", facts.uid),
+    }
 }
 
 /// The jail that a login of this user would be, for its check from inside.
@@ -69,44 +99,76 @@ pub fn jail_of_login() -> Result<JailPlan, LoginRefusal> {
     jail.map_err(|error| LoginRefusal::Policy(error.to_string()))
 }
 
-fn host_facts(plan: &LoginPlan) -> HostFacts {
+pub(super) fn host_facts(plan: &LoginPlan) -> HostFacts {
     let mut host = crate::probe::host(&plan.jail);
     // There has to be a file to show the host's on.
     host.resolv_conf &= jaula_sys::beneath::is_there(&plan.dir, "etc/resolv.conf");
     host
 }
 
-fn enter(plan: &LoginPlan, io: Io<'_>, log: &Log, said: &Said) -> Login {
-    let failed = |error: &dyn std::error::Error| {
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(source) = cause {
-            let more = source.to_string();
-            if !text.contains(&more) {
-                text.push_str(&format!(": {more}"));
-            }
-            cause = source.source();
+/// An error with all its causes, on one line.
+pub(super) fn whole(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        let more = source.to_string();
+        if !text.contains(&more) {
+            text.push_str(&format!(": {more}"));
         }
+        cause = source.source();
+    }
+    text
+}
+
+fn enter(plan: &LoginPlan, io: Io<'_>, log: &Log, said: &Said) -> Result<u8, Failed> {
+    let failed = |error: &dyn std::error::Error, refused| {
+        let text = whole(error);
         log.say(&said.refused(&text));
-        Login::Failed(text)
+        Err(Failed { text, refused })
     };
     let jail = match plan_jail(&plan.jail, &host_facts(plan)) {
         Ok(jail) => jail,
-        Err(error) => return failed(&error),
+        Err(error) => return failed(&error, false),
     };
     log.say(&said.opened(&plan.dir));
     let start = Instant::now();
     match crate::jail::run(&jail, io) {
         Ok(outcome) => {
             log.say(&said.closed(outcome.code(), start.elapsed()));
-            Login::Ended(outcome.code())
+            Ok(outcome.code())
         }
-        Err(error) => failed(&error),
+        Err(error) => failed(&error, is_refused(&error)),
+    }
+}
+
+/// Whether the kernel gives this user no namespace: none at all, or one without rights (AppArmor).
+fn is_refused(error: &JailError) -> bool {
+    const EPERM: i32 = 1;
+    const EACCES: i32 = 13;
+    match error {
+        JailError::Namespaces { .. } => true,
+        JailError::Step { errno, .. } => {
+            matches!(errno.0, EPERM | EACCES) && namespaces_refused().is_some()
+        }
+        _ => false,
     }
 }
 
 fn facts(relax: &dyn Fn(&str, u32) -> Result<Relax, String>) -> LoginFacts {
     let (uid, gid) = process::real_ids();
+    let changed = process::effective_ids() != (uid, gid);
+    facts_of(uid, Some(gid), changed, &|account, gid| {
+        relax(&account.name, gid)
+    })
+}
+
+/// What is seen of a user by his number. Without a group it is that of his account.
+pub(super) fn facts_of(
+    uid: u32,
+    gid: Option<u32>,
+    changed: bool,
+    relax: &dyn Fn(&PasswdLine, u32) -> Result<Relax, String>,
+) -> LoginFacts {
     // Accounts of other sources than the file are not known to it (nsswitch.conf(5)).
     let text = read(Path::new("/etc/passwd"))
         .ok()
@@ -119,8 +181,8 @@ fn facts(relax: &dyn Fn(&str, u32) -> Result<Relax, String>) -> LoginFacts {
     let now = local_time::of_the_host();
     let mut facts = LoginFacts {
         uid,
-        gid,
-        changed: process::effective_ids() != (uid, gid),
+        gid: gid.unwrap_or(u32::MAX),
+        changed,
         accounts,
         policy: None,
         relax: Relax::default(),
@@ -134,8 +196,9 @@ fn facts(relax: &dyn Fn(&str, u32) -> Result<Relax, String>) -> LoginFacts {
     let [account] = facts.accounts.as_slice() else {
         return facts;
     };
+    facts.gid = gid.unwrap_or(account.gid);
     facts.policy = policy(&account.name);
-    match relax(&account.name, gid) {
+    match relax(account, facts.gid) {
         Ok(relax) => facts.relax = relax,
         Err(why) => facts.policy = Some(Err(why)),
     }

@@ -54,6 +54,7 @@ pub fn facts(looked: &Looked<'_>) -> Result<AccountFacts, AccountsError> {
         program: (looked.program.to_owned(), program_doubt(looked.program)),
         login_shell: leads(Path::new(LOGIN_SHELL), looked.program),
         namespaces_refused: namespaces_refused(),
+        entry: super::entry::facts()?,
         jail: jail.is_dir(),
         passwd,
         ..AccountFacts::default()
@@ -204,7 +205,7 @@ fn program_doubt(program: &Path) -> Option<String> {
 }
 
 /// What the kernel's settings say of user namespaces of ordinary users.
-fn namespaces_refused() -> Option<String> {
+pub(super) fn namespaces_refused() -> Option<String> {
     let number = |path: &str| {
         let text = std::fs::read_to_string(path).ok()?;
         text.trim().parse::<u64>().ok()
@@ -325,6 +326,7 @@ pub struct Resident {
 /// When passwd(5) cannot be read.
 pub fn residents() -> Result<Vec<Resident>, AccountsError> {
     let passwd = read(Path::new("/etc/passwd"))?.unwrap_or_default();
+    let closed = namespaces_refused().filter(|_| !super::entry::is_there());
     let mut found = Vec::new();
     for account in passwd::accounts(&passwd) {
         let Some((jail, home)) = split_home(&account.home) else {
@@ -348,8 +350,17 @@ pub fn residents() -> Result<Vec<Resident>, AccountsError> {
             )),
             _ => None,
         };
+        let policy = policy(&account.name);
+        let by_sshd = matches!(&policy, Some(Ok(policy)) if policy.entry == policy::Entry::Sshd);
+        let trouble = trouble.or_else(|| {
+            let why = closed.as_ref().filter(|_| !by_sshd)?;
+            Some(format!(
+                "{why}, and nobody listens at {}",
+                jaula_plan::account::entry::SOCKET
+            ))
+        });
         found.push(Resident {
-            policy: policy(&account.name),
+            policy,
             shell: known.map(|known| known.shell().to_owned()),
             account,
             jail,

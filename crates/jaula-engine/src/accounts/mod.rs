@@ -1,6 +1,7 @@
 //! Users who live in jails: what is seen of their accounts, the changes that let them in, and their way in.
 
 mod apply;
+mod entry;
 mod error;
 mod home;
 mod jailkit;
@@ -10,6 +11,7 @@ mod login;
 mod look;
 mod undo;
 
+pub use entry::{EntryError, EntrySocket, serve};
 pub use error::AccountsError;
 pub use jailkit::{chrootsh_relax, lsh, uchroot};
 pub use login::{Login, jail_of_login, login};

@@ -52,6 +52,8 @@ pub struct Groups {
     /// Those of the jail that is joined.
     joined: Vec<(PathBuf, Group)>,
     journal: Option<Journal>,
+    /// Whether another process removes them.
+    left: bool,
 }
 
 /// The groups of a plan, each with its place in it.
@@ -203,6 +205,12 @@ impl Groups {
         Ok(self)
     }
 
+    /// The same in a process whose starter has them too, and removes them.
+    pub(crate) fn left_to_starter(mut self) -> Self {
+        self.left = true;
+        self
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.made.is_empty() && self.joined.is_empty()
@@ -316,6 +324,10 @@ impl Groups {
 
 impl Drop for Groups {
     fn drop(&mut self) {
+        if self.left {
+            std::mem::forget(self.journal.take());
+            return;
+        }
         // What could not be removed is in the journal.
         drop(self.clear());
     }

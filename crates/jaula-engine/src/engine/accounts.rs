@@ -1,7 +1,7 @@
 //! The verbs of users.
 
 use super::Engine;
-use crate::accounts::{self, AccountsError};
+use crate::accounts::{self, AccountsError, EntrySocket};
 use crate::error::EngineError;
 use crate::plan::Preview;
 use jaula_plan::account::plan::{
@@ -125,6 +125,19 @@ impl Engine {
         plan: impl FnOnce(&Self) -> Result<AccountPlan, EngineError>,
     ) -> Result<AccountPlan, EngineError> {
         accounts::apply(&self.store, || plan(self))
+    }
+
+    /// Lets users in who get no user namespace of their own, until it is told to end; `ready` is called when it listens. The
+    /// caller must have one thread.
+    ///
+    /// # Errors
+    /// [`EngineError::Accounts`].
+    pub fn serve_logins(
+        &self,
+        socket: EntrySocket,
+        ready: &mut dyn FnMut(),
+    ) -> Result<(), EngineError> {
+        Ok(accounts::serve(&self.store, socket, ready).map_err(AccountsError::from)?)
     }
 }
 

@@ -153,6 +153,9 @@ pub enum LoginRefusal {
     /// sshd is to let him in.
     #[error("only sshd lets this user in, for sftp")]
     SshdOnly,
+    /// Root has let in nobody of this name.
+    #[error("{0} is not registered: jaula user add lets in")]
+    NotRegistered(String),
     /// Others can change the jail.
     #[error("the jail is not safe: {0}")]
     Unsafe(String),
@@ -526,6 +529,21 @@ fn serves(service: Service, words: &[String]) -> bool {
     }
 }
 
+/// Whether a variable that came goes on into a session.
+pub(super) fn is_passed(name: &str) -> bool {
+    matches!(
+        name,
+        "TERM"
+            | "COLORTERM"
+            | "LANG"
+            | "LANGUAGE"
+            | "TZ"
+            | "SSH_CLIENT"
+            | "SSH_CONNECTION"
+            | "SSH_TTY"
+    ) || name.starts_with("LC_")
+}
+
 /// The environment of a session: what every login has, and of what came only the terminal, the language and where the
 /// connection is from.
 fn environment(
@@ -546,20 +564,7 @@ fn environment(
     .map(|(name, value)| (name.into(), value.into()))
     .collect();
     env.push(("HOME".into(), home.as_os_str().to_owned()));
-    let passed = |name: &str| {
-        matches!(
-            name,
-            "TERM"
-                | "COLORTERM"
-                | "LANG"
-                | "LANGUAGE"
-                | "TZ"
-                | "SSH_CLIENT"
-                | "SSH_CONNECTION"
-                | "SSH_TTY"
-        ) || name.starts_with("LC_")
-            || more.iter().any(|known| known == name)
-    };
+    let passed = |name: &str| is_passed(name) || more.iter().any(|known| known == name);
     for (name, value) in came {
         let plain = !value.as_bytes().iter().any(u8::is_ascii_control) && value.len() <= LONG;
         let Some(known) = name.to_str().filter(|name| passed(name) && plain) else {

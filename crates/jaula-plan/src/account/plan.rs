@@ -1,5 +1,6 @@
 //! What letting a user into a jail changes on the host and in the jail, and what takes it back.
 
+mod entry;
 mod error;
 mod inside;
 mod step;
@@ -7,6 +8,7 @@ mod step;
 pub use error::AccountError;
 pub use step::{AccountPlan, AccountStep};
 
+use super::entry::EntryFacts;
 use super::lines::{self, Edited, LineEdit};
 use super::login::{HomeFacts, JailLook};
 use super::passwd::{self, GroupLine, PasswdLine};
@@ -49,6 +51,8 @@ pub struct AccountFacts {
     pub login_shell: Option<bool>,
     /// Why ordinary users cannot have user namespaces.
     pub namespaces_refused: Option<String>,
+    /// The service that lets them in then.
+    pub entry: EntryFacts,
     /// The jail: whether it is a directory at all.
     pub jail: bool,
     /// What is seen of it.
@@ -261,13 +265,6 @@ pub fn plan_add(
     }
     let mut policy = spec.policy.clone();
     policy.jail.clone_from(&spec.jail);
-    if let Some(why) = facts
-        .namespaces_refused
-        .as_ref()
-        .filter(|_| policy.entry == Entry::Shell)
-    {
-        return Err(AccountError::NoNamespaces(why.clone()));
-    }
     if policy.entry == Entry::Sshd && (policy.only != [Service::Sftp] || !policy.allow.is_empty()) {
         return Err(AccountError::SshdOnlySftp);
     }
@@ -317,6 +314,7 @@ pub fn plan_add(
     let path = Policy::path(name);
     steps.extend(write_step(path, facts.policy.as_ref(), Some(policy.text())));
     let mut notes = Vec::new();
+    entry::steps(facts, &policy, &mut steps, &mut notes)?;
     inside::sshd(
         facts, name, &groups, &policy, &home, with_sshd, &mut steps, &mut notes,
     )?;
@@ -549,6 +547,7 @@ pub fn plan_set(
         }
         let path = Policy::path(user.as_str());
         steps.extend(write_step(path, facts.policy.as_ref(), Some(policy.text())));
+        entry::steps(facts, &policy, &mut steps, &mut notes)?;
         let groups: Vec<GroupLine> = passwd::groups(&facts.group)
             .filter(|group| group.gid == account.gid || group.has(user.as_str()))
             .collect();

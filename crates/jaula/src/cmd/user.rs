@@ -1,6 +1,9 @@
 //! `jaula user`: users who live in a jail.
 
 mod named;
+mod serve;
+
+pub use serve::{serve, serve_command};
 
 use crate::args::{low, options};
 use crate::cmd::{Context, compat, failed};

@@ -364,6 +364,11 @@ pub const VERBS: &[Verb] = &[
         run: user::log,
     },
     Verb {
+        name: "user serve",
+        command: user::serve_command,
+        run: user::serve,
+    },
+    Verb {
         name: "user enable",
         command: user::enable_command,
         run: user::enable,

@@ -25,7 +25,7 @@ fn run(words: &[OsString]) -> ExitCode {
     let code = match enter(&request, io, &chrootsh_relax) {
         Login::Ended(code) => code,
         Login::Refused(refusal) => refusal.jailkit_code(),
-        Login::Failed(_) => NO_JAIL,
+        Login::Failed(_) | Login::Told(_) => NO_JAIL,
     };
     jaula_engine::leave(code)
 }

@@ -46,7 +46,10 @@ pub fn run(words: &[OsString]) -> ExitCode {
     let (code, said) = match login(&request, io, &|_, _| Ok(Relax::default())) {
         Login::Ended(code) => (code, None),
         Login::Refused(refusal) if refusal.is_told() => (REFUSED, Some(refusal.to_string())),
-        Login::Refused(_) | Login::Failed(_) => (REFUSED, Some(SILENT.to_owned())),
+        Login::Told(Some(text)) => (REFUSED, Some(text)),
+        Login::Refused(_) | Login::Failed(_) | Login::Told(None) => {
+            (REFUSED, Some(SILENT.to_owned()))
+        }
     };
     if let Some(said) = said {
         write_stderr(&format!("{LOGIN}: {}\n", clean(&said)));

@@ -85,9 +85,6 @@ pub enum AccountError {
     /// Something else has the name.
     #[error("{LOGIN_SHELL} is there and leads to another program")]
     NotOurs,
-    /// The kernel does not let ordinary users in.
-    #[error("ordinary users get no user namespace here ({0}), which the login shell needs")]
-    NoNamespaces(String),
     /// What sshd alone can do.
     #[error("sshd itself lets users in for sftp only: it takes --only sftp and nothing else")]
     SshdOnlySftp,
@@ -131,10 +128,6 @@ impl AccountError {
             }
             Self::Program { .. } => {
                 "install jaula where only root can write, as in /usr/bin".to_owned()
-            }
-            Self::NoNamespaces(_) => {
-                "--only sftp --entry sshd does without; jaula doctor says what closes them"
-                    .to_owned()
             }
             Self::Sshd(_) => {
                 "--no-sshd changes nothing of sshd's, which then may go past the jail".to_owned()

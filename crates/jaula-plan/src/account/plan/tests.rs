@@ -348,10 +348,6 @@ fn who_cannot_be_let_in() {
             .contains("login shell")
     );
     assert!(refused(&|_, facts| facts.login_shell = Some(false)).contains("another program"));
-    assert!(
-        refused(&|_, facts| facts.namespaces_refused = Some("max_user_namespaces is 0".into()))
-            .contains("user namespace")
-    );
     assert!(refused(&|spec, _| spec.policy.entry = Entry::Sshd).contains("--only sftp"));
     assert!(refused(&|spec, _| spec.policy.allow = vec!["*".into()]).contains("pattern"));
     for name in ["a:b", "a\nb", "", "-r", "../x", "a b", "áb"] {
@@ -367,6 +363,69 @@ fn who_cannot_be_let_in() {
         out.unwrap_err().to_string(),
         "bob does not live in the jail /srv/golden"
     );
+}
+
+#[test]
+fn where_users_get_no_namespace_the_service_lets_them_in() {
+    let mut facts = AccountFacts {
+        namespaces_refused: Some("max_user_namespaces is 0".into()),
+        ..facts()
+    };
+    let written = |facts: &AccountFacts| {
+        let plan = plan_add(&spec("ana"), facts, true).unwrap();
+        let units: Vec<String> = plan
+            .steps
+            .iter()
+            .map(ToString::to_string)
+            .filter(|step| step.contains("jaula-entry"))
+            .collect();
+        (units, plan.notes.join("\n"))
+    };
+    // Without systemd it is started by hand.
+    let (units, notes) = written(&facts);
+    assert!(units.is_empty(), "{units:?}");
+    assert!(
+        notes.contains("start /usr/bin/jaula user serve at boot"),
+        "{notes}"
+    );
+    facts.entry.systemd = true;
+    let (units, notes) = written(&facts);
+    assert_eq!(
+        units,
+        [
+            "write /etc/systemd/system/jaula-entry.socket",
+            "write /etc/systemd/system/jaula-entry.service",
+            "make link /etc/systemd/system/sockets.target.wants/jaula-entry.socket -> \
+             /etc/systemd/system/jaula-entry.socket",
+        ]
+    );
+    assert!(
+        notes.contains("systemctl start jaula-entry.socket"),
+        "{notes}"
+    );
+    // What is there stays, and so does what somebody else has written.
+    let [socket, _] = entry_units();
+    facts.entry = EntryFacts {
+        listens: true,
+        systemd: true,
+        units: [
+            Some(socket),
+            Some("[Service]\nExecStart=/bin/mine\n".into()),
+        ],
+        wanted: true,
+    };
+    let (units, notes) = written(&facts);
+    assert!(
+        units.is_empty() && !notes.contains("systemctl start"),
+        "{units:?} {notes}"
+    );
+    facts.entry.units = [None, None];
+    facts.namespaces_refused = None;
+    assert!(written(&facts).0.is_empty());
+}
+
+fn entry_units() -> [String; 2] {
+    crate::account::entry::units(Path::new("/usr/bin/jaula")).unwrap()
 }
 
 #[test]
