@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares jaula with its peers and with the bare work, on the same inputs, in turn.
 
-    benches/compare.py [build] [more] [output] [start] [again] [lab] [login] [net] [--rounds N] [--jaula PROGRAM] [--json FILE]
+    benches/compare.py [build] [more] [output] [start] [again] [lab] [login] [net] [trace] [--rounds N] [--jaula PROGRAM] [--json FILE]
 
 Needs root for `build`, `output`, `net` and for `start` as root; measures `start` as an ordinary user too when
 `--user NAME` names one with subordinate ids (or when it is not started by root). Installs nothing:
@@ -765,9 +765,56 @@ exec sleep 3600"""
     return table
 
 
+# Starts of an interpreter, a clone by programs that start each other, and three that do little but look at files: two in
+# steps from directory to directory, one by whole paths.
+IMPORTS = "import http.server, json, ssl, sqlite3, xml.dom.minidom"
+WALK = """import os
+for here, _, files in os.walk("/usr/share/doc"):
+    for name in files:
+        os.lstat(os.path.join(here, name))"""
+
+
+def traces(options, jaula, scratch):
+    """(h) Programs as they are, under `jaula trace`, and under strace of the same calls."""
+    log = scratch / "log"
+    repository = scratch / "repository"
+    git = [tool("git"), "-c", "user.name=x", "-c", "user.email=x@localhost", "-C", str(repository)]
+    programs = {
+        "find -newer": [tool("find"), "/usr/share/doc", "-newer", "/etc/passwd"],
+        "du": [tool("du"), "-s", "/usr/share/doc"],
+        "lstat by path": [tool("python3"), "-c", WALK],
+        "python start": [tool("python3"), "-c", IMPORTS],
+        "git clone": [tool("sh"), "-c", f"rm -rf {scratch}/clone && git clone -q --no-local file://{repository} {scratch}/clone"],
+    }
+    if tool("git"):
+        repository.mkdir()
+        shutil.copytree(TOP / "crates", repository / "crates")
+        for words in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "all"]):
+            timed([*git, *words], log=log)
+    else:
+        del programs["git clone"]
+    strace = [tool("strace"), "-f", "-o", "/dev/null", "-e", "trace=%file,%network,%creds,%process"]
+    tables = {}
+    for name, program in programs.items():
+        if not program[0]:
+            print(f"left out: trace: {name}: no such program")
+            continue
+        table = Table(f"trace: {name}", "s", options.rounds or 9)
+        cases = {
+            "the program alone": lambda: timed(program, log=log),
+            "jaula trace": lambda: timed([jaula, "-q", "trace", "-o", scratch / "trace.toml", "--", *program], log=log),
+        }
+        if strace[0]:
+            cases["strace -f"] = lambda: timed([*strace, *program], log=log)
+        table.measure(cases)
+        table.show("the program alone")
+        tables[f"trace {name}"] = table
+    return tables
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", nargs="*", help="build, more, output, start, again, lab, net, minimal, login; all by default")
+    parser.add_argument("what", nargs="*", help="build, more, output, start, again, lab, net, minimal, login, trace; all by default")
     parser.add_argument("--rounds", type=int, help="rounds of each table")
     parser.add_argument("--jaula", help="the program; by default the release build, made if absent")
     parser.add_argument("--without-jaula", action="store_true", help="peers and floor only")
@@ -775,8 +822,8 @@ def main():
     parser.add_argument("--cache", type=Path, default=TOP / "target" / "bench-cache")
     parser.add_argument("--json", type=Path, help="write all figures here")
     options = parser.parse_args()
-    what = options.what or ["build", "more", "output", "start", "again", "lab", "net", "minimal", "login"]
-    unknown = set(what) - {"build", "more", "output", "start", "again", "lab", "net", "minimal", "login"}
+    what = options.what or ["build", "more", "output", "start", "again", "lab", "net", "minimal", "login", "trace"]
+    unknown = set(what) - {"build", "more", "output", "start", "again", "lab", "net", "minimal", "login", "trace"}
     if unknown:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
 
@@ -807,7 +854,7 @@ def main():
         print("no C compiler: times and memory include the cost of starting from python")
     try:
         url = mirror = None
-        if set(what) - {"lab", "net", "minimal", "login"}:
+        if set(what) - {"lab", "net", "minimal", "login", "trace"}:
             url, mirror, server = mirror_at(options.cache, THIRTY if "more" in what else ())
         if "build" in what:
             if root:
@@ -865,6 +912,8 @@ def main():
             tables["minimal"] = minimal(options, jaula, scratch)
         if "login" in what and jaula:
             tables["login"] = logins(options, jaula, scratch)
+        if "trace" in what and jaula:
+            tables.update(traces(options, jaula, scratch))
         if options.json:
             options.json.write_text(json.dumps({name: one.medians() for name, one in tables.items()}, indent=1))
     finally:

@@ -417,6 +417,10 @@ fn nginx_is_jailed_by_one_command_and_answers_from_outside() {
     everyone(|user| {
         if user.who != Who::Root {
             // A bridge is root's affair; a user's nginx is in `lines_of…` and in the traces' tests.
+            if user.who == Who::Caller {
+                let test = "nginx_is_jailed_by_one_command_and_answers_from_outside";
+                jaula_testkit::skip::note(test, "only root makes a bridge");
+            }
             return;
         }
         let script = r#"
