@@ -1,5 +1,7 @@
 //! A program whose calls are told to its parent, with all that it starts.
 
+pub mod ptrace;
+
 use crate::direct;
 use crate::error::Errno;
 use crate::landlock::{self, Ruleset};
@@ -38,7 +40,7 @@ pub struct Ended {
 }
 
 /// What holds the program besides being observed.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Held {
     /// Filters of system calls. What they refuse nobody is asked about.
     pub filters: Vec<Filter>,
@@ -83,7 +85,8 @@ pub fn start(
                 }
                 // Without a descriptor it tells what the kernel said.
                 _ => {
-                    let errno = told(&socket).unwrap_or(Errno(libc::ECHILD));
+                    let errno = heard(socket.as_raw_fd(), libc::MSG_DONTWAIT)
+                        .unwrap_or(Errno(libc::ECHILD));
                     direct::wait(pid, false).ok();
                     Err(NotObserved::Filter(errno))
                 }
@@ -100,19 +103,8 @@ fn child(
     args: &[CString],
     env: Option<&[CString]>,
 ) -> Errno {
-    let listener = (|| {
-        crate::signal::restore_defaults()?;
-        // SAFETY: takes numbers only.
-        if unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } < 0 {
-            return Err(Errno::last());
-        }
-        // Before the first call is asked about: who answers waits for this process until then.
-        if let Some(set) = &held.landlock {
-            landlock::restrict(set)?;
-        }
-        held.filters.iter().try_for_each(Filter::load)?;
-        filter.listen()
-    })();
+    // The filter that asks is the last: until the listener is sent, nobody would answer.
+    let listener = prepare(held).and_then(|()| filter.listen());
     match listener {
         Err(errno) => {
             // A message without a descriptor: what comes next is why.
@@ -126,31 +118,37 @@ fn child(
     }
 }
 
+/// What is done before the program is executed.
+fn prepare(held: &Held) -> Result<(), Errno> {
+    crate::signal::restore_defaults()?;
+    // SAFETY: takes numbers only.
+    if unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } < 0 {
+        return Err(Errno::last());
+    }
+    if let Some(set) = &held.landlock {
+        landlock::restrict(set)?;
+    }
+    held.filters.iter().try_for_each(Filter::load)
+}
+
 fn tell(socket: i32, errno: Errno) {
     let bytes = errno.0.to_ne_bytes();
     // SAFETY: as long as said.
     unsafe { libc::write(socket, bytes.as_ptr().cast(), bytes.len()) };
 }
 
-fn told(socket: &OwnedFd) -> Option<Errno> {
+/// What the other end told.
+fn heard(socket: i32, flags: i32) -> Option<Errno> {
     let mut bytes = [0u8; 4];
-    let flags = libc::MSG_DONTWAIT;
     // SAFETY: the room is as long as said.
-    let got = unsafe {
-        libc::recv(
-            socket.as_raw_fd(),
-            bytes.as_mut_ptr().cast(),
-            bytes.len(),
-            flags,
-        )
-    };
+    let got = unsafe { libc::recv(socket, bytes.as_mut_ptr().cast(), bytes.len(), flags) };
     (got == 4).then(|| Errno(i32::from_ne_bytes(bytes)))
 }
 
 impl Observed {
     /// Why the program could not be executed, once it has ended.
     pub fn not_executed(&self) -> Option<Errno> {
-        told(&self.socket)
+        heard(self.socket.as_raw_fd(), libc::MSG_DONTWAIT)
     }
 }
 
@@ -166,16 +164,18 @@ pub fn ended() -> (Option<Ended>, bool) {
     // SAFETY: `status` is written only.
     let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
     match pid {
-        1.. => {
-            let code = match libc::WIFEXITED(status) {
-                true => libc::WEXITSTATUS(status) as u8,
-                false => 128u8.saturating_add(libc::WTERMSIG(status) as u8),
-            };
-            (Some(Ended { pid, code }), true)
-        }
+        1.. => (Some(ended_by(pid, status)), true),
         0 => (None, true),
         _ => (None, false),
     }
+}
+
+fn ended_by(pid: i32, status: i32) -> Ended {
+    let code = match libc::WIFEXITED(status) {
+        true => libc::WEXITSTATUS(status) as u8,
+        false => 128u8.saturating_add(libc::WTERMSIG(status) as u8),
+    };
+    Ended { pid, code }
 }
 
 /// A file without a name (memfd_create(2)), for what a process elsewhere is to leave.

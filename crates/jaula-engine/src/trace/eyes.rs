@@ -100,6 +100,12 @@ impl Eyes {
         let Some(path) = self.path(call, &touch.place) else {
             return;
         };
+        let by = self.program(call.pid);
+        // Its own search for the program is nothing of the program's, and hides nothing that this does later.
+        let own = by.is_empty();
+        if own && path.symlink_metadata().is_err() {
+            return;
+        }
         let kind = 1u8 << touch.used as u8;
         match self.uses.get_mut(&path) {
             Some(known) if *known & kind != 0 => return,
@@ -112,9 +118,6 @@ impl Eyes {
                 self.uses.insert(path.clone(), kind);
             }
         }
-        let by = self.program(call.pid);
-        // Its own search for the program is nothing of the program's.
-        let own = by.is_empty();
         let found = path.metadata();
         let was = match &found {
             Ok(found) if found.is_dir() => Was::Directory,
@@ -123,9 +126,6 @@ impl Eyes {
             Err(_) if path.symlink_metadata().is_ok() => Was::Special,
             Err(_) => Was::Absent,
         };
-        if own && was == Was::Absent {
-            return;
-        }
         let used = match touch.used {
             Use::Look => Used::Look,
             Use::Read => Used::Read,

@@ -6,13 +6,16 @@ use crate::outcome::Status;
 use jaula_plan::seccomp::{Abi, names, number};
 use jaula_plan::trace::UNASKED;
 use jaula_sys::direct::{self, Change};
-use jaula_sys::notify;
-use jaula_sys::observe::{self, Held, NotObserved, Observed};
+use jaula_sys::notify::Call;
+use jaula_sys::observe::ptrace::{self, Step, Traced};
+use jaula_sys::observe::{self, Ended, Held, NotObserved, Observed};
+use jaula_sys::process;
 use jaula_sys::seccomp::Filter;
 use jaula_sys::signal::{self, Blocked};
+use jaula_sys::{Errno, notify};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CString, OsStr, OsString};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -21,6 +24,9 @@ use std::time::{Duration, Instant};
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Between being told to end and being ended.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Steps that are taken before signals and time have their turn.
+const AT_ONCE: usize = 256;
 
 const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;
@@ -81,15 +87,31 @@ pub(super) fn watch_held(
     let filter = notify::watch(&unasked, spec.each_look).ok_or(WatchError::Refused { errno: 0 })?;
     let blocked = Blocked::new()?;
     let signals = blocked.descriptor()?;
-    let observed =
-        observe::start(&filter, held, &paths, &args, Some(&env)).map_err(|why| match why {
-            NotObserved::Filter(errno) | NotObserved::Start(errno) => {
-                WatchError::Refused { errno: errno.0 }
+    let refused = |why| match why {
+        NotObserved::Filter(errno) | NotObserved::Start(errno) => {
+            WatchError::Refused { errno: errno.0 }
+        }
+    };
+    let observed = match observe::start(&filter, held, &paths, &args, Some(&env)) {
+        Ok(observed) => Ok(observed),
+        // Somebody listens already, or the kernel lets nobody listen.
+        Err(NotObserved::Filter(why)) => {
+            let mut held = held.clone();
+            held.filters.extend(profile.cloned());
+            match ptrace::start(&held, &paths, &args, Some(&env)) {
+                Ok(traced) => Err(traced),
+                Err(_) => return Err(refused(NotObserved::Filter(why))),
             }
-        })?;
+        }
+        Err(why) => return Err(refused(why)),
+    };
     let mut watching = Watching {
         eyes: Eyes::new(),
-        main: Some(observed.pid),
+        main: Some(
+            observed
+                .as_ref()
+                .map_or_else(|traced| traced.pid, |observed| observed.pid),
+        ),
         code: None,
         profile,
         names: by_number(),
@@ -97,30 +119,18 @@ pub(super) fn watch_held(
         told: 0,
         deadline: spec.time.map(|time| Instant::now() + time),
     };
-    observed.listener.prefer_this_processor();
-    loop {
-        let wait = watching.wait();
-        let ready = observed.listener.wait_beside(signals.as_fd(), wait);
-        if ready.other {
-            while let Some(signal) = signal::next(&signals) {
-                watching.signal(signal);
-            }
-            watching.reap();
+    let not_executed = match observed {
+        Ok(observed) => {
+            watching.answers(&observed, &signals)?;
+            observed.not_executed()
         }
-        if ready.call {
-            watching.call(&observed)?;
-        } else if ready.end {
-            break;
+        Err(mut traced) => {
+            watching.steps(&mut traced, &filter, &signals)?;
+            traced.not_executed()
         }
-        watching.late();
-    }
-    watching.reap();
-    if watching.code.is_none() {
-        // Its filter went with it, just now.
-        watching.wait_for_main();
-    }
+    };
     drop(blocked);
-    if let Some(errno) = observed.not_executed() {
+    if let Some(errno) = not_executed {
         return Err(WatchError::Program {
             program: program.clone(),
             source: std::io::Error::from_raw_os_error(errno.0),
@@ -190,17 +200,85 @@ impl Watching<'_> {
         })
     }
 
+    /// Answers calls until nobody is left who could make one.
+    fn answers(&mut self, observed: &Observed, signals: &OwnedFd) -> Result<(), WatchError> {
+        observed.listener.prefer_this_processor();
+        loop {
+            let ready = observed.listener.wait_beside(signals.as_fd(), self.wait());
+            if ready.other {
+                while let Some(signal) = signal::next(signals) {
+                    self.signal(signal);
+                }
+                self.reap();
+            }
+            if ready.call {
+                self.call(observed)?;
+            } else if ready.end {
+                break;
+            }
+            self.late();
+        }
+        self.reap();
+        if self.code.is_none() {
+            // Its filter went with it, just now.
+            self.wait_for_main();
+        }
+        Ok(())
+    }
+
+    /// Lets what is stopped at its calls go on, until nothing is left.
+    fn steps(
+        &mut self,
+        traced: &mut Traced,
+        filter: &Filter,
+        signals: &OwnedFd,
+    ) -> Result<(), WatchError> {
+        loop {
+            for _ in 0..AT_ONCE {
+                match traced.next()? {
+                    Step::Call(call) => {
+                        if call.asked_by(filter) {
+                            self.eyes.see(&call);
+                            // The kernel refuses it then: the profile is among its filters.
+                            if self.judged(&call).is_some() {
+                                self.note_refused(&call);
+                            }
+                        }
+                        traced.proceed(&call);
+                    }
+                    Step::Ended(ended) => self.ended(ended),
+                    Step::Nothing => break,
+                    Step::End => return Ok(()),
+                }
+            }
+            if process::readable(&[signals.as_fd()], self.wait()) != 0 {
+                while let Some(signal) = signal::next(signals) {
+                    self.signal(signal);
+                }
+            }
+            self.late();
+        }
+    }
+
+    fn judged(&self, call: &Call) -> Option<Errno> {
+        self.profile.and_then(|profile| call.refused_by(profile))
+    }
+
+    fn note_refused(&mut self, call: &Call) {
+        let number = call.number();
+        let name = self.names.get(&number);
+        let name = name.map_or_else(|| number.to_string(), |name| (*name).to_owned());
+        self.refused.insert(name);
+    }
+
     fn call(&mut self, observed: &Observed) -> Result<(), WatchError> {
         let Some(call) = observed.listener.take()? else {
             return Ok(());
         };
         self.eyes.see(&call);
-        match self.profile.and_then(|profile| call.refused_by(profile)) {
+        match self.judged(&call) {
             Some(errno) => {
-                let number = call.number();
-                let name = self.names.get(&number);
-                let name = name.map_or_else(|| number.to_string(), |name| (*name).to_owned());
-                self.refused.insert(name);
+                self.note_refused(&call);
                 observed.listener.answer(&call, Err(errno));
             }
             None => observed.listener.proceed(&call),
@@ -210,10 +288,14 @@ impl Watching<'_> {
 
     fn reap(&mut self) {
         while let (Some(ended), _) = observe::ended() {
-            if Some(ended.pid) == self.main {
-                self.main = None;
-                self.code = Some(ended.code);
-            }
+            self.ended(ended);
+        }
+    }
+
+    fn ended(&mut self, ended: Ended) {
+        if Some(ended.pid) == self.main {
+            self.main = None;
+            self.code = Some(ended.code);
         }
     }
 

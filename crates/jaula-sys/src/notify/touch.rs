@@ -155,14 +155,33 @@ impl Call {
         }
     }
 
-    /// With which error a filter refuses it; none when it lets it pass.
-    pub fn refused_by(&self, filter: &Filter) -> Option<Errno> {
+    /// One at which a thread was stopped otherwise; no listener waits for its answer.
+    pub(crate) fn traced(pid: u32, number: u64, args: [u64; 6]) -> Self {
+        Self {
+            id: 0,
+            pid,
+            number: i64::try_from(number).unwrap_or(-1),
+            args,
+        }
+    }
+
+    /// Whether a filter of [`watch`] asks about it.
+    pub fn asked_by(&self, filter: &Filter) -> bool {
+        self.answer(filter) == Some(Answer::Notify.code())
+    }
+
+    fn answer(&self, filter: &Filter) -> Option<u32> {
         let entry = if cfg!(target_arch = "x86_64") {
             Entry::X86_64
         } else {
             Entry::Aarch64
         };
-        let answer = filter.answer(entry.audit(), self.number(), self.args);
+        filter.answer(entry.audit(), self.number(), self.args)
+    }
+
+    /// With which error a filter refuses it; none when it lets it pass.
+    pub fn refused_by(&self, filter: &Filter) -> Option<Errno> {
+        let answer = self.answer(filter);
         let (allow, log) = (Answer::Allow.code(), Answer::Log.code());
         match answer {
             Some(code) if code == allow || code == log => None,
