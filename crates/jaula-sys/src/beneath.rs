@@ -207,6 +207,11 @@ pub fn open_file(dir: &impl AsRawFd, path: &Path) -> Result<File, SysError> {
     }
 }
 
+/// Opens a directory as a place only (O_PATH), by a path beneath another one in which no link may be; mounts are crossed.
+pub fn open_dir(dir: &impl AsRawFd, path: &Path) -> Result<OwnedFd, SysError> {
+    open(dir, path, libc::O_PATH | libc::O_DIRECTORY, Links::Refuse)
+}
+
 /// Reads at most `limit` bytes of a regular file beneath `root`, links followed inside only. Anything but a regular
 /// file is refused (EINVAL), and is not waited for.
 pub fn read_in_root(root: &Path, path: &str, limit: usize) -> Result<Vec<u8>, SysError> {

@@ -71,6 +71,10 @@ pub struct Meta {
     pub mtime: i64,
     /// And nanoseconds.
     pub mtime_nanos: u32,
+    /// Anything of it changed: seconds since 1970.
+    pub ctime: i64,
+    /// And nanoseconds.
+    pub ctime_nanos: u32,
     /// Names of the same file.
     pub links: u32,
     /// Number of the file on its file system.
@@ -81,6 +85,13 @@ pub struct Meta {
     pub node: (u32, u32),
     /// Whether something is mounted exactly here (`STATX_ATTR_MOUNT_ROOT`).
     pub mount_root: bool,
+}
+
+impl Meta {
+    /// The file system as one number, as stat(2) gives it.
+    pub fn device_number(&self) -> u64 {
+        rustix::fs::makedev(self.device.0, self.device.1)
+    }
 }
 
 /// An open directory.
@@ -218,26 +229,17 @@ impl Dir {
     /// The names in this directory with their types as far as the file system tells (`Unknown` otherwise), in no
     /// order, without `.` and `..`. Reading starts at the beginning each time.
     pub fn entries(&self) -> io::Result<Vec<(OsString, Kind)>> {
-        let fd = rustix::fs::openat(
+        names_of(&rustix::fs::openat(
             &self.0,
             ".",
             OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC,
             Mode::empty(),
-        )?;
-        let mut space = vec![MaybeUninit::<u8>::uninit(); 32 << 10];
-        let mut reader = RawDir::new(fd, &mut space);
-        let mut names = Vec::new();
-        while let Some(entry) = reader.next() {
-            let entry = entry?;
-            let name = entry.file_name().to_bytes();
-            if name != b"." && name != b".." {
-                names.push((
-                    OsString::from_vec(name.to_vec()),
-                    Kind::from(entry.file_type()),
-                ));
-            }
-        }
-        Ok(names)
+        )?)
+    }
+
+    /// The same of a directory that was opened just now: it can be asked once.
+    pub fn entries_once(&self) -> io::Result<Vec<(OsString, Kind)>> {
+        names_of(&self.0)
     }
 
     /// What a name beneath this directory is; links not followed at the last component.
@@ -426,6 +428,23 @@ impl Dir {
     }
 }
 
+fn names_of(dir: &OwnedFd) -> io::Result<Vec<(OsString, Kind)>> {
+    let mut space = vec![MaybeUninit::<u8>::uninit(); 32 << 10];
+    let mut reader = RawDir::new(dir, &mut space);
+    let mut names = Vec::new();
+    while let Some(entry) = reader.next() {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push((
+                OsString::from_vec(name.to_vec()),
+                Kind::from(entry.file_type()),
+            ));
+        }
+    }
+    Ok(names)
+}
+
 /// openat2(2), again when a rename or a mount somewhere on the system came between (`EAGAIN`: it cannot tell then
 /// whether `..` still leads where it did).
 fn openat2(
@@ -492,6 +511,8 @@ fn convert(found: &rustix::fs::Statx) -> io::Result<Meta> {
         disk: found.stx_blocks.saturating_mul(512),
         mtime: found.stx_mtime.tv_sec,
         mtime_nanos: found.stx_mtime.tv_nsec,
+        ctime: found.stx_ctime.tv_sec,
+        ctime_nanos: found.stx_ctime.tv_nsec,
         links: found.stx_nlink,
         inode: found.stx_ino,
         device: (found.stx_dev_major, found.stx_dev_minor),

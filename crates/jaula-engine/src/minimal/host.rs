@@ -5,10 +5,13 @@ use crate::error::{At, PathError};
 use jaula_plan::facts::elf::{Content, HostFiles, Seen, Unreadable};
 use jaula_repo::disk::ReadAt;
 use jaula_repo::elf::{Dynamic, ElfError, Identity, NEEDED};
-use jaula_sys::beneath;
-use std::ffi::OsString;
+use jaula_sys::dir::{Dir, Kind};
+use jaula_sys::{SysError, beneath};
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -34,60 +37,69 @@ pub(super) struct Host {
     root: File,
 }
 
-/// A file that is read where it is asked for, small pieces by blocks: what reads headers asks for a few bytes at a time.
+/// A file that is read where it is asked for, by blocks: what reads headers asks for a few bytes at a time, and again.
 pub(crate) struct Bytes {
     file: File,
     length: u64,
-    /// The last block that was read, and where it begins.
-    block: Mutex<(u64, Vec<u8>)>,
+    /// The blocks that were read last, and where each begins.
+    blocks: Mutex<VecDeque<(u64, Vec<u8>)>>,
 }
 
 /// Bytes of a block.
 const BLOCK: u64 = 4096;
+/// Blocks that are kept: those of headers, of the dynamic section and of its texts.
+const BLOCKS: usize = 8;
 
 impl Bytes {
     pub(crate) fn new(file: File) -> io::Result<Self> {
         let length = file.metadata()?.len();
-        Ok(Self::of(file, length))
-    }
-
-    fn of(file: File, length: u64) -> Self {
-        let block = Mutex::new((0, Vec::new()));
-        Self {
+        Ok(Self {
             file,
             length,
-            block,
-        }
+            blocks: Mutex::new(VecDeque::new()),
+        })
     }
 
-    /// The part of a block that is asked for; none when it is not within one.
-    fn within(block: &(u64, Vec<u8>), offset: u64, size: usize) -> Option<&[u8]> {
-        let at = usize::try_from(offset.checked_sub(block.0)?).ok()?;
-        block.1.get(at..at.checked_add(size)?)
+    /// Gives what there is of the block in which an offset is, from there on.
+    fn within<T>(&self, offset: u64, gives: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
+        let skipped = offset.checked_rem(BLOCK).unwrap_or(0);
+        let start = offset.saturating_sub(skipped);
+        let skipped = usize::try_from(skipped).unwrap_or(0);
+        let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = blocks.iter().find(|(known, _)| *known == start);
+        if let Some((_, block)) = known {
+            return Ok(gives(block.get(skipped..).unwrap_or_default()));
+        }
+        let mut fresh = vec![0; BLOCK as usize];
+        let mut read = 0usize;
+        while let Some(rest) = fresh.get_mut(read..).filter(|rest| !rest.is_empty()) {
+            match self.file.read_at(rest, start.saturating_add(read as u64)) {
+                Ok(0) => break,
+                Ok(more) => read = read.saturating_add(more),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        fresh.truncate(read);
+        let given = gives(fresh.get(skipped..).unwrap_or_default());
+        blocks.truncate(BLOCKS.saturating_sub(1));
+        blocks.push_front((start, fresh));
+        Ok(given)
     }
 }
 
 impl ReadAt for Bytes {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-        if buf.len() > 64 {
+        if buf.len() as u64 > BLOCK {
             return self.file.read_at(buf, offset);
         }
-        let mut block = self.block.lock().unwrap_or_else(PoisonError::into_inner);
-        if Self::within(&block, offset, buf.len()).is_none() {
-            let start = offset.saturating_sub(offset.checked_rem(BLOCK).unwrap_or(0));
-            let mut fresh = vec![0; BLOCK as usize];
-            let read = self.file.read_at(&mut fresh, start)?;
-            fresh.truncate(read);
-            *block = (start, fresh);
-        }
-        match Self::within(&block, offset, buf.len()) {
-            Some(found) => {
-                buf.copy_from_slice(found);
-                Ok(buf.len())
+        self.within(offset, |there| {
+            let size = there.len().min(buf.len());
+            if let (Some(into), Some(from)) = (buf.get_mut(..size), there.get(..size)) {
+                into.copy_from_slice(from);
             }
-            // Across two blocks, or at the end of the file.
-            None => self.file.read_at(buf, offset),
-        }
+            size
+        })
     }
 
     fn len(&self) -> u64 {
@@ -105,11 +117,29 @@ impl Host {
 
     /// A regular file for reading; no component of the path may be a link.
     pub(super) fn file(&self, path: &Path) -> Result<File, PathError> {
-        let opened = beneath::open_file(&self.root, path);
-        opened
-            .map_err(|error| io::Error::from_raw_os_error(error.errno.0))
+        beneath::open_file(&self.root, path)
+            .map_err(plain)
             .at("open", path)
     }
+
+    /// The same in a directory of [`Host::dir`], by name; `path` is said when it fails.
+    pub(super) fn file_in(dir: &Dir, name: &OsStr, path: &Path) -> Result<File, PathError> {
+        beneath::open_file(&dir.as_fd(), Path::new(name))
+            .map_err(plain)
+            .at("open", path)
+    }
+
+    /// A directory; no component of the path may be a link.
+    pub(super) fn dir(&self, path: &Path) -> Result<Dir, PathError> {
+        beneath::open_dir(&self.root, path)
+            .map(Dir::from)
+            .map_err(plain)
+            .at("open", path)
+    }
+}
+
+fn plain(error: SysError) -> io::Error {
+    io::Error::from_raw_os_error(error.errno.0)
 }
 
 fn unreadable(error: PathError) -> Unreadable {
@@ -122,9 +152,8 @@ fn unreadable(error: PathError) -> Unreadable {
 
 /// What a regular file is.
 pub(super) fn content_of(file: File) -> io::Result<Content> {
-    let length = file.metadata()?.len();
-    let mut start = Vec::new();
-    (&file).take(SCRIPT as u64).read_to_end(&mut start)?;
+    let bytes = Bytes::new(file)?;
+    let start = bytes.within(0, |block| block.get(..SCRIPT).unwrap_or(block).to_vec())?;
     if let Some(line) = start.strip_prefix(b"#!") {
         let end = line.iter().position(|byte| *byte == b'\n');
         // A file that ends before a new line has its line whole.
@@ -132,7 +161,7 @@ pub(super) fn content_of(file: File) -> io::Result<Content> {
         let line = end.and_then(|end| line.get(..end));
         return Ok(Content::Script(line.map(<[u8]>::to_vec)));
     }
-    match Dynamic::read(&Bytes::of(file, length)) {
+    match Dynamic::read(&bytes) {
         Ok(dynamic) => Ok(Content::Elf(dynamic)),
         Err(ElfError::NotElf) => Ok(Content::Other),
         Err(ElfError::Read(error)) => Err(error),
@@ -198,4 +227,50 @@ impl HostFiles for Host {
         let names: io::Result<_> = names.collect();
         names.at("list", path).map_err(unreadable)
     }
+
+    fn entries(&mut self, path: &Path) -> Result<Vec<(OsString, Seen)>, Unreadable> {
+        let nothing = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
+        // Asked of the open directory: the way to it is not gone again for every name.
+        let dir = match Dir::open(path) {
+            Err(error) if nothing.contains(&error.kind()) => return Ok(Vec::new()),
+            dir => dir.at("list", path).map_err(unreadable)?,
+        };
+        let names = dir.entries_once().at("list", path).map_err(unreadable)?;
+        let mut entries = Vec::with_capacity(names.len().min(NAMES));
+        for (name, kind) in names.into_iter().take(NAMES) {
+            let seen = match kind {
+                // Nothing but where it leads is asked.
+                Kind::Link => dir
+                    .read_link(&name)
+                    .map(|target| Seen::Link {
+                        target: target.into(),
+                    })
+                    .or_else(|_| seen_in(&dir, &name)),
+                _ => seen_in(&dir, &name),
+            };
+            let seen = seen.map_err(|source| Unreadable {
+                action: "look at",
+                path: path.join(&name),
+                source,
+            })?;
+            entries.push((name, seen));
+        }
+        Ok(entries)
+    }
+}
+
+fn seen_in(dir: &Dir, name: &OsStr) -> io::Result<Seen> {
+    let meta = match dir.meta(name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Seen::Missing),
+        meta => meta?,
+    };
+    let mode = meta.mode;
+    Ok(match meta.kind {
+        Kind::Directory => Seen::Directory { mode },
+        Kind::File => Seen::File { mode },
+        Kind::Link => Seen::Link {
+            target: dir.read_link(name)?.into(),
+        },
+        _ => Seen::Special,
+    })
 }

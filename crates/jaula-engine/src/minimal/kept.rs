@@ -29,6 +29,17 @@ pub(super) fn origin(meta: &std::fs::Metadata) -> Origin {
     }
 }
 
+/// The same of a name in an open directory.
+pub(super) fn origin_of(meta: &jaula_sys::dir::Meta) -> Origin {
+    Origin {
+        device: meta.device_number(),
+        inode: meta.inode,
+        size: meta.size,
+        mtime: (meta.mtime, meta.mtime_nanos.into()),
+        ctime: (meta.ctime, meta.ctime_nanos.into()),
+    }
+}
+
 /// Where the record of the jail at this path is.
 pub(super) fn place(store: &Store, jail: &Path) -> PathBuf {
     let hash = Sha256::digest(jail.as_os_str().as_bytes());

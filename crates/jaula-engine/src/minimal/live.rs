@@ -8,6 +8,7 @@ use jaula_plan::names::Digest;
 use jaula_plan::spec::jail::{BindOptions, MountSpec};
 use std::collections::BTreeSet;
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// The list's name beside an image's root.
@@ -18,17 +19,29 @@ const MOST_BYTES: u64 = 16 << 20;
 /// Takes out of the image what is bound, leaves a place for each bind, and lists the binds: whole directories where
 /// everything in them is wanted, else single files.
 pub(super) fn split(taken: &mut Vec<Taken>, whole: &BTreeSet<PathBuf>) -> Vec<PathBuf> {
-    let top = |path: &Path| {
-        let above = path.ancestors().skip(1);
-        above
-            .filter(|dir| whole.contains(*dir))
-            .last()
-            .map(Path::to_owned)
-    };
+    // Both are in the order of paths: what is beneath a directory follows it.
+    let mut tops: Vec<&Path> = Vec::new();
+    for dir in whole {
+        if tops.last().is_none_or(|top| !dir.starts_with(top)) {
+            tops.push(dir);
+        }
+    }
+    let mut tops = tops.into_iter().peekable();
     let mut binds = BTreeSet::new();
     taken.retain_mut(|one| {
-        if let Some(dir) = top(&one.path) {
-            binds.insert(dir);
+        let is_beneath = |top: &Path| {
+            let bytes = one.path.as_os_str().as_bytes();
+            let rest = bytes.strip_prefix(top.as_os_str().as_bytes());
+            rest.is_some_and(|rest| rest.starts_with(b"/"))
+        };
+        while tops
+            .next_if(|top| !is_beneath(top) && *top < one.path)
+            .is_some()
+        {}
+        if let Some(dir) = tops.peek().filter(|top| is_beneath(top)) {
+            if binds.last().is_none_or(|last: &PathBuf| last != dir) {
+                binds.insert((*dir).to_owned());
+            }
             return false;
         }
         if matches!(one.item.kind, ItemKind::File { .. }) {

@@ -210,8 +210,8 @@ fn planned(
 
 /// What is placed, as it is kept on record.
 fn recorded(taken: &[Taken]) -> BTreeMap<PathBuf, Recorded> {
-    let mut entries = BTreeMap::new();
-    for one in taken {
+    // Collected at once: they are in order.
+    let entries = taken.iter().filter_map(|one| {
         let kind = match (&one.item.kind, &one.content) {
             (ItemKind::Directory { mode }, _) => RecordedKind::Directory { mode: *mode },
             (ItemKind::Link { target }, _) => RecordedKind::Link {
@@ -226,11 +226,11 @@ fn recorded(taken: &[Taken]) -> BTreeMap<PathBuf, Recorded> {
                 sha256: Some(content.sha256.to_string()),
                 origin: content.origin,
             },
-            (ItemKind::File { .. }, None) => continue,
+            (ItemKind::File { .. }, None) => return None,
         };
-        entries.insert(one.path.clone(), Recorded { kind });
-    }
-    entries
+        Some((one.path.clone(), Recorded { kind }))
+    });
+    entries.collect()
 }
 
 fn content(host: &Host, path: &Path) -> Result<ContentOf, MinimalImageError> {

@@ -2,7 +2,7 @@
 
 use super::MinimalImageError;
 use super::host::Host;
-use super::kept::origin;
+use super::kept::{origin, origin_of};
 use super::tree::{Tell, Told, TreePlan};
 use super::within::inside;
 use crate::error::{At, PathError};
@@ -11,7 +11,8 @@ use jaula_repo::hex;
 use jaula_sys::dir::{self, Dir, Kind};
 use jaula_sys::tree::{clone_content, copy_content};
 use sha2::{Digest as _, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -25,6 +26,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const PIECE: usize = 256 << 10;
 /// Threads that copy. More gain nothing where one disk is read.
 const WORKERS: usize = 4;
+/// Files that one of them takes at once: those of one directory are mostly one thread's, so that two do not wait for
+/// the same one.
+const BATCH: usize = 32;
 /// An account file is never longer than this.
 const ACCOUNTS: u64 = 8 << 20;
 /// Bytes of a name to which something can be added (NAME_MAX is 255).
@@ -56,12 +60,16 @@ pub(super) fn fill(
     tell: &mut Tell<'_>,
 ) -> Result<Placed, MinimalImageError> {
     let spec = &plan.spec;
-    let mut placed = Placed::new();
+    let mut placed: Vec<(PathBuf, Recorded)> = Vec::with_capacity(plan.found.items.len());
     let mut jobs: Vec<Job<'_>> = Vec::new();
     let mut found: Vec<(Told<'_>, Option<usize>)> = Vec::new();
     let mut last: Option<(&Path, Option<Dir>)> = None;
+    // Directories that were made just now: nothing is in them, and what comes between fails what is made there.
+    let mut fresh: BTreeSet<&OsStr> = BTreeSet::new();
     for (path, item) in &plan.found.items {
+        let parent = path.parent().unwrap_or(path).as_os_str();
         let there = match (last.take(), split(path)) {
+            _ if fresh.contains(parent) => None,
             // What comes next is mostly in the same directory.
             (Some((parent, Some(dir))), Some((here, name))) if parent == here => {
                 let meta = dir.meta(name).ok();
@@ -81,6 +89,7 @@ pub(super) fn fill(
                 match there.map(|meta| meta.kind) {
                     None => {
                         root_make_dir(&root, path, *mode)?;
+                        fresh.insert(path.as_os_str());
                         found.push((Told::Directory(path), None));
                     }
                     Some(Kind::Directory) => {}
@@ -138,7 +147,7 @@ pub(super) fn fill(
             }
         };
         if let Some(kind) = kind {
-            placed.insert(path.clone(), Recorded { kind });
+            placed.push((path.clone(), Recorded { kind }));
         }
     }
     let done = all(plan, &root, &jobs)?;
@@ -166,7 +175,7 @@ pub(super) fn fill(
             sha256: done.sha256.clone(),
             origin: done.origin,
         };
-        placed.insert(job.path.to_owned(), Recorded { kind });
+        placed.push((job.path.to_owned(), Recorded { kind }));
     }
     for device in &plan.found.devices {
         let told = make_device(&root, device);
@@ -176,7 +185,7 @@ pub(super) fn fill(
             Err(_) => tell(Told::NoDevice(device)),
         }
     }
-    Ok(placed)
+    Ok(placed.into_iter().collect())
 }
 
 fn conflict(dir: &Path, path: &Path, wanted: &'static str) -> MinimalImageError {
@@ -399,14 +408,19 @@ fn all(plan: &TreePlan, root: &Dir, jobs: &[Job<'_>]) -> Result<Vec<Done>, Minim
         };
         let mut own = Vec::new();
         loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(job) = jobs.get(index) else { break };
-            match worker.one(job) {
-                Ok(done) => own.push((index, done)),
-                Err(error) => {
-                    // The others find nothing more to do.
-                    next.store(jobs.len(), Ordering::Relaxed);
-                    return Err(error);
+            let start = next.fetch_add(BATCH, Ordering::Relaxed);
+            let batch = jobs.iter().enumerate().skip(start).take(BATCH);
+            if batch.len() == 0 {
+                break;
+            }
+            for (index, job) in batch {
+                match worker.one(job) {
+                    Ok(done) => own.push((index, done)),
+                    Err(error) => {
+                        // The others find nothing more to do.
+                        next.store(jobs.len(), Ordering::Relaxed);
+                        return Err(error);
+                    }
                 }
             }
         }
@@ -445,7 +459,7 @@ struct Worker<'a> {
     /// Whether bytes may be shared: until the file system says that it cannot.
     shares: bool,
     /// The directory of the last file, in the jail and on the host.
-    open: Option<(PathBuf, Dir, Option<Dir>)>,
+    open: Option<(PathBuf, Dir, Dir)>,
 }
 
 impl Worker<'_> {
@@ -457,28 +471,23 @@ impl Worker<'_> {
         let link = self.plan.spec.placing == Placing::Hardlink && !job.dropped;
         if self.open.as_ref().is_none_or(|(open, ..)| open != parent) {
             let to = self.root.open_dir(parent).at("open", path)?;
-            let from = match link {
-                true => Some(Dir::open(&Path::new("/").join(parent)).at("open", path)?),
-                false => None,
-            };
+            let from = self.host.dir(parent)?;
             self.open = Some((parent.to_owned(), to, from));
         }
         let Some((_, to, from)) = &self.open else {
             return Err(MinimalImageError::Host);
         };
         let fresh = fresh_name(name);
-        if let (true, Some(from)) = (link, from)
-            && linked(from, name, to, job.replace.then_some(&fresh))
-        {
-            let meta = path.symlink_metadata().at("look at", path)?;
+        if link && linked(from, name, to, job.replace.then_some(&fresh)) {
+            let meta = from.meta(name).at("look at", path)?;
             return Ok(Done {
-                origin: origin(&meta),
+                origin: origin_of(&meta),
                 sha256: None,
-                mode: meta.mode() & 0o7777,
+                mode: meta.mode,
                 linked: Some(true),
             });
         }
-        let source = self.host.file(path)?;
+        let source = Host::file_in(from, name, path)?;
         let meta = source.metadata().at("look at", path)?;
         let file = create(to, &fresh, 0o600).at("make", path)?;
         let sha256 = match self.plan.spec.placing {
@@ -492,7 +501,7 @@ impl Worker<'_> {
             _ if self.plan.spec.hash => {
                 let shared = self.shares && meta.len() > 0 && clone_content(&source, &file).is_ok();
                 self.shares &= shared || meta.len() == 0;
-                let digest = copy_hashed(&source, &file, shared, &mut self.space);
+                let digest = copy_hashed(&source, &file, shared, meta.len(), &mut self.space);
                 Some(hex::encode(&digest.at("copy", path)?))
             }
             _ => {
@@ -547,11 +556,12 @@ fn linked(
     renamed
 }
 
-/// Copies and hashes in one go.
+/// Copies and hashes in one go what is `size` bytes long, if it did not change.
 fn copy_hashed(
     from: &File,
     to: &File,
     cloned: bool,
+    size: u64,
     space: &mut [u8],
 ) -> io::Result<sha2::digest::Output<Sha256>> {
     let mut hash = Sha256::new();
@@ -569,5 +579,9 @@ fn copy_hashed(
             to.write_all_at(piece, at)?;
         }
         at = at.saturating_add(read as u64);
+        // Less than there was room for, and all: the end, without asking for it.
+        if at == size && piece.len() < PIECE {
+            return Ok(hash.finalize());
+        }
     }
 }

@@ -52,3 +52,46 @@ fn the_closure_is_what_the_loader_itself_lists() {
     }
     assert!(compared >= 2);
 }
+
+#[test]
+fn binds_are_the_outermost_whole_directories_and_else_single_files() {
+    let file = ItemKind::File {
+        mode: 0o644,
+        dropped: false,
+    };
+    let directory = ItemKind::Directory { mode: 0o755 };
+    let mut taken: Vec<Taken> = [
+        ("/a", &directory),
+        ("/a/b", &directory),
+        ("/a/b/c", &directory),
+        ("/a/b/c/f", &file),
+        ("/a/b/d", &file),
+        ("/a/b-e", &directory),
+        ("/a/b-e/f", &file),
+        ("/a/b.f", &file),
+        ("/a/empty", &directory),
+        ("/a/z", &directory),
+        ("/a/z/f", &file),
+    ]
+    .map(|(path, kind)| Taken {
+        path: path.into(),
+        item: Item {
+            kind: kind.clone(),
+            why: Why::Asked,
+        },
+        content: None,
+    })
+    .into();
+    assert!(taken.is_sorted_by_key(|one| one.path.clone()));
+    let whole = ["/a/b", "/a/b/c", "/a/empty", "/a/z"].map(PathBuf::from);
+    let binds = live::split(&mut taken, &whole.into());
+    let expected = ["/a/b", "/a/b-e/f", "/a/b.f", "/a/z"];
+    assert_eq!(binds, expected.map(PathBuf::from));
+    let left: Vec<_> = taken.iter().filter_map(|one| one.path.to_str()).collect();
+    assert_eq!(
+        left,
+        [
+            "/a", "/a/b", "/a/b-e", "/a/b-e/f", "/a/b.f", "/a/empty", "/a/z"
+        ]
+    );
+}

@@ -81,4 +81,15 @@ pub trait HostFiles {
     /// # Errors
     /// When it cannot be read.
     fn names(&mut self, path: &Path) -> Result<Vec<OsString>, Unreadable>;
+
+    /// The names in a directory with what is at each; none when it does not exist.
+    ///
+    /// # Errors
+    /// When it cannot be read, or something in it cannot be seen.
+    fn entries(&mut self, path: &Path) -> Result<Vec<(OsString, Seen)>, Unreadable> {
+        let names = self.names(path)?.into_iter();
+        names
+            .map(|name| Ok((name.clone(), self.look(&path.join(&name))?)))
+            .collect()
+    }
 }

@@ -1,16 +1,15 @@
 //! All that some files of the host need, found by reading them.
 
 use super::search::{configured, default_directories, named_path, run_path};
+use super::walk::Walked;
 use super::{Item, ItemKind, Items, MinimalError, Why};
 use crate::facts::elf::{Content, HostFiles, Seen};
 use jaula_repo::elf::{Dynamic, Identity};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-/// Links followed in one path, as the kernel has it (path_resolution(7)).
-const MOST_LINKS: usize = 40;
 /// Paths of one root: the data of the largest programs are some ten thousand files.
 const MOST_ITEMS: usize = 200_000;
 /// Objects of one program.
@@ -45,7 +44,7 @@ pub fn closure(
     for path in asked {
         search.program(path, &Why::Asked, None, 0)?;
     }
-    Ok(search.items)
+    Ok(search.into_items())
 }
 
 /// Those of these programs and libraries that cannot be loaded where they are, with the reason. What is neither is
@@ -85,24 +84,22 @@ pub(super) struct Search<'a> {
     pub(super) host: &'a mut dyn HostFiles,
     pub(super) native: Identity,
     configured: Vec<PathBuf>,
-    seen: BTreeMap<PathBuf, Seen>,
+    /// By the bytes of the path: comparing components takes far longer.
+    pub(super) seen: BTreeMap<OsString, Seen>,
+    /// Where paths of directories led.
+    pub(super) ways: BTreeMap<OsString, Walked>,
+    /// Programs and libraries that were read: some are needed by all others.
+    read: BTreeMap<OsString, Dynamic>,
+    /// Libraries that were found by nothing but their name, musl's loader's or the other's: where, and where really.
+    by_name: BTreeMap<(bool, Vec<u8>), (PathBuf, PathBuf)>,
     /// Programs that were followed.
     done: BTreeSet<PathBuf>,
     /// Whether what is loaded later by dlopen(3) comes too, where a file says so.
     pub(super) later: bool,
     /// Programs and libraries that were taken and that nobody has asked rules for yet.
     pub(super) fresh: Vec<PathBuf>,
-    pub(super) items: Items,
-}
-
-/// A path followed to its end.
-pub(super) struct Walked {
-    /// Directories and links on the way, and the end.
-    pub(super) way: Vec<(PathBuf, ItemKind)>,
-    /// The end, without links.
-    pub(super) real: PathBuf,
-    /// What is there.
-    pub(super) end: Seen,
+    /// By the bytes of the path, until all are there.
+    items: BTreeMap<OsString, Item>,
 }
 
 /// An object that the loader has mapped.
@@ -123,17 +120,27 @@ impl<'a> Search<'a> {
             native,
             configured,
             seen: BTreeMap::new(),
+            ways: BTreeMap::new(),
+            read: BTreeMap::new(),
+            by_name: BTreeMap::new(),
             done: BTreeSet::new(),
             later: false,
             fresh: Vec::new(),
-            items: Items::new(),
+            items: BTreeMap::new(),
         };
         search.merged()?;
         Ok(search)
     }
 
     pub(super) fn content(&mut self, real: &Path) -> Result<Content, MinimalError> {
-        Ok(self.host.content(real)?)
+        if let Some(dynamic) = self.read.get(real.as_os_str()) {
+            return Ok(Content::Elf(dynamic.clone()));
+        }
+        let content = self.host.content(real)?;
+        if let Content::Elf(dynamic) = &content {
+            self.read.insert(real.into(), dynamic.clone());
+        }
+        Ok(content)
     }
 
     /// The program of this name, where a jail's are looked for.
@@ -148,69 +155,15 @@ impl<'a> Search<'a> {
         Ok(None)
     }
 
-    pub(super) fn look(&mut self, path: &Path) -> Result<Seen, MinimalError> {
-        if let Some(seen) = self.seen.get(path) {
-            return Ok(seen.clone());
-        }
-        let seen = self.host.look(path)?;
-        self.seen.insert(path.to_owned(), seen.clone());
-        Ok(seen)
+    /// All that was taken, in the order of paths.
+    pub(super) fn into_items(self) -> Items {
+        let items = self.items.into_iter();
+        items.map(|(path, item)| (path.into(), item)).collect()
     }
 
-    /// Follows a path as the kernel does.
-    pub(super) fn walk(&mut self, path: &Path) -> Result<Walked, MinimalError> {
-        let mut walked = Walked {
-            way: Vec::new(),
-            real: PathBuf::from("/"),
-            end: Seen::Directory { mode: 0o755 },
-        };
-        let mut rest: Vec<OsString> = names(path);
-        let mut links = 0usize;
-        while let Some(name) = rest.pop() {
-            if name == ".." {
-                walked.real.pop();
-                continue;
-            }
-            if !matches!(walked.end, Seen::Directory { .. }) {
-                walked.end = Seen::Missing;
-                return Ok(walked);
-            }
-            let here = walked.real.join(&name);
-            let seen = self.look(&here)?;
-            match &seen {
-                Seen::Missing => {
-                    walked.end = seen;
-                    return Ok(walked);
-                }
-                Seen::Link { target } => {
-                    links = links.saturating_add(1);
-                    if links > MOST_LINKS {
-                        return Err(MinimalError::Loop {
-                            path: path.to_owned(),
-                        });
-                    }
-                    let target = target.clone();
-                    if target.is_absolute() {
-                        walked.real = PathBuf::from("/");
-                    }
-                    rest.extend(names(&target));
-                    walked.way.push((here, ItemKind::Link { target }));
-                }
-                Seen::Directory { mode } => {
-                    let kind = ItemKind::Directory {
-                        mode: mode & !SET_ID,
-                    };
-                    walked.way.push((here.clone(), kind));
-                    (walked.real, walked.end) = (here, seen);
-                }
-                Seen::File { mode } => {
-                    walked.way.push((here.clone(), ItemKind::of_file(*mode)));
-                    (walked.real, walked.end) = (here, seen);
-                }
-                Seen::Special => (walked.real, walked.end) = (here, seen),
-            }
-        }
-        Ok(walked)
+    /// Puts in what is at a path, whatever was there.
+    pub(super) fn put(&mut self, path: PathBuf, kind: ItemKind, why: Why) {
+        self.items.insert(path.into(), Item { kind, why });
     }
 
     pub(super) fn take(
@@ -219,11 +172,8 @@ impl<'a> Search<'a> {
         why: &Why,
     ) -> Result<(), MinimalError> {
         for (path, kind) in way {
-            let why = why.clone();
-            match self.items.get(&path) {
-                None => {
-                    self.items.insert(path, Item { kind, why });
-                }
+            match self.items.get(path.as_os_str()) {
+                None => self.put(path, kind, why.clone()),
                 // The host does not change meanwhile: one of them is a link in the place of a cache.
                 Some(there) if there.kind != kind => {
                     let (first, then) = (there.why.to_string(), why.to_string());
@@ -291,7 +241,7 @@ impl<'a> Search<'a> {
         }
         self.fresh.push(path.to_owned());
         self.fresh.push(real.clone());
-        let content = self.host.content(&real)?;
+        let content = self.content(&real)?;
         if matches!(why, Why::Loader { .. }) {
             // The kernel runs no loader of a loader, and no script as one (load_elf_binary of fs/binfmt_elf.c).
             let Content::Elf(mut dynamic) = content else {
@@ -344,7 +294,7 @@ impl<'a> Search<'a> {
             };
             self.program(&loader, &why, Some(path), 0)?;
             let walked = self.walk(&loader)?;
-            if let Content::Elf(dynamic) = self.host.content(&walked.real)? {
+            if let Content::Elf(dynamic) = self.content(&walked.real)? {
                 names.extend(dynamic.soname);
             }
             names.insert(file_name(&loader).to_vec());
@@ -411,6 +361,19 @@ impl<'a> Search<'a> {
         let needing = loaded.get(by).map(|object| object.path.clone());
         let needing = needing.unwrap_or_default();
         let own = own_directories(loaded, by);
+        let plain = own.is_empty() && !name.contains(&b'/');
+        let key = (musl, name.to_vec());
+        if let Some((path, real)) = self.by_name.get(&key).filter(|_| plain).cloned()
+            && let Content::Elf(dynamic) = self.content(&real)?
+        {
+            // It and the way to it were taken then.
+            return Ok(Loaded {
+                path,
+                real,
+                dynamic,
+                by: Some(by),
+            });
+        }
         let defaults = default_directories(self.native, musl);
         let general: Vec<PathBuf> = match musl {
             true => Vec::new(),
@@ -439,7 +402,7 @@ impl<'a> Search<'a> {
                 continue;
             };
             // The loader passes over what is for another machine too; a text for the linker is no library either.
-            let Content::Elf(dynamic) = self.host.content(&walked.real)? else {
+            let Content::Elf(dynamic) = self.content(&walked.real)? else {
                 continue;
             };
             if dynamic.identity != self.native {
@@ -450,6 +413,10 @@ impl<'a> Search<'a> {
             let directory = path.parent().unwrap_or(Path::new("/")).to_owned();
             if !own.contains(&directory) && general.contains(&directory) {
                 self.link_for(path, &directory, &defaults)?;
+            }
+            if plain {
+                let found = (path.clone(), walked.real.clone());
+                self.by_name.insert(key, found);
             }
             return Ok(Loaded {
                 path: path.clone(),
@@ -637,18 +604,4 @@ fn machine(identity: Identity) -> String {
 
 fn file_name(path: &Path) -> &[u8] {
     path.file_name().unwrap_or_default().as_bytes()
-}
-
-/// The names of a path, the first one last.
-fn names(path: &Path) -> Vec<OsString> {
-    let mut names: Vec<OsString> = path
-        .components()
-        .filter_map(|part| match part {
-            Component::Normal(name) => Some(name.to_owned()),
-            Component::ParentDir => Some("..".into()),
-            _ => None,
-        })
-        .collect();
-    names.reverse();
-    names
 }

@@ -4,7 +4,7 @@
 use super::closure::Search;
 use super::pattern::Pattern;
 use super::with::{With, is_secret};
-use super::{Item, ItemKind, Items, MinimalError, Rule, Rules, Why, accounts};
+use super::{ItemKind, Items, MinimalError, Rule, Rules, Why, accounts};
 use crate::explain::shown;
 use crate::facts::elf::{Content as Is, HostFiles, Seen};
 use jaula_repo::elf::Identity;
@@ -92,7 +92,7 @@ pub fn gather(
     gather.rules()?;
     gather.accounts()?;
     let mut found = gather.found;
-    found.items = gather.search.items;
+    found.items = gather.search.into_items();
     Ok(found)
 }
 
@@ -443,15 +443,15 @@ impl<'a> Gather<'a> {
             return Ok(self.found.whole.contains(real));
         }
         let mut whole = how.keep.is_none();
-        let mut names = match self.search.host.names(real) {
+        let mut entries = match self.search.host.entries(real) {
             Err(error) if error.source.kind() == std::io::ErrorKind::PermissionDenied => {
                 self.note(real, "cannot be read by the caller, and is left out");
                 return Ok(false);
             }
-            names => names?,
+            entries => entries?,
         };
-        names.sort();
-        for name in names {
+        entries.sort_by(|one, other| one.0.cmp(&other.0));
+        for (name, seen) in entries {
             let path = real.join(&name);
             if left_out(how.without, &path) {
                 whole = false;
@@ -462,7 +462,11 @@ impl<'a> Gather<'a> {
                 whole = false;
                 continue;
             }
-            match self.search.look(&path)? {
+            if !matches!(seen, Seen::File { .. }) {
+                // Paths are followed through it.
+                self.search.saw(&path, &seen);
+            }
+            match seen {
                 Seen::Directory { mode } => {
                     let kind = ItemKind::Directory {
                         mode: mode & 0o1777,
@@ -603,11 +607,8 @@ impl<'a> Gather<'a> {
             texts.push((accounts::NSSWITCH, accounts::SWITCH.to_owned()));
         }
         for (path, text) in texts {
-            let item = Item {
-                kind: ItemKind::Made { mode: 0o644, text },
-                why: Why::Account,
-            };
-            self.search.items.insert(PathBuf::from(path), item);
+            let kind = ItemKind::Made { mode: 0o644, text };
+            self.search.put(PathBuf::from(path), kind, Why::Account);
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ mod record;
 mod rule;
 mod safety;
 mod search;
+mod walk;
 mod with;
 
 pub use closure::{closure, verify};

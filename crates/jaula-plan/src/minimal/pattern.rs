@@ -41,9 +41,13 @@ fn fits(mut pattern: &[u8], mut text: &[u8], steps: &mut usize) -> bool {
                 Some((b'*', after)) => (after, true),
                 _ => (rest, false),
             };
+            // Where a plain byte comes next, only a place that has it is tried.
+            let plain = after.first().filter(|byte| !b"*?[".contains(byte));
             let mut left = text;
             loop {
-                if fits(after, left, steps) {
+                *steps = steps.saturating_add(1);
+                let may = plain.is_none_or(|byte| left.first() == Some(byte));
+                if may && fits(after, left, steps) {
                     return true;
                 }
                 match left.split_first() {

@@ -20,6 +20,8 @@ pub(super) struct Made {
     seen: BTreeMap<PathBuf, Seen>,
     elf: BTreeMap<PathBuf, Dynamic>,
     text: BTreeMap<PathBuf, String>,
+    /// How often the content of each was asked for.
+    read: BTreeMap<PathBuf, usize>,
 }
 
 impl Made {
@@ -103,6 +105,7 @@ impl HostFiles for Made {
     }
 
     fn content(&mut self, path: &Path) -> Result<Content, Unreadable> {
+        *self.read.entry(path.to_owned()).or_default() += 1;
         if let Some(dynamic) = self.elf.get(path) {
             return Ok(Content::Elf(dynamic.clone()));
         }
@@ -163,6 +166,28 @@ fn links_of_a_merged_host_come_along() {
     let mut files = merged().files(&["/bin/cat"]);
     files.sort();
     assert_eq!(files, with(&["/usr/bin/cat"]));
+}
+
+#[test]
+fn what_many_programs_need_is_read_once() {
+    let mut host = merged()
+        .elf("/usr/bin/ls", 0o755, &[LOADER, "libc.so.6"])
+        .elf(
+            "/opt/bin/own",
+            0o755,
+            &[LOADER, "runpath=/opt/lib", "libc.so.6"],
+        )
+        .elf("/opt/lib/libc.so.6", 0o755, &["soname=libc.so.6"]);
+    let asked = ["/bin/cat", "/bin/ls", "/opt/bin/own", "/bin/cat"].map(PathBuf::from);
+    let items = closure(&mut host, &asked, AMD64).unwrap();
+    // The one that names a directory of its own still gets what is there.
+    assert!(items.contains_key(Path::new("/opt/lib/libc.so.6")));
+    assert_eq!(host.read.len(), 6, "{:?}", host.read);
+    assert!(
+        host.read.values().all(|times| *times == 1),
+        "{:?}",
+        host.read
+    );
 }
 
 #[test]
