@@ -11,7 +11,6 @@ use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path};
@@ -429,8 +428,9 @@ impl Dir {
 }
 
 fn names_of(dir: &OwnedFd) -> io::Result<Vec<(OsString, Kind)>> {
-    let mut space = vec![MaybeUninit::<u8>::uninit(); 32 << 10];
-    let mut reader = RawDir::new(dir, &mut space);
+    // Room that nobody clears: large trees have thousands of directories.
+    let mut space: Vec<u8> = Vec::with_capacity(32 << 10);
+    let mut reader = RawDir::new(dir, space.spare_capacity_mut());
     let mut names = Vec::new();
     while let Some(entry) = reader.next() {
         let entry = entry?;
