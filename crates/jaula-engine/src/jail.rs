@@ -31,6 +31,7 @@ use jaula_sys::companion::Companion;
 use jaula_sys::idmap::{self, Range};
 use jaula_sys::joining::{self, Held};
 use jaula_sys::namespace::in_network;
+use jaula_sys::pty;
 use jaula_sys::signal::Blocked;
 use jaula_sys::spawn::{Child, Payload, Progress, Spawn, ns};
 pub(crate) use lower::guard::{default_filter, landlock_ruleset, profile_filter};
@@ -367,6 +368,10 @@ fn supervised(
     }
     let terminal = matches!(stdio, Stdio::Pty);
     let master = if terminal { child.descriptor()? } else { None };
+    if let (Io::Pty, Some(master)) = (&io, &master) {
+        // Before the program is waited for: it may ask at once.
+        pty::copy_size(pty::input()?.as_fd(), master.as_fd());
+    }
     // Who plays the program in a function's stead tells that he is there first of all.
     let running_now = calls.then(|| child.announced()).flatten();
     let asks = lowered.last.iter().any(|op| matches!(op, Op::Listen(_)));

@@ -146,6 +146,11 @@ pub fn accept(listener: BorrowedFd<'_>) -> Result<Option<OwnedFd>, SysError> {
     }
     match Errno::last().0 {
         libc::EAGAIN | libc::EINTR | libc::ECONNABORTED | libc::EPROTO => Ok(None),
+        // There may be room later: the connection waits, and so do others for a moment.
+        libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => {
+            crate::process::readable(&[], 100);
+            Ok(None)
+        }
         _ => Err(SysError::last("accept4", "a login")),
     }
 }
@@ -300,6 +305,37 @@ pub fn receive(socket: BorrowedFd<'_>, most: usize) -> Result<(Vec<u8>, Vec<Owne
     Ok((bytes, fds))
 }
 
+/// Receives one message of at most `most` bytes; descriptors in it are let go by the kernel, so that nobody waits for what
+/// closing one may wait for. Nothing at all is the end.
+///
+/// # Errors
+/// recv(2); EMSGSIZE when it was more than may be.
+pub fn receive_bytes(socket: BorrowedFd<'_>, most: usize) -> Result<Vec<u8>, SysError> {
+    let mut bytes = vec![0u8; most];
+    let flags = libc::MSG_DONTWAIT | libc::MSG_TRUNC;
+    // SAFETY: as much room as said. With MSG_TRUNC the length is that of the whole message.
+    let got = unsafe {
+        libc::recv(
+            socket.as_raw_fd(),
+            bytes.as_mut_ptr().cast(),
+            bytes.len(),
+            flags,
+        )
+    };
+    let Ok(got) = usize::try_from(got) else {
+        return Err(SysError::last("recv", "a login"));
+    };
+    if got > most {
+        return Err(SysError {
+            call: "recv",
+            target: "a login".into(),
+            errno: Errno(libc::EMSGSIZE),
+        });
+    }
+    bytes.truncate(got);
+    Ok(bytes)
+}
+
 /// Whether a descriptor that somebody else opened is a terminal of the kernel's: no file system's idea of one.
 pub fn is_terminal(fd: BorrowedFd<'_>) -> bool {
     // SAFETY: zero is a valid value of every field; the structure is written only.
@@ -403,6 +439,11 @@ mod tests {
         let (bytes, fds) = receive(two.as_fd(), 16).expect("a message");
         assert_eq!((bytes.as_slice(), fds.len()), (b"words".as_slice(), 2));
         assert!(!is_terminal(fds[0].as_fd()));
+        send(one.as_fd(), b"words", &[file.as_fd()]).expect("sent");
+        assert_eq!(receive_bytes(two.as_fd(), 5).expect("a message"), b"words");
+        send(one.as_fd(), b"words", &[]).expect("sent");
+        let error = receive_bytes(two.as_fd(), 4).expect_err("too long");
+        assert_eq!(error.errno.0, libc::EMSGSIZE);
         send(one.as_fd(), b"more than may be", &[]).expect("sent");
         let error = receive(two.as_fd(), 4).expect_err("too long");
         assert_eq!(error.errno.0, libc::EMSGSIZE);

@@ -161,11 +161,11 @@ fn session(
 ) -> Result<End, Refused> {
     let (mut result, writer) = std::io::pipe()?;
     let door = process::pidfd(std::process::id())?;
-    let mut inside = Some((standard, writer));
+    let mut writer = Some(writer);
     // Both have them: the session to put the jail in, this process to remove them when it cannot any more.
     let mut groups = Some(groups);
     let forked = userns::fork_bound(&mut || {
-        let (Some((standard, mut writer)), Some(groups)) = (inside.take(), groups.take()) else {
+        let (Some(mut writer), Some(groups)) = (writer.take(), groups.take()) else {
             return 0;
         };
         let came = run(
@@ -180,7 +180,8 @@ fn session(
         drop(writer.write_all(&came.map_or(vec![], |code| vec![code])));
         0
     })?;
-    drop(inside);
+    // What came stays open here until the end: closing it may wait for somebody else.
+    drop(writer);
     let number = u32::try_from(forked.pid()).unwrap_or_default();
     let running = process::pidfd(number)?;
     let end = follow(&running, connection, peer, service);
@@ -214,9 +215,9 @@ fn follow(running: &OwnedFd, connection: BorrowedFd<'_>, peer: &Peer, service: &
         if ready & 2 == 0 {
             continue;
         }
-        match peer::receive(connection, MESSAGE) {
-            Ok((bytes, _)) if bytes.is_empty() => return End::Alone,
-            Ok((bytes, _)) => {
+        match peer::receive_bytes(connection, MESSAGE) {
+            Ok(bytes) if bytes.is_empty() => return End::Alone,
+            Ok(bytes) => {
                 if let Some(signal) = signal(&bytes) {
                     drop(process::signal(running, signal));
                 }
