@@ -311,3 +311,28 @@ fn a_store_is_of_one_kind() {
         ran.stderr
     );
 }
+
+/// Whoever answers for owners listens already.
+#[test]
+fn a_program_is_watched_in_a_jail_whose_owners_are_on_record() {
+    let dir = readable();
+    let Some(bea) = Bea::new(&dir) else {
+        skip!("only root plays a user without subordinate identifiers");
+    };
+    let script = "test -s /etc/passwd && echo there; (exit 7); exit $?";
+    let words = ["new", "o", "--trace", "--", "/bin/sh", "-c", script];
+    let ran = bea.run(&words);
+    assert!(
+        ran.stderr.contains("jail o: nothing is missing"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(ran.stdout, "there\no\nthere\n", "{}", ran.stderr);
+    let script = "test -e /etc/hostname; test -O /etc/passwd && echo mine";
+    let words = [
+        "trace", "--in", "o", "-o", "-", "--", "/bin/sh", "-c", script,
+    ];
+    let ran = bea.run(&words).expect(0);
+    assert!(ran.stdout.starts_with("mine\n"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("\"/etc/hostname\""), "{}", ran.stdout);
+}

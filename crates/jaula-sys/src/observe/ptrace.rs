@@ -85,13 +85,17 @@ pub fn start(
     match direct::fork().map_err(NotObserved::Start)? {
         direct::Side::Child => {
             drop(socket);
-            // Until it is traced.
-            let errno = match heard(other.as_raw_fd(), 0) {
-                Some(_) => match prepare(held) {
-                    Ok(()) => direct::exec(paths, args, env),
-                    Err(errno) => errno,
-                },
-                None => Errno(libc::ECHILD),
+            // Who looks into a jail may not be looked at, and his child neither: from here on it is the program, held as
+            // that will be, and so it may.
+            let prepared = prepare(held).and_then(|()| {
+                crate::process::let_be_seen().map_err(|error| error.errno)?;
+                tell(other.as_raw_fd(), Errno(0));
+                // Until it is traced.
+                heard(other.as_raw_fd(), 0).ok_or(Errno(libc::ECHILD))
+            });
+            let errno = match prepared {
+                Ok(_) => direct::exec(paths, args, env),
+                Err(errno) => errno,
             };
             tell(other.as_raw_fd(), errno);
             let code = if errno.0 == libc::ENOENT { 127 } else { 126 };
@@ -99,7 +103,12 @@ pub fn start(
         }
         direct::Side::Parent(pid) => {
             drop(other);
-            let seized = request(libc::PTRACE_SEIZE, pid, 0, OPTIONS)
+            let ready = match heard(socket.as_raw_fd(), 0) {
+                Some(Errno(0)) => Ok(()),
+                other => Err(other.unwrap_or(Errno(libc::ECHILD))),
+            };
+            let seized = ready
+                .and_then(|()| request(libc::PTRACE_SEIZE, pid, 0, OPTIONS))
                 .and_then(|_| request(libc::PTRACE_INTERRUPT, pid, 0, 0));
             if let Err(errno) = seized {
                 direct::kill(pid, libc::SIGKILL).ok();
