@@ -119,7 +119,7 @@ impl Rule {
 }
 
 /// fnmatch(3) without flags, in the C locale: `*` fits slashes too.
-fn fits(pattern: &[u8], text: &[u8]) -> bool {
+pub(crate) fn fits(pattern: &[u8], text: &[u8]) -> bool {
     let (mut at, mut from) = (0, 0);
     // Where to go on when it does not fit: after the last star, one byte further. Earlier stars need no second try.
     let mut again: Option<(usize, usize)> = None;

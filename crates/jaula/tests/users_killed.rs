@@ -163,6 +163,12 @@ fn everywhere(what: &str, typed: &str, mut kill: impl FnMut(u32) -> bool) -> (u3
             same(&world(), &after, &format!("{what}.{point}"));
             break;
         }
+        // Lines of shadow(5) are in it.
+        assert_eq!(
+            sh("find /run/store/journal -type f ! -perm 600"),
+            "",
+            "{what}.{point}"
+        );
         // What is done next heals it, or the verb for it alone.
         sh("jaula recover");
         assert_eq!(sh("ls -A /run/store/journal"), "", "{what}.{point}");

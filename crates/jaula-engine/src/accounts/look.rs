@@ -10,6 +10,7 @@ use jaula_plan::account::sshd::{self, SshdFacts};
 use jaula_plan::account::{LOGIN_SHELL, split_home};
 use jaula_sys::beneath;
 use jaula_sys::dir::{Dir, Kind};
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -223,9 +224,16 @@ pub(super) fn namespaces_refused() -> Option<String> {
     None
 }
 
+/// Files of sshd's settings that are read at most.
+const SETTINGS: usize = 4096;
+
 /// sshd's settings; none when the host has none.
+///
+/// # Errors
+/// When one of them cannot be read, which sshd would not start with either.
 pub(crate) fn sshd_facts() -> Result<Option<SshdFacts>, PathError> {
-    let Some(main) = read(Path::new("/etc/ssh/sshd_config"))? else {
+    let main = Path::new("/etc/ssh/sshd_config");
+    let Some(main) = sshd_text(main)? else {
         return Ok(None);
     };
     let mut facts = SshdFacts {
@@ -233,16 +241,20 @@ pub(crate) fn sshd_facts() -> Result<Option<SshdFacts>, PathError> {
         included: Vec::new(),
     };
     let mut texts = vec![facts.main.clone()];
-    // Files in each other's Include; a loop ends by the number.
-    for _ in 0..64 {
-        let Some(text) = texts.pop() else { break };
-        for pattern in includes(&text) {
+    let mut count = 0usize;
+    // Files in each other's Include are read once.
+    while let Some(text) = texts.pop() {
+        for pattern in sshd::includes(&text) {
             if facts.included.iter().any(|(known, _)| *known == pattern) {
                 continue;
             }
             let mut files = Vec::new();
-            for path in globbed(&pattern) {
-                if let Ok(Some(text)) = read(&path) {
+            for path in globbed(&pattern)? {
+                count = count.saturating_add(1);
+                if count > SETTINGS {
+                    return Err(std::io::Error::from(ErrorKind::FileTooLarge)).at("read", path);
+                }
+                if let Some(text) = sshd_text(&path)? {
                     texts.push(text.clone());
                     files.push((path, text));
                 }
@@ -253,45 +265,54 @@ pub(crate) fn sshd_facts() -> Result<Option<SshdFacts>, PathError> {
     Ok(Some(facts))
 }
 
-fn includes(text: &str) -> Vec<String> {
-    let lines = text.lines().map(str::trim);
-    let found = lines.filter_map(|line| {
-        let (key, rest) = line.split_once(|c: char| c.is_whitespace() || c == '=')?;
-        key.eq_ignore_ascii_case("include").then_some(rest)
-    });
-    found
-        .flat_map(str::split_whitespace)
-        .map(|word| word.replace('"', ""))
-        .collect()
+/// The text of one; what is not UTF-8 in it is of no keyword.
+fn sshd_text(path: &Path) -> Result<Option<String>, PathError> {
+    let file = match std::fs::File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        other => other.at("open", path)?,
+    };
+    let mut bytes = Vec::new();
+    let mut file = file.take(super::LIMIT.saturating_add(1));
+    file.read_to_end(&mut bytes).at("read", path)?;
+    if bytes.len() as u64 > super::LIMIT {
+        return Err(std::io::Error::from(ErrorKind::FileTooLarge)).at("read", path);
+    }
+    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
-/// The files of a pattern whose last part may hold one `*`, in the order of their names.
-fn globbed(pattern: &str) -> Vec<PathBuf> {
-    let path = Path::new("/etc/ssh").join(pattern);
-    let (Some(dir), Some(name)) = (
-        path.parent(),
-        path.file_name().and_then(|name| name.to_str()),
-    ) else {
-        return Vec::new();
-    };
-    let Some((before, after)) = name.split_once('*') else {
-        return vec![path];
-    };
-    let mut found: Vec<PathBuf> = std::fs::read_dir(dir)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| {
-            let name = path
-                .file_name()
-                .and_then(|name| name.to_str())
-                .unwrap_or_default();
-            !name.starts_with('.') && name.starts_with(before) && name.ends_with(after)
-        })
-        .collect();
-    found.sort();
-    found
+/// The files of a pattern, as glob(3) finds them, in the order of their names.
+fn globbed(pattern: &str) -> Result<Vec<PathBuf>, PathError> {
+    let mut found = vec![PathBuf::from("/")];
+    for part in pattern.split('/').filter(|part| !part.is_empty()) {
+        let mut next = Vec::new();
+        for dir in found {
+            if !sshd::is_pattern(part) {
+                next.push(dir.join(part));
+                continue;
+            }
+            let entries = match std::fs::read_dir(&dir) {
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+                {
+                    continue;
+                }
+                other => other.at("read", &dir)?,
+            };
+            for entry in entries {
+                let name = entry.at("read", &dir)?.file_name();
+                if sshd::part_fits(part, &name.to_string_lossy()) {
+                    next.push(dir.join(name));
+                }
+            }
+            if next.len() > SETTINGS {
+                return Err(std::io::Error::from(ErrorKind::FileTooLarge)).at("read", dir);
+            }
+        }
+        found = next;
+    }
+    found.retain(|path| path.symlink_metadata().is_ok());
+    found.sort_by(|a, b| a.as_os_str().cmp(b.as_os_str()));
+    Ok(found)
 }
 
 /// A user's account on the host.

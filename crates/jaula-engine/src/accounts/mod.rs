@@ -37,7 +37,7 @@ pub(crate) fn locked() -> Result<Locks, AccountsError> {
 const LIMIT: u64 = 8 << 20;
 
 /// The text of a file of the host; none when it is not there.
-fn read(path: &Path) -> Result<Option<String>, PathError> {
+pub(crate) fn read(path: &Path) -> Result<Option<String>, PathError> {
     let file = match std::fs::File::open(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         other => other.at("open", path)?,

@@ -6,6 +6,36 @@ use std::path::Path;
 /// Unchanged lines that are shown around a change.
 const CONTEXT: usize = 3;
 
+/// In place of a password.
+pub const HIDDEN: &str = "…";
+
+/// What stands in place of a password and is none.
+const MARKS: [&str; 7] = ["", "x", "*", "!", "!!", "!*", HIDDEN];
+
+/// A line of passwd(5), group(5), shadow(5) or gshadow(5) without its password. Any other line is as it is.
+pub fn without_password(line: &str) -> String {
+    let fields: Vec<&str> = line.splitn(3, ':').collect();
+    match fields.as_slice() {
+        [name, password, rest] if rest.contains(':') && !MARKS.contains(password) => {
+            format!("{name}:{HIDDEN}:{rest}")
+        }
+        _ => line.to_owned(),
+    }
+}
+
+/// Edits to be shown: without passwords.
+///
+/// # Errors
+/// Of the serializer.
+pub fn shown_edits<S: serde::Serializer>(edits: &[LineEdit], to: S) -> Result<S::Ok, S::Error> {
+    let shown = |line: &Option<String>| line.as_deref().map(without_password);
+    to.collect_seq(edits.iter().map(|edit| LineEdit {
+        before: shown(&edit.before),
+        after: shown(&edit.after),
+        at: edit.at,
+    }))
+}
+
 /// One line that changes.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct LineEdit {
@@ -144,16 +174,19 @@ impl Edited {
         self.lines.iter().all(|(mark, _)| *mark == Mark::Same)
     }
 
-    /// What changes, as `diff -u` shows it; the second field of a file of passwords is not shown.
+    /// What changes, as `diff -u` shows it; passwords are not shown.
     pub fn diff(&self, path: &Path) -> String {
-        let secret = path
-            .file_name()
-            .is_some_and(|name| name == "shadow" || name == "gshadow");
+        let named = |names: [&str; 2]| {
+            path.file_name()
+                .is_some_and(|name| names.iter().any(|known| name == *known))
+        };
+        let (secret, accounts) = (named(["shadow", "gshadow"]), named(["passwd", "group"]));
         let shown = |line: &str| match (secret, line.split_once(':')) {
             (true, Some((name, rest))) => {
                 let rest = rest.split_once(':').map_or("", |(_, rest)| rest);
-                format!("{name}:…:{rest}")
+                format!("{name}:{HIDDEN}:{rest}")
             }
+            _ if accounts => without_password(line),
             _ => line.to_owned(),
         };
         let name = path.display();
@@ -274,6 +307,28 @@ mod tests {
         assert!(
             !shown.contains("secret") && shown.contains("-ana:…:1"),
             "{shown}"
+        );
+        for (line, shown) in [
+            (
+                "ana:$6$secret:1000:100::/home/ana:/bin/sh",
+                "ana:…:1000:100::/home/ana:/bin/sh",
+            ),
+            ("club:secret:7:ana,bob", "club:…:7:ana,bob"),
+            (
+                "ana:x:1000:100::/home/ana:/bin/sh",
+                "ana:x:1000:100::/home/ana:/bin/sh",
+            ),
+            ("ana:*:20000:0:99999:7:::", "ana:*:20000:0:99999:7:::"),
+            ("/bin/sh", "/bin/sh"),
+            ("a:b:c", "a:b:c"),
+        ] {
+            assert_eq!(without_password(line), shown);
+        }
+        let edited = edit("club:secret:7:\nx:x:8:\n", &[LineEdit::remove("x:x:8:")]).unwrap();
+        assert!(
+            edited
+                .diff(Path::new("/etc/group"))
+                .contains(" club:…:7:\n")
         );
     }
 }

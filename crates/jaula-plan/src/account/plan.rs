@@ -161,6 +161,11 @@ fn field(what: &'static str, text: &str) -> Result<(), AccountError> {
     }
 }
 
+fn path_text(path: &Path) -> Result<&str, AccountError> {
+    path.to_str()
+        .ok_or_else(|| AccountError::NotText(path.to_owned()))
+}
+
 /// Makes the login shell's name lead to the program, and says in shells(5) that it is one.
 fn shell_steps(facts: &AccountFacts, shell: &Path) -> Result<Vec<AccountStep>, AccountError> {
     let (program, doubt) = &facts.program;
@@ -241,7 +246,7 @@ pub fn plan_add(
         field("shell", shell)?;
     }
     field("comment", &spec.comment)?;
-    field("jail", &spec.jail.to_string_lossy())?;
+    field("jail", path_text(&spec.jail)?)?;
     let known = passwd::named(&facts.passwd, name);
     let account = match (&known, spec.existing) {
         (None, true) => return Err(AccountError::Absent(name.to_owned())),
@@ -255,7 +260,7 @@ pub fn plan_add(
         (None, false) => new_account(spec, facts)?,
     };
     let home = home_inside(spec, &account)?;
-    field("home", &home.to_string_lossy())?;
+    field("home", path_text(&home)?)?;
     let shell = spec
         .shell
         .clone()
@@ -300,6 +305,8 @@ pub fn plan_add(
         shell,
         ..account.clone()
     };
+    let of_his = |group: &GroupLine| group.gid == account.gid || group.has(name);
+    let groups: Vec<GroupLine> = groups.into_iter().filter(of_his).collect();
     policy.inside = inside::add(&spec.jail, facts, &in_jail, &groups, &mut steps)?;
     for (dir, mode) in JAIL_DIRS {
         if facts.lacks.contains(&dir) {

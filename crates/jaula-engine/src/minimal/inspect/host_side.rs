@@ -3,6 +3,7 @@
 use super::{CheckTarget, ContentCheck, FaultKind};
 use crate::error::{At, PathError};
 use jaula_plan::account::LOGIN_SHELL;
+use jaula_plan::account::passwd::groups;
 use jaula_plan::account::sshd::{addition_path, check};
 use jaula_plan::explain::shown;
 use jaula_sys::dir::{Dir, Kind};
@@ -134,7 +135,7 @@ pub(super) fn accounts(
             found.add(FaultKind::Account, passwd, text, None);
         }
         match std::str::from_utf8(name) {
-            Ok(name) => sshd(name, found)?,
+            Ok(name) => sshd(name, &words(field(account, 3)), found)?,
             Err(_) => found.unseen(
                 Path::new("/etc/ssh/sshd_config"),
                 format_args!("the name {} is not UTF-8", words(name)),
@@ -169,14 +170,24 @@ fn plain(path: &[u8]) -> &[u8] {
 }
 
 /// Settings of sshd's that undo the jail for this user.
-fn sshd(name: &str, found: &mut ContentCheck) -> Result<(), PathError> {
-    let Some(facts) = crate::accounts::sshd_facts()? else {
-        return Ok(());
+fn sshd(name: &str, gid: &str, found: &mut ContentCheck) -> Result<(), PathError> {
+    let facts = match crate::accounts::sshd_facts() {
+        Ok(Some(facts)) => facts,
+        Ok(None) => return Ok(()),
+        Err(error) => {
+            found.unseen(
+                &error.path,
+                format_args!("it cannot be read: {}", error.source),
+            );
+            return Ok(());
+        }
     };
     let main = Path::new("/etc/ssh/sshd_config");
-    if addition_path(name).is_file() {
-        // What an ordinary group of his matches is not looked at here: `jaula user` does.
-        if let Err(wrong) = check(&facts, name, &[]) {
+    if let Some(addition) = crate::accounts::read(&addition_path(name))? {
+        let text = crate::accounts::read(Path::new("/etc/group"))?.unwrap_or_default();
+        let own = groups(&text).filter(|group| group.gid.to_string() == gid || group.has(name));
+        let own: Vec<String> = own.map(|group| group.name).collect();
+        if let Err(wrong) = check(&facts, name, &own, &addition) {
             found.add(
                 FaultKind::Sshd,
                 &wrong.file.clone(),

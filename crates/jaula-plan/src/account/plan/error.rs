@@ -74,6 +74,12 @@ pub enum AccountError {
     /// sshd would do otherwise.
     #[error("sshd's settings contradict: {0}")]
     Sshd(#[from] Contradiction),
+    /// sshd cannot be told of such a path.
+    #[error(transparent)]
+    SshdPath(#[from] super::super::sshd::Unwritable),
+    /// A path that no file of accounts can hold.
+    #[error("the path {} is not UTF-8", shown(.0))]
+    NotText(PathBuf),
     /// The program cannot be a login shell.
     #[error("{} cannot be a login shell: {why}", shown(.program))]
     Program {

@@ -189,8 +189,8 @@ pub(super) fn sshd(
         return Ok(());
     }
     let names: Vec<String> = groups.iter().map(|group| group.name.clone()).collect();
-    sshd::check(settings, name, &names)?;
-    let text = sshd::addition(name, policy, home);
+    let text = sshd::addition(name, policy, home)?;
+    sshd::check(settings, name, &names, &text)?;
     let step = write_step(
         sshd::addition_path(name),
         facts.addition.as_ref(),

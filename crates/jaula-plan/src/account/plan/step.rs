@@ -1,6 +1,6 @@
 //! The changes themselves, as data and as text.
 
-use super::super::lines::LineEdit;
+use super::super::lines::{HIDDEN, LineEdit};
 use crate::explain::{ExplainLine, shown, word};
 use std::fmt;
 use std::path::PathBuf;
@@ -16,6 +16,7 @@ pub enum AccountStep {
         /// From there.
         path: PathBuf,
         /// The lines.
+        #[serde(serialize_with = "super::super::lines::shown_edits")]
         edits: Vec<LineEdit>,
         /// The mode with which a missing file is made; none: it has to be there.
         make: Option<u32>,
@@ -150,8 +151,23 @@ impl AccountStep {
 
     fn explain(&self) -> ExplainLine {
         match self {
-            Self::Edit { diff, .. } => ExplainLine::new(
-                patch(diff),
+            Self::Edit {
+                root,
+                path,
+                diff,
+                edits,
+                ..
+            } => ExplainLine::new(
+                match diff.contains(HIDDEN) {
+                    // A patch says what is around it, too, which is not for everybody.
+                    true => {
+                        let at = word(root.join(path));
+                        let lines: Vec<String> =
+                            edits.iter().map(|edit| command(edit, &at)).collect();
+                        lines.join("\n")
+                    }
+                    false => patch(diff),
+                },
                 "the lines of accounts, as useradd and usermod change them, under the same locks",
             ),
             Self::Write {
@@ -199,6 +215,31 @@ impl AccountStep {
                 "the home with everything in it",
             ),
         }
+    }
+}
+
+/// A change of one line whose password stays what it is.
+fn command(edit: &LineEdit, at: &str) -> String {
+    let name = |line: &str| line.split(':').next().unwrap_or_default().to_owned();
+    match (&edit.before, &edit.after) {
+        (None, Some(after)) => format!("printf '%s\\n' {} >>{at}", word(after)),
+        (Some(before), None) => format!("sed -i {} {at}", word(format!("/^{}:/d", name(before)))),
+        (Some(before), Some(after)) => {
+            let rest: String = after.splitn(3, ':').skip(2).collect();
+            let rest: String = rest
+                .chars()
+                .flat_map(|c| {
+                    matches!(c, '\\' | '&' | '|')
+                        .then_some('\\')
+                        .into_iter()
+                        .chain([c])
+                })
+                .collect();
+            let name = name(before);
+            let script = format!("s|^{name}:\\([^:]*\\):.*|{name}:\\1:{rest}|");
+            format!("sed -i {} {at}", word(script))
+        }
+        (None, None) => String::new(),
     }
 }
 
