@@ -64,12 +64,13 @@ pub fn confine(kept: &Kept) -> Result<(), SysError> {
         number("prctl", libc::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0, 0))?;
         number("prctl", libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
     }
-    // While the paths can still be reached.
+    // While the paths can still be reached, that of the map among them.
+    let stays = is_nobody_already();
     files(kept).map_err(failed("landlock_restrict_self"))?;
     let keep = caps::found().map_or(0, |found| found.permitted) & kept.capabilities;
     match set_ids(Some(&[]), NOBODY, NOBODY) {
         Ok(()) => {}
-        Err(Errno(libc::EINVAL | libc::EPERM)) if is_nobody_already() => {}
+        Err(Errno(libc::EINVAL | libc::EPERM)) if stays => {}
         Err(errno) => return Err(failed("setresuid")(errno)),
     }
     caps::set(keep).map_err(failed("capset"))?;
