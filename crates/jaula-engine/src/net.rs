@@ -338,8 +338,14 @@ impl Engine {
         }
         bridges.sort();
         bridges.dedup();
-        for bridge in bridges {
+        for bridge in &bridges {
             crate::gateway::refresh(self.store(), bridge)?;
+        }
+        // Somebody else may have given another bridge ports. Its troubles are no reason for this change to fail.
+        for other in crate::gateway::all(self.store())? {
+            if !bridges.contains(&&other) {
+                drop(crate::gateway::renew(self.store(), &other));
+            }
         }
         Ok(())
     }

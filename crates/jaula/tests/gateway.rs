@@ -495,6 +495,16 @@ fn the_tables_follow_the_ports() {
     assert!(shared());
     brctl(&["delif", "alcantara", "lan0"]);
     assert!(!shared());
+    // What another program did is seen with the next change of any link.
+    ok("ip link set lan0 master alcantara");
+    assert!(!shared());
+    host.run(&["net", "set", "lan1", "mtu=1400"]).expect(0);
+    assert!(shared());
+    ok("ip link set lan0 nomaster");
+    brctl(&["addbr", "other"]);
+    brctl(&["addif", "other", "lan0"]);
+    assert!(!shared());
+    brctl(&["delbr", "other"]);
     ok("ip link set alcantara down");
     brctl(&["delbr", "alcantara"]);
     assert_eq!(ok("nft list ruleset"), "");

@@ -300,6 +300,17 @@ pub(crate) fn refresh(store: &Store, bridge: &LinkName) -> Result<(), GatewayFai
     Ok(firewall::put(&plan(store, &spec, &[])?.tables)?)
 }
 
+/// Puts the tables again where they are not as they should be.
+///
+/// # Errors
+/// [`GatewayFailure::Unknown`], and what the kernel refuses.
+pub(crate) fn renew(store: &Store, bridge: &LinkName) -> Result<(), GatewayFailure> {
+    let spec = known(store, bridge)?;
+    let _lock = lock(&store.made("net")?, bridge)?;
+    firewall::heal(&plan(store, &spec, &[])?.tables)?;
+    Ok(())
+}
+
 /// Whether a bridge gives something, or was given its address.
 ///
 /// # Errors
