@@ -133,3 +133,15 @@ fn a_refusal_says_why_and_leaves_no_number() {
     }
     assert!(!said.lines().any(|line| line == "pid"), "{said}");
 }
+
+#[test]
+fn a_program_that_cannot_be_executed_leaves_no_number() {
+    let said = played!(
+        "printf '#!/none\\n' >j/bin/script; chmod 755 j/bin/script\n\
+         $J compat jk_chrootlaunch -j /srv/j -p run/pid -x /bin/script 2>/dev/null; echo $?; ls run\n\
+         cd run; $J compat jk_chrootlaunch -j /srv/j -p pid -x /bin/script 2>/dev/null; echo $?; ls\n\
+         $J compat jk_chrootlaunch -j /srv/j -p pid -u web -x /bin/script 2>/dev/null; echo $?; stat -c %s pid\n"
+    );
+    // Who is another user by then can only empty it.
+    assert_eq!(said, "31\n31\n31\n0\n");
+}

@@ -4,8 +4,11 @@ use super::accounts;
 use crate::error::{At, PathError};
 use crate::minimal::unsafe_parts;
 use jaula_plan::jailkit::{LaunchFacts, LaunchSpec, ProgramFacts};
-use std::fs::{OpenOptions, Permissions};
+use jaula_sys::dir::{self, Dir};
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
@@ -62,12 +65,33 @@ fn program(spec: &LaunchSpec) -> Result<ProgramFacts, PathError> {
     })
 }
 
+/// The file of this process's number, which can be taken back even from another root.
+#[derive(Debug)]
+pub struct NumberFile {
+    dir: Dir,
+    name: OsString,
+    file: File,
+}
+
+impl NumberFile {
+    /// Removes it, where it still is this one. Who has given up the right to that empties it, so that nobody takes the
+    /// number for that of a daemon.
+    pub fn take_back(self) {
+        let own = dir::meta_of(self.file.as_fd()).map(|meta| (meta.device, meta.inode));
+        let there = self.dir.meta(&self.name);
+        let same = there.is_ok_and(|meta| own.is_ok_and(|own| own == (meta.device, meta.inode)));
+        if !same || self.dir.unlink(&self.name).is_err() {
+            drop(self.file.set_len(0));
+        }
+    }
+}
+
 /// Writes the number of this process, which is the daemon's after [`super::apply`]. Whatever is at the path is
 /// replaced: a link there is not followed.
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn write_number(path: &Path) -> Result<(), PathError> {
+pub fn write_number(path: &Path) -> Result<NumberFile, PathError> {
     let number = std::process::id();
     let mut aside = path.as_os_str().to_owned();
     aside.push(format!(".{number}"));
@@ -76,9 +100,20 @@ pub fn write_number(path: &Path) -> Result<(), PathError> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(0o644);
     let mut file = options.open(aside).at("write", path)?;
-    file.set_permissions(Permissions::from_mode(0o644))
+    let above = match path.parent() {
+        Some(above) if !above.as_os_str().is_empty() => above,
+        _ => Path::new("."),
+    };
+    let dir = file
+        .set_permissions(Permissions::from_mode(0o644))
         .and_then(|()| file.write_all(format!("{number}\n").as_bytes()))
-        .and_then(|()| std::fs::rename(aside, path))
+        .and_then(|()| Dir::open(above))
+        .and_then(|dir| std::fs::rename(aside, path).map(|()| dir))
         .inspect_err(|_| drop(std::fs::remove_file(aside)))
-        .at("write", path)
+        .at("write", path)?;
+    Ok(NumberFile {
+        dir,
+        name: path.file_name().unwrap_or_default().to_owned(),
+        file,
+    })
 }

@@ -10,7 +10,7 @@ mod steps;
 mod wait;
 
 pub use failure::{Failure, Part};
-pub use launch::{probe_launch, write_number};
+pub use launch::{NumberFile, probe_launch, write_number};
 pub use probe::{accounts, caller, is_root, probe_chroot, probe_nsenter, probe_unshare, selinux};
 
 use jaula_plan::direct::{DirectOp, DirectPlan, Environment, Kind, Warning, program};

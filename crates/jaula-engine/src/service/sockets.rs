@@ -128,7 +128,7 @@ fn open(sockets: &[LogSocket], number: Option<&Path>) -> Result<Open, SocketsFai
     }
     process::set_umask(0o022);
     if let Some(path) = number {
-        crate::direct::write_number(path)?;
+        drop(crate::direct::write_number(path)?);
     }
     confine(&Kept::default())?;
     Ok(Open {

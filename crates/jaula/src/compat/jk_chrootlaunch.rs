@@ -87,15 +87,17 @@ fn act(tool: &Tool, words: &[OsString]) -> Result<ExitCode, Stopped> {
     let facts = facts.map_err(|error| tool.fail(making::line(&error), 0))?;
     let plan = plan_launch(&spec, &facts);
     let plan = plan.map_err(|refusal| tool.end(refusal.code(), &refusal, 0))?;
-    if let Some(path) = &number {
-        let written = direct::write_number(path);
-        written.map_err(|error| tool.fail(making::line(&error), 0))?;
-    }
+    let written = number.map(|path| direct::write_number(&path)).transpose();
+    let written = written.map_err(|error| tool.fail(making::line(&error), 0))?;
     let failure = match direct::apply(&plan, &mut |_| ()) {
         // Nothing is forked.
         Ok(End::Exited(_) | End::Survived(_)) => return Ok(ExitCode::SUCCESS),
         Err(failure) => failure,
     };
+    // No daemon has this number.
+    if let Some(written) = written {
+        written.take_back();
+    }
     let (code, errno) = match &failure {
         Failure::Exec { errno, .. } => (EXEC, *errno),
         Failure::Step { op, errno, .. } => (code_of(op), *errno),
