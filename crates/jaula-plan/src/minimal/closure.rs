@@ -1,6 +1,6 @@
 //! All that some files of the host need, found by reading them.
 
-use super::search::{configured, default_directories, named_path, run_path};
+use super::search::{configured, default_directories, hardware_directories, named_path, run_path};
 use super::walk::Walked;
 use super::{Item, ItemKind, Items, MinimalError, Why};
 use crate::facts::elf::{Content, HostFiles, Seen};
@@ -90,8 +90,11 @@ pub(super) struct Search<'a> {
     pub(super) ways: BTreeMap<OsString, Walked>,
     /// Programs and libraries that were read: some are needed by all others.
     read: BTreeMap<OsString, Dynamic>,
-    /// Libraries that were found by nothing but their name, musl's loader's or the other's: where, and where really.
-    by_name: BTreeMap<(bool, Vec<u8>), (PathBuf, PathBuf)>,
+    /// Libraries that were found by nothing but their name, musl's loader's or the other's, and those that some
+    /// processors take instead: where, and where really.
+    by_name: BTreeMap<(bool, Vec<u8>), Vec<(PathBuf, PathBuf)>>,
+    /// Directories of libraries, and those in them for what some processors have.
+    hardware: BTreeMap<PathBuf, Vec<PathBuf>>,
     /// Programs that were followed.
     done: BTreeSet<PathBuf>,
     /// Whether what is loaded later by dlopen(3) comes too, where a file says so.
@@ -123,6 +126,7 @@ impl<'a> Search<'a> {
             ways: BTreeMap::new(),
             read: BTreeMap::new(),
             by_name: BTreeMap::new(),
+            hardware: BTreeMap::new(),
             done: BTreeSet::new(),
             later: false,
             fresh: Vec::new(),
@@ -317,11 +321,12 @@ impl<'a> Search<'a> {
                 }
                 let found = self.library(&loaded, next, &name, musl)?;
                 names.insert(name);
-                names.extend(found.dynamic.soname.clone());
-                if loaded.iter().any(|object| object.real == found.real) {
-                    continue;
+                for found in found {
+                    names.extend(found.dynamic.soname.clone());
+                    if !loaded.iter().any(|object| object.real == found.real) {
+                        loaded.push(found);
+                    }
                 }
-                loaded.push(found);
                 if loaded.len() > MOST_OBJECTS {
                     return Err(MinimalError::TooMuch {
                         most: MOST_OBJECTS,
@@ -334,8 +339,10 @@ impl<'a> Search<'a> {
                     // The first that there is; that there is none is what the program is written for.
                     match self.library(&loaded, next, name.as_bytes(), musl) {
                         Ok(found) => {
-                            if !loaded.iter().any(|object| object.real == found.real) {
-                                loaded.push(found);
+                            for found in found {
+                                if !loaded.iter().any(|object| object.real == found.real) {
+                                    loaded.push(found);
+                                }
                             }
                             break;
                         }
@@ -350,29 +357,34 @@ impl<'a> Search<'a> {
     }
 
     /// Finds and takes one library, as ld.so(8) says: the directories of DT_RPATH of whoever led to it, unless there
-    /// is a DT_RUNPATH; those of DT_RUNPATH; those of ld.so.conf; its own.
+    /// is a DT_RUNPATH; those of DT_RUNPATH; those of ld.so.conf; its own. Behind it come those of the same name that
+    /// some processors take instead.
     fn library(
         &mut self,
         loaded: &[Loaded],
         by: usize,
         name: &[u8],
         musl: bool,
-    ) -> Result<Loaded, MinimalError> {
+    ) -> Result<Vec<Loaded>, MinimalError> {
         let needing = loaded.get(by).map(|object| object.path.clone());
         let needing = needing.unwrap_or_default();
         let own = own_directories(loaded, by);
         let plain = own.is_empty() && !name.contains(&b'/');
         let key = (musl, name.to_vec());
-        if let Some((path, real)) = self.by_name.get(&key).filter(|_| plain).cloned()
-            && let Content::Elf(dynamic) = self.content(&real)?
-        {
-            // It and the way to it were taken then.
-            return Ok(Loaded {
-                path,
-                real,
-                dynamic,
-                by: Some(by),
-            });
+        if let Some(known) = self.by_name.get(&key).filter(|_| plain).cloned() {
+            // They and the ways to them were taken then.
+            let mut found = Vec::new();
+            for (path, real) in known {
+                if let Content::Elf(dynamic) = self.content(&real)? {
+                    found.push(Loaded {
+                        path,
+                        real,
+                        dynamic,
+                        by: Some(by),
+                    });
+                }
+            }
+            return Ok(found);
         }
         let defaults = default_directories(self.native, musl);
         let general: Vec<PathBuf> = match musl {
@@ -396,40 +408,76 @@ impl<'a> Search<'a> {
             name: String::from_utf8_lossy(name).into_owned(),
             by: needing.clone(),
         };
+        let mut instead = Vec::new();
         for path in &candidates {
-            let walked = self.walk(path)?;
-            let Seen::File { .. } = walked.end else {
-                continue;
-            };
-            // The loader passes over what is for another machine too; a text for the linker is no library either.
-            let Content::Elf(dynamic) = self.content(&walked.real)? else {
-                continue;
-            };
-            if dynamic.identity != self.native {
-                continue;
-            }
-            self.fresh.push(walked.real.clone());
-            self.take(walked.way, &why)?;
             let directory = path.parent().unwrap_or(Path::new("/")).to_owned();
+            let own_or_default = own.contains(&directory) || defaults.contains(&directory);
+            // The root has no cache, which is what leads to those of ld.so.conf.
+            if own_or_default && !musl && !name.contains(&b'/') {
+                for other in self.hardware(&directory)? {
+                    let other = other.join(OsStr::from_bytes(name));
+                    instead.extend(self.loadable(&other, &why, by)?);
+                }
+            }
+            let Some(found) = self.loadable(path, &why, by)? else {
+                continue;
+            };
             if !own.contains(&directory) && general.contains(&directory) {
                 self.link_for(path, &directory, &defaults)?;
             }
+            instead.insert(0, found);
             if plain {
-                let found = (path.clone(), walked.real.clone());
-                self.by_name.insert(key, found);
+                let found = instead.iter().map(|one| (one.path.clone(), one.real.clone()));
+                self.by_name.insert(key, found.collect());
             }
-            return Ok(Loaded {
-                path: path.clone(),
-                real: walked.real,
-                dynamic,
-                by: Some(by),
-            });
+            return Ok(instead);
+        }
+        // Only for some processors: this one may be of them.
+        if !instead.is_empty() {
+            return Ok(instead);
         }
         Err(MinimalError::Library {
             name: String::from_utf8_lossy(name).into_owned(),
             by: needing,
             sought,
         })
+    }
+
+    /// What the loader would map of a path; taken when there is something.
+    fn loadable(
+        &mut self,
+        path: &Path,
+        why: &Why,
+        by: usize,
+    ) -> Result<Option<Loaded>, MinimalError> {
+        let walked = self.walk(path)?;
+        let Seen::File { .. } = walked.end else {
+            return Ok(None);
+        };
+        // The loader passes over what is for another machine too; a text for the linker is no library either.
+        let Content::Elf(dynamic) = self.content(&walked.real)? else {
+            return Ok(None);
+        };
+        if dynamic.identity != self.native {
+            return Ok(None);
+        }
+        self.fresh.push(walked.real.clone());
+        self.take(walked.way, why)?;
+        Ok(Some(Loaded {
+            path: path.to_owned(),
+            real: walked.real,
+            dynamic,
+            by: Some(by),
+        }))
+    }
+
+    fn hardware(&mut self, directory: &Path) -> Result<Vec<PathBuf>, MinimalError> {
+        if let Some(known) = self.hardware.get(directory) {
+            return Ok(known.clone());
+        }
+        let found = hardware_directories(self.host, directory)?;
+        self.hardware.insert(directory.to_owned(), found.clone());
+        Ok(found)
     }
 
     /// A library that only ld.so.conf leads to gets a link where the loader looks by itself: the root has no cache.

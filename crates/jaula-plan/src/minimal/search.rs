@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 /// Files of settings that name each other; more is a circle.
 const MOST_FILES: usize = 256;
+/// Kinds of processors; there are four of x86-64.
+const MOST_HARDWARE: usize = 64;
 /// Directories of all of them.
 const MOST_DIRECTORIES: usize = 1024;
 
@@ -46,6 +48,25 @@ pub fn default_directories(identity: Identity, musl: bool) -> Vec<PathBuf> {
     }
     directories.extend(["/lib", "/usr/lib"].map(PathBuf::from));
     directories
+}
+
+/// Directories within a directory of libraries in which ld.so(8) looks first, on processors that have what their names
+/// say (`glibc-hwcaps/x86-64-v3`). Which of them one processor takes is not known here: all are.
+pub fn hardware_directories(
+    host: &mut dyn HostFiles,
+    directory: &Path,
+) -> Result<Vec<PathBuf>, MinimalError> {
+    let all = directory.join("glibc-hwcaps");
+    let mut names = host.names(&all)?;
+    if names.len() > MOST_HARDWARE {
+        return Err(MinimalError::TooMuch {
+            most: MOST_HARDWARE,
+            what: "directories of glibc-hwcaps",
+        });
+    }
+    // The best first, as far as a number tells.
+    names.sort();
+    Ok(names.iter().rev().map(|name| all.join(name)).collect())
 }
 
 /// The directories of a DT_RPATH or DT_RUNPATH, with `$ORIGIN`, `$LIB` and `$PLATFORM` put in (ld.so(8)). What

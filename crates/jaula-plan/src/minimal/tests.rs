@@ -162,6 +162,29 @@ fn with(more: &[&str]) -> Vec<String> {
 }
 
 #[test]
+fn what_some_processors_take_instead_comes_with_all_it_needs() {
+    let lib = "/usr/lib/x86_64-linux-gnu";
+    let v3 = format!("{lib}/glibc-hwcaps/x86-64-v3");
+    let host = Made::default()
+        .elf("/usr/bin/x", 0o755, &["libc.so.6", "libonly.so"])
+        .elf(&format!("{lib}/libc.so.6"), 0o755, &[])
+        .elf(&format!("{v3}/libc.so.6"), 0o755, &["libfast.so"])
+        .elf(
+            &format!("{lib}/glibc-hwcaps/x86-64-v2/libother.so"),
+            0o755,
+            &[],
+        )
+        .elf(&format!("{v3}/libonly.so"), 0o644, &[])
+        .elf(&format!("{v3}/libfast.so"), 0o644, &[]);
+    let files = host.files(&["/usr/bin/x"]);
+    let wanted = ["libc.so.6", "libfast.so", "libonly.so"].map(|name| format!("{v3}/{name}"));
+    let mut wanted = wanted.to_vec();
+    wanted.insert(0, "/usr/bin/x".to_owned());
+    wanted.push(format!("{lib}/libc.so.6"));
+    assert_eq!(files, wanted);
+}
+
+#[test]
 fn links_of_a_merged_host_come_along() {
     let mut files = merged().files(&["/bin/cat"]);
     files.sort();
