@@ -27,6 +27,7 @@ pub mod iso9660;
 pub mod lock;
 pub mod pack;
 pub mod router;
+pub mod rpm;
 pub mod solve;
 pub mod squashfs;
 pub mod tar;

@@ -442,7 +442,77 @@ fn a_forced_update_of_a_named_jail_takes_away_what_was_changed_in_it() {
             .expect(0);
         assert!(ran.stdout.starts_with("two\nown\n"), "{}", ran.stdout);
         assert!(ran.stdout.contains("x:x:9:9"), "{}", ran.stdout);
-        let left = user.place.run(&["recover", "--plan"]).expect(0);
-        assert!(left.stdout.contains("nothing to do"), "{}", left.stdout);
+        for dir in ["stages", "journal"] {
+            let left = fs::read_dir(user.place.store().join(dir));
+            assert_eq!(left.map_or(0, Iterator::count), 0, "{dir}");
+        }
     });
+}
+
+/// A database as rpm makes it, of one package, by Python's SQLite.
+const RPM: &str = "mount -t tmpfs none /var/lib && mkdir -p /var/lib/rpm && python3 - <<'END' 2>/dev/null || { echo skip; exit; }\n\
+import sqlite3, struct\n\
+names = [b'tool', b'of-rpm', b'gone', b'demo.1']\n\
+dirs = [b'/srv/h/', b'/usr/share/man/man1/']\n\
+parts = [(1000, 6, 1, b'demo\\0'), (1022, 6, 1, b'noarch\\0\\0'), (1116, 4, 4, struct.pack('>4I', 0, 0, 0, 1)),\n\
+    (1117, 8, 4, b''.join(n + b'\\0' for n in names)), (1118, 8, 2, b''.join(d + b'\\0' for d in dirs))]\n\
+entries, store = b'', b''\n\
+for tag, kind, count, value in parts: entries += struct.pack('>4I', tag, kind, len(store), count); store += value\n\
+c = sqlite3.connect('/var/lib/rpm/rpmdb.sqlite')\n\
+c.execute(\"CREATE TABLE 'Packages' (hnum INTEGER PRIMARY KEY AUTOINCREMENT, blob BLOB NOT NULL)\")\n\
+c.execute(\"CREATE TABLE 'Name' (key 'TEXT' NOT NULL, hnum INTEGER NOT NULL, idx INTEGER NOT NULL)\")\n\
+c.execute('INSERT INTO Packages VALUES (7, ?)', (struct.pack('>2I', len(parts), len(store)) + entries + store,))\n\
+c.execute(\"INSERT INTO Name VALUES ('demo', 7, 0)\")\n\
+c.commit()\n\
+END\n";
+
+#[test]
+fn a_package_of_rpm_is_a_source_as_one_of_dpkg_is() {
+    let said = played!(&format!(
+        "{RPM}echo 1 >h/of-rpm; $J build --with package:demo -o k >/dev/null; find k/srv -type f | sort; ls k/usr/share 2>/dev/null\n\
+         echo 2 >h/of-rpm; $J update /srv/k; cat k/srv/h/of-rpm; $J build --with package:none -o l 2>&1 | head -n 1\n\
+         echo x >/var/lib/rpm/rpmdb.sqlite-wal; $J build --with package:demo -o l 2>&1 | tail -n 1; rm /var/lib/rpm/*; echo x >/var/lib/rpm/Packages\n\
+         $J build --with package:demo -o l 2>&1 | tail -n 1"
+    ));
+    if said.out == "skip\n" {
+        skip!("no Python with SQLite");
+    }
+    let lines: Vec<&str> = said.out.lines().collect();
+    assert_eq!(
+        lines[..4],
+        [
+            "k/srv/h/of-rpm",
+            "k/srv/h/tool",
+            "/srv/k: 1 replaced, 0 added, 0 removed, 0 kept",
+            "2"
+        ],
+        "{} {}",
+        said.out,
+        said.err
+    );
+    assert!(
+        lines[5].contains("packages are being installed"),
+        "{}",
+        said.out
+    );
+    assert!(lines[6].contains("SQLite and ndb are"), "{}", said.out);
+}
+
+#[test]
+fn a_long_list_of_a_package_is_read_to_its_end() {
+    let said = played!(
+        "mount -t tmpfs none /var/lib && mkdir -p /var/lib/dpkg/info; i=0; a=$(printf '%0200d' 0)\n\
+         { while [ $i -lt 6000 ]; do echo /none/$i$a; i=$((i+1)); done; echo /srv/h/tool; } >/var/lib/dpkg/info/long.list\n\
+         $J build --with package:long -o k >/dev/null; find k/srv -type f; truncate -s 17M /var/lib/dpkg/info/long.list\n\
+         $J build --with package:long -o l 2>&1"
+    );
+    let mut lines = said.out.lines();
+    assert_eq!(
+        lines.next(),
+        Some("k/srv/h/tool"),
+        "{} {}",
+        said.out,
+        said.err
+    );
+    assert!(said.out.contains("longer than 16 MiB"), "{}", said.out);
 }

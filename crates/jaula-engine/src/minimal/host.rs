@@ -5,6 +5,7 @@ use crate::error::{At, PathError};
 use jaula_plan::facts::elf::{Content, HostFiles, Seen, Unreadable};
 use jaula_repo::disk::ReadAt;
 use jaula_repo::elf::{Dynamic, ElfError, Identity, NEEDED};
+use jaula_repo::rpm::{RpmDb, RpmError};
 use jaula_sys::dir::{Dir, Kind};
 use jaula_sys::{SysError, beneath};
 use std::collections::VecDeque;
@@ -18,8 +19,8 @@ use std::sync::{Mutex, PoisonError};
 
 /// What the kernel reads of a script (BINPRM_BUF_SIZE).
 const SCRIPT: usize = 256;
-/// A file of settings is never longer than this.
-const TEXT: u64 = 1 << 20;
+/// A file of settings, or of what a package has, is never longer than this.
+pub(super) const TEXT: u64 = 16 << 20;
 /// Names in one directory.
 const NAMES: usize = 100_000;
 
@@ -150,6 +151,16 @@ fn unreadable(error: PathError) -> Unreadable {
     }
 }
 
+/// All of a file of text. Of one that is too long nothing is taken: the rest would be missed by nobody.
+pub(super) fn whole(file: File) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    file.take(TEXT.saturating_add(1)).read_to_end(&mut text)?;
+    match text.len() as u64 <= TEXT {
+        true => Ok(text),
+        false => Err(io::Error::other("it is longer than 16 MiB")),
+    }
+}
+
 /// What a regular file is.
 pub(super) fn content_of(file: File) -> io::Result<Content> {
     let bytes = Bytes::new(file)?;
@@ -206,14 +217,9 @@ impl HostFiles for Host {
     }
 
     fn text(&mut self, path: &Path) -> Result<Option<Vec<u8>>, Unreadable> {
-        let mut text = Vec::new();
-        let read = File::open(path).and_then(|file| file.take(TEXT).read_to_end(&mut text));
-        match read {
+        match File::open(path).and_then(whole) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            read => {
-                read.at("read", path).map_err(unreadable)?;
-                Ok(Some(text))
-            }
+            read => Ok(Some(read.at("read", path).map_err(unreadable)?)),
         }
     }
 
@@ -257,6 +263,34 @@ impl HostFiles for Host {
         }
         Ok(entries)
     }
+
+    fn rpm(&mut self, name: &str, machines: &[&str]) -> Result<Option<Vec<Vec<u8>>>, Unreadable> {
+        for path in RPM {
+            let path = Path::new(path);
+            let failed = |source: io::Error| Unreadable {
+                action: "read",
+                path: path.to_owned(),
+                source,
+            };
+            let file = match File::open(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                file => file.map_err(failed)?,
+            };
+            // What stands beside it comes first, and is not read here.
+            let mut beside = path.as_os_str().to_owned();
+            beside.push("-wal");
+            if std::fs::metadata(beside).is_ok_and(|meta| meta.len() > 0) {
+                let text = "packages are being installed, or that was interrupted";
+                return Err(failed(io::Error::other(text)));
+            }
+            let found = Bytes::new(file)
+                .map_err(RpmError::Read)
+                .and_then(RpmDb::open)
+                .and_then(|db| db.files(name, machines));
+            return found.map_err(|error| failed(io::Error::other(error)));
+        }
+        Ok(None)
+    }
 }
 
 fn seen_in(dir: &Dir, name: &OsStr) -> io::Result<Seen> {
@@ -274,3 +308,12 @@ fn seen_in(dir: &Dir, name: &OsStr) -> io::Result<Seen> {
         _ => Seen::Special,
     })
 }
+
+/// Databases of RPM, those of today first. The last is Berkeley's, of which only the name is known here.
+const RPM: [&str; 5] = [
+    "/usr/lib/sysimage/rpm/rpmdb.sqlite",
+    "/usr/lib/sysimage/rpm/Packages.db",
+    "/var/lib/rpm/rpmdb.sqlite",
+    "/var/lib/rpm/Packages.db",
+    "/var/lib/rpm/Packages",
+];

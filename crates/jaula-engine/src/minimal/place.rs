@@ -272,7 +272,7 @@ fn made<'a>(
             file.take(most).read_to_end(&mut whole).at("read", path)?;
             if whole.len() as u64 > ACCOUNTS {
                 // What is not read would be lost.
-                return Err(io::Error::from(io::ErrorKind::FileTooLarge)).at("read", path)?;
+                return Err(io::Error::other("it is longer than 8 MiB")).at("read", path)?;
             }
         }
     }

@@ -3,11 +3,8 @@
 use jaula_plan::facts::elf::{Content, HostFiles, Seen, Unreadable};
 use jaula_sys::dir::{Dir, Kind};
 use std::ffi::OsString;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
-
-/// A file of settings is never longer than this.
-const TEXT: u64 = 1 << 20;
 
 /// A tree.
 #[derive(Debug)]
@@ -87,15 +84,11 @@ impl HostFiles for Within {
     }
 
     fn text(&mut self, path: &Path) -> Result<Option<Vec<u8>>, Unreadable> {
-        let mut text = Vec::new();
-        let read = self
-            .root
-            .open_file_in_root(inside(path))
-            .and_then(|file| file.take(TEXT).read_to_end(&mut text));
-        match read {
+        let opened = self.root.open_file_in_root(inside(path));
+        match opened.and_then(super::host::whole) {
             Err(error) if is_nothing(&error) => Ok(None),
             Err(error) => Err(self.failed("read", path, error)),
-            Ok(_) => Ok(Some(text)),
+            Ok(text) => Ok(Some(text)),
         }
     }
 

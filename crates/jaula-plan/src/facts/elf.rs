@@ -92,4 +92,14 @@ pub trait HostFiles {
             .map(|name| Ok((name.clone(), self.look(&path.join(&name))?)))
             .collect()
     }
+
+    /// The paths that an RPM database of the tree lists for a package; none when there is no such package or no
+    /// database. `machines` are the names of machines whose packages are meant where there are several.
+    ///
+    /// # Errors
+    /// When there is a database that cannot be read.
+    fn rpm(&mut self, name: &str, machines: &[&str]) -> Result<Option<Vec<Vec<u8>>>, Unreadable> {
+        let _ = (name, machines);
+        Ok(None)
+    }
 }

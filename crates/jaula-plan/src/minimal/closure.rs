@@ -427,7 +427,9 @@ impl<'a> Search<'a> {
             }
             instead.insert(0, found);
             if plain {
-                let found = instead.iter().map(|one| (one.path.clone(), one.real.clone()));
+                let found = instead
+                    .iter()
+                    .map(|one| (one.path.clone(), one.real.clone()));
                 self.by_name.insert(key, found.collect());
             }
             return Ok(instead);

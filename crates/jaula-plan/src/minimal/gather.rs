@@ -550,7 +550,7 @@ impl<'a> Gather<'a> {
         Ok(())
     }
 
-    /// What a package of dpkg has installed, without its documentation. Whether there is such a package.
+    /// What a package of dpkg or RPM has installed, without its documentation. Whether there is such a package.
     fn package(&mut self, name: &str) -> Result<bool, MinimalError> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || "+-.:_".contains(c);
         if !name.chars().all(allowed) || name.starts_with('.') {
@@ -564,7 +564,19 @@ impl<'a> Gather<'a> {
                 list = self.search.host.text(&path)?;
             }
         }
-        let Some(list) = list else { return Ok(false) };
+        let list = match list {
+            Some(list) => list
+                .split(|byte| *byte == b'\n')
+                .map(<[u8]>::to_vec)
+                .collect(),
+            None => {
+                let machines = rpm_machines(arch);
+                match self.search.host.rpm(name, machines)? {
+                    Some(list) => list,
+                    None => return Ok(false),
+                }
+            }
+        };
         let why = Why::Package {
             name: name.to_owned(),
         };
@@ -573,7 +585,7 @@ impl<'a> Gather<'a> {
             without: &[],
             keep: None,
         };
-        for line in list.split(|byte| *byte == b'\n') {
+        for line in &list {
             let path = Path::new(OsStr::from_bytes(line));
             let papers = PAPERS.iter().any(|papers| path.starts_with(papers));
             if !path.is_absolute() || path == Path::new("/") || papers {
@@ -611,6 +623,21 @@ impl<'a> Gather<'a> {
             self.search.put(PathBuf::from(path), kind, Why::Account);
         }
         Ok(())
+    }
+}
+
+/// What RPM calls a machine, with what runs anywhere.
+fn rpm_machines(debian: &str) -> &'static [&'static str] {
+    match debian {
+        "amd64" => &["x86_64", "x86_64_v2", "x86_64_v3", "x86_64_v4", "noarch"],
+        "i386" => &["i386", "i486", "i586", "i686", "athlon", "noarch"],
+        "arm64" => &["aarch64", "noarch"],
+        "armhf" => &["armv7hl", "armv7hnl", "noarch"],
+        "ppc64el" => &["ppc64le", "noarch"],
+        "s390x" => &["s390x", "noarch"],
+        "riscv64" => &["riscv64", "noarch"],
+        "loong64" => &["loongarch64", "noarch"],
+        _ => &["noarch"],
     }
 }
 
