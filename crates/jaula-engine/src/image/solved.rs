@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use std::path::PathBuf;
 
 /// Raised whenever another choice may be made of the same question.
-const RULES: u32 = 1;
+const RULES: u32 = 2;
 /// Most answers that are kept; the oldest go first.
 const MOST: usize = 256;
 /// The largest answer that is read, in bytes. All of Debian's standard system takes a tenth of a megabyte.
