@@ -91,7 +91,7 @@ impl Serving {
             .spawn()
             .expect("jaula");
         let start = Instant::now();
-        while UnixStream::connect("/run/jaula/entry").is_err_and(|error| {
+        while UnixStream::connect("/run/jaula-entry").is_err_and(|error| {
             matches!(
                 error.kind(),
                 ErrorKind::NotFound | ErrorKind::ConnectionRefused
@@ -157,7 +157,7 @@ fn where_namespaces_are_refused_the_service_lets_in_by_su_ssh_and_sftp() {
     );
     let listed = sh("jaula user ls");
     assert!(
-        listed.contains("user.max_user_namespaces is 0, and nobody listens at /run/jaula/entry"),
+        listed.contains("user.max_user_namespaces is 0, and nobody listens at /run/jaula-entry"),
         "{listed}"
     );
     sh("umount /proc/sys/user/max_user_namespaces");
@@ -334,7 +334,7 @@ fn the_service_ends_sessions_with_their_client_and_with_itself() {
     assert_eq!(sh("su ana -c 'echo in'"), "in\n");
     let (code, text) = said("jaula user serve");
     assert!(
-        code == 125 && text.contains("somebody listens at /run/jaula/entry already"),
+        code == 125 && text.contains("somebody listens at /run/jaula-entry already"),
         "{text}"
     );
     begin("/run/said");
@@ -343,14 +343,33 @@ fn the_service_ends_sessions_with_their_client_and_with_itself() {
     until("the jail ends with the service", || {
         !runs("sleepinside") && !runs("jaula")
     });
-    assert!(!std::path::Path::new("/run/jaula/entry").exists());
+    assert!(!std::path::Path::new("/run/jaula-entry").exists());
     assert_eq!(sh("ls -A /run/store/journal"), "");
+    // A socket that listened before, as systemd's do; root's own directory of that name is nobody's hindrance.
+    sh("mkdir -m 700 -p /run/jaula");
+    if said("systemd-socket-activate --version").0 != 0 {
+        skip!("there is no systemd-socket-activate");
+    }
+    sh(
+        "JAULA_STORE=/run/store setsid systemd-socket-activate -E JAULA_STORE --seqpacket -l /run/jaula-entry /usr/bin/jaula user serve \
+        >/run/activated 2>&1 </dev/null &",
+    );
+    until("it listens", || {
+        std::path::Path::new("/run/jaula-entry").exists()
+    });
+    sh("chmod 666 /run/jaula-entry");
+    assert!(!runs("jaula"), "before anybody comes");
+    assert_eq!(
+        sh("su ana -c 'echo in; readlink /proc/self/ns/user'"),
+        format!("in\n{}", sh("readlink /proc/self/ns/user"))
+    );
+    assert_eq!(sh("su ana -c 'echo again'"), "again\n");
 }
 
 /// Somebody who speaks to the service without jaula.
 const HOSTILE: &str = r##"
 import array, os, socket, struct, sys, time
-PATH = "/run/jaula/entry"
+PATH = "/run/jaula-entry"
 def there():
     s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     s.connect(PATH)
@@ -472,7 +491,7 @@ fn where_not_even_root_gets_a_user_namespace_logins_still_work() {
     // A user namespace with all identifiers plays the host: in it, nobody can make one more, whether its settings say so or
     // it is found out by trying.
     let script = "mount -t proc proc /proc && echo 0 >/proc/sys/user/max_user_namespaces && ! unshare -U true 2>/dev/null \
-                  && ! su ana -c true 2>/dev/null && { jaula -q user serve & } && while [ ! -e /run/jaula/entry ]; do :; done; \
+                  && ! su ana -c true 2>/dev/null && { jaula -q user serve & } && while [ ! -e /run/jaula-entry ]; do :; done; \
                   su ana -c 'cat etc/none; echo $0 $HOME; id -u; grep CapEff /proc/self/status; exit 3' 2>/dev/null; echo $?; \
                   echo 9 >/run/some && mount --bind /run/some /proc/sys/user/max_user_namespaces && su ana -c 'echo tried' 2>/dev/null; \
                   kill %1 2>/dev/null; kill $(pgrep -x jaula)";

@@ -11,8 +11,8 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-/// Where it listens.
-pub const SOCKET: &str = "/run/jaula/entry";
+/// Where it listens: not in a directory of root's own, which others may not enter.
+pub const SOCKET: &str = "/run/jaula-entry";
 
 /// The units that start it.
 pub const UNITS: [&str; 2] = [
@@ -267,7 +267,7 @@ pub fn is_ours(text: &str) -> bool {
 pub fn units(program: &Path) -> Result<[String; 2], UnitError> {
     let socket = format!(
         "{MARK}\n[Unit]\nDescription=The way into jails for their users\n\n[Socket]\nListenSequentialPacket={SOCKET}\n\
-         SocketMode=0666\nDirectoryMode=0755\nRemoveOnStop=yes\n\n[Install]\nWantedBy=sockets.target\n"
+         SocketMode=0666\nRemoveOnStop=yes\n\n[Install]\nWantedBy=sockets.target\n"
     );
     let service = format!(
         "{MARK}\n[Unit]\nDescription=Lets users into their jails\nDocumentation=man:jaula(1)\n\n[Service]\n\
@@ -391,7 +391,7 @@ mod tests {
     #[test]
     fn the_units_start_this_program() {
         let [socket, service] = units(Path::new("/opt/my jaula")).expect("units");
-        assert!(socket.contains("\nListenSequentialPacket=/run/jaula/entry\nSocketMode=0666\n"));
+        assert!(socket.contains("\nListenSequentialPacket=/run/jaula-entry\nSocketMode=0666\n"));
         assert!(service.contains("\nExecStart=\"/opt/my jaula\" user serve\n"));
         assert!(units(Path::new("/a\0b")).is_err());
     }

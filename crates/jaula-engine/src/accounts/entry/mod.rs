@@ -145,13 +145,6 @@ fn listen() -> Result<OwnedFd, EntryError> {
         why,
     };
     let dir = path.parent().unwrap_or(Path::new("/"));
-    match std::fs::create_dir(dir) {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-        made => {
-            made.at("make", dir)?;
-            std::fs::set_permissions(dir, PermissionsExt::from_mode(0o755)).at("change", dir)?;
-        }
-    }
     let meta = std::fs::symlink_metadata(dir).at("look at", dir)?;
     if !meta.is_dir() || meta.uid() != 0 || meta.mode() & 0o022 != 0 {
         return Err(place("its directory is not root's alone"));

@@ -14,7 +14,7 @@ pub fn serve_command(command: Command) -> Command {
         .about("Let users into their jails where they get no user namespace of their own")
         .long_about(
             "Let users into their jails on a host that keeps user namespaces from ordinary users. The login shell then connects \
-             to /run/jaula/entry and hands its input, output and errors over; who it is, the kernel says. Root makes the jail, \
+             to /run/jaula-entry and hands its input, output and errors over; who it is, the kernel says. Root makes the jail, \
              with everything that a login has, and goes on as the user. It is started by the units of systemd that jaula user \
              add writes on such a host, and ends when it was idle for 30 seconds; without systemd it is started at boot by hand \
              and runs until it is told to end. Sessions end with it.",
