@@ -83,10 +83,14 @@ fn by_su_login_and_ssh_a_user_is_in_the_jail_and_sees_nothing_of_the_host() {
     host.ssh("ana", "kill -TERM $$").expect(143);
     let written = host.ssh(
         "ana",
-        "echo mine >file && cat file; echo x >/etc/passwd; echo y >/new; touch /usr/bin/x",
+        "echo mine >file && cat file; echo x >>/etc/passwd || echo no; echo y >/new || echo no; touch /usr/bin/x || echo no",
     );
-    assert_eq!(written.out, "mine\n", "{}", written.err);
-    assert!(!std::path::Path::new("/srv/golden/new").exists());
+    // Refused there, and not only thrown away later.
+    assert_eq!(written.out, "mine\nno\nno\nno\n", "{}", written.err);
+    assert_eq!(
+        sh("cat /srv/golden/etc/passwd; ls /srv/golden/new /srv/golden/usr/bin/x 2>/dev/null || :"),
+        "root:x:0:0:root:/root:/bin/bash\nana:x:1002:1002::/home/ana:/bin/bash\n"
+    );
     assert_eq!(sh("stat -c '%U %a' /srv/golden/home/ana/file"), "ana 644\n");
     // Nothing of the environment decides who one is, and nothing is kept of it that could.
     let env = sh("su ana -c 'echo $HOME $PATH $LD_PRELOAD $BASH_ENV'");
@@ -375,14 +379,30 @@ fn a_login_is_refused_with_one_line_that_names_the_cause() {
         code == 125 && text.contains("-c COMMAND and nothing else"),
         "{text}"
     );
-    let none = said("jaula user set /srv/golden ana --hours 'mon-sun 0:00-0:01'");
+    // An hour that is far away, and all others, in the host's own zone.
+    let hour: u32 = sh("TZ=:/etc/localtime date +%H")
+        .trim()
+        .parse()
+        .expect("an hour");
+    let far = (hour + 12) % 24;
+    let hours = format!("mon-sun {far}:00-{}:00", far + 1);
+    sh(&format!("jaula user set /srv/golden ana --hours '{hours}'"));
     let (code, text) = said("su ana -c 'echo in'");
     assert!(
-        none.0 == 0
-            && (code == 125 && text.contains("logins are allowed mon-sun 0:00-0:01")
-                || text == "in\n"),
-        "{text}"
+        code == 125
+            && text.contains(&format!("logins are allowed {hours}"))
+            && !text.contains("in\n"),
+        "{code} {text}"
     );
+    let others = match far {
+        0 => "mon-sun 1:00-24:00".to_owned(),
+        23 => "mon-sun 0:00-23:00".to_owned(),
+        _ => format!("mon-sun 0:00-{far}:00, mon-sun {}:00-24:00", far + 1),
+    };
+    sh(&format!(
+        "jaula user set /srv/golden ana --hours '{others}'"
+    ));
+    assert_eq!(sh("su ana -c 'echo in'"), "in\n");
 }
 
 #[test]
@@ -565,6 +585,7 @@ fn jailkits_sequence_as_it_is_typed() {
     assert_eq!(sh("MARK=x su alguien -c 'echo $MARK'"), "x\n");
     sh("printf '[DEFAULT]\\nrelax=1\\n' >/etc/jailkit/jk_chrootsh.ini");
     host.ssh("alguien", "true").expect(14);
+    host.quiet();
     assert!(
         host.log().contains("jk_chrootsh.ini, line 2, column 1: "),
         "{}",

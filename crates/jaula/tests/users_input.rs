@@ -188,3 +188,36 @@ fn no_password_is_shown() {
         "bob:$1$secretpasswd\nbob:$6$salt$secretshadow\n"
     );
 }
+
+#[test]
+fn a_jails_accounts_that_cannot_be_read_are_not_taken_for_none() {
+    kernel_test!(Root);
+    let host = host!("su");
+    host.jail("/srv/golden");
+    sh("mkdir /run/kept; mv /srv/golden/etc/passwd /srv/golden/etc/group /run/kept");
+    for file in ["passwd", "group"] {
+        sh("cp -p /run/kept/* /srv/golden/etc");
+        for odd in [
+            "mkdir",
+            "mkfifo",
+            "printf 'caf\\351:x:7:7:::\\n' | tee",
+            "ln -s loop",
+            "truncate -s 2M",
+        ] {
+            let odd = odd.replace("loop", file);
+            sh(&format!(
+                "cd /srv/golden/etc; rm -rf {file}; {odd} {file} >/dev/null"
+            ));
+            let (code, text) = said("jaula user add /srv/golden ana --plan");
+            assert!(
+                code == 125 && text.contains(&format!("/srv/golden/etc/{file}")),
+                "{odd} {file}: {code} {text}"
+            );
+        }
+        sh(&format!("rm -rf /srv/golden/etc/{file}"));
+    }
+    // None at all are none.
+    sh(
+        "cp -p /run/kept/* /srv/golden/etc; rm /srv/golden/etc/passwd; jaula user add /srv/golden ana --plan",
+    );
+}

@@ -1,7 +1,7 @@
 //! What jailkit's login shells need to know: jk_chrootsh of the host's settings, jk_lsh of those of the jail it is in.
 
 use super::log::Log;
-use super::look::look;
+use super::look::{inside, look};
 use super::read;
 use crate::outcome::Io;
 use jaula_plan::account::jailkit::{DIR, Lsh, LshRefusal, relax};
@@ -78,11 +78,10 @@ pub fn uchroot(spec: &UchrootSpec, io: Io<'_>) -> Result<u8, (u8, String)> {
     let account = passwd::accounts(&text).find(|account| account.uid == uid);
     let name = account.as_ref().map(|account| account.name.clone());
     let name = name.unwrap_or_default();
-    let inside = jaula_sys::beneath::read_in_root(&spec.jail, "etc/passwd", 1 << 20).ok();
-    let inside = inside.and_then(|bytes| String::from_utf8(bytes).ok());
     let program = spec.inside();
     let relative = program.strip_prefix("/").unwrap_or(&program);
-    let look = look(&spec.jail, &name, Path::new("/"), inside.as_deref());
+    let look = inside(&spec.jail, "etc/passwd")
+        .and_then(|text| look(&spec.jail, &name, Path::new("/"), text.as_deref()));
     let facts = UchrootFacts {
         ids: (uid, gid),
         account,

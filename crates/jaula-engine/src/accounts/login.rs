@@ -1,7 +1,7 @@
 //! A login: what is seen of the user and his jail, the decision, the session, and what the log is told of it.
 
 use super::log::{Log, Said};
-use super::look::{look, namespaces_refused, policy};
+use super::look::{inside, look, namespaces_refused, policy};
 use super::{entry, read};
 use crate::jail::JailError;
 use crate::outcome::Io;
@@ -203,9 +203,9 @@ pub(super) fn facts_of(
         Err(why) => facts.policy = Some(Err(why)),
     }
     if let Some((jail, home)) = split_home(&account.home) {
-        let inside = jaula_sys::beneath::read_in_root(&jail, "etc/passwd", 1 << 20).ok();
-        let inside = inside.and_then(|bytes| String::from_utf8(bytes).ok());
-        facts.jail = Some(match look(&jail, &account.name, &home, inside.as_deref()) {
+        let looked = inside(&jail, "etc/passwd")
+            .and_then(|text| look(&jail, &account.name, &home, text.as_deref()));
+        facts.jail = Some(match looked {
             Ok(look) => look,
             Err(error) => {
                 use std::error::Error;

@@ -63,12 +63,8 @@ pub fn facts(looked: &Looked<'_>) -> Result<AccountFacts, AccountsError> {
     if !facts.jail {
         return Ok(facts);
     }
-    let inside = |name: &str| {
-        let bytes = beneath::read_in_root(jail, name, INSIDE).ok()?;
-        String::from_utf8(bytes).ok()
-    };
-    facts.inside_passwd = inside("etc/passwd");
-    facts.inside_group = inside("etc/group");
+    facts.inside_passwd = inside(jail, "etc/passwd")?;
+    facts.inside_group = inside(jail, "etc/group")?;
     let own = account
         .as_ref()
         .and_then(|account| split_home(&account.home));
@@ -121,6 +117,26 @@ pub fn facts(looked: &Looked<'_>) -> Result<AccountFacts, AccountsError> {
     way.reverse();
     facts.way = way;
     Ok(facts)
+}
+
+/// The text of a jail's file of accounts; none only when it is not there.
+pub(super) fn inside(jail: &Path, name: &str) -> Result<Option<String>, PathError> {
+    let whole = jail.join(name);
+    let bytes = match beneath::read_in_root(jail, name, INSIDE + 1) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            let error = std::io::Error::from_raw_os_error(error.errno.0);
+            return match error.kind() {
+                ErrorKind::NotFound => Ok(None),
+                _ => Err(error).at("read", whole),
+            };
+        }
+    };
+    if bytes.len() > INSIDE {
+        return Err(std::io::Error::from(ErrorKind::FileTooLarge)).at("read", whole);
+    }
+    let text = String::from_utf8(bytes).map_err(|_| std::io::Error::from(ErrorKind::InvalidData));
+    text.map(Some).at("read", whole)
 }
 
 /// What is seen of a jail by whoever is to be let in.
@@ -353,13 +369,19 @@ pub fn residents() -> Result<Vec<Resident>, AccountsError> {
         let Some((jail, home)) = split_home(&account.home) else {
             continue;
         };
-        let inside = beneath::read_in_root(&jail, "etc/passwd", INSIDE).ok();
-        let inside = inside.and_then(|bytes| String::from_utf8(bytes).ok());
-        let known = inside.and_then(|text| passwd::named(&text, &account.name));
+        let inside = inside(&jail, "etc/passwd");
         let looked = look(&jail, &account.name, &home, None);
+        let looked = inside.as_ref().map_or_else(
+            |error| Err(error.to_string()),
+            |_| looked.map_err(|error| error.to_string()),
+        );
+        let known = inside
+            .ok()
+            .flatten()
+            .and_then(|text| passwd::named(&text, &account.name));
         let shell = jaula_plan::account::allow::base(account.shell());
         let trouble = match (&looked, &known) {
-            (Err(error), _) => Some(error.to_string()),
+            (Err(error), _) => Some(error.clone()),
             (Ok(look), _) if !look.dangers.is_empty() => look.dangers.first().cloned(),
             (_, None) => Some("not defined in the jail".to_owned()),
             (_, Some(known)) if (known.uid, known.gid) != (account.uid, account.gid) => {
