@@ -143,6 +143,41 @@ fn php_alone_has_its_modules_and_time_zones() {
 }
 
 #[test]
+fn node_alone_has_its_modules_and_what_it_hashes_with() {
+    if !has("node") {
+        skip!("the host has no node");
+    }
+    everyone(|user| {
+        made(user, "o", "node");
+        let script = "const h = require('crypto').createHash('sha256').update('x').digest('hex');\
+            console.log(h, new Intl.DateTimeFormat('es', { month: 'long' }).format(new Date(0)));";
+        let ran = inside(user, "o", &["node", "-e", script]);
+        assert!(
+            ran.stdout.starts_with("2d711642b726") && ran.stdout.ends_with(" enero\n"),
+            "{}",
+            ran.stdout
+        );
+    });
+}
+
+#[test]
+fn java_alone_has_all_its_modules() {
+    if !has("java") {
+        skip!("the host has no java");
+    }
+    everyone(|user| {
+        made(user, "v", "java");
+        let ran = inside(user, "v", &["java", "--list-modules"]);
+        let host = std::process::Command::new("java")
+            .arg("--list-modules")
+            .output()
+            .expect("java of the host");
+        assert!(ran.stdout.contains("java.base@"), "{}", ran.stdout);
+        assert_eq!(ran.stdout, String::from_utf8_lossy(&host.stdout));
+    });
+}
+
+#[test]
 fn curl_alone_speaks_tls_with_a_server() {
     if !has("curl") {
         skip!("the host has no curl");
