@@ -94,7 +94,7 @@ impl Groups {
                 let bytes = jaula_sys::dir::random()
                     .at("name", "a control group")
                     .map_err(own)?;
-                bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+                jaula_repo::hex::encode(&bytes)
             }
         };
         for (step, plan_of_one) in planned(plan) {

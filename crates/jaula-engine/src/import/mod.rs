@@ -211,11 +211,7 @@ fn key(path: &Path, file: &File) -> Result<String, ImportError> {
     hash.update((meta.ctime() as u64).to_le_bytes());
     hash.update((meta.ctime_nsec() as u64).to_le_bytes());
     hash.update(path.as_os_str().as_bytes());
-    Ok(hash
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+    Ok(jaula_repo::hex::encode(&hash.finalize()))
 }
 
 /// A directory to be used where it is: absolute, links followed. One that holds no program to run is refused before

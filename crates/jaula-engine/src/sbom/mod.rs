@@ -274,10 +274,7 @@ impl Contents {
             }
             add(package.sha256.as_deref().unwrap_or_default());
         }
-        let hex: String = uuid_of(&hash.finalize())
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let hex = jaula_repo::hex::encode(&uuid_of(&hash.finalize()));
         let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
         format!(
             "{}-{}-{}-{}-{}",
