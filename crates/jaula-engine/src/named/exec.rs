@@ -79,6 +79,16 @@ pub(super) fn running_session(
     })
 }
 
+/// Whether the last session of a running jail has ended, and its keeper is about to; the caller holds its lock.
+pub(super) fn is_left(store: &Store, name: &JailName) -> bool {
+    let path = run_path(store, name).with_extension("pipe");
+    // Each session shares the lock; a keeper that saw the end of them has it alone.
+    match open_pipe(&path, true) {
+        Ok(pipe) => pipe.try_lock().is_ok() || pipe.try_lock_shared().is_err(),
+        Err(_) => true,
+    }
+}
+
 /// One end of a named pipe, without waiting for the other one.
 fn open_pipe(path: &Path, write: bool) -> std::io::Result<File> {
     // O_NONBLOCK of open(2); the file is in a directory of the store that is ours alone.

@@ -118,11 +118,12 @@ pub(crate) fn rewrite_held(store: &Store, record: &Record) -> Result<(), NamedEr
     Ok(crate::store::replace(&path, &text).at("write", &path)?)
 }
 
-/// Removes a named jail with its layer. One that runs is ended when `stop` names its first process, else refused.
+/// Removes a named jail with its layer. One that runs is ended when `stop` names its first process or nobody is in it any
+/// more, else refused.
 pub fn remove(store: &Store, name: &JailName, stop: Option<u32>) -> Result<(), NamedError> {
     let _lock = lock(store, name)?;
     if let Some(found) = running(store, name) {
-        if stop != Some(found.pid) {
+        if stop != Some(found.pid) && !exec::is_left(store, name) {
             return Err(NamedError::Running {
                 name: name.clone(),
                 pid: found.pid,
