@@ -362,12 +362,16 @@ pub fn running(store: &Store, name: &JailName) -> Option<Running> {
     read_running(&run_path(store, name)).filter(Running::alive)
 }
 
-/// The entries of `run` whose process is gone. What is no entry of ours is left alone.
+/// The entries of `run` whose process is gone, and nobody is about to remove them. What is no entry of ours is left alone.
 pub fn stale_runs(store: &Store) -> Result<Vec<PathBuf>, StoreError> {
     let mut paths = store.paths_in("run")?;
     paths.retain(|path| {
         let ours = path.extension().is_some_and(|suffix| suffix == "json");
-        ours && read_running(path).is_some_and(|running| !running.alive())
+        ours && read_running(path).is_some_and(|running| {
+            // A keeper that is still there takes its entry back itself.
+            let kept = |keeper: &Keeper| start_time(keeper.pid) == Some(keeper.start_time);
+            !running.alive() && !running.keeper.as_ref().is_some_and(kept)
+        })
     });
     Ok(paths)
 }

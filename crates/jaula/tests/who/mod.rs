@@ -48,6 +48,14 @@ impl User {
     }
 }
 
+/// Copies a program by another one: a process that another thread starts meanwhile would hold a file open that this one
+/// writes, and such a file cannot be executed (ETXTBSY).
+fn install(from: &Path, to: &Path) {
+    let mut command = Command::new("install");
+    let done = command.args(["-m", "755"]).args([from, to]).status();
+    assert!(done.expect("install(1)").success(), "{}", to.display());
+}
+
 /// Ana's identifier.
 const ANA: u32 = 4242;
 
@@ -91,7 +99,7 @@ fn ana() -> User {
         .expect("a directory");
     let dir = tools.path();
     fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).expect("a directory of ours");
-    fs::copy(env!("CARGO_BIN_EXE_jaula"), dir.join("jaula")).expect("the program");
+    install(Path::new(env!("CARGO_BIN_EXE_jaula")), &dir.join("jaula"));
     let write = |name: &str, text: &str| fs::write(dir.join(name), text).expect("a file");
     let own = |name: &str| fs::read_to_string(Path::new("/etc").join(name)).unwrap_or_default();
     write(
@@ -123,9 +131,10 @@ fn ana() -> User {
             dir.display()
         ),
     );
-    for name in ["jaula", "inside", "ana"] {
-        fs::set_permissions(dir.join(name), fs::Permissions::from_mode(0o755))
-            .expect("a file of ours");
+    for name in ["inside", "ana"] {
+        let (path, new) = (dir.join(name), dir.join(format!("{name}.sh")));
+        fs::rename(&path, &new).expect("a file of ours");
+        install(&new, &path);
     }
     User {
         who: Who::Ana,
