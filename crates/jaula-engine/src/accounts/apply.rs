@@ -29,14 +29,14 @@ pub(crate) fn apply(
 ) -> Result<AccountPlan, EngineError> {
     if !crate::probe::is_real_root() {
         plan()?;
-        return Err(AccountsError::NotRoot)?;
+        return Err(AccountsError::NotRoot.into());
     }
     let (_, mut journal) = store.journal()?;
     let locks = match held(&mut journal) {
         Ok(locks) => locks,
         Err(error) => {
             drop(journal.undo());
-            return Err(error)?;
+            return Err(error.into());
         }
     };
     // Who was killed between the two has left something all the same.
@@ -93,7 +93,7 @@ fn whole(plan: &AccountPlan, mut journal: Journal, locks: Locks) -> Result<(), A
     let prune = vec!["/etc/jaula/users".into(), "/etc/jaula".into()];
     if let Err(error) = journal.done(gone.chain(old.iter().cloned()).collect(), prune) {
         drop(journal.undo_holding(locks));
-        return Err(error)?;
+        return Err(error.into());
     }
     for (root, path) in homes {
         let (dir, name) = parent(root, path)?;

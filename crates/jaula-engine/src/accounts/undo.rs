@@ -82,7 +82,7 @@ impl AccountUndo {
                 let Some((dir, name)) = there(parent(root, path))? else {
                     return Ok(());
                 };
-                drop(dir.unlink(&aside_name(&name)));
+                drop(dir.unlink(aside_name(&name)));
                 let text = match dir.open_file(&name) {
                     Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
                     other => super::text(other.at("open", &whole)?, &whole)?,
@@ -120,7 +120,7 @@ impl AccountUndo {
                 let Some((dir, name)) = there(beneath(path))? else {
                     return Ok(());
                 };
-                drop(dir.unlink(&aside_name(&name)));
+                drop(dir.unlink(aside_name(&name)));
                 let now = read(path)?;
                 if now == *before || now != *after {
                     return Ok(());

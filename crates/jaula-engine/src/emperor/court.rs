@@ -338,7 +338,7 @@ impl<'a> Court<'a> {
         });
         json!({
             "version": env!("CARGO_PKG_VERSION"), "pid": std::process::id(), "uid": uid, "gid": gid,
-            "cwd": std::env::current_dir().unwrap_or_default(), "emperor": [self.place.dir],
+            "cwd": self.spec.cwd, "emperor": [self.place.dir],
             "emperor_tyrant": 0, "vassals": vassals.collect::<Vec<_>>(),
         })
     }

@@ -31,6 +31,8 @@ use std::time::Duration;
 pub struct EmperorSpec {
     /// The directory of the apps' files.
     pub dir: PathBuf,
+    /// Where the caller is.
+    pub cwd: PathBuf,
     /// What a jail is started with, up to and with the word `run`.
     pub launch: Vec<OsString>,
     /// How often the directory is looked at.

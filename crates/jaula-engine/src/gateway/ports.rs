@@ -144,8 +144,9 @@ impl Ports<'_> {
         }
         let text = serde_json::to_vec(&told).unwrap_or_default();
         let path = self.net.join(format!("{}.{TOLD}", self.bridge));
+        let new = self.net.join(format!("{}.{TOLD}.new", self.bridge));
         // Who waits for it gives up; it is tried with the next change.
-        let written = replace(&path.with_added_extension("new"), &path, &text);
+        let written = replace(&new, &path, &text);
         self.told = written.is_ok().then_some(told);
     }
 }

@@ -235,7 +235,7 @@ impl Watching<'_> {
     ) -> Result<(), WatchError> {
         loop {
             for _ in 0..AT_ONCE {
-                match traced.next()? {
+                match traced.look()? {
                     Step::Call(call) => {
                         if call.asked_by(filter) {
                             self.eyes.see(&call);

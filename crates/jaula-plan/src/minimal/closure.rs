@@ -80,6 +80,9 @@ pub fn verify(
     Ok(failed)
 }
 
+/// A library that was found by its name: as it was looked for, and where it is.
+type Named = (PathBuf, PathBuf);
+
 pub(super) struct Search<'a> {
     pub(super) host: &'a mut dyn HostFiles,
     pub(super) native: Identity,
@@ -92,7 +95,7 @@ pub(super) struct Search<'a> {
     read: BTreeMap<OsString, Dynamic>,
     /// Libraries that were found by nothing but their name, musl's loader's or the other's, and those that some
     /// processors take instead: where, and where really.
-    by_name: BTreeMap<(bool, Vec<u8>), Vec<(PathBuf, PathBuf)>>,
+    by_name: BTreeMap<(bool, Vec<u8>), Vec<Named>>,
     /// Directories of libraries, and those in them for what some processors have.
     hardware: BTreeMap<PathBuf, Vec<PathBuf>>,
     /// Programs that were followed.

@@ -506,7 +506,7 @@ mod tests {
         let call = |number: libc::c_long| Call {
             id: 0,
             pid: 0,
-            number: number.into(),
+            number,
             args: [0; 6],
         };
         assert_eq!(call(libc::SYS_read).refused_by(&filter), None);

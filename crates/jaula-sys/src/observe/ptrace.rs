@@ -130,7 +130,7 @@ impl Traced {
     ///
     /// # Errors
     /// wait(2).
-    pub fn next(&mut self) -> Result<Step, SysError> {
+    pub fn look(&mut self) -> Result<Step, SysError> {
         loop {
             let mut status = 0;
             let flags = libc::WNOHANG | libc::__WALL;

@@ -106,6 +106,7 @@ pub fn run(matches: &ArgMatches, context: &Context) -> Done {
     let dir = low::path(matches, "dir").unwrap_or_default();
     let spec = EmperorSpec {
         dir: context.around.absolute(&dir)?,
+        cwd: context.around.absolute(Path::new("."))?,
         launch: launch(context)?,
         freq: time(matches, "freq", FREQ)?,
         patience: time(matches, "stop-after", PATIENCE)?,
