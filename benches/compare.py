@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Compares jaula with its peers and with the bare work, on the same inputs, in turn.
 
-    benches/compare.py [build] [more] [output] [start] [again] [lab] [login] [net] [trace] [--rounds N] [--jaula PROGRAM] [--json FILE]
+    benches/compare.py [build] [more] [output] [start] [again] [lab] [login] [minimal] [net] [trace] [--rounds N] [--jaula PROGRAM] [--json FILE]
 
-Needs root for `build`, `output`, `net` and for `start` as root; measures `start` as an ordinary user too when
+Needs root for `build`, `more`, `output`, `minimal`, `login`, `net` and for `start` as root; measures `start` as an ordinary user too when
 `--user NAME` names one with subordinate ids (or when it is not started by root). Installs nothing:
 what is absent is left out and named. Uses nothing but Python's own library and public programs.
 
