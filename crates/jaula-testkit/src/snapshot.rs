@@ -20,6 +20,10 @@ impl HostSnapshot {
     pub fn take() -> Self {
         let mut facts = BTreeMap::new();
         facts.insert("links", names("/sys/class/net"));
+        facts.insert("addresses", told("ip", &["-o", "address"]));
+        facts.insert("routes", routes());
+        facts.insert("firewall", told("nft", &["list", "ruleset"]));
+        facts.insert("switches", switches());
         facts.insert("mounts", mounts());
         facts.insert("loop devices", loops());
         facts.insert("accounts", accounts());
@@ -38,6 +42,11 @@ impl HostSnapshot {
         let mut lines = Vec::new();
         for (kind, before) in &self.facts {
             let now = after.facts.get(kind).unwrap_or(&empty);
+            let (before, now) = match *kind {
+                // A driver that comes brings its own.
+                "switches" => (&common(before, now), &common(now, before)),
+                _ => (before, now),
+            };
             lines.extend(surplus(before, now).map(|thing| format!("- {kind}: {thing}")));
             lines.extend(surplus(now, before).map(|thing| format!("+ {kind}: {thing}")));
         }
@@ -59,6 +68,14 @@ impl fmt::Display for HostSnapshot {
         }
         Ok(())
     }
+}
+
+/// Those lines of a list whose first word begins a line of another one too.
+fn common(list: &[String], other: &[String]) -> Vec<String> {
+    let first = |line: &String| line.split(' ').next().unwrap_or_default().to_owned();
+    let known: std::collections::BTreeSet<String> = other.iter().map(first).collect();
+    let both = list.iter().filter(|line| known.contains(&first(line)));
+    both.cloned().collect()
 }
 
 /// What `list` has more of than `other`.
@@ -110,20 +127,77 @@ fn loops() -> Vec<String> {
         .collect()
 }
 
+/// Accounts, and what sshd and jailkit go by.
 fn accounts() -> Vec<String> {
-    [
-        "/etc/passwd",
-        "/etc/group",
-        "/etc/shadow",
-        "/etc/subuid",
-        "/etc/subgid",
+    let mut paths: Vec<String> = [
+        "passwd",
+        "group",
+        "shadow",
+        "gshadow",
+        "subuid",
+        "subgid",
+        "shells",
+        "ssh/sshd_config",
     ]
-    .iter()
-    .filter_map(|path| {
+    .map(|name| format!("/etc/{name}"))
+    .to_vec();
+    for dir in ["/etc/ssh/sshd_config.d", "/etc/jailkit", "/etc/jaula"] {
+        paths.extend(names(dir).into_iter().map(|name| format!("{dir}/{name}")));
+    }
+    let whole = paths.iter().filter_map(|path| {
         let bytes = fs::read(path).ok()?;
         Some(format!("{path} {}", crate::digest::sha256(&bytes)))
-    })
-    .collect()
+    });
+    whole.collect()
+}
+
+/// The lines of a program's answer, without what counts down; none where there is no such program.
+fn told(program: &str, words: &[&str]) -> Vec<String> {
+    let mut command = std::process::Command::new(program);
+    let output = command.args(words).output();
+    let text = output.map_or_else(
+        |_| String::new(),
+        |output| String::from_utf8_lossy(&output.stdout).into_owned(),
+    );
+    let line = |line: &str| {
+        let mut words: Vec<&str> = line.split_whitespace().collect();
+        for falling in ["expires", "valid_lft", "preferred_lft"] {
+            if let Some(place) = words.iter().position(|word| *word == falling) {
+                words.drain(place..words.len().min(place + 2));
+            }
+        }
+        words.join(" ")
+    };
+    text.lines().map(line).collect()
+}
+
+fn routes() -> Vec<String> {
+    let mut all = told("ip", &["-4", "route", "show", "table", "all"]);
+    all.extend(told("ip", &["-6", "route", "show", "table", "all"]));
+    all
+}
+
+/// Switches of the network and of namespaces (sysctl(8)), but for those that only count, and keys that the kernel makes up
+/// when it first needs them.
+fn switches() -> Vec<String> {
+    let mut found = Vec::new();
+    let mut queue = ["net", "user"]
+        .map(|name| Path::new("/proc/sys").join(name))
+        .to_vec();
+    while let Some(dir) = queue.pop() {
+        for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                queue.push(path);
+            } else if !path.ends_with("nf_conntrack_count")
+                && !path.to_string_lossy().ends_with("_key")
+            {
+                let value = fs::read_to_string(&path).unwrap_or_default();
+                found.push(format!("{} {}", path.display(), value.trim()));
+            }
+        }
+    }
+    found
 }
 
 fn groups() -> Vec<String> {
@@ -188,5 +262,17 @@ mod tests {
                 .success()
         );
         before.assert_same(&HostSnapshot::take());
+    }
+
+    #[test]
+    fn addresses_routes_and_switches_are_seen() {
+        let taken = HostSnapshot::take();
+        for kind in ["addresses", "routes", "switches"] {
+            assert!(!taken.facts[kind].is_empty(), "{kind}");
+        }
+        assert_eq!(
+            taken.difference(&HostSnapshot::take()),
+            Vec::<String>::new()
+        );
     }
 }
