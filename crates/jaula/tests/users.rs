@@ -45,7 +45,10 @@ fn by_su_login_and_ssh_a_user_is_in_the_jail_and_sees_nothing_of_the_host() {
             text.contains("CapEff:\t0000000000000000\nNoNewPrivs:\t1\nSeccomp:\t2\n"),
             "{text}"
         );
-        assert!(!text.contains("\nfirst:") && !text.contains("sshd"), "{text}");
+        assert!(
+            !text.contains("\nfirst:") && !text.contains("sshd"),
+            "{text}"
+        );
         let processes = text
             .trim()
             .lines()

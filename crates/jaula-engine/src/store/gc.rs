@@ -436,7 +436,10 @@ fn used(meta: &Metadata) -> SystemTime {
 /// Inode and bytes on disk of everything in a tree, its top included, once a name. No mount is crossed. What goes away
 /// meanwhile is not counted.
 fn inodes(root: &Path) -> Result<Vec<(u64, u64)>, StoreError> {
-    let dir = Dir::open(root).at("open", root)?;
+    let dir = match Dir::open(root) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        dir => dir.at("open", root)?,
+    };
     let own = dir.own_meta().at("look at", root)?;
     let mut found = vec![(own.inode, own.disk)];
     let mut left = vec![PathBuf::from(".")];
@@ -444,7 +447,11 @@ fn inodes(root: &Path) -> Result<Vec<(u64, u64)>, StoreError> {
         let Ok(at) = dir.open_dir(&path) else {
             continue;
         };
-        for (name, _) in at.entries().at("list", root.join(&path))? {
+        let entries = match at.entries() {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            entries => entries.at("list", root.join(&path))?,
+        };
+        for (name, _) in entries {
             let Ok(meta) = at.meta(&name) else {
                 continue;
             };
