@@ -24,7 +24,7 @@ use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What an emperor is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,6 +147,9 @@ impl Preview for EmperorPlan {
 /// root's. Nobody can list it, and names in it are not to be guessed.
 const PUBLIC: &str = "/run/jaula-apps";
 
+/// How long the lock is waited for: longer than anybody has it who only looks.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// A directory's place in the store: who has its lock reigns.
 #[derive(Debug)]
 struct Place {
@@ -167,6 +170,34 @@ impl Place {
             public: path.join("apps"),
             path,
         })
+    }
+
+    /// The lock of who reigns. Those who only look whether somebody does have it for a moment too.
+    fn take(&self) -> Result<File, EmperorError> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match self.lock(true) {
+                Err(EmperorError::Taken(_)) if Instant::now() < until => {
+                    std::thread::sleep(PATIENCE / 20);
+                }
+                lock => return lock,
+            }
+        }
+    }
+
+    /// Whether somebody reigns.
+    fn is_taken(&self) -> Result<bool, PathError> {
+        let path = self.path.with_extension("lock");
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            file => file.at("open", &path)?,
+        };
+        // Shared: others who look are not taken for him.
+        match file.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(std::fs::TryLockError::WouldBlock) => Ok(true),
+            Err(std::fs::TryLockError::Error(error)) => Err(error).at("lock", &path),
+        }
     }
 
     /// The lock, when nobody else has it.
@@ -282,7 +313,7 @@ impl Engine {
     pub fn emperor(&self, spec: &EmperorSpec, observer: &dyn Observer) -> Result<(), EmperorError> {
         let mut place = Place::of(self, &spec.dir)?;
         look::check_dir(&place.dir)?;
-        let _lock = place.lock(true)?;
+        let _lock = place.take()?;
         let made = place.make();
         let reigned = made
             .and_then(|()| court::Court::new(spec, &place, observer))
@@ -298,13 +329,15 @@ impl Engine {
     pub fn emperor_status(&self, dir: &Path) -> Result<Value, EmperorError> {
         let place = Place::of(self, dir)?;
         let nobody = || EmperorError::Nobody(place.dir.clone());
-        match place.lock(false) {
-            Err(EmperorError::Taken(_)) => {}
-            Ok(_) | Err(EmperorError::Path(_)) => return Err(nobody()),
-            Err(error) => return Err(error),
+        if !place.is_taken()? {
+            return Err(nobody());
         }
         let path = place.status();
-        let text = std::fs::read(&path).at("read", &path)?;
+        let text = match std::fs::read(&path) {
+            // One who has only just begun.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(nobody()),
+            text => text.at("read", &path)?,
+        };
         serde_json::from_slice(&text).map_err(|_| nobody())
     }
 }
