@@ -104,8 +104,14 @@ impl Drop for Host {
     fn drop(&mut self) {
         for bridge in ["alcantara", "other", "plain"] {
             let words = ["net", "rm", bridge, "--force"];
-            // One that is not there is no error here.
-            self.jaula(&words).output().ok();
+            for _ in 0..50 {
+                // One that is not there is no error here.
+                self.jaula(&words).output().ok();
+                if !self.sh(&format!("ip link show {bridge}")).status.success() {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(100));
+            }
         }
     }
 }
