@@ -11,6 +11,7 @@ mod error;
 mod lower;
 mod owners;
 pub(crate) mod supervise;
+mod watchman;
 
 pub(crate) use enforced::Applied;
 pub use enforced::{Enforced, Ids};
@@ -38,6 +39,7 @@ pub(crate) use lower::guard::{default_filter, landlock_ruleset, profile_filter};
 use lower::{Lowered, Stdio};
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use watchman::Watchman;
 
 /// Runs the plan's program in a new jail and waits for it.
 ///
@@ -334,6 +336,10 @@ fn supervised(
         None => spawn.start(),
     };
     let mut child = born.map_err(|source| JailError::Namespaces { source })?;
+    // Dropped before the child, and so waited for in every case.
+    let bound = plan.ops.contains(&SetupOp::DieWithParent);
+    let watched = plan.as_pid_1 && bound;
+    let _watchman = watched.then(|| Watchman::over(&child)).transpose()?;
     let mut held = Vec::new();
     let mut outside = None;
     if !groups.is_empty() {

@@ -436,3 +436,45 @@ fn apps_of_ones_own_are_kept_running_and_what_is_wrong_is_said() {
         );
     });
 }
+
+#[test]
+fn a_first_process_that_changes_its_user_ends_with_jaula_too() {
+    everyone(|user| {
+        let changes = "echo up; exec setpriv --reuid 33 --regid 33 --clear-groups sleep 1000";
+        let started = ["--user", "33", "--", "sh", "-c", "echo up; exec sleep 1000"];
+        let later = ["--", "sh", "-c", changes];
+        // An ordinary user's jail of the host's programs has one identifier: nobody to become.
+        let both = [&started[..], &later[..]];
+        let count = if user.who == Who::Root { 2 } else { 1 };
+        for words in both.into_iter().take(count) {
+            let mut all = vec!["run", "--as-pid-1"];
+            all.extend(words);
+            let mut child = user
+                .place
+                .command(&all)
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .spawn()
+                .expect("jaula");
+            let mut line = String::new();
+            let output = child.stdout.take().expect("its output");
+            BufReader::new(output).read_line(&mut line).expect("a line");
+            assert_eq!(line, "up\n", "{words:?}");
+            let first = until("a first process", || inside(child.id().into()));
+            let began = Instant::now();
+            loop {
+                let status = fs::read_to_string(format!("/proc/{first}/status"));
+                let status = status.unwrap_or_default();
+                if status.contains("Name:\tsleep") {
+                    break;
+                }
+                let late = began.elapsed() > Duration::from_secs(60);
+                assert!(!late, "{:?} {words:?}: {status}", user.who);
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            child.kill().expect("a kill");
+            child.wait().expect("an end");
+            until("its end", || (!alive(first)).then_some(()));
+        }
+    });
+}

@@ -125,6 +125,8 @@ struct Lowering<'a> {
     set_groups: bool,
     id_mapped: bool,
     outlive: bool,
+    /// Whether the program is PID 1 itself.
+    as_pid_1: bool,
     /// Whether the plan has a `/dev`, which brings terminals.
     has_dev: bool,
     /// How many of these were made: the first lies in the memory that is there already.
@@ -150,6 +152,7 @@ pub(super) fn lower(
 ) -> Result<Lowered, JailError> {
     let mut lowering = Lowering::new(stdio, disks);
     lowering.grouped = grouped;
+    lowering.as_pid_1 = plan.as_pid_1;
     lowering.has_dev = plan.ops.iter().any(|op| matches!(op, SetupOp::Dev { .. }));
     for op in &plan.ops {
         match op {
@@ -238,6 +241,7 @@ impl<'a> Lowering<'a> {
             set_groups: true,
             id_mapped: false,
             outlive: false,
+            as_pid_1: false,
             has_dev: false,
             devs: 0,
             overlays: 0,
@@ -465,7 +469,7 @@ impl Lowering<'_> {
             SetupOp::Chdir(dirs) => {
                 let dirs = dirs.iter().map(text).collect::<Result<_, _>>()?;
                 self.last(Op::DefaultSignals);
-                if !self.outlive && (joining || !self.out.namespaces.pid) {
+                if !self.outlive && (joining || self.as_pid_1 || !self.out.namespaces.pid) {
                     // No PID 1 that takes all with it: the program itself is tied to its parent. Forgotten by the
                     // kernel when identifiers change, so only now.
                     self.last(Op::DieWithParent);
